@@ -25,8 +25,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use pipeline::{
-    Effort, EmbedderOptions, Fusion, IndexQuery, Keyword, Legs, Models as _, SparseVector,
-    TextKind, VectorIndex as _,
+    EmbedderOptions, Fusion, IndexQuery, KeywordField, ModelProvider as _, QueryVectors,
+    SearchAccuracy, SparseVector, TextKind, VectorIndex as _,
 };
 use serde_json::{Value, json};
 use sinks::UpsertOptions;
@@ -65,7 +65,7 @@ async fn main() {
 
 impl Bare {
     async fn new(model: &Path, dtype: &str, vectors: &str, questions: &str) -> Self {
-        let engine = embedding::Engine::new();
+        let engine = embedding::EmbeddingEngine::new();
         let options = EmbedderOptions {
             device: "auto".to_owned(),
             dtype: dtype.to_owned(),
@@ -82,7 +82,7 @@ impl Bare {
             EdgeStore::open(Path::new(vectors), &config).unwrap()
         });
         let languages = match &store {
-            Some(store) => store.facet(Keyword::Language, None, 8).await.unwrap(),
+            Some(store) => store.facet(KeywordField::Language, None, 8).await.unwrap(),
             None => Vec::new(),
         };
         let languages: Vec<String> = languages.into_iter().map(|facet| facet.value).collect();
@@ -90,11 +90,11 @@ impl Bare {
         let texts: Vec<String> =
             lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let readings: Vec<_> =
-            texts.iter().map(|it| tokenizer.read(it, TextKind::Query).unwrap()).collect();
+            texts.iter().map(|it| tokenizer.encode_input(it, TextKind::Query).unwrap()).collect();
         let ids: Vec<&[u32]> = readings.iter().map(|it| &*it.ids).collect();
         let dense = embedder.embed(&ids).unwrap();
-        let words = stages::plain_words();
-        let sparse = texts.iter().map(|text| words.question(text, &languages));
+        let words = stages::default_sparse_encoder();
+        let sparse = texts.iter().map(|text| words.encode_query(text, &languages));
         let questions = dense.chunks(dim).map(<[f32]>::to_vec).zip(sparse).collect();
         Self { store, questions }
     }
@@ -102,13 +102,19 @@ impl Bare {
     fn query(&self, mode: &str, at: usize) -> IndexQuery {
         let (dense, words) = self.questions[at % self.questions.len()].clone();
         let legs = match mode {
-            "dense" => Legs::Dense(dense),
-            "sparse" => Legs::Sparse { words, dense: None },
-            "hybrid" => Legs::Hybrid { dense, words, fusion: Fusion::default() },
+            "dense" => QueryVectors::Dense(dense),
+            "sparse" => QueryVectors::Sparse { sparse: words, dense: None },
+            "hybrid" => QueryVectors::Hybrid { dense, sparse: words, fusion: Fusion::default() },
             _ => panic!("invalid mode `{mode}`: expected dense, sparse or hybrid"),
         };
-        let (filter, threshold, effort) = (None, None, Effort::Indexed);
-        IndexQuery { legs, filter, threshold, limit: HITS, effort }
+        let (filter, threshold, effort) = (None, None, SearchAccuracy::Approximate);
+        IndexQuery {
+            vectors: legs,
+            filter,
+            min_similarity: threshold,
+            limit: HITS,
+            accuracy: effort,
+        }
     }
 
     async fn ask(

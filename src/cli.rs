@@ -13,8 +13,8 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-pub(crate) use self::documents::{DocumentsVerb, Reason, Status};
-pub(crate) use self::embed::{EmbedArgs, Kind};
+pub(crate) use self::documents::{DocumentsVerb, ReasonArg, StatusArg};
+pub(crate) use self::embed::{EmbedArgs, TextKindArg};
 pub(crate) use self::models::ModelsVerb;
 pub(crate) use self::operation::{IdPrefix, OperationName};
 pub(crate) use self::serve::ServeArgs;
@@ -169,15 +169,15 @@ pub(crate) struct GraphArgs {
     /// Pipeline file
     pub file: PathBuf,
     /// Select the notation
-    #[arg(long, value_enum, default_value_t = Notation::Mermaid)]
-    pub format: Notation,
+    #[arg(long, value_enum, default_value_t = GraphFormat::Mermaid)]
+    pub format: GraphFormat,
     /// Print the nodes and their inputs as a JSON object
     #[arg(long, conflicts_with = "format")]
     pub json: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum Notation {
+pub(crate) enum GraphFormat {
     /// Mermaid flowchart
     Mermaid,
     /// Graphviz DOT
@@ -247,7 +247,7 @@ pub(crate) struct WhyArgs {
     /// The file does not have to exist, now or earlier.
     pub document: OsString,
     #[command(flatten)]
-    pub of: OfFile,
+    pub of: CollectionArgs,
 }
 
 #[derive(Debug, Args)]
@@ -296,7 +296,7 @@ pub(crate) struct SearchArgs {
     ///
     /// Default: hybrid if the collection has sparse vectors, otherwise dense.
     #[arg(long, value_enum)]
-    pub mode: Option<Mode>,
+    pub mode: Option<ModeArg>,
     /// Set the constant of reciprocal rank fusion
     ///
     /// Applies to hybrid search. The larger the constant, the less the first ranks stand out.
@@ -339,7 +339,7 @@ fn weights(text: &str) -> Result<(f32, f32), String> {
 
 /// Search mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Mode {
+pub(crate) enum ModeArg {
     /// Vector similarity (semantic)
     Dense,
     /// BM25 (words)
@@ -348,12 +348,12 @@ pub(crate) enum Mode {
     Hybrid,
 }
 
-impl From<Mode> for search::Mode {
-    fn from(mode: Mode) -> Self {
+impl From<ModeArg> for search::SearchMode {
+    fn from(mode: ModeArg) -> Self {
         match mode {
-            Mode::Dense => Self::Dense,
-            Mode::Sparse => Self::Sparse,
-            Mode::Hybrid => Self::Hybrid,
+            ModeArg::Dense => Self::Dense,
+            ModeArg::Sparse => Self::Sparse,
+            ModeArg::Hybrid => Self::Hybrid,
         }
     }
 }
@@ -377,7 +377,7 @@ pub(crate) struct EvalArgs {
     ///
     /// Further modes are compared with the first. Default: all modes of the collection.
     #[arg(long, value_enum)]
-    pub mode: Vec<Mode>,
+    pub mode: Vec<ModeArg>,
     /// Evaluate this generation instead of the live one
     #[arg(long, value_name = "N")]
     pub generation: Option<i32>,
@@ -424,7 +424,7 @@ pub(crate) enum Direction {
     /// Lists the data to be lost and asks for confirmation.
     Down {
         #[command(flatten)]
-        store: NamedStore,
+        store: ExplicitStoreArgs,
         /// Set the number of migrations to revert
         #[arg(long, default_value_t = 1, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
         steps: usize,
@@ -462,7 +462,7 @@ pub(crate) struct StoreArgs {
 /// `DATABASE_URL`.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
-pub(crate) struct NamedStore {
+pub(crate) struct ExplicitStoreArgs {
     /// Use the metadata store of this pipeline file
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -475,7 +475,7 @@ pub(crate) struct NamedStore {
 
 /// Arguments of commands that read one collection.
 #[derive(Debug, Args)]
-pub(crate) struct OfFile {
+pub(crate) struct CollectionArgs {
     /// Use the collection of this pipeline file
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
@@ -486,7 +486,7 @@ pub(crate) struct OfFile {
 
 /// Arguments of commands that change one collection.
 #[derive(Debug, Args)]
-pub(crate) struct Change {
+pub(crate) struct ChangeArgs {
     /// Use the collection of this pipeline file
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
@@ -523,14 +523,14 @@ pub(crate) enum CollectionsVerb {
     /// Show a collection with its generations
     Show {
         #[command(flatten)]
-        of: OfFile,
+        of: CollectionArgs,
     },
     /// Show the audit log of a collection, newest first
     ///
     /// The log remains after the collection was deleted.
     Audit {
         #[command(flatten)]
-        of: OfFile,
+        of: CollectionArgs,
         /// Limit the number of entries
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         limit: u32,
@@ -538,7 +538,7 @@ pub(crate) enum CollectionsVerb {
     /// Delete a collection permanently from both stores
     Delete {
         #[command(flatten)]
-        change: Change,
+        change: ChangeArgs,
     },
 }
 
@@ -547,14 +547,14 @@ pub(crate) enum SourcesVerb {
     /// List the sources of a collection with document counts
     List {
         #[command(flatten)]
-        of: OfFile,
+        of: CollectionArgs,
     },
     /// Remove a source and the documents only it provides
     Delete {
         /// Source, as printed by `sources list`
         source: String,
         #[command(flatten)]
-        change: Change,
+        change: ChangeArgs,
     },
 }
 
@@ -563,7 +563,7 @@ pub(crate) enum OperationsVerb {
     /// List the operations of a collection, newest first
     List {
         #[command(flatten)]
-        of: OfFile,
+        of: CollectionArgs,
         /// Include operations on deleted collections of this name
         ///
         /// If no collection has the name, the operations on the last deleted one are listed without
@@ -583,7 +583,7 @@ pub(crate) enum OperationsVerb {
         #[arg(value_name = "ID")]
         id: OperationName,
         #[command(flatten)]
-        of: OfFile,
+        of: CollectionArgs,
     },
     /// Cancel an operation, whichever process executes it
     Cancel {
@@ -591,12 +591,12 @@ pub(crate) enum OperationsVerb {
         #[arg(value_name = "ID")]
         id: OperationName,
         #[command(flatten)]
-        of: OfFile,
+        of: CollectionArgs,
     },
 }
 
 /// The value of an environment variable. Only this module reads the environment.
-pub(crate) fn variable(name: &str) -> Option<String> {
+pub(crate) fn env_var(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 

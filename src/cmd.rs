@@ -45,17 +45,17 @@ pub(crate) use eval::judgements;
 /// The outcome of a command, which determines its exit code.
 pub(crate) enum Exit {
     /// Success: exit code 0.
-    Fine,
+    Success,
     /// The command failed: exit code 1.
     Failed(BoxError),
     /// The run completed, but at least one document newly failed: exit code 2.
     DocumentsFailed,
     /// A sample of the pipeline file does not meet its expectations: exit code 1.
-    TestsFailed,
+    SamplesFailed,
     /// The pipeline file is invalid; `report` prints the findings: exit code 78.
     BadConfig(Findings),
     /// The pipeline file is invalid and its findings are printed already: exit code 78.
-    FaultsTold,
+    FaultsReported,
     /// The pipeline file is valid but does not support the verb: exit code 78.
     Misconfigured(String),
     /// The signal with this number stopped the command after the batches in flight were stored:
@@ -72,20 +72,20 @@ impl Exit {
     /// Prints the error, if any, to standard error and returns the exit code.
     pub(crate) fn report(self) -> ExitCode {
         match self {
-            Self::Fine => ExitCode::SUCCESS,
+            Self::Success => ExitCode::SUCCESS,
             Self::Failed(error) => {
-                crate::render::error(error.as_ref());
+                crate::render::print_error(error.as_ref());
                 ExitCode::FAILURE
             }
-            Self::TestsFailed => ExitCode::FAILURE,
+            Self::SamplesFailed => ExitCode::FAILURE,
             Self::DocumentsFailed => ExitCode::from(2),
             Self::BadConfig(findings) => {
-                crate::render::findings(&findings);
+                crate::render::print_findings(&findings);
                 ExitCode::from(EX_CONFIG)
             }
-            Self::FaultsTold => ExitCode::from(EX_CONFIG),
+            Self::FaultsReported => ExitCode::from(EX_CONFIG),
             Self::Misconfigured(message) => {
-                crate::render::say(format_args!("semantik: {message}"));
+                crate::render::print_error_line(format_args!("semantik: {message}"));
                 ExitCode::from(EX_CONFIG)
             }
             Self::Stopped(signal) => ExitCode::from(128 + signal),
@@ -100,7 +100,7 @@ impl<E: Into<BoxError>> From<E> for Exit {
             Ok(findings) => return Self::BadConfig(*findings),
             Err(error) => error,
         };
-        match error.downcast::<wiring::Unreadable>() {
+        match error.downcast::<wiring::UnreadableFile>() {
             Ok(unreadable) => Self::Misconfigured(unreadable.to_string()),
             Err(error) => Self::Failed(error),
         }
@@ -113,11 +113,11 @@ pub(crate) async fn dispatch(verb: Verb, telemetry: &Telemetry) -> Exit {
         Verb::Check(args) => return check::check(&args),
         Verb::Test(args) => return test::test(&args).await,
         Verb::Graph(args) => graph::graph(&args),
-        Verb::Run(args) => return run::run(&args, run::Which::UpToDate, telemetry).await,
+        Verb::Run(args) => return run::run(&args, run::RunMode::Update, telemetry).await,
         Verb::Worker(args) => return worker::worker(&args, telemetry).await,
         Verb::Schedule(verb) => schedule::schedule(verb).await,
         Verb::Plan(args) => plan::plan(&args).await,
-        Verb::Reindex(args) => return run::run(&args, run::Which::Anew, telemetry).await,
+        Verb::Reindex(args) => return run::run(&args, run::RunMode::Rebuild, telemetry).await,
         Verb::Rollback(args) => rollback::rollback(&args).await,
         Verb::Collections(verb) => collections::collections(verb).await,
         Verb::Sources(verb) => sources::sources(verb).await,
@@ -138,5 +138,5 @@ pub(crate) async fn dispatch(verb: Verb, telemetry: &Telemetry) -> Exit {
         Verb::Completions { shell } => schema::completions(shell),
         Verb::ExtractWorker { .. } => unreachable!("`main` runs it without a runtime"),
     };
-    ended.map_or_else(Exit::from, |()| Exit::Fine)
+    ended.map_or_else(Exit::from, |()| Exit::Success)
 }

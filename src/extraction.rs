@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-const SMALL: &str = "semantik-extract-worker";
+const WORKER_PROGRAM: &str = "semantik-extract-worker";
 
 /// The program to start; `None` if the path of the current executable is unknown.
-pub(crate) fn worker() -> Option<PathBuf> {
+pub(crate) fn worker_program() -> Option<PathBuf> {
     static WORKER: OnceLock<Option<PathBuf>> = OnceLock::new();
     let found = WORKER.get_or_init(|| {
         let own = std::env::current_exe().ok()?;
-        let small = own.with_file_name(SMALL);
+        let small = own.with_file_name(WORKER_PROGRAM);
         Some(if is_of_this_build(&small) { small } else { own })
     });
     found.clone()

@@ -9,17 +9,17 @@ use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, fmt, registry};
 
-use crate::cli::{LogFormat, variable};
+use crate::cli::{LogFormat, env_var};
 use crate::render::{LogWriter, Paint};
 #[cfg(feature = "otel")]
-use crate::telemetry::Traces;
-use crate::telemetry::{Listener, Telemetry};
+use crate::telemetry::TraceExporter;
+use crate::telemetry::{MetricsLayer, Telemetry};
 
 /// State to keep until the process ends. Dropping it sends pending spans, which needs a running
 /// runtime.
-pub(crate) struct Started {
+pub(crate) struct LoggingGuard {
     #[cfg(feature = "otel")]
-    _traces: Traces,
+    _traces: TraceExporter,
 }
 
 /// Starts logging with this filter and format. Without a filter, a terminal gets warnings only,
@@ -34,7 +34,7 @@ pub(crate) fn start(
     format: LogFormat,
     goes_on: bool,
     telemetry: &Telemetry,
-) -> Result<Started, BoxError> {
+) -> Result<LoggingGuard, BoxError> {
     let is_terminal = stderr().is_terminal();
     // Postgres sends a notice about existing tables whenever migrations are checked.
     let default = if is_terminal || !goes_on { "warn" } else { "info,sqlx::postgres::notice=warn" };
@@ -46,24 +46,25 @@ pub(crate) fn start(
             logs.json().flatten_event(true).with_current_span(false).with_span_list(true).boxed()
         }
         LogFormat::Text => {
-            let logs = logs.with_target(false).with_ansi(Paint::of(is_terminal).colours());
+            let logs =
+                logs.with_target(false).with_ansi(Paint::for_stream(is_terminal).has_colours());
             // The systemd journal adds times itself.
-            let is_timed = is_terminal || variable("JOURNAL_STREAM").is_some();
+            let is_timed = is_terminal || env_var("JOURNAL_STREAM").is_some();
             if is_timed { logs.without_time().boxed() } else { logs.boxed() }
         }
     };
     let listening = registry()
         .with(logs.with_filter(filter))
-        .with(telemetry.listener().with_filter(filter_fn(Listener::concerns)));
+        .with(telemetry.listener().with_filter(filter_fn(MetricsLayer::is_relevant)));
     #[cfg(feature = "otel")]
     {
-        let traces = Traces::new()?;
+        let traces = TraceExporter::new()?;
         listening.with(traces.layer()).init();
-        Ok(Started { _traces: traces })
+        Ok(LoggingGuard { _traces: traces })
     }
     #[cfg(not(feature = "otel"))]
     {
         listening.init();
-        Ok(Started {})
+        Ok(LoggingGuard {})
     }
 }

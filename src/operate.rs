@@ -25,33 +25,34 @@ mod workplace;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use metadata::{
-    Collection, Ending, Generation, GenerationSettings, Operation, OperationType, Turn,
+    Collection, Generation, GenerationSettings, OperationLease, OperationOutcome, OperationType,
+    WaitPolicy,
 };
 use pipeline::{
-    BoxError, Embedder, Exposed, Feed, Memo, Metrics, ModelInfo, PipelineSpec, Plan, Progress,
-    RunReport, Watch,
+    BoxError, Cache, Embedder, ExportedRun, Metrics, ModelInfo, PipelineSpec, Plan, Progress,
+    ProgressSampler, RejectionLog, RunReport,
 };
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-pub(crate) use self::errand::{Errand, ModelTime, Swap};
-pub(crate) use self::executor::{Executor, Manner};
-pub(crate) use self::files::{Files, Loaded};
-pub(crate) use self::forecast::{Cause, Forecast, Tally, forecast};
-use self::generations::GiveUp;
-use self::measures::metrics_of;
-use self::stopped::{OnStop, Stopped};
-pub(crate) use self::verify::{Findings, Trouble};
-pub(crate) use self::workplace::Workplace;
+pub(crate) use self::errand::{GenerationSwap, ModelTime, OperationRequest};
+pub(crate) use self::executor::{Worker, WorkerConfig};
+pub(crate) use self::files::{LoadedPipeline, PipelineFiles};
+pub(crate) use self::forecast::{ChangeCause, DryRunReport, Tally, dry_run};
+use self::generations::DiscardPolicy;
+use self::measures::run_metrics;
+use self::stopped::{StopOutcome, StopPolicy};
+pub(crate) use self::verify::{DocumentFault, VerifyReport};
+pub(crate) use self::workplace::Runtime;
 use crate::shards::Shards;
 use crate::telemetry::Telemetry;
-use crate::wiring::{self, Absent, Database, Vectors};
+use crate::wiring::{self, Database, GenerationVectors, IfMissing};
 
 /// Options of an operation request.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Wish {
+pub(crate) struct OperationOptions {
     /// Deletes missing documents whatever their number.
     pub(crate) allow_deletes: bool,
     /// Also tries failed documents again whose delay has passed.
@@ -59,39 +60,39 @@ pub(crate) struct Wish {
     /// Waits while another operation works on the collection; without it, that is an error.
     pub(crate) wait: bool,
     /// Builds a new generation even if the settings are unchanged.
-    pub(crate) anew: bool,
+    pub(crate) rebuild: bool,
 }
 
 /// Executes operations on the collection of a pipeline file.
 pub(crate) struct Operator {
     pub(crate) spec: Arc<PipelineSpec>,
-    pub(crate) engine: Arc<embedding::Engine>,
+    pub(crate) engine: Arc<embedding::EmbeddingEngine>,
     /// Cached results of extraction and embedding; [`Operator::engine`] uses it too.
-    memo: Option<Arc<dyn Memo>>,
+    cache: Option<Arc<dyn Cache>>,
     metrics: Arc<Metrics>,
     /// Publishes the metrics until it is dropped.
-    _exposed: Exposed,
-    feed: Feed,
+    _exposed: ExportedRun,
+    rejection_log: RejectionLog,
     /// The initial state; each observer clones it.
-    watch: Watch,
+    progress_sampler: ProgressSampler,
     /// Cancellation: the operation ends once the batches in flight are stored.
     pub(crate) stop: CancellationToken,
     /// A second cancellation, after `stop`: batches that the model has not started are left to the
     /// next run.
-    cut_short: CancellationToken,
-    pub(crate) wish: Wish,
+    cut_short_token: CancellationToken,
+    pub(crate) options: OperationOptions,
     /// Keeps the embedded cluster running until it is dropped.
     pub(crate) database: Database,
     /// The embedded vector stores that this process has open.
     shards: Shards,
     /// `true` in a worker or server: it executes operations itself and never delegates them.
-    is_executor: bool,
+    is_worker: bool,
     /// The queued operation that this operator executes; taken when execution starts.
-    given: Mutex<Option<Operation>>,
+    leased_operation: Mutex<Option<OperationLease>>,
     /// The fate of the operation if it stops early.
-    on_stop: OnStop,
+    on_stop: StopPolicy,
     /// Progress of an operation that another process executes.
-    followed: Mutex<Option<Progress>>,
+    remote_progress: Mutex<Option<Progress>>,
     /// Set when the first run loads the model.
     embedder: OnceLock<Arc<dyn Embedder>>,
     model: ModelInfo,
@@ -99,17 +100,17 @@ pub(crate) struct Operator {
 }
 
 /// The result of an operation.
-pub(crate) struct Done {
+pub(crate) struct RunSummary {
     pub(crate) report: RunReport,
     /// The swapped generations; `None` if the same generation is live.
-    pub(crate) swap: Option<Swap>,
+    pub(crate) swap: Option<GenerationSwap>,
     /// Tokens and time of the model in this operation.
     pub(crate) model: ModelTime,
 }
 
 /// The reason why an operation ended early.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum NotDone {
+pub(crate) enum Interrupted {
     /// A client cancelled it, or another process took it over as orphaned.
     #[error("operation {0} was cancelled")]
     Cancelled(Uuid),
@@ -124,71 +125,71 @@ impl Operator {
         spec: PipelineSpec,
         plan: &Plan,
         stop: CancellationToken,
-        wish: Wish,
+        wish: OperationOptions,
     ) -> Result<Self, BoxError> {
         // Fails before anything is created.
         model_of(plan)?;
-        let workplace = Workplace::open(&spec, &Telemetry::new()).await?;
-        Self::at(workplace, Arc::new(spec), plan, stop, wish)
+        let workplace = Runtime::open(&spec, &Telemetry::new()).await?;
+        Self::with_runtime(workplace, Arc::new(spec), plan, stop, wish)
     }
 
     /// Like [`Operator::new`], for a read-only verb: creates and changes nothing.
-    pub(crate) async fn looking(
+    pub(crate) async fn open_read_only(
         spec: PipelineSpec,
         plan: &Plan,
-        wish: Wish,
+        wish: OperationOptions,
     ) -> Result<Self, BoxError> {
         model_of(plan)?;
-        let workplace = Workplace::looking(&spec, &Telemetry::new()).await?;
-        Self::at(workplace, Arc::new(spec), plan, CancellationToken::new(), wish)
+        let workplace = Runtime::open_read_only(&spec, &Telemetry::new()).await?;
+        Self::with_runtime(workplace, Arc::new(spec), plan, CancellationToken::new(), wish)
     }
 
     /// Creates an operator on an open runtime, with the cache of the file.
-    pub(crate) fn at(
-        workplace: Workplace,
+    pub(crate) fn with_runtime(
+        workplace: Runtime,
         spec: Arc<PipelineSpec>,
         plan: &Plan,
         stop: CancellationToken,
-        wish: Wish,
+        wish: OperationOptions,
     ) -> Result<Self, BoxError> {
-        let memo = wiring::memo(&spec);
-        let engine = Arc::new(workplace.engine.beside(memo.clone()));
-        Ok(Self { engine, memo, ..Self::bare(workplace, spec, plan, stop, wish)? })
+        let memo = wiring::open_cache(&spec);
+        let engine = Arc::new(workplace.engine.sharing_models(memo.clone()));
+        Ok(Self { engine, cache: memo, ..Self::without_cache(workplace, spec, plan, stop, wish)? })
     }
 
     /// Creates an operator without a cache.
-    fn bare(
-        workplace: Workplace,
+    fn without_cache(
+        workplace: Runtime,
         spec: Arc<PipelineSpec>,
         plan: &Plan,
         stop: CancellationToken,
-        wish: Wish,
+        wish: OperationOptions,
     ) -> Result<Self, BoxError> {
         let model = model_of(plan)?;
         let settings = wiring::generation_settings(&spec, plan, &model);
         let metrics = Arc::new(Metrics::new(plan.name()));
-        let feed = Feed::default();
+        let feed = RejectionLog::default();
         let nodes = plan.graph().map(|(id, _, _)| id.to_owned()).collect();
-        let watch = Watch::new(nodes, Arc::clone(&metrics), feed.clone());
-        let Workplace { database, shards, telemetry, engine } = workplace;
-        let exposed = telemetry.exposition().expose(&metrics);
+        let watch = ProgressSampler::new(nodes, Arc::clone(&metrics), feed.clone());
+        let Runtime { database, shards, telemetry, engine } = workplace;
+        let exposed = telemetry.exposition().export(&metrics);
         Ok(Self {
             spec,
-            engine: Arc::new(engine.beside(None)),
-            memo: None,
+            engine: Arc::new(engine.sharing_models(None)),
+            cache: None,
             metrics,
             _exposed: exposed,
-            feed,
-            watch,
+            rejection_log: feed,
+            progress_sampler: watch,
             stop,
-            cut_short: CancellationToken::new(),
-            wish,
+            cut_short_token: CancellationToken::new(),
+            options: wish,
             database,
             shards,
-            is_executor: false,
-            given: Mutex::default(),
-            on_stop: OnStop::default(),
-            followed: Mutex::default(),
+            is_worker: false,
+            leased_operation: Mutex::default(),
+            on_stop: StopPolicy::default(),
+            remote_progress: Mutex::default(),
             embedder: OnceLock::new(),
             model,
             settings,
@@ -196,15 +197,15 @@ impl Operator {
     }
 
     /// Makes the operator execute a leased operation.
-    fn taking_up(self, operation: Operation, on_stop: OnStop) -> Self {
-        Self { is_executor: true, given: Mutex::new(Some(operation)), on_stop, ..self }
+    fn with_operation(self, operation: OperationLease, on_stop: StopPolicy) -> Self {
+        Self { is_worker: true, leased_operation: Mutex::new(Some(operation)), on_stop, ..self }
     }
 
     /// Ends the leased operation if its execution has not started.
-    async fn give_up(&self, ended: Result<(), BoxError>) -> Result<(), BoxError> {
-        let given = self.given.lock().unwrap_or_else(PoisonError::into_inner).take();
+    async fn abandon(&self, ended: Result<(), BoxError>) -> Result<(), BoxError> {
+        let given = self.leased_operation.lock().unwrap_or_else(PoisonError::into_inner).take();
         match given {
-            Some(operation) => finish(operation, ended, &[]).await,
+            Some(operation) => finish_operation(operation, ended, &[]).await,
             None => ended,
         }
     }
@@ -212,8 +213,12 @@ impl Operator {
     /// `true` if another operation, which may have done a part of the work, precedes the leased one
     /// (`continues`).
     async fn is_continued(&self) -> Result<bool, BoxError> {
-        let given =
-            self.given.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Operation::id);
+        let given = self
+            .leased_operation
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_ref()
+            .map(OperationLease::id);
         let Some(id) = given else { return Ok(false) };
         let found = self.database.postgres().operations().find(id).await?;
         Ok(found.is_some_and(|it| it.continues.is_some()))
@@ -228,9 +233,9 @@ impl Operator {
         &self,
         generation: &Generation,
         model: &ModelInfo,
-        absent: Absent,
-    ) -> Result<Vectors, BoxError> {
-        Vectors::open(&self.spec, generation, model, absent, &self.shards).await
+        absent: IfMissing,
+    ) -> Result<GenerationVectors, BoxError> {
+        GenerationVectors::open(&self.spec, generation, model, absent, &self.shards).await
     }
 
     fn plan(&self) -> Result<Plan, BoxError> {
@@ -239,34 +244,34 @@ impl Operator {
 
     /// Stores new and changed documents and deletes missing ones. Builds a new generation if the
     /// live one has other vector settings than the file, or if the options request it.
-    pub(crate) async fn run(&self) -> Result<Done, BoxError> {
-        self.run_letting_in(&[]).await
+    pub(crate) async fn run(&self) -> Result<RunSummary, BoxError> {
+        self.run_readmitting(&[]).await
     }
 
     /// Like [`Operator::run`], and restores documents that were deleted on request.
-    async fn run_letting_in(&self, undelete: &[Uuid]) -> Result<Done, BoxError> {
-        let errand = Errand::run_letting_in(undelete.to_vec(), self.wish);
-        self.may_take_in().await?;
-        if let Some(result) = self.elsewhere(&errand).await? {
-            return Ok(result.done());
+    async fn run_readmitting(&self, undelete: &[Uuid]) -> Result<RunSummary, BoxError> {
+        let errand = OperationRequest::run_readmitting(undelete.to_vec(), self.options);
+        self.check_quota().await?;
+        if let Some(result) = self.delegate(&errand).await? {
+            return Ok(result.into_summary());
         }
         loop {
             let collection = self.collection().await?;
-            let asked = self.kind_of_run(&collection).await?;
-            let operation = self.claim(&collection, asked, errand.details()).await?;
+            let asked = self.run_type(&collection).await?;
+            let operation = self.acquire_lease(&collection, asked, errand.details()).await?;
             // Another process may have changed the collection between this check and the lease.
-            if !self.is_there(&collection).await? {
+            if !self.still_exists(&collection).await? {
                 continue;
             }
-            let kind = match self.kind_of_run(&collection).await {
+            let kind = match self.run_type(&collection).await {
                 Ok(kind) => kind,
-                Err(error) => return finish(operation, Err(error), &[]).await,
+                Err(error) => return finish_operation(operation, Err(error), &[]).await,
             };
-            operation.becomes(kind).await?;
+            operation.change_type(kind).await?;
             if !undelete.is_empty()
                 && let Err(error) = operation.readmit(undelete).await
             {
-                return finish(operation, Err(error.into()), &[]).await;
+                return finish_operation(operation, Err(error.into()), &[]).await;
             }
             return match kind {
                 OperationType::Reindex => self.reindex(operation).await,
@@ -280,20 +285,20 @@ impl Operator {
 
     /// Refuses a run of a collection that has reached a limit. Queued operations were checked when
     /// they were requested.
-    async fn may_take_in(&self) -> Result<(), BoxError> {
-        if self.is_executor {
+    async fn check_quota(&self) -> Result<(), BoxError> {
+        if self.is_worker {
             return Ok(());
         }
         let (postgres, file) = (self.database.postgres(), &self.spec.file);
         let found = postgres.collections().find(Some(&file.owner), &file.collection).await?;
         match found.filter(|it| it.deleting_since.is_none()) {
-            Some(collection) => Ok(postgres.limits().may_take_in(&collection).await?),
+            Some(collection) => Ok(postgres.limits().check_quota(&collection).await?),
             None => Ok(()),
         }
     }
 
     /// `true` if the collection still exists and is not being deleted.
-    async fn is_there(&self, collection: &Collection) -> Result<bool, BoxError> {
+    async fn still_exists(&self, collection: &Collection) -> Result<bool, BoxError> {
         let owner = Some(self.spec.file.owner.as_str());
         let found = self.database.postgres().collections().find(owner, &collection.name).await?;
         Ok(found.is_some_and(|it| it.id == collection.id && it.deleting_since.is_none()))
@@ -304,7 +309,7 @@ impl Operator {
     async fn collection(&self) -> Result<Collection, BoxError> {
         let new = wiring::new_collection(&self.spec, self.settings.clone());
         loop {
-            let collection = self.database.postgres().open_collection(&new).await?;
+            let collection = self.database.postgres().ensure_collection(&new).await?;
             if collection.deleting_since.is_none() {
                 return Ok(collection);
             }
@@ -312,20 +317,20 @@ impl Operator {
                 collection = collection.name,
                 "completing the interrupted deletion of the collection"
             );
-            self.delete(&collection).await?;
+            self.delete_collection(&collection).await?;
         }
     }
 
     /// Determines the type of operation that brings the collection to the settings of the file.
-    async fn kind_of_run(&self, collection: &Collection) -> Result<OperationType, BoxError> {
+    async fn run_type(&self, collection: &Collection) -> Result<OperationType, BoxError> {
         let generations = self.database.postgres().generations().list(collection.id).await?;
         let status = |status| generations.iter().find(|it| it.status == status);
         let live = status(metadata::GenerationStatus::Live).ok_or("no generation is live")?;
-        let of_file = |it: &&Generation| it.is_of(&self.settings);
+        let of_file = |it: &&Generation| it.matches_settings(&self.settings);
         let rolled_back = generations.iter().filter(of_file).find(|it| it.rolled_back_at.is_some());
         if let Some(generation) = rolled_back
-            && !self.wish.anew
-            && !live.is_of(&self.settings)
+            && !self.options.rebuild
+            && !live.matches_settings(&self.settings)
         {
             let number = generation.number;
             return Err(format!(
@@ -339,7 +344,8 @@ impl Operator {
         // file.
         let half_built = status(metadata::GenerationStatus::Building)
             .filter(|it| of_file(it) && it.refused_at.is_none());
-        if self.wish.anew || half_built.is_some() || !live.takes(&self.settings) {
+        if self.options.rebuild || half_built.is_some() || !live.is_compatible_with(&self.settings)
+        {
             return Ok(OperationType::Reindex);
         }
         Ok(match live.fingerprint {
@@ -350,28 +356,28 @@ impl Operator {
     }
 
     /// Leases the collection for an operation.
-    async fn claim(
+    async fn acquire_lease(
         &self,
         collection: &Collection,
         kind: OperationType,
         details: Value,
-    ) -> Result<Operation, BoxError> {
-        let given = self.given.lock().unwrap_or_else(PoisonError::into_inner).take();
+    ) -> Result<OperationLease, BoxError> {
+        let given = self.leased_operation.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(operation) = given {
             return Ok(operation);
         }
         let config = self.config(details);
         let postgres = self.database.postgres();
         tokio::select! {
-            started = postgres.start_operation(collection, kind, &config, self.turn()) => Ok(started?),
-            () = self.stop.cancelled() => Err(NotDone::Stopped.into()),
+            started = postgres.start_operation(collection, kind, &config, self.wait_policy()) => Ok(started?),
+            () = self.stop.cancelled() => Err(Interrupted::Stopped.into()),
         }
     }
 
     /// Returns the value of `operations.config`, with the fingerprints of the settings and the
     /// model.
     fn config(&self, details: Value) -> Value {
-        let mut config = config_of(&self.spec, details);
+        let mut config = operation_config(&self.spec, details);
         config["fingerprint"] = self.settings.fingerprint.to_string().into();
         config["model"] = self.settings.model_fingerprint.clone().into();
         config
@@ -379,7 +385,7 @@ impl Operator {
 
     /// Sends pending notifications about the last operations of the collection to the webhooks of
     /// the file.
-    pub(crate) async fn tell_webhooks(&self) -> Result<(), BoxError> {
+    pub(crate) async fn notify_webhooks(&self) -> Result<(), BoxError> {
         if self.spec.file.notify.is_empty() {
             return Ok(());
         }
@@ -391,18 +397,18 @@ impl Operator {
         }
     }
 
-    fn turn(&self) -> Turn {
-        if self.wish.wait { Turn::Wait } else { Turn::Now }
+    fn wait_policy(&self) -> WaitPolicy {
+        if self.options.wait { WaitPolicy::Wait } else { WaitPolicy::FailIfBusy }
     }
 
     /// Returns the live generation and its vectors. Its model may differ from the file's.
-    async fn live(
+    async fn open_live(
         &self,
         collection: &Collection,
-        absent: Absent,
-    ) -> Result<(Generation, Vectors), BoxError> {
+        absent: IfMissing,
+    ) -> Result<(Generation, GenerationVectors), BoxError> {
         let live = self.database.postgres().generations().live(collection.id).await?;
-        let model = wiring::model_of(&live, &self.plan()?, self.engine.as_ref())?;
+        let model = wiring::resolve_model(&live, &self.plan()?, self.engine.as_ref())?;
         let vectors = self.open_vectors(&live, &model, absent).await?;
         Ok((live, vectors))
     }
@@ -410,36 +416,37 @@ impl Operator {
     /// Brings the live generation up to date.
     async fn append(
         &self,
-        operation: Operation,
+        operation: OperationLease,
         collection: &Collection,
-    ) -> Result<Done, BoxError> {
+    ) -> Result<RunSummary, BoxError> {
         let ended = self
-            .while_ours(&operation, async {
-                self.forget_unfinished(&operation, GiveUp::Refused).await?;
+            .with_lease(&operation, async {
+                self.drop_unfinished(&operation, DiscardPolicy::Refused).await?;
                 let live = self.database.postgres().generations().live(collection.id).await?;
                 // After a completed run the vectors exist, so absent ones are an error and not
                 // created.
-                let absent = if live.fingerprint.is_none() { Absent::Make } else { Absent::Refuse };
+                let absent =
+                    if live.fingerprint.is_none() { IfMissing::Create } else { IfMissing::Refuse };
                 let vectors = self.open_vectors(&live, &self.model, absent).await?;
-                vectors.may_be_written().await?;
+                vectors.ensure_writable().await?;
                 let ended = self.append_to(&operation, &vectors).await;
                 // Also after a failure, since a server keeps the vectors open.
                 vectors.end_writing().await;
                 ended
             })
             .await;
-        self.not_swapped(operation, ended).await
+        self.finish_unswapped(operation, ended).await
     }
 
     async fn append_to(
         &self,
-        operation: &Operation,
-        vectors: &Vectors,
+        operation: &OperationLease,
+        vectors: &GenerationVectors,
     ) -> Result<RunReport, BoxError> {
-        let report = self.bring_up_to_date(operation, metadata::Side::Live, vectors).await?;
+        let report = self.sync(operation, metadata::GenerationSlot::Live, vectors).await?;
         if !report.stopped {
-            operation.brought_to(&self.settings).await?;
-            self.forget_deleted(operation).await?;
+            operation.record_settings(&self.settings).await?;
+            self.purge_deleted(operation).await?;
             self.drop_retired(operation).await?;
             self.optimize(vectors).await?;
         }
@@ -448,7 +455,7 @@ impl Operator {
 
     /// Builds the search index unless the operation is being cancelled: the documents are stored
     /// already, and a later run can build the index.
-    async fn optimize(&self, vectors: &Vectors) -> Result<(), BoxError> {
+    async fn optimize(&self, vectors: &GenerationVectors) -> Result<(), BoxError> {
         tokio::select! {
             optimized = vectors.optimize() => optimized,
             () = self.stop.cancelled() => Ok(()),
@@ -457,19 +464,19 @@ impl Operator {
 
     /// Runs `work` while the lease lasts. Once it is lost, `work` may still end; it can write
     /// nothing more.
-    async fn while_ours<T>(
+    async fn with_lease<T>(
         &self,
-        operation: &Operation,
+        operation: &OperationLease,
         work: impl Future<Output = Result<T, BoxError>>,
     ) -> Result<T, BoxError> {
         let pipeline = &self.spec.file.name;
         let span = tracing::info_span!("operation", operation = %operation.id(), pipeline);
         let work = work.instrument(span);
         tokio::pin!(work);
-        let mut watch = self.watch();
+        let mut watch = self.progress_sampler();
         tokio::select! {
             ended = &mut work => ended,
-            () = operation.lost_while_telling(|| Some(self.progress(&mut watch))) => {
+            () = operation.lost_while_reporting(|| Some(self.progress(&mut watch))) => {
                 self.stop.cancel();
                 if let Err(error) = work.await {
                     tracing::debug!(
@@ -477,57 +484,61 @@ impl Operator {
                         "failed to store the batches in flight after the lease was lost",
                     );
                 }
-                Err(NotDone::Cancelled(operation.id()).into())
+                Err(Interrupted::Cancelled(operation.id()).into())
             }
         }
     }
 
     /// Records the result of a run in the operation.
-    async fn note(
+    async fn record_result(
         &self,
-        operation: &Operation,
+        operation: &OperationLease,
         report: &RunReport,
-        swap: Option<Swap>,
+        swap: Option<GenerationSwap>,
     ) -> Result<(), BoxError> {
-        let result = errand::Result {
+        let result = errand::OperationResult {
             report: Some(report.clone()),
             model: Some(self.model_time()),
             swap,
             documents: None,
         };
-        let progress = self.progress(&mut self.watch());
-        Ok(operation.note(&serde_json::to_value(result)?, Some(&progress)).await?)
+        let progress = self.progress(&mut self.progress_sampler());
+        Ok(operation.record_result(&serde_json::to_value(result)?, Some(&progress)).await?)
     }
 
     /// Ends an operation according to the result of its run.
-    async fn end(
+    async fn finish_run(
         &self,
-        operation: Operation,
+        operation: OperationLease,
         ended: Result<RunReport, BoxError>,
     ) -> Result<RunReport, BoxError> {
         if let Ok(report) = &ended {
-            self.note(&operation, report, None).await?;
+            self.record_result(&operation, report, None).await?;
         }
         match ended {
             Ok(report) if report.stopped => {
-                match self.on_stop.get() {
-                    Stopped::Cancelled => {
-                        operation.finish(&Ending::Cancelled, &metrics_of(&report)).await?;
+                match self.on_stop.outcome() {
+                    StopOutcome::Cancelled => {
+                        operation
+                            .finish(&OperationOutcome::Cancelled, &run_metrics(&report))
+                            .await?;
                     }
-                    Stopped::HandedBack => {
+                    StopOutcome::Requeued => {
                         let operations = self.database.postgres().operations();
-                        operations.hand_back(operation.id(), None).await?;
-                        operation.let_go().await;
+                        operations.return_to_queue(operation.id(), None).await?;
+                        operation.release().await;
                     }
-                    Stopped::Failed(message) => {
-                        operation.finish(&Ending::Failed(message), &metrics_of(&report)).await?;
+                    StopOutcome::Failed(message) => {
+                        operation
+                            .finish(&OperationOutcome::Failed(message), &run_metrics(&report))
+                            .await?;
                     }
                 }
                 Ok(report)
             }
             ended => {
-                let metrics = ended.as_ref().map_or_else(|_| Vec::new(), metrics_of);
-                finish(operation, ended, &metrics).await
+                let metrics = ended.as_ref().map_or_else(|_| Vec::new(), run_metrics);
+                finish_operation(operation, ended, &metrics).await
             }
         }
     }
@@ -535,7 +546,7 @@ impl Operator {
 
 /// Returns the value of `operations.config` that depends on the request and not on the file's later
 /// options.
-fn config_of(spec: &PipelineSpec, details: Value) -> Value {
+fn operation_config(spec: &PipelineSpec, details: Value) -> Value {
     let mut config = json!({ "pipeline": spec.file.name });
     if let (Value::Object(config), Value::Object(details)) = (&mut config, details) {
         config.extend(details);
@@ -553,15 +564,15 @@ fn model_of(plan: &Plan) -> Result<ModelInfo, BoxError> {
 }
 
 /// Ends an operation with the status of `ended`, and returns `ended`.
-async fn finish<T>(
-    operation: Operation,
+async fn finish_operation<T>(
+    operation: OperationLease,
     ended: Result<T, BoxError>,
     metrics: &[(String, f64)],
 ) -> Result<T, BoxError> {
     let ending = match &ended {
-        Ok(_) => Ending::Completed,
-        Err(error) if error.is::<NotDone>() => Ending::Cancelled,
-        Err(error) => Ending::Failed(pipeline::chain(error.as_ref())),
+        Ok(_) => OperationOutcome::Completed,
+        Err(error) if error.is::<Interrupted>() => OperationOutcome::Cancelled,
+        Err(error) => OperationOutcome::Failed(pipeline::error_chain(error.as_ref())),
     };
     let finished = operation.finish(&ending, metrics).await;
     // The error of the operation takes precedence over the error of recording it.
@@ -571,11 +582,11 @@ async fn finish<T>(
 }
 
 /// Smallest number of missing documents that can stop a run.
-const FEW: i64 = 20;
+const ALWAYS_DELETABLE: i64 = 20;
 
 /// `true` if losing `lost` of `of` documents needs `--allow-deletes`.
-fn exceeds(lost: i64, of: i64, ratio: f64) -> bool {
+fn exceeds_ratio(lost: i64, of: i64, ratio: f64) -> bool {
     #[expect(clippy::cast_precision_loss, reason = "a ratio")]
     let is_much = lost as f64 > ratio * of as f64;
-    lost >= FEW && is_much
+    lost >= ALWAYS_DELETABLE && is_much
 }

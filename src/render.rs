@@ -8,20 +8,20 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _, stderr, stdout};
 
-use pipeline::{BoxError, Findings, io_words, without_numbers};
+use pipeline::{BoxError, Findings, io_error_text, strip_os_error_code};
 use serde::Serialize;
 
 pub(crate) use self::table::{next_table, table};
-pub(crate) use self::visible::{LogWriter, in_a_line, visible};
+pub(crate) use self::visible::{LogWriter, visible, visible_line};
 use self::visible::{visible_in_colour, visible_json};
-use crate::cli::variable;
+use crate::cli::env_var;
 
 /// Prints to standard output, wrapped to the width of a terminal. A closed pipe is not an error.
-pub(crate) fn out(text: &str) -> Result<(), BoxError> {
+pub(crate) fn print(text: &str) -> Result<(), BoxError> {
     let text = visible(text);
     match width_of_output() {
-        Some(width) => written(&wrapped(&text, width)),
-        None => written(&text),
+        Some(width) => write_stdout(&wrapped(&text, width)),
+        None => write_stdout(&text),
     }
 }
 
@@ -39,14 +39,14 @@ fn wrapped(text: &str, width: usize) -> String {
 }
 
 /// Prints text that [`Paint`] has coloured to standard output.
-pub(crate) fn out_in_colour(text: &str, paint: Paint) -> Result<(), BoxError> {
-    if paint.colours { written(&visible_in_colour(text)) } else { out(text) }
+pub(crate) fn print_coloured(text: &str, paint: Paint) -> Result<(), BoxError> {
+    if paint.colours { write_stdout(&visible_in_colour(text)) } else { print(text) }
 }
 
-fn written(text: &str) -> Result<(), BoxError> {
+fn write_stdout(text: &str) -> Result<(), BoxError> {
     match stdout().write_all(text.as_bytes()).and_then(|()| stdout().flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(format!("cannot write to standard output: {}", io_words(&error)).into())
+            Err(format!("cannot write to standard output: {}", io_error_text(&error)).into())
         }
         Ok(()) | Err(_) => Ok(()),
     }
@@ -54,20 +54,20 @@ fn written(text: &str) -> Result<(), BoxError> {
 
 /// Prints a line to standard error. A failed write is ignored: there is no other channel to report
 /// it.
-pub(crate) fn say(text: impl Display) {
+pub(crate) fn print_error_line(text: impl Display) {
     writeln!(stderr(), "{}", visible(&text.to_string())).ok();
 }
 
 /// Prints an error with its causes.
-pub(crate) fn error(error: &(dyn std::error::Error + 'static)) {
-    let mut said = without_numbers(&error.to_string());
-    say(format_args!("semantik: {said}"));
+pub(crate) fn print_error(error: &(dyn std::error::Error + 'static)) {
+    let mut said = strip_os_error_code(&error.to_string());
+    print_error_line(format_args!("semantik: {said}"));
     let mut cause = error.source();
     while let Some(error) = cause {
-        let words = without_numbers(&error.to_string());
+        let words = strip_os_error_code(&error.to_string());
         // An error that only wraps its cause repeats its text.
         if !said.contains(&words) {
-            say(format_args!("  because {words}"));
+            print_error_line(format_args!("  because {words}"));
         }
         said = words;
         cause = error.source();
@@ -75,39 +75,39 @@ pub(crate) fn error(error: &(dyn std::error::Error + 'static)) {
 }
 
 /// Prints the errors of a pipeline file.
-pub(crate) fn findings(findings: &Findings) {
-    say_findings(|colours| findings.render(colours));
+pub(crate) fn print_findings(findings: &Findings) {
+    render_findings(|colours| findings.render(colours));
 }
 
 /// Prints the warnings of a valid pipeline file.
-pub(crate) fn warnings(warnings: &Findings) {
-    say_findings(|colours| warnings.render_warnings(colours));
+pub(crate) fn print_warnings(warnings: &Findings) {
+    render_findings(|colours| warnings.render_warnings(colours));
 }
 
-fn say_findings(render: impl Fn(bool) -> String) {
-    let colours = Paint::of(stderr().is_terminal()).colours;
+fn render_findings(render: impl Fn(bool) -> String) {
+    let colours = Paint::for_stream(stderr().is_terminal()).colours;
     let text = render(colours);
     let text = if colours { visible_in_colour(&text) } else { visible(&text) };
     writeln!(stderr(), "{}", text.trim_end()).ok();
 }
 
 /// Prints one JSON value.
-pub(crate) fn json(value: &serde_json::Value) -> Result<(), BoxError> {
-    json_of(value)
+pub(crate) fn print_json(value: &serde_json::Value) -> Result<(), BoxError> {
+    print_as_json(value)
 }
 
 /// Prints a value as JSON.
-pub(crate) fn json_of(value: &impl Serialize) -> Result<(), BoxError> {
-    written(&visible_json(&format!("{}\n", serde_json::to_string_pretty(value)?)))
+pub(crate) fn print_as_json(value: &impl Serialize) -> Result<(), BoxError> {
+    write_stdout(&visible_json(&format!("{}\n", serde_json::to_string_pretty(value)?)))
 }
 
 /// Prints a result: the JSON value if `as_json`, otherwise the text.
-pub(crate) fn answer(
+pub(crate) fn print_answer(
     as_json: bool,
     value: &serde_json::Value,
     words: &str,
 ) -> Result<(), BoxError> {
-    if as_json { json(value) } else { out(words) }
+    if as_json { print_json(value) } else { print(words) }
 }
 
 /// Colours, unless `NO_COLOR` is set (<https://no-color.org>) or the terminal supports none.
@@ -118,13 +118,13 @@ pub(crate) struct Paint {
 
 impl Paint {
     /// Colours for a stream, if it is a terminal.
-    pub(crate) fn of(is_terminal: bool) -> Self {
-        let is_unwanted = variable("NO_COLOR").is_some_and(|it| !it.is_empty());
-        Self { colours: is_terminal && is_able() && !is_unwanted }
+    pub(crate) fn for_stream(is_terminal: bool) -> Self {
+        let is_unwanted = env_var("NO_COLOR").is_some_and(|it| !it.is_empty());
+        Self { colours: is_terminal && supports_escapes() && !is_unwanted }
     }
 
     /// `true` if text is coloured.
-    pub(crate) fn colours(self) -> bool {
+    pub(crate) fn has_colours(self) -> bool {
         self.colours
     }
 
@@ -136,22 +136,22 @@ impl Paint {
 
     /// Emphasised text.
     pub(crate) fn bold(self, text: &str) -> String {
-        self.painted(text, "1")
+        self.coloured(text, "1")
     }
 
     /// Highlighted text, such as the bottleneck.
-    pub(crate) fn marked(self, text: &str) -> String {
-        self.painted(text, "1;33")
+    pub(crate) fn highlighted(self, text: &str) -> String {
+        self.coloured(text, "1;33")
     }
 
-    fn painted(self, text: &str, colour: &str) -> String {
+    fn coloured(self, text: &str, colour: &str) -> String {
         if self.colours { format!("\u{1b}[{colour}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
 }
 
 /// `true` unless `TERM` is `dumb`: the terminal can move its cursor and colour text.
-pub(crate) fn is_able() -> bool {
-    variable("TERM").is_none_or(|it| it != "dumb")
+pub(crate) fn supports_escapes() -> bool {
+    env_var("TERM").is_none_or(|it| it != "dumb")
 }
 
 /// Columns of the terminal on standard output; `None` if it is not a terminal.
@@ -168,7 +168,7 @@ pub(crate) fn width_of_terminal() -> usize {
 }
 
 /// The name of an enum variant in snake case, as in tables and JSON: `remove_source`.
-pub(crate) fn word(state: impl std::fmt::Debug) -> String {
+pub(crate) fn snake_case_name(state: impl std::fmt::Debug) -> String {
     let mut word = String::new();
     for letter in format!("{state:?}").chars() {
         if letter.is_uppercase() && !word.is_empty() {
@@ -180,7 +180,7 @@ pub(crate) fn word(state: impl std::fmt::Debug) -> String {
 }
 
 /// A whole number with grouped thousands: `12 345`.
-pub(crate) fn count(number: impl TryInto<u64>) -> String {
+pub(crate) fn format_count(number: impl TryInto<u64>) -> String {
     let digits = number.try_into().unwrap_or_default().to_string();
     let mut out = String::new();
     for (place, digit) in digits.chars().enumerate() {
@@ -199,32 +199,32 @@ pub(crate) fn shown(count: usize, most: usize) -> usize {
 }
 
 /// A number with what it counts: `1 chunk`, `12 345 chunks`.
-pub(crate) fn several(number: impl TryInto<u64>, what: &str) -> String {
+pub(crate) fn count_of(number: impl TryInto<u64>, what: &str) -> String {
     let number = number.try_into().unwrap_or_default();
     let ending = if number == 1 { "" } else { "s" };
-    format!("{} {what}{ending}", count(number))
+    format!("{} {what}{ending}", format_count(number))
 }
 
 /// The files that options of the sources skipped: `3 hidden, 12 by globs`; `None` if there are
 /// none.
-pub(crate) fn left_out(counts: &BTreeMap<String, u64>) -> Option<String> {
+pub(crate) fn left_out_summary(counts: &BTreeMap<String, u64>) -> Option<String> {
     let parts = counts.iter().map(|(by, number)| match by.as_str() {
-        "hidden" => format!("{} hidden", count(*number)),
-        "gitignore" => format!("{} by .gitignore", count(*number)),
-        by => format!("{} by {by}", count(*number)),
+        "hidden" => format!("{} hidden", format_count(*number)),
+        "gitignore" => format!("{} by .gitignore", format_count(*number)),
+        by => format!("{} by {by}", format_count(*number)),
     });
     let parts: Vec<_> = parts.collect();
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
 /// A number of bytes with a binary unit: `1.4 MiB`.
-pub(crate) fn bytes(number: impl TryInto<u64>) -> String {
+pub(crate) fn format_bytes(number: impl TryInto<u64>) -> String {
     let number = number.try_into().unwrap_or_default();
     indicatif::BinaryBytes(number).to_string()
 }
 
 /// A duration: `3.2 s`, `4 min 10 s`.
-pub(crate) fn seconds(seconds: f64) -> String {
+pub(crate) fn format_seconds(seconds: f64) -> String {
     if seconds < 100.0 {
         return format!("{seconds:.1} s");
     }
@@ -232,7 +232,7 @@ pub(crate) fn seconds(seconds: f64) -> String {
 }
 
 /// A time to the second, in UTC.
-pub(crate) fn time(time: impl Display) -> String {
+pub(crate) fn format_time(time: impl Display) -> String {
     let time = time.to_string();
     time.split('.')
         .next()

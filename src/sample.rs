@@ -14,8 +14,8 @@ use pipeline::column::{
     BYTES, CHUNKS, LANGUAGE, METADATA, MIME_TYPE, SIZE, SOURCE, TEXT, TITLE, URI,
 };
 use pipeline::{
-    BoxError, InputSpec, ModelInfo, Models, Outcome, PipelineSpec, Plan, Resources, RunOptions,
-    SchemaError, SetAsideReport, Sink, SinkConfig, Source, SourceConfig,
+    BoxError, InputSpec, ModelInfo, ModelProvider, Outcome, PipelineSpec, Plan, RejectionReport,
+    Resources, RunOptions, SchemaError, Sink, SinkConfig, Source, SourceConfig,
 };
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -25,29 +25,29 @@ use crate::wiring;
 
 /// Result of a sample document.
 #[derive(Debug, Default)]
-pub(crate) struct Came {
+pub(crate) struct SampleOutcome {
     /// The document at the model, or at the sinks of a pipeline without a model.
-    pub(crate) document: Option<Document>,
+    pub(crate) document: Option<SampleDocument>,
     /// The nodes that it reached.
-    pub(crate) to: BTreeSet<String>,
+    pub(crate) reached_nodes: BTreeSet<String>,
     /// Nodes that a sample does not run, because they follow a model.
     pub(crate) not_run: BTreeSet<String>,
     /// The rejection, if it was set aside.
-    pub(crate) set_aside: Option<SetAsideReport>,
+    pub(crate) set_aside: Option<RejectionReport>,
 }
 
 /// Content of a processed document.
 #[derive(Debug, Default)]
-pub(crate) struct Document {
+pub(crate) struct SampleDocument {
     /// `None` if no node extracts it.
     pub(crate) text: Option<String>,
     /// `title`, `language`, `mime_type`, and further fields found by extraction.
     pub(crate) metadata: Map<String, Value>,
-    pub(crate) chunks: Vec<Chunk>,
+    pub(crate) chunks: Vec<SampleChunk>,
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Chunk {
+pub(crate) struct SampleChunk {
     pub(crate) text: String,
     pub(crate) headings: Option<String>,
     pub(crate) page: Option<u32>,
@@ -56,50 +56,50 @@ pub(crate) struct Chunk {
 }
 
 /// The models for any number of samples.
-pub(crate) fn models() -> Arc<dyn Models> {
-    Arc::new(Lenient::default())
+pub(crate) fn models() -> Arc<dyn ModelProvider> {
+    Arc::new(LenientModels::default())
 }
 
 /// Runs a sample of a file.
 pub(crate) async fn run(
     spec: &PipelineSpec,
-    models: Arc<dyn Models>,
+    models: Arc<dyn ModelProvider>,
     input: &InputSpec,
-) -> Result<Came, BoxError> {
+) -> Result<SampleOutcome, BoxError> {
     let plan = Plan::compile(spec, &wiring::registry(), models.as_ref())?;
     let dim = plan.model().map_or(1, |model| model.dim);
     let all: Vec<String> = plan.graph().map(|(id, _, _)| id.to_owned()).collect();
     let is_source = |id: &str| plan.graph().any(|(it, _, inputs)| it == id && inputs.is_empty());
     let named = input.source.clone();
     let source = named.or_else(|| all.iter().find(|id| is_source(id)).cloned());
-    let given = Given::read(spec, input)?;
-    let captured = Captured::default();
+    let given = SampleInput::read(spec, input)?;
+    let captured = CaptureSink::default();
     let plan = plan
-        .fed_by(&|id, schema| {
+        .with_sources(&|id, schema| {
             let given = (Some(id) == source.as_deref()).then(|| given.clone());
-            Box::new(Sample { schema: Arc::clone(schema), given })
+            Box::new(SampleSource { schema: Arc::clone(schema), input: given })
         })
-        .before_models(&|| Box::new(captured.clone()));
+        .truncate_at_models(&|| Box::new(captured.clone()));
     let run: BTreeSet<String> = plan.graph().map(|(id, _, _)| id.to_owned()).collect();
     let with = Resources {
         collection: Uuid::nil(),
         models,
         metadata: Arc::new(MemoryMetadata::new(Uuid::nil())),
         vectors: Arc::new(MemoryVectors::new(dim)),
-        known: Arc::default(),
-        extract_worker: crate::extraction::worker(),
-        memo: None,
+        known_hashes: Arc::default(),
+        extract_worker: crate::extraction::worker_program(),
+        cache: None,
     };
     let options = RunOptions::new(&plan);
     let metrics = Arc::clone(&options.metrics);
     let report = pipeline::run(plan, &with, options).await?;
     let came_to = |id: &&String| {
-        let node = metrics.node(id);
+        let node = metrics.node_state(id);
         node.rows_in > 0 || node.rows_out > 0
     };
-    Ok(Came {
+    Ok(SampleOutcome {
         document: captured.document()?,
-        to: run.iter().filter(came_to).cloned().collect(),
+        reached_nodes: run.iter().filter(came_to).cloned().collect(),
         not_run: all.into_iter().filter(|id| !run.contains(id)).collect(),
         set_aside: report.set_aside.into_iter().next(),
     })
@@ -109,14 +109,14 @@ pub(crate) async fn run(
 /// not reach the model. The tokenizer is needed only if chunks are measured in tokens, and then
 /// reports that it is missing.
 #[derive(Default)]
-struct Lenient(embedding::Engine);
+struct LenientModels(embedding::EmbeddingEngine);
 
 /// Name of the model that replaces one that is not downloaded.
 const STAND_IN: &str = "stand-in:384";
 
-impl Models for Lenient {
+impl ModelProvider for LenientModels {
     fn describe(&self, model: &Path) -> Result<ModelInfo, BoxError> {
-        if embedding::is_here(model) {
+        if embedding::is_available_locally(model) {
             return self.0.describe(model);
         }
         self.0.describe(Path::new(STAND_IN))
@@ -137,14 +137,14 @@ impl Models for Lenient {
 
 /// The document as the source provides it.
 #[derive(Clone)]
-struct Given {
+struct SampleInput {
     uri: String,
     source: String,
     bytes: Vec<u8>,
     mime_type: &'static str,
 }
 
-impl Given {
+impl SampleInput {
     fn read(spec: &PipelineSpec, input: &InputSpec) -> Result<Self, BoxError> {
         let (bytes, path) = match (&input.text, &input.file) {
             (Some(text), _) => (text.clone().into_bytes(), None),
@@ -153,7 +153,7 @@ impl Given {
         };
         let named = input.name.as_ref().map(|name| spec.base.join(name));
         let path = named.or(path).ok_or("a sample of `text` needs a `name`")?;
-        let mime_type = sources::mime::of(&path, &bytes);
+        let mime_type = sources::mime::detect(&path, &bytes);
         let source = pipeline::uri::of_path(&spec.base);
         Ok(Self { uri: pipeline::uri::of_path(&path), source, bytes, mime_type })
     }
@@ -188,40 +188,40 @@ impl Given {
 }
 
 /// A source that provides the sample, or nothing.
-struct Sample {
+struct SampleSource {
     schema: SchemaRef,
-    given: Option<Given>,
+    input: Option<SampleInput>,
 }
 
-impl SourceConfig for Sample {
+impl SourceConfig for SampleSource {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
     }
 
     fn build(&self, _: &Resources) -> Result<Box<dyn Source>, BoxError> {
-        let rows = self.given.as_ref().map(|given| given.row(&self.schema)).transpose()?;
-        Ok(Box::new(Once(rows)))
+        let rows = self.input.as_ref().map(|given| given.row(&self.schema)).transpose()?;
+        Ok(Box::new(OneShot(rows)))
     }
 }
 
-struct Once(Option<RecordBatch>);
+struct OneShot(Option<RecordBatch>);
 
 #[async_trait]
-impl Source for Once {
-    async fn next(&mut self) -> Result<Option<Outcome>, BoxError> {
+impl Source for OneShot {
+    async fn next_batch(&mut self) -> Result<Option<Outcome>, BoxError> {
         Ok(self.0.take().map(Outcome::from))
     }
 
-    fn covered(&self) -> Vec<String> {
+    fn exhausted_roots(&self) -> Vec<String> {
         Vec::new()
     }
 }
 
 /// A sink that keeps its input. Clones share the storage.
 #[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<RecordBatch>>>);
+struct CaptureSink(Arc<Mutex<Vec<RecordBatch>>>);
 
-impl SinkConfig for Captured {
+impl SinkConfig for CaptureSink {
     fn accepts(&self, _: &Schema) -> Result<(), SchemaError> {
         Ok(())
     }
@@ -236,16 +236,16 @@ impl SinkConfig for Captured {
 }
 
 #[async_trait]
-impl Sink for Captured {
+impl Sink for CaptureSink {
     async fn write(&mut self, rows: RecordBatch) -> Result<(), BoxError> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(rows);
         Ok(())
     }
 }
 
-impl Captured {
+impl CaptureSink {
     /// The document, if one arrived. If several branches delivered one, the first that is chunked.
-    fn document(&self) -> Result<Option<Document>, BoxError> {
+    fn document(&self) -> Result<Option<SampleDocument>, BoxError> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let kept: Vec<&RecordBatch> = kept.iter().filter(|rows| rows.num_rows() > 0).collect();
         let chunked = kept.iter().find(|rows| CHUNKS.of(rows).is_ok());
@@ -254,10 +254,10 @@ impl Captured {
 }
 
 /// Reads the first row of a batch.
-fn document(rows: &RecordBatch) -> Result<Document, BoxError> {
-    let mut document = Document {
+fn document(rows: &RecordBatch) -> Result<SampleDocument, BoxError> {
+    let mut document = SampleDocument {
         text: TEXT.of(rows).ok().map(|texts| texts.value(0).to_owned()),
-        ..Document::default()
+        ..SampleDocument::default()
     };
     let json = METADATA.of(rows).ok().map(|json| json.value(0));
     if let Some(Value::Object(metadata)) = json.and_then(|json| serde_json::from_str(json).ok()) {
@@ -280,7 +280,7 @@ fn document(rows: &RecordBatch) -> Result<Document, BoxError> {
     let tokens = tokens.as_list::<i32>();
     for at in 0..chunks.len() {
         let range = usize::try_from(starts.value(at))?..usize::try_from(ends.value(at))?;
-        document.chunks.push(Chunk {
+        document.chunks.push(SampleChunk {
             text: text[range].to_owned(),
             headings: headings.is_valid(at).then(|| headings.value(at).to_owned()),
             page: pages.is_valid(at).then(|| pages.value(at)),

@@ -23,35 +23,35 @@ use std::time::Duration;
 
 use axum_server::Handle;
 use futures::future::try_join3;
-use metadata::{Change, OperationStatus};
+use metadata::{OperationEvent, OperationStatus};
 use pipeline::BoxError;
 use search::SearchMetrics;
 use server::ports;
-use server::{App, Config, Hosts, PublicUrl};
+use server::{AllowedHosts, App, PublicUrl, ServerConfig};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::listen::not_bound;
+pub(crate) use self::listen::bind_error;
 
 use self::accounts::StoredAccounts;
 use self::catalogue::StoredCatalogue;
 use self::targets::Targets;
-use self::work::ServedWork;
+use self::work::ServedCollections;
 use crate::cli::ServeArgs;
 use crate::cmd::Signals;
-use crate::operate::{Executor, Files, Manner, Workplace};
+use crate::operate::{PipelineFiles, Runtime, Worker, WorkerConfig};
 use crate::render;
 use crate::telemetry::Telemetry;
 
 /// Capacity of the channel of changes; a slower reader misses the oldest ones.
-const CHANGES: usize = 256;
+const CHANGE_BUFFER: usize = 256;
 /// Interval in which unused vectors are closed.
-const SWEEP: Duration = Duration::from_secs(1);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Serves until a signal arrives and the requests in flight are answered.
 pub(crate) async fn serve(args: &ServeArgs, telemetry: &Telemetry) -> Result<(), BoxError> {
     let mut signals = Signals::new()?;
-    let files = Files::new(args.config.clone());
+    let files = PipelineFiles::new(args.config.clone());
     tokio::select! {
         () = files.fetch_models() => {}
         _ = signals.next() => return Ok(()),
@@ -60,13 +60,13 @@ pub(crate) async fn serve(args: &ServeArgs, telemetry: &Telemetry) -> Result<(),
         return Err(fault.trim_end().to_owned().into());
     }
     let first = files.loaded().into_iter().next().ok_or("no pipeline file to serve")?;
-    let descriptors = descriptors::raise();
+    let descriptors = descriptors::raise_limit();
     let listener = listen::bind(args.listen)?;
     let tls = match (&args.tls_cert, &args.tls_key) {
         (Some(certificates), Some(key)) => Some(listen::tls(certificates, key)?),
         _ => None,
     };
-    let workplace = Workplace::open(&first.spec, telemetry).await?;
+    let workplace = Runtime::open(&first.spec, telemetry).await?;
     let postgres = workplace.database.postgres().clone();
     // On a read-only database searches, lists, keys and existing sessions work; other requests get
     // 503.
@@ -80,29 +80,29 @@ pub(crate) async fn serve(args: &ServeArgs, telemetry: &Telemetry) -> Result<(),
         setup::open_collections(&postgres, &files).await?;
     }
     let grace = Duration::from_secs(args.grace);
-    let manner = Manner { grace, ..Manner::default() };
-    let executor = Executor::new(workplace.clone(), files.clone(), manner);
+    let manner = WorkerConfig { grace, ..WorkerConfig::default() };
+    let executor = Worker::new(workplace.clone(), files.clone(), manner);
     let targets = Arc::new(Targets::new(workplace, files.clone()));
     tokio::task::block_in_place(|| targets.load_models());
 
     let (close, closing) = watch::channel(false);
-    let (told, _) = broadcast::channel(CHANGES);
-    let work = Arc::new(ServedWork {
+    let (told, _) = broadcast::channel(CHANGE_BUFFER);
+    let work = Arc::new(ServedCollections {
         targets: Arc::clone(&targets),
         changes: told.clone(),
         telemetry: telemetry.clone(),
     });
     let catalogue = StoredCatalogue { postgres: postgres.clone(), files };
     let accounts = StoredAccounts(postgres.clone());
-    let config = Config {
-        rates: args.rate.clone(),
+    let config = ServerConfig {
+        rate_limits: args.rate.clone(),
         trusted_proxies: args.trusted_proxy.clone(),
-        hosts: Hosts::new(listener.local_addr()?.ip(), &args.public_url),
-        streams: descriptors::for_streams(descriptors),
+        hosts: AllowedHosts::new(listener.local_addr()?.ip(), &args.public_url),
+        max_streams: descriptors::max_streams(descriptors),
         origins: args.cors_origin.clone(),
         is_tls: tls.is_some(),
         metrics: SearchMetrics::new(telemetry.exposition().registry()),
-        ..Config::default()
+        ..ServerConfig::default()
     };
     let app = App::new(Arc::new(accounts), Arc::new(catalogue), work, config, closing).await?;
     let router = server::router(&app, server::web::router());
@@ -131,14 +131,14 @@ pub(crate) async fn serve(args: &ServeArgs, telemetry: &Telemetry) -> Result<(),
     };
     // A standby does not support LISTEN.
     let changes = if is_read_only { None } else { Some(postgres.listen().await?) };
-    let telling = tell(changes, &app, &told, &targets, &stop);
+    let telling = forward_changes(changes, &app, &told, &targets, &stop);
     let all = try_join3(serving, working, telling);
     if !is_read_only {
         let public = args.public_url.first().map(PublicUrl::as_str);
-        let origin = public.map_or_else(|| setup::origin(scheme, address), str::to_owned);
-        setup::offer(&postgres, args.setup_token_file.as_deref(), &origin).await?;
+        let origin = public.map_or_else(|| setup::page_origin(scheme, address), str::to_owned);
+        setup::offer_setup(&postgres, args.setup_token_file.as_deref(), &origin).await?;
     }
-    render::say(format_args!("semantik: serving on {scheme}://{address}"));
+    render::print_error_line(format_args!("semantik: serving on {scheme}://{address}"));
     tokio::pin!(all);
     let until_told = async {
         loop {
@@ -150,17 +150,17 @@ pub(crate) async fn serve(args: &ServeArgs, telemetry: &Telemetry) -> Result<(),
                         // stored state.
                         std::process::exit(i32::from(128 + signal));
                     }
-                    stopping(&close, &handle, grace);
+                    shut_down(&close, &handle, grace);
                     stop.cancel();
                 }
             }
         }
     };
-    telemetry.served_while(args.metrics, until_told).await
+    telemetry.serve_metrics_while(args.metrics, until_told).await
 }
 
 /// The next change; pending forever if changes are not received.
-async fn next(changes: &mut Option<metadata::Changes>) -> Change {
+async fn next_change(changes: &mut Option<metadata::OperationEvents>) -> OperationEvent {
     match changes {
         Some(changes) => changes.next().await,
         None => std::future::pending().await,
@@ -168,7 +168,7 @@ async fn next(changes: &mut Option<metadata::Changes>) -> Change {
 }
 
 /// Rejects new requests, lets those in flight finish, and ends streams.
-fn stopping(close: &watch::Sender<bool>, handle: &Handle<SocketAddr>, grace: Duration) {
+fn shut_down(close: &watch::Sender<bool>, handle: &Handle<SocketAddr>, grace: Duration) {
     tracing::info!(?grace, "stopping: requests in flight may take this long");
     close.send_replace(true);
     handle.graceful_shutdown(Some(grace));
@@ -176,14 +176,14 @@ fn stopping(close: &watch::Sender<bool>, handle: &Handle<SocketAddr>, grace: Dur
 
 /// Forwards changes to event streams, and invalidates cached results of changed collections.
 /// Without notifications, as on a standby, all cached results are invalidated at each sweep.
-async fn tell(
-    mut changes: Option<metadata::Changes>,
+async fn forward_changes(
+    mut changes: Option<metadata::OperationEvents>,
     app: &App,
-    told: &broadcast::Sender<ports::Change>,
+    told: &broadcast::Sender<ports::OperationChange>,
     targets: &Targets,
     stop: &CancellationToken,
 ) -> Result<(), BoxError> {
-    let mut sweeps = tokio::time::interval(SWEEP);
+    let mut sweeps = tokio::time::interval(SWEEP_INTERVAL);
     sweeps.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     // Collections by running operation: progress notifications lack the collection.
     let mut collections = HashMap::new();
@@ -195,30 +195,30 @@ async fn tell(
                     tracing::debug!(error, "failed to sweep unused vectors");
                 }
                 if changes.is_none() {
-                    app.forget_all();
+                    app.invalidate_all();
                 }
                 continue;
             }
-            change = next(&mut changes) => change,
+            change = next_change(&mut changes) => change,
         };
         match change {
-            Change::Operation { id, collection, status } => {
+            OperationEvent::StatusChanged { id, collection, status } => {
                 if matches!(status, OperationStatus::Pending | OperationStatus::Processing) {
                     collections.insert(id, collection);
                 } else {
                     collections.remove(&id);
-                    app.forget(collection);
+                    app.invalidate(collection);
                 }
-                drop(told.send(ports::Change { operation: id, collection: Some(collection) }));
+                drop(told.send(ports::OperationChange { operation: id, collection: Some(collection) }));
             }
-            Change::Progress(id) => {
+            OperationEvent::Progress(id) => {
                 let collection = collections.get(&id).copied();
-                drop(told.send(ports::Change { operation: id, collection }));
+                drop(told.send(ports::OperationChange { operation: id, collection }));
             }
-            Change::Missed => {
+            OperationEvent::Lagged => {
                 // The ends of these operations may have been missed.
                 collections.clear();
-                app.forget_all();
+                app.invalidate_all();
             }
         }
     }

@@ -13,40 +13,40 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use metadata::{OperationStatus, OperationType, Postgres, Standing};
-use pipeline::{Exposition, StoreMetrics, gauges, histograms};
+use metadata::{OperationStatus, OperationType, Postgres, StoreStatus};
+use pipeline::{MetricsExporter, StoreMetrics, register_gauges, register_histograms};
 use prometheus::{HistogramVec, IntGaugeVec};
 
-pub(crate) use self::listener::Listener;
+pub(crate) use self::listener::MetricsLayer;
 pub(crate) use self::push::push;
 #[cfg(feature = "otel")]
-pub(crate) use self::traces::Traces;
-use crate::render::word;
+pub(crate) use self::traces::TraceExporter;
+use crate::render::snake_case_name;
 
 /// Buckets of the duration of an operation in seconds, from a run without changes to a whole night.
 const OPERATION_SECONDS: [f64; 10] =
     [1.0, 4.0, 15.0, 60.0, 240.0, 900.0, 3600.0, 7200.0, 14400.0, 28800.0];
 
 /// Time limit of the query for the state of a store: a scrape must not wait for an unreachable one.
-const PATIENCE: Duration = Duration::from_secs(3);
+const STATUS_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The metrics of a process. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Telemetry {
-    exposition: Exposition,
+    exposition: MetricsExporter,
     operation_seconds: HistogramVec,
-    standing: Arc<StandingMetrics>,
-    watched: Arc<Mutex<Vec<Watched>>>,
+    status_metrics: Arc<StatusMetrics>,
+    watched: Arc<Mutex<Vec<WatchedStore>>>,
 }
 
 /// A metadata store, and the data folder of the pipeline.
 #[derive(Clone)]
-struct Watched {
+struct WatchedStore {
     postgres: Postgres,
     data: PathBuf,
 }
 
-struct StandingMetrics {
+struct StatusMetrics {
     up: IntGaugeVec,
     pool: IntGaugeVec,
     operations: IntGaugeVec,
@@ -63,14 +63,19 @@ struct StandingMetrics {
 
 impl Telemetry {
     pub(crate) fn new() -> Self {
-        let exposition = Exposition::new();
+        let exposition = MetricsExporter::new();
         let registry = exposition.registry();
         let version = &["version"];
-        let build = gauges(registry, "semantik_build_info", "The version of this process", version);
+        let build = register_gauges(
+            registry,
+            "semantik_build_info",
+            "The version of this process",
+            version,
+        );
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let collection = &["owner", "collection"];
-        let gauge = |name, help, labels| gauges(registry, name, help, labels);
-        let standing = StandingMetrics {
+        let gauge = |name, help, labels| register_gauges(registry, name, help, labels);
+        let standing = StatusMetrics {
             up: gauge("semantik_postgres_up", "1 if the metadata store answers", &[]),
             pool: gauge(
                 "semantik_postgres_pool_connections",
@@ -128,7 +133,7 @@ impl Telemetry {
                 &[],
             ),
         };
-        let operation_seconds = histograms(
+        let operation_seconds = register_histograms(
             registry,
             "semantik_operation_seconds",
             "Duration of an operation, by final status",
@@ -137,53 +142,54 @@ impl Telemetry {
         );
         // Zero before the first failure, so that the first failure is an increase.
         for kind in OperationType::ALL {
-            for status in OperationStatus::ENDED {
-                operation_seconds.with_label_values(&[word(kind), word(status)]);
+            for status in OperationStatus::FINISHED {
+                operation_seconds
+                    .with_label_values(&[snake_case_name(kind), snake_case_name(status)]);
             }
         }
         let watched = Arc::default();
-        Self { operation_seconds, standing: Arc::new(standing), watched, exposition }
+        Self { operation_seconds, status_metrics: Arc::new(standing), watched, exposition }
     }
 
     /// The registry of runs and of metrics defined elsewhere.
-    pub(crate) fn exposition(&self) -> &Exposition {
+    pub(crate) fn exposition(&self) -> &MetricsExporter {
         &self.exposition
     }
 
     /// The layer that counts store calls and operations from spans and events.
-    pub(crate) fn listener(&self) -> Listener {
+    pub(crate) fn listener(&self) -> MetricsLayer {
         let stores = StoreMetrics::new(self.exposition.registry());
-        Listener::new(stores, self.operation_seconds.clone())
+        MetricsLayer::new(stores, self.operation_seconds.clone())
     }
 
     /// Adds a metadata store and the data folder beside it to the scraped state.
     pub(crate) fn watch(&self, postgres: &Postgres, data: &Path) {
-        let watched = Watched { postgres: postgres.clone(), data: data.to_owned() };
+        let watched = WatchedStore { postgres: postgres.clone(), data: data.to_owned() };
         self.watched.lock().unwrap_or_else(PoisonError::into_inner).push(watched);
     }
 
     /// All current metrics in the Prometheus text format.
-    pub(crate) async fn text(&self) -> String {
+    pub(crate) async fn render(&self) -> String {
         let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for Watched { postgres, data } in &watched {
-            let standing = tokio::time::timeout(PATIENCE, postgres.standing()).await;
+        for WatchedStore { postgres, data } in &watched {
+            let standing = tokio::time::timeout(STATUS_TIMEOUT, postgres.status()).await;
             let standing = standing.ok().and_then(Result::ok);
-            self.standing.up.with_label_values::<&str>(&[]).set(standing.is_some().into());
+            self.status_metrics.up.with_label_values::<&str>(&[]).set(standing.is_some().into());
             if let Some(standing) = standing {
-                self.standing.stands(&standing);
+                self.status_metrics.set_status(&standing);
             }
             let pool = postgres.pool_state();
             for (state, connections) in
                 [("open", pool.open), ("idle", pool.idle), ("limit", pool.limit)]
             {
-                self.standing.pool.with_label_values(&[state]).set(connections.into());
+                self.status_metrics.pool.with_label_values(&[state]).set(connections.into());
             }
-            self.standing.space(data);
+            self.status_metrics.set_disk_space(data);
         }
         if let Some(bytes) = resident_bytes() {
-            self.standing.memory.with_label_values::<&str>(&[]).set(bytes);
+            self.status_metrics.memory.with_label_values::<&str>(&[]).set(bytes);
         }
-        self.exposition.text()
+        self.exposition.encode_text()
     }
 }
 
@@ -194,14 +200,16 @@ fn resident_bytes() -> Option<i64> {
     Some(pages * i64::try_from(rustix::param::page_size()).ok()?)
 }
 
-impl StandingMetrics {
-    fn stands(&self, standing: &Standing) {
+impl StatusMetrics {
+    fn set_status(&self, standing: &StoreStatus) {
         for kind in OperationType::ALL {
-            for status in OperationStatus::OPEN {
+            for status in OperationStatus::UNFINISHED {
                 let mut found = standing.operations.iter();
                 let found = found.find(|(of, is, _)| (*of, *is) == (kind, status));
                 let count = found.map_or(0, |(_, _, count)| *count);
-                self.operations.with_label_values(&[word(kind), word(status)]).set(count);
+                self.operations
+                    .with_label_values(&[snake_case_name(kind), snake_case_name(status)])
+                    .set(count);
             }
         }
         for (pipeline, at) in &standing.last_success {
@@ -228,7 +236,7 @@ impl StandingMetrics {
         }
     }
 
-    fn space(&self, data: &Path) {
+    fn set_disk_space(&self, data: &Path) {
         // The data folder does not exist before the first run; its file system is that of the
         // nearest existing parent.
         let Some(there) = data.ancestors().find(|it| it.exists()) else { return };

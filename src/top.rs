@@ -12,26 +12,26 @@ use ratatui::text::{Line, Span, Text};
 use ratatui::widgets::{Block, Paragraph, Row, Sparkline, Table};
 use serde_json::{Value, json};
 
-use crate::pace::{self, Pace};
-use crate::render::{bytes, count, in_a_line, seconds};
+use crate::pace::{self, NodeRates};
+use crate::render::{format_bytes, format_count, format_seconds, visible_line};
 
 /// Minimum heights in lines: the title, the chart of the rate with its border, border and header of
 /// the table of nodes, the rejections.
-const HEAD: u16 = 4;
-const RATE: u16 = 5;
-const FRAME: u16 = 3;
-const FEED: u16 = 3;
+const HEADER_LINES: u16 = 4;
+const RATE_LINES: u16 = 5;
+const FRAME_LINES: u16 = 3;
+const REJECTION_LINES: u16 = 3;
 
 /// Samples in the chart of the rate.
-const LOOKS: usize = 240;
+const RATE_SAMPLES: usize = 240;
 /// Samples in the mean rate. Documents are stored in large transactions, so one sample says little.
-const LATELY: usize = 15;
+const RECENT_SAMPLES: usize = 15;
 /// Rates are stored in tenths, so that slow ones are visible.
-const TENTHS: f64 = 10.0;
+const RATE_SCALE: f64 = 10.0;
 
 /// Title of an operation.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Title {
+pub(crate) struct OperationTitle {
     pub(crate) collection: String,
     /// `append`, `reindex`, ….
     pub(crate) kind: String,
@@ -43,8 +43,8 @@ pub(crate) struct Title {
 
 /// Samples of an operation.
 #[derive(Debug, Default)]
-pub(crate) struct Seen {
-    title: Title,
+pub(crate) struct OperationView {
+    title: OperationTitle,
     now: Progress,
     /// The previous sample, for differences.
     before: Option<Progress>,
@@ -54,9 +54,9 @@ pub(crate) struct Seen {
     scrolled: usize,
 }
 
-impl Seen {
+impl OperationView {
     /// Adds a sample. If its progress equals the previous one, only the title changes.
-    pub(crate) fn look(&mut self, title: Title, progress: Progress) {
+    pub(crate) fn update(&mut self, title: OperationTitle, progress: Progress) {
         self.title = title;
         let past = progress.elapsed_seconds - self.now.elapsed_seconds;
         if progress == self.now || past <= 0.0 {
@@ -64,8 +64,8 @@ impl Seen {
         }
         let before = std::mem::replace(&mut self.now, progress);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rounded")]
-        let rate = (pace::documents(&self.now, &before) * TENTHS).round() as u64;
-        if self.rates.len() == LOOKS {
+        let rate = (pace::document_rate(&self.now, &before) * RATE_SCALE).round() as u64;
+        if self.rates.len() == RATE_SAMPLES {
             self.rates.pop_front();
         }
         self.rates.push_back(rate);
@@ -81,12 +81,12 @@ impl Seen {
     /// Height in lines that shows everything.
     pub(crate) fn height(&self) -> u16 {
         let nodes = u16::try_from(self.now.nodes.len()).unwrap_or(u16::MAX);
-        nodes.saturating_add(HEAD + RATE + FRAME + FEED + 1)
+        nodes.saturating_add(HEADER_LINES + RATE_LINES + FRAME_LINES + REJECTION_LINES + 1)
     }
 
     /// The drawn state as one JSON value.
     pub(crate) fn as_json(&self) -> Result<Value, serde_json::Error> {
-        let Title { collection, kind, status, worker, error } = &self.title;
+        let OperationTitle { collection, kind, status, worker, error } = &self.title;
         Ok(json!({
             "collection": collection,
             "type": kind,
@@ -100,76 +100,79 @@ impl Seen {
     /// Draws the state. The nodes have priority; the other parts follow if they fit.
     pub(crate) fn draw(&self, frame: &mut Frame<'_>) {
         let Rect { width, height, .. } = frame.area();
-        let nodes = u16::try_from(self.now.nodes.len()).unwrap_or(u16::MAX).saturating_add(FRAME);
-        let mut room = height.saturating_sub(HEAD + 1 + nodes);
+        let nodes =
+            u16::try_from(self.now.nodes.len()).unwrap_or(u16::MAX).saturating_add(FRAME_LINES);
+        let mut room = height.saturating_sub(HEADER_LINES + 1 + nodes);
         let mut lines_for = |lines: u16| {
             let given = if room >= lines { lines } else { 0 };
             room -= given;
             given
         };
-        let (feed, rate) = (lines_for(FEED), lines_for(RATE));
+        let (feed, rate) = (lines_for(REJECTION_LINES), lines_for(RATE_LINES));
         let feed = if feed > 0 { Constraint::Min(feed) } else { Constraint::Length(0) };
         let [head, rate, table, feed, foot] = Layout::vertical([
-            Constraint::Length(HEAD),
+            Constraint::Length(HEADER_LINES),
             Constraint::Length(rate),
-            Constraint::Length(nodes.min(height.saturating_sub(HEAD + 1))),
+            Constraint::Length(nodes.min(height.saturating_sub(HEADER_LINES + 1))),
             feed,
             Constraint::Length(1),
         ])
         .areas(frame.area());
-        frame.render_widget(self.head(width.saturating_sub(1).into()), head);
+        frame.render_widget(self.header(width.saturating_sub(1).into()), head);
         if rate.height > 0 {
-            self.rate(frame, rate);
+            self.draw_rate(frame, rate);
         }
-        frame.render_widget(self.nodes(table.width, table.height), table);
+        frame.render_widget(self.nodes_table(table.width, table.height), table);
         if feed.height > 0 {
-            self.feed(frame, feed);
+            self.draw_rejections(frame, feed);
         }
-        let keys = if self.goes_on() { " q quits; the operation continues" } else { " q quits" };
+        let keys = if self.is_running() { " q quits; the operation continues" } else { " q quits" };
         let keys = Line::from(keys).dim();
         frame.render_widget(Paragraph::new(keys), foot);
     }
 
-    fn head(&self, room: usize) -> Paragraph<'_> {
-        let Title { collection, kind, status, worker, error } = &self.title;
+    fn header(&self, room: usize) -> Paragraph<'_> {
+        let OperationTitle { collection, kind, status, worker, error } = &self.title;
         let state = match status.as_str() {
             "failed" => Span::from(status.as_str()).red(),
             "completed" => Span::from(status.as_str()).green(),
             _ => Span::from(status.as_str()).bold(),
         };
-        let by =
-            worker.as_ref().map_or_else(String::new, |worker| format!(" · {}", in_a_line(worker)));
+        let by = worker
+            .as_ref()
+            .map_or_else(String::new, |worker| format!(" · {}", visible_line(worker)));
         let first = Line::from(vec![
-            Span::from(format!(" {}", in_a_line(collection))).bold(),
+            Span::from(format!(" {}", visible_line(collection))).bold(),
             Span::from(format!(" · {kind} · ")),
             state,
             Span::from(by).dim(),
         ]);
         let now = &self.now;
-        let second = Line::from(format!(" {}", pace::fitted(&pace::outcomes(now), room)));
+        let second = Line::from(format!(" {}", pace::fit_parts(&pace::outcome_parts(now), room)));
         let mut parts = Vec::new();
         if status == "processing" {
-            parts.extend(now.share.map(|share| (0, format!("{} %", pace::percent(share)))));
+            parts.extend(now.share.map(|share| (0, format!("{} %", pace::format_percent(share)))));
         }
         parts.extend([
-            (4, format!("{} chunks", count(now.chunks))),
-            (2, format!("{} tokens", count(now.tokens))),
-            (3, format!("{} tokens/s", count(now.tokens_per_second()))),
-            (1, seconds(now.elapsed_seconds)),
+            (4, format!("{} chunks", format_count(now.chunks))),
+            (2, format!("{} tokens", format_count(now.tokens))),
+            (3, format!("{} tokens/s", format_count(now.tokens_per_second()))),
+            (1, format_seconds(now.elapsed_seconds)),
         ]);
         if status == "processing" {
-            parts.extend(pace::to_go(now).map(|words| (0, words)));
+            parts.extend(pace::remaining_time(now).map(|words| (0, words)));
         }
-        let third = Line::from(format!(" {}", pace::fitted(&parts, room)));
+        let third = Line::from(format!(" {}", pace::fit_parts(&parts, room)));
         let fourth = match error {
-            Some(error) => Line::from(format!(" {}", in_a_line(error))).red(),
+            Some(error) => Line::from(format!(" {}", visible_line(error))).red(),
             None => Line::default(),
         };
         Paragraph::new(vec![first, second, third, fourth])
     }
 
-    fn rate(&self, frame: &mut Frame<'_>, area: Rect) {
-        let block = Block::bordered().title(format!(" documents per second: {} ", self.lately()));
+    fn draw_rate(&self, frame: &mut Frame<'_>, area: Rect) {
+        let block =
+            Block::bordered().title(format!(" documents per second: {} ", self.recent_rate()));
         let width = usize::from(area.width.saturating_sub(2));
         let from = self.rates.len().saturating_sub(width);
         let shown: Vec<u64> = self.rates.iter().skip(from).copied().collect();
@@ -178,33 +181,34 @@ impl Seen {
 
     /// Mean rate of the last samples in documents per second; of the whole operation once it has
     /// ended.
-    fn lately(&self) -> String {
-        let last = self.rates.iter().rev().take(LATELY);
+    fn recent_rate(&self) -> String {
+        let last = self.rates.iter().rev().take(RECENT_SAMPLES);
         let looks = last.len();
-        if looks == 0 || !self.goes_on() {
-            return pace::rate(pace::documents(&self.now, &Progress::default()));
+        if looks == 0 || !self.is_running() {
+            return pace::format_rate(pace::document_rate(&self.now, &Progress::default()));
         }
         #[expect(clippy::cast_precision_loss, reason = "a rate for display")]
-        let mean = last.sum::<u64>() as f64 / looks as f64 / TENTHS;
-        pace::rate(mean)
+        let mean = last.sum::<u64>() as f64 / looks as f64 / RATE_SCALE;
+        pace::format_rate(mean)
     }
 
-    fn goes_on(&self) -> bool {
+    fn is_running(&self) -> bool {
         matches!(self.title.status.as_str(), "pending" | "processing")
     }
 
-    fn nodes(&self, room: u16, height: u16) -> Table<'_> {
+    fn nodes_table(&self, room: u16, height: u16) -> Table<'_> {
         let nothing = Progress::default();
         let before = self.before.as_ref().unwrap_or(&nothing);
         let longest = self.now.nodes.iter().map(|node| node.id.chars().count()).max();
         let name = u16::try_from(longest.unwrap_or(0).clamp(4, 24)).unwrap_or(24);
-        let columns = Columns::that_fit(name, room);
+        let columns = NodeColumns::that_fit(name, room);
         let all = self.now.nodes.len();
-        let fit = usize::from(height.saturating_sub(FRAME)).max(1);
+        let fit = usize::from(height.saturating_sub(FRAME_LINES)).max(1);
         let over = self.scrolled.min(all.saturating_sub(fit));
-        let rows = pace::nodes(&self.now, before).skip(over).take(fit).map(|(node, pace)| {
-            let style = if pace.holds_up { Style::new().bold().yellow() } else { Style::new() };
-            Row::new(columns.of(cells(node, pace, columns.has_bars))).style(style)
+        let rows = pace::node_rates(&self.now, before).skip(over).take(fit).map(|(node, pace)| {
+            let style =
+                if pace.is_bottleneck { Style::new().bold().yellow() } else { Style::new() };
+            Row::new(columns.of(node_cells(node, pace, columns.has_bars))).style(style)
         });
         let head = ["node", "done", "docs/s", "queue", "busy", "idle", ""].map(str::to_owned);
         let mut block = Block::bordered();
@@ -217,7 +221,7 @@ impl Seen {
             .block(block)
     }
 
-    fn feed(&self, frame: &mut Frame<'_>, area: Rect) {
+    fn draw_rejections(&self, frame: &mut Frame<'_>, area: Rect) {
         let block = Block::bordered().title(" last set aside ");
         let room = usize::from(area.height.saturating_sub(2));
         let lines: Vec<Line<'_>> = self
@@ -229,9 +233,9 @@ impl Seen {
             .map(|it| {
                 let name = it.uri.rsplit('/').next().unwrap_or(&it.uri);
                 Line::from(vec![
-                    Span::from(format!("{} ", in_a_line(name))),
-                    Span::from(format!("at {}: {}, ", in_a_line(&it.node), it.reason)).yellow(),
-                    Span::from(in_a_line(&it.message)).dim(),
+                    Span::from(format!("{} ", visible_line(name))),
+                    Span::from(format!("at {}: {}, ", visible_line(&it.node), it.reason)).yellow(),
+                    Span::from(visible_line(&it.message)).dim(),
                 ])
             })
             .collect();
@@ -240,14 +244,14 @@ impl Seen {
 }
 
 /// Shown columns of the table of nodes, with their widths.
-struct Columns {
-    places: Vec<usize>,
+struct NodeColumns {
+    indices: Vec<usize>,
     widths: Vec<u16>,
     spacing: u16,
     has_bars: bool,
 }
 
-impl Columns {
+impl NodeColumns {
     /// The most columns that fit. Removed in this order: idle, then the bars of busy and the text
     /// of the mark, then the queue, then the rate.
     fn that_fit(name: u16, room: u16) -> Self {
@@ -266,7 +270,7 @@ impl Columns {
             widths[0] = name;
             let has_bars = widths[4] == WIDE[4];
             let widths: Vec<u16> = places.iter().map(|place| widths[*place]).collect();
-            Self { places: places.to_vec(), widths, spacing, has_bars }
+            Self { indices: places.to_vec(), widths, spacing, has_bars }
         };
         let [.., last] = tries;
         let fits = tries.into_iter().map(columns).find(|it| it.needed() <= room);
@@ -284,7 +288,7 @@ impl Columns {
         let mut cell = |place: usize| Text::from(std::mem::take(&mut cells[place]));
         let is_figure = |place: usize| matches!(place, 1..=3 | 5) || (place == 4 && !self.has_bars);
         let shown = self
-            .places
+            .indices
             .iter()
             .map(|&place| if is_figure(place) { cell(place).right_aligned() } else { cell(place) });
         shown.collect()
@@ -292,8 +296,8 @@ impl Columns {
 }
 
 /// The cells of a node, in the order of the columns.
-fn cells(node: &NodeState, pace: Pace, has_bars: bool) -> [String; 7] {
-    let mark = match (node.ended, pace.holds_up) {
+fn node_cells(node: &NodeState, pace: NodeRates, has_bars: bool) -> [String; 7] {
+    let mark = match (node.ended, pace.is_bottleneck) {
         (true, _) => "ended",
         (false, true) if has_bars => "◄ bottleneck",
         (false, true) => "◄",
@@ -301,10 +305,10 @@ fn cells(node: &NodeState, pace: Pace, has_bars: bool) -> [String; 7] {
     };
     let bar = if has_bars { format!("{} ", bar(pace.busy)) } else { String::new() };
     [
-        in_a_line(&node.id).into_owned(),
-        count(node.done()),
-        pace::rate(pace.rate),
-        bytes(node.queue_bytes),
+        visible_line(&node.id).into_owned(),
+        format_count(node.finished_rows()),
+        pace::format_rate(pace.rate),
+        format_bytes(node.queue_bytes),
         format!("{bar}{:>3.0} %", pace.busy * 100.0),
         format!("{:.0} %", pace.idle * 100.0),
         mark.to_owned(),
@@ -323,7 +327,7 @@ fn bar(share: f64) -> String {
 mod tests {
     use std::collections::BTreeMap;
 
-    use pipeline::SetAsideReport;
+    use pipeline::RejectionReport;
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
 
@@ -348,13 +352,13 @@ mod tests {
                 NodeState { queue_bytes: 7_400_000, ..node("embed", stored + 20, at, 0.0) },
                 node("upsert", stored, at * 0.05, at * 0.95),
             ],
-            holder: Some("embed".to_owned()),
-            set_aside: vec![SetAsideReport {
+            bottleneck: Some("embed".to_owned()),
+            set_aside: vec![RejectionReport {
                 uri: "file:///corpus/broken.pdf".to_owned(),
                 node: "extract".to_owned(),
                 reason: "failed".to_owned(),
                 message: "is not a valid PDF file: no trailer".to_owned(),
-                ..SetAsideReport::default()
+                ..RejectionReport::default()
             }],
             ..Progress::default()
         }
@@ -362,17 +366,17 @@ mod tests {
 
     #[test]
     fn a_picture_says_who_holds_the_flow_up() {
-        let title = Title {
+        let title = OperationTitle {
             collection: "demo".to_owned(),
             kind: "append".to_owned(),
             status: "processing".to_owned(),
             worker: Some("process 4711 on laptop".to_owned()),
             error: None,
         };
-        let mut seen = Seen::default();
+        let mut seen = OperationView::default();
         for look in 1..=20_u32 {
             let stored = u64::from(look * (look % 7 + 20));
-            seen.look(title.clone(), progress(f64::from(look), stored));
+            seen.update(title.clone(), progress(f64::from(look), stored));
         }
         let mut terminal = Terminal::new(TestBackend::new(92, 22)).unwrap();
         terminal.draw(|frame| seen.draw(frame)).unwrap();
@@ -381,8 +385,8 @@ mod tests {
 
     #[test]
     fn what_has_not_begun_can_be_drawn_and_so_can_a_small_window() {
-        let mut seen = Seen::default();
-        seen.look(Title::default(), Progress::default());
+        let mut seen = OperationView::default();
+        seen.update(OperationTitle::default(), Progress::default());
         for (width, height) in [(1, 1), (20, 5), (200, 60)] {
             let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
             terminal.draw(|frame| seen.draw(frame)).unwrap();
@@ -394,8 +398,11 @@ mod tests {
         let mut now = progress(3.0, 40);
         let more = ["hash", "dedup", "chunk"].map(|id| node(id, 40, 0.1, 0.2));
         now.nodes.splice(1..1, more);
-        let mut seen = Seen::default();
-        seen.look(Title { status: "processing".to_owned(), ..Title::default() }, now);
+        let mut seen = OperationView::default();
+        seen.update(
+            OperationTitle { status: "processing".to_owned(), ..OperationTitle::default() },
+            now,
+        );
         seen.scroll(scrolled);
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         terminal.draw(|frame| seen.draw(frame)).unwrap();
@@ -421,8 +428,8 @@ mod tests {
 
     #[test]
     fn a_usual_window_shows_every_column_whole() {
-        let mut seen = Seen::default();
-        seen.look(Title::default(), progress(3.0, 40));
+        let mut seen = OperationView::default();
+        seen.update(OperationTitle::default(), progress(3.0, 40));
         let mut terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
         terminal.draw(|frame| seen.draw(frame)).unwrap();
         let drawn = terminal.backend().to_string();

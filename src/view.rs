@@ -9,19 +9,19 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use pipeline::{NodeState, Progress};
 
-use crate::pace::{self, Pace};
-use crate::render::{self, Paint, bytes, count, visible};
+use crate::pace::{self, NodeRates};
+use crate::render::{self, Paint, format_bytes, format_count, visible};
 
 /// Interval between two drawings on a terminal.
-const DRAW: Duration = Duration::from_millis(200);
+const DRAW_INTERVAL: Duration = Duration::from_millis(200);
 /// Interval between two log lines.
-const LOG: Duration = Duration::from_secs(10);
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-pub(crate) struct View {
-    screen: Option<Screen>,
+pub(crate) struct ProgressView {
+    screen: Option<TerminalView>,
 }
 
-struct Screen {
+struct TerminalView {
     bars: MultiProgress,
     /// Outcomes of documents, and progress of the model.
     totals: [ProgressBar; 2],
@@ -31,15 +31,15 @@ struct Screen {
     paint: Paint,
 }
 
-impl View {
+impl ProgressView {
     pub(crate) fn new() -> Self {
-        let draws = stderr().is_terminal() && render::is_able();
-        Self { screen: draws.then(Screen::new) }
+        let draws = stderr().is_terminal() && render::supports_escapes();
+        Self { screen: draws.then(TerminalView::new) }
     }
 
     /// Interval between two calls of [`View::update`].
     pub(crate) fn period(&self) -> Duration {
-        if self.screen.is_some() { DRAW } else { LOG }
+        if self.screen.is_some() { DRAW_INTERVAL } else { LOG_INTERVAL }
     }
 
     /// Draws or logs the progress of the run.
@@ -52,20 +52,20 @@ impl View {
 
     /// Reports that the run was requested to stop, and the documents that it finishes first.
     pub(crate) fn stopping(&self, now: &Progress) {
-        self.tell(&format!("{}; press Ctrl-C again to stop now", finishing(now)));
+        self.print_line(&format!("{}; press Ctrl-C again to stop now", finishing(now)));
     }
 
     /// Reports that the run drops the batches that the model has not started.
     pub(crate) fn cutting_short(&self) {
-        self.tell(
+        self.print_line(
             "storing embedded documents; the rest is left to the next run (press Ctrl-C again to \
              exit immediately)",
         );
     }
 
-    fn tell(&self, words: &str) {
+    fn print_line(&self, words: &str) {
         match &self.screen {
-            Some(screen) => screen.bars.suspend(|| render::say(words)),
+            Some(screen) => screen.bars.suspend(|| render::print_error_line(words)),
             None => tracing::info!("{words}"),
         }
     }
@@ -80,9 +80,9 @@ impl View {
 
 /// `finishing 121 documents, about 8 s`.
 fn finishing(now: &Progress) -> String {
-    let documents = render::several(now.in_flight(), "document");
+    let documents = render::count_of(now.in_flight(), "document");
     match now.in_flight_seconds.filter(|seconds| *seconds >= 1.0) {
-        Some(seconds) => format!("finishing {documents}, about {}", pace::roughly(seconds)),
+        Some(seconds) => format!("finishing {documents}, about {}", pace::format_estimate(seconds)),
         None => format!("finishing {documents}"),
     }
 }
@@ -90,26 +90,26 @@ fn finishing(now: &Progress) -> String {
 fn log(progress: &Progress) {
     tracing::info!(
         seen = progress.seen,
-        stored = progress.outcome("stored"),
-        unchanged = progress.outcome("unchanged"),
-        duplicate = progress.outcome("duplicate"),
+        stored = progress.outcome_count("stored"),
+        unchanged = progress.outcome_count("unchanged"),
+        duplicate = progress.outcome_count("duplicate"),
         set_aside = progress.set_aside_count(),
         tokens = progress.tokens_done(),
         tokens_given = progress.tokens_given,
         tokens_per_second = progress.tokens_per_second(),
-        percent = progress.share.map(pace::percent),
+        percent = progress.share.map(pace::format_percent),
         seconds_to_go = progress.eta_seconds.map(f64::round),
-        busiest_node = progress.holder_since(&Progress::default()).unwrap_or("none"),
+        busiest_node = progress.bottleneck_since(&Progress::default()).unwrap_or("none"),
         "running"
     );
 }
 
-impl Screen {
+impl TerminalView {
     fn new() -> Self {
         let bars = MultiProgress::new();
         let lines = ["{spinner} {msg}", "  {msg}"];
         let totals = lines.map(|line| bars.add(ProgressBar::new_spinner().with_style(style(line))));
-        let paint = Paint::of(stderr().is_terminal());
+        let paint = Paint::for_stream(stderr().is_terminal());
         Self { bars, totals, nodes: Vec::new(), before: Progress::default(), paint }
     }
 
@@ -122,15 +122,15 @@ impl Screen {
             self.nodes = now.nodes.iter().map(line).collect();
         }
         let [documents, model] = &self.totals;
-        documents.set_message(pace::fitted(&pace::outcomes(&now), room));
+        documents.set_message(pace::fit_parts(&pace::outcome_parts(&now), room));
         documents.tick();
-        let said = pace::fitted(&pace::model(&now), room);
+        let said = pace::fit_parts(&pace::model_parts(&now), room);
         model.set_message(self.paint.bold(&said));
         // Progress from another process arrives once a second, but the view is drawn more often.
         if now.elapsed_seconds <= self.before.elapsed_seconds {
             return;
         }
-        let lines = lines(&now, &self.before, room, self.paint);
+        let lines = node_lines(&now, &self.before, room, self.paint);
         for (bar, line) in self.nodes.iter().zip(lines) {
             bar.set_message(line);
         }
@@ -143,9 +143,10 @@ fn style(template: &str) -> ProgressStyle {
 }
 
 /// One line per node, with as many columns as fit into `room`.
-fn lines(now: &Progress, before: &Progress, room: usize, paint: Paint) -> Vec<String> {
-    let rows: Vec<_> =
-        pace::nodes(now, before).map(|(node, pace)| (cells(node, pace), pace.holds_up)).collect();
+fn node_lines(now: &Progress, before: &Progress, room: usize, paint: Paint) -> Vec<String> {
+    let rows: Vec<_> = pace::node_rates(now, before)
+        .map(|(node, pace)| (node_cells(node, pace), pace.is_bottleneck))
+        .collect();
     // In order of importance: id, documents, bottleneck mark, busy, rate, queue, idle, text of the
     // mark.
     const IMPORTANCE: [usize; 7] = [0, 1, 6, 4, 2, 3, 5];
@@ -175,7 +176,7 @@ fn lines(now: &Progress, before: &Progress, room: usize, paint: Paint) -> Vec<St
         });
         let line = shown.collect::<Vec<_>>().join(SEPARATOR);
         let line: String = line.trim_end().chars().take(room).collect();
-        if holds_up { paint.marked(&line) } else { line }
+        if holds_up { paint.highlighted(&line) } else { line }
     };
     rows.iter().map(|(cells, holds_up)| line((cells, *holds_up))).collect()
 }
@@ -183,15 +184,15 @@ fn lines(now: &Progress, before: &Progress, room: usize, paint: Paint) -> Vec<St
 const SEPARATOR: &str = "  ";
 
 /// The cells of a node, in the order of the columns.
-fn cells(node: &NodeState, pace: Pace) -> [String; 7] {
+fn node_cells(node: &NodeState, pace: NodeRates) -> [String; 7] {
     [
         visible(&node.id).into_owned(),
-        format!("{} done", count(node.done())),
-        format!("{}/s", pace::rate(pace.rate)),
-        format!("queue {}", bytes(node.queue_bytes)),
+        format!("{} done", format_count(node.finished_rows())),
+        format!("{}/s", pace::format_rate(pace.rate)),
+        format!("queue {}", format_bytes(node.queue_bytes)),
         format!("busy {:>3.0} %", pace.busy * 100.0),
         format!("idle {:>3.0} %", pace.idle * 100.0),
-        if pace.holds_up { "◄ bottleneck".to_owned() } else { String::new() },
+        if pace.is_bottleneck { "◄ bottleneck".to_owned() } else { String::new() },
     ]
 }
 
@@ -225,15 +226,17 @@ mod tests {
             in_flight_seconds: Some(8.2),
             elapsed_seconds: 6.6,
             nodes: ids.iter().zip(1..).map(|(id, n)| node(id, n)).collect(),
-            holder: Some("embed".to_owned()),
+            bottleneck: Some("embed".to_owned()),
             ..Progress::default()
         }
     }
 
     fn drawn(now: &Progress, room: usize) -> String {
-        let mut all =
-            vec![pace::fitted(&pace::outcomes(now), room), pace::fitted(&pace::model(now), room)];
-        all.extend(lines(now, &Progress::default(), room, Paint::none()));
+        let mut all = vec![
+            pace::fit_parts(&pace::outcome_parts(now), room),
+            pace::fit_parts(&pace::model_parts(now), room),
+        ];
+        all.extend(node_lines(now, &Progress::default(), room, Paint::none()));
         all.join("\n")
     }
 

@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cache::DiskMemo;
+use cache::DiskCache;
 use metadata::{
     Collection, EmbeddedPostgres, Generation, GenerationSettings, NewCollection, Postgres,
-    PostgresOptions, Schema,
+    PostgresOptions, SchemaState,
 };
 use pipeline::Quantization;
 use pipeline::{
-    BoxError, EmbedderOptions, Findings, HubModel, Memo, Migrate, ModelInfo, Models, NodeSpec,
-    PipelineSpec, Plan, PostgresSpec, Registry, Remedy, StoreError, VectorsSpec,
+    BoxError, Cache, EmbedderOptions, HubModel, Migrate, ModelInfo, ModelProvider, NodeSpec,
+    PipelineSpec, Plan, PostgresSpec, Registry, Remedy, StoreError, VectorsSpec, Findings,
 };
 use serde_json::Value;
 use sinks::UpsertOptions;
@@ -25,7 +25,7 @@ use crate::shards::Shards;
 
 mod target;
 
-pub(crate) use target::{FileTargets, target};
+pub(crate) use target::{FileTargets, build_target};
 
 /// All nodes available to pipeline files.
 pub(crate) fn registry() -> Registry {
@@ -35,12 +35,12 @@ pub(crate) fn registry() -> Registry {
 /// Failure to read a pipeline file.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read the pipeline file {}: {cause}", .file.display())]
-pub(crate) struct Unreadable {
+pub(crate) struct UnreadableFile {
     file: PathBuf,
     cause: String,
 }
 
-impl Unreadable {
+impl UnreadableFile {
     fn new(file: &Path, error: &std::io::Error) -> Self {
         let kind = error.kind();
         let cause = if kind == std::io::ErrorKind::NotFound {
@@ -55,13 +55,15 @@ impl Unreadable {
 }
 
 /// Reads a pipeline file. The compilation reports errors in its content.
-pub(crate) fn read(file: &Path) -> Result<PipelineSpec, BoxError> {
-    let bytes = fs_err::read(file).map_err(|error| Unreadable::new(file, &error))?;
+pub(crate) fn read_spec(file: &Path) -> Result<PipelineSpec, BoxError> {
+    let bytes = fs_err::read(file).map_err(|error| UnreadableFile::new(file, &error))?;
     let text = String::from_utf8_lossy(&bytes);
     if let Some(at) = text.find('\u{fffd}') {
-        return Err(Findings::one(file, &text, at..at + 3, "the file is not valid UTF-8").into());
+        return Err(
+            Findings::single(file, &text, at..at + 3, "the file is not valid UTF-8").into()
+        );
     }
-    let mut spec = PipelineSpec::from_yaml(file, &text, &cli::variable)?;
+    let mut spec = PipelineSpec::from_yaml(file, &text, &cli::env_var)?;
     if spec.file.stores.data.is_none() {
         spec.file.stores.data = cli::data_folder();
     }
@@ -69,8 +71,11 @@ pub(crate) fn read(file: &Path) -> Result<PipelineSpec, BoxError> {
 }
 
 /// Reads and compiles a pipeline file.
-pub(crate) fn load(file: &Path, models: &dyn Models) -> Result<(PipelineSpec, Plan), BoxError> {
-    let spec = read(file)?;
+pub(crate) fn load(
+    file: &Path,
+    models: &dyn ModelProvider,
+) -> Result<(PipelineSpec, Plan), BoxError> {
+    let spec = read_spec(file)?;
     let plan = Plan::compile(&spec, &registry(), models)?;
     Ok((spec, plan))
 }
@@ -86,7 +91,7 @@ pub(crate) struct Database {
 impl Database {
     /// Opens the store that the file names.
     pub(crate) async fn open(spec: &PipelineSpec) -> Result<Self, BoxError> {
-        close_to_others(spec);
+        restrict_data_folder(spec);
         match &spec.file.stores.postgres {
             PostgresSpec::Url(url) => Self::at(url.reveal()).await,
             PostgresSpec::Embedded => {
@@ -109,7 +114,7 @@ impl Database {
     ///
     /// # Errors
     /// If the store cannot be reached, or its schema is from another version.
-    pub(crate) async fn peek(
+    pub(crate) async fn open_existing(
         spec: &PipelineSpec,
     ) -> Result<Option<(Self, Option<Collection>)>, BoxError> {
         if matches!(spec.file.stores.postgres, PostgresSpec::Embedded)
@@ -118,7 +123,7 @@ impl Database {
             return Ok(None);
         }
         let database = Self::open(spec).await?;
-        if database.is_empty(&of_file(spec)).await? {
+        if database.is_empty(&store_name(spec)).await? {
             return Ok(None);
         }
         let collections = database.postgres.collections();
@@ -137,7 +142,7 @@ impl Database {
     pub(crate) async fn collection(&self, spec: &PipelineSpec) -> Result<Collection, BoxError> {
         let name = &spec.file.collection;
         let nothing = || format!("collection `{name}` does not exist yet: run the pipeline first");
-        if self.is_empty(&of_file(spec)).await? {
+        if self.is_empty(&store_name(spec)).await? {
             return Err(nothing().into());
         }
         let found = self.postgres.collections().find(Some(&spec.file.owner), name).await?;
@@ -150,10 +155,10 @@ impl Database {
     /// # Errors
     /// If its schema is not the one that this program needs, or it cannot be reached.
     pub(crate) async fn is_empty(&self, store: &str) -> Result<bool, BoxError> {
-        let schema = self.postgres.schema().await?;
-        match schema.fault() {
-            Some(fault) => Err(needs(&schema, fault, store).into()),
-            None => Ok(schema == Schema::Empty),
+        let schema = self.postgres.schema_state().await?;
+        match schema.incompatibility() {
+            Some(fault) => Err(schema_message(&schema, fault, store).into()),
+            None => Ok(schema == SchemaState::Empty),
         }
     }
 
@@ -163,27 +168,30 @@ impl Database {
     /// # Errors
     /// If the schema is older and the file requires manual migration, if it is from a newer
     /// program, or if the store cannot be reached.
-    pub(crate) async fn bring_up_to_date(&self, spec: &PipelineSpec) -> Result<(), BoxError> {
-        let schema = self.postgres.schema().await?;
+    pub(crate) async fn migrate_if_allowed(&self, spec: &PipelineSpec) -> Result<(), BoxError> {
+        let schema = self.postgres.schema_state().await?;
         let is_left =
-            matches!(schema, Schema::Older(_)) && spec.file.stores.migrate == Migrate::Manual;
-        match schema.fault() {
-            Some(fault) if is_left => Err(needs(&schema, fault, &of_file(spec)).into()),
+            matches!(schema, SchemaState::Older(_)) && spec.file.stores.migrate == Migrate::Manual;
+        match schema.incompatibility() {
+            Some(fault) if is_left => Err(schema_message(&schema, fault, &store_name(spec)).into()),
             _ => Ok(self.postgres.migrate_up().await?),
         }
     }
 }
 
 /// The command-line option that names the store of a file.
-fn of_file(spec: &PipelineSpec) -> String {
+fn store_name(spec: &PipelineSpec) -> String {
     format!("--config {}", spec.name())
 }
 
 /// The fault of a schema, with the command that fixes it.
-fn needs(schema: &Schema, fault: String, store: &str) -> String {
+fn schema_message(schema: &SchemaState, fault: String, store: &str) -> String {
     match schema {
-        Schema::Older(_) => format!("{fault}: run `semantik migrate up {store}`"),
-        Schema::Empty | Schema::Current | Schema::Newer(_) | Schema::Foreign(_) => fault,
+        SchemaState::Older(_) => format!("{fault}: run `semantik migrate up {store}`"),
+        SchemaState::Empty
+        | SchemaState::Current
+        | SchemaState::Newer(_)
+        | SchemaState::Foreign(_) => fault,
     }
 }
 
@@ -191,8 +199,8 @@ fn needs(schema: &Schema, fault: String, store: &str) -> String {
 ///
 /// # Errors
 /// If the file is invalid, the store cannot be reached, or the collection does not exist.
-pub(crate) async fn opened(file: &Path) -> Result<(Database, Collection), BoxError> {
-    let (spec, _) = load(file, &embedding::Engine::new())?;
+pub(crate) async fn open_collection(file: &Path) -> Result<(Database, Collection), BoxError> {
+    let (spec, _) = load(file, &embedding::EmbeddingEngine::new())?;
     let database = Database::open(&spec).await?;
     let collection = database.collection(&spec).await?;
     Ok((database, collection))
@@ -203,12 +211,14 @@ pub(crate) async fn opened(file: &Path) -> Result<(Database, Collection), BoxErr
 ///
 /// # Errors
 /// If the file is invalid, the store cannot be reached, or no such collection ever existed.
-pub(crate) async fn ever(file: &Path) -> Result<(Database, Vec<uuid::Uuid>), BoxError> {
-    let (spec, _) = load(file, &embedding::Engine::new())?;
+pub(crate) async fn open_with_past_collections(
+    file: &Path,
+) -> Result<(Database, Vec<uuid::Uuid>), BoxError> {
+    let (spec, _) = load(file, &embedding::EmbeddingEngine::new())?;
     let database = Database::open(&spec).await?;
     let (owner, name) = (spec.file.owner.as_str(), spec.file.collection.as_str());
     let mut ids = Vec::new();
-    if !database.is_empty(&of_file(&spec)).await? {
+    if !database.is_empty(&store_name(&spec)).await? {
         let collections = database.postgres.collections();
         ids.extend(collections.find(Some(owner), name).await?.map(|it| it.id));
         let deleted = collections.deleted(Some((owner, name)), 1_000).await?;
@@ -228,12 +238,12 @@ pub(crate) fn generation_settings(
     plan: &Plan,
     model: &ModelInfo,
 ) -> GenerationSettings {
-    let chunking = plan.options_of("chunk").unwrap_or_default();
+    let chunking = plan.stage_options("chunk").unwrap_or_default();
     let number =
         |key: &str| chunking[key].as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
     // Display name of the model: its folder, or its name on the hub.
     let folder = model.path.file_name().unwrap_or(model.path.as_os_str());
-    let name = match HubModel::named(&model.path) {
+    let name = match HubModel::from_path(&model.path) {
         Some(Ok(named)) => named.repository().to_owned(),
         _ => folder.to_string_lossy().into_owned(),
     };
@@ -253,7 +263,7 @@ pub(crate) fn generation_settings(
 
 /// The sparse encoder settings of the embed node; `None` if it creates no sparse vectors.
 fn sparse_settings(plan: &Plan) -> Option<Value> {
-    let embed = plan.options_of("embed")?;
+    let embed = plan.stage_options("embed")?;
     embed.get("sparse").filter(|sparse| !sparse.is_null()).cloned()
 }
 
@@ -269,14 +279,14 @@ pub(crate) fn new_collection(spec: &PipelineSpec, settings: GenerationSettings) 
 }
 
 /// `true` if the vectors of a generation are by this model, or if its fingerprint was not recorded.
-fn made(generation: &Generation, model: &ModelInfo) -> bool {
+fn is_made_by(generation: &Generation, model: &ModelInfo) -> bool {
     generation.model_fingerprint.is_empty() || model.fingerprint == generation.model_fingerprint
 }
 
 /// The model in the file that created the vectors of a generation; `None` if the file names another
 /// one.
-fn model_in<'a>(plan: &'a Plan, generation: &Generation) -> Option<&'a ModelInfo> {
-    plan.models().find(|model| made(generation, model))
+fn find_model<'a>(plan: &'a Plan, generation: &Generation) -> Option<&'a ModelInfo> {
+    plan.models().find(|model| is_made_by(generation, model))
 }
 
 /// The model that created the vectors of a generation: from the file, or from the path recorded
@@ -284,12 +294,12 @@ fn model_in<'a>(plan: &'a Plan, generation: &Generation) -> Option<&'a ModelInfo
 ///
 /// # Errors
 /// If that model no longer exists, or has changed.
-pub(crate) fn model_of(
+pub(crate) fn resolve_model(
     generation: &Generation,
     plan: &Plan,
-    models: &dyn Models,
+    models: &dyn ModelProvider,
 ) -> Result<ModelInfo, BoxError> {
-    if let Some(model) = model_in(plan, generation) {
+    if let Some(model) = find_model(plan, generation) {
         return Ok(model.clone());
     }
     let Generation { number, embedding_model, model_path, .. } = generation;
@@ -299,8 +309,8 @@ pub(crate) fn model_of(
              {error}"
         )
     })?;
-    let model = model.shortened(usize::try_from(generation.dim).ok());
-    if !made(generation, &model) {
+    let model = model.with_truncated_dim(usize::try_from(generation.dim).ok());
+    if !is_made_by(generation, &model) {
         return Err(format!(
             "the model {embedding_model} in {model_path} has changed since it embedded generation \
              {number}"
@@ -311,7 +321,7 @@ pub(crate) fn model_of(
 }
 
 /// The vectors of a generation.
-pub(crate) struct Vectors {
+pub(crate) struct GenerationVectors {
     pub(crate) store: Arc<dyn pipeline::Vectors>,
     /// The embedded store; its index is built on request.
     edge: Option<Arc<EdgeStore>>,
@@ -319,17 +329,17 @@ pub(crate) struct Vectors {
 
 /// Behaviour if the vectors of a generation do not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Absent {
+pub(crate) enum IfMissing {
     /// Create them: nothing has been written yet.
-    Make,
+    Create,
     /// Return an error: they are lost, and must not be mistaken for an empty store.
     Refuse,
 }
 
 /// Longest wait for another process that has an embedded store open.
-const PATIENCE: Duration = Duration::from_secs(15);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(15);
 
-impl Vectors {
+impl GenerationVectors {
     /// Opens the vectors of a generation in the store that the file names. Shares an embedded store
     /// that is open in `shards`, and waits up to [`PATIENCE`] for one that another process has
     /// open: a search keeps it open only briefly.
@@ -337,11 +347,11 @@ impl Vectors {
         spec: &PipelineSpec,
         generation: &Generation,
         model: &ModelInfo,
-        absent: Absent,
+        absent: IfMissing,
         shards: &Shards,
     ) -> Result<Self, BoxError> {
         let name = &generation.vector_store_name;
-        if absent == Absent::Refuse && !Self::are_there(spec, name).await? {
+        if absent == IfMissing::Refuse && !Self::exist(spec, name).await? {
             return Err(format!(
                 "the vectors of generation {} are missing ({name}): rebuild them with `semantik \
                  reindex`",
@@ -362,13 +372,13 @@ impl Vectors {
             }
             VectorsSpec::Embedded | VectorsSpec::Word(_) => {
                 let folder = edge_folder(spec, &config.name);
-                let store = patiently(|| shards.open(&folder, &config)).await?;
+                let store = retry_while_locked(|| shards.open(&folder, &config)).await?;
                 Ok(Self { store: Arc::clone(&store) as _, edge: Some(store) })
             }
         }
     }
 
-    async fn are_there(spec: &PipelineSpec, name: &str) -> Result<bool, BoxError> {
+    async fn exist(spec: &PipelineSpec, name: &str) -> Result<bool, BoxError> {
         match &spec.file.stores.vectors {
             VectorsSpec::Server(server) => {
                 Ok(QdrantStore::exists(server.qdrant.reveal(), server.api_key.as_ref(), name)
@@ -389,7 +399,7 @@ impl Vectors {
             }
             VectorsSpec::Embedded | VectorsSpec::Word(_) => {
                 let folder = edge_folder(spec, name);
-                Ok(patiently(|| EdgeStore::delete(&folder)).await?)
+                Ok(retry_while_locked(|| EdgeStore::delete(&folder)).await?)
             }
         }
     }
@@ -413,12 +423,14 @@ impl Vectors {
 
     /// Fails if another process has the embedded vectors open, before a run does work that could
     /// not be stored.
-    pub(crate) async fn may_be_written(&self) -> Result<(), BoxError> {
+    pub(crate) async fn ensure_writable(&self) -> Result<(), BoxError> {
         let Some(store) = &self.edge else { return Ok(()) };
         let asked = Instant::now();
         loop {
-            match store.may_be_written().await {
-                Err(error) if error.remedy == Remedy::Conflict && asked.elapsed() < PATIENCE => {
+            match store.ensure_writable().await {
+                Err(error)
+                    if error.remedy == Remedy::Conflict && asked.elapsed() < LOCK_TIMEOUT =>
+                {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
                 done => return Ok(done?),
@@ -427,7 +439,7 @@ impl Vectors {
     }
 
     /// The files of embedded vectors that changed since the vectors were closed.
-    pub(crate) async fn damage(
+    pub(crate) async fn damaged_files(
         spec: &PipelineSpec,
         name: &str,
     ) -> Result<Vec<DamagedFile>, BoxError> {
@@ -438,7 +450,7 @@ impl Vectors {
                 Ok(Vec::new())
             }
             VectorsSpec::Embedded | VectorsSpec::Word(_) => {
-                Ok(patiently(|| EdgeStore::damage(&folder)).await?)
+                Ok(retry_while_locked(|| EdgeStore::damaged_files(&folder)).await?)
             }
         }
     }
@@ -446,10 +458,10 @@ impl Vectors {
 
 /// Removes the access of other users of the machine to the data folder. A failure, as on a
 /// read-only volume, is only logged.
-fn close_to_others(spec: &PipelineSpec) {
+fn restrict_data_folder(spec: &PipelineSpec) {
     let folder = spec.data_folder();
     let has_server = matches!(spec.file.stores.postgres, PostgresSpec::Embedded);
-    if let Err(error) = pipeline::private::tighten(&folder, has_server) {
+    if let Err(error) = pipeline::private::restrict_data_folder(&folder, has_server) {
         tracing::warn!(%error, folder = %folder.display(), "cannot restrict access to the data \
                                                             folder; other users of this machine \
                                                             may read it");
@@ -458,11 +470,13 @@ fn close_to_others(spec: &PipelineSpec) {
 
 /// Calls an operation of an embedded store, and retries for up to [`PATIENCE`] while another
 /// process has it open.
-async fn patiently<T>(mut call: impl FnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
+async fn retry_while_locked<T>(
+    mut call: impl FnMut() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
     let asked = Instant::now();
     loop {
         match tokio::task::block_in_place(&mut call) {
-            Err(error) if error.remedy == Remedy::Conflict && asked.elapsed() < PATIENCE => {
+            Err(error) if error.remedy == Remedy::Conflict && asked.elapsed() < LOCK_TIMEOUT => {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
             done => return done,
@@ -480,27 +494,30 @@ fn edge_folder(spec: &PipelineSpec, name: &str) -> PathBuf {
 }
 
 /// Options of the first node of a kind in the file; compilation has validated them.
-fn options<T: serde::de::DeserializeOwned>(spec: &PipelineSpec, uses: &str) -> Option<T> {
+fn first_node_options<T: serde::de::DeserializeOwned>(
+    spec: &PipelineSpec,
+    uses: &str,
+) -> Option<T> {
     let node = spec.file.nodes.iter().find(|node| node.uses == uses)?;
     serde_json::from_value(Value::Object(node.with.clone())).ok()
 }
 
 fn upsert_options(spec: &PipelineSpec) -> UpsertOptions {
-    options(spec, "upsert").unwrap_or_default()
+    first_node_options(spec, "upsert").unwrap_or_default()
 }
 
 /// The cache in the data folder of a file; `None` if it is disabled or cannot be opened.
-pub(crate) fn memo(spec: &PipelineSpec) -> Option<Arc<dyn Memo>> {
+pub(crate) fn open_cache(spec: &PipelineSpec) -> Option<Arc<dyn Cache>> {
     let limit = u64::from(spec.file.stores.memo_mib) << 20;
     if limit == 0 {
         return None;
     }
     let folder = spec.data_folder().join("memo");
-    match DiskMemo::open(&folder, limit) {
+    match DiskCache::open(&folder, limit) {
         Ok(memo) => Some(Arc::new(memo)),
         Err(error) => {
             tracing::warn!(
-                error = pipeline::chain(&error),
+                error = pipeline::error_chain(&error),
                 folder = %folder.display(),
                 "cannot open the cache; nothing is cached"
             );

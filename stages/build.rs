@@ -9,7 +9,7 @@ use fs_err as fs;
 
 fn main() -> io::Result<()> {
     let mut files = vec![PathBuf::from("Cargo.toml")];
-    gather(Path::new("src"), &mut files)?;
+    collect_sources(Path::new("src"), &mut files)?;
     // `Cargo.lock` fixes the versions of the parsers. It is missing if the package is built alone.
     files.extend(Some(PathBuf::from("../Cargo.lock")).filter(|lock| lock.exists()));
     files.sort();
@@ -25,11 +25,11 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-fn gather(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+fn collect_sources(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.is_dir() {
-            gather(&path, files)?;
+            collect_sources(&path, files)?;
         } else {
             files.push(path);
         }

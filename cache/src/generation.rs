@@ -13,44 +13,44 @@ use std::time::Duration;
 
 use fs_err as fs;
 use fs_err::os::unix::fs::OpenOptionsExt as _;
-use pipeline::MemoKey;
+use pipeline::CacheKey;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, TransactionBehavior};
 
 /// Page size in bytes: five vectors of 384 floats, with little waste for other common dimensions.
-const PAGE: u64 = 8192;
+const PAGE_BYTES: u64 = 8192;
 
 /// Pages in the write-ahead log at which SQLite checkpoints it.
 const LOG_PAGES: u64 = 2048;
 
 /// How long a call waits for another process to finish writing.
-const PATIENCE: Duration = Duration::from_secs(5);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Version of the value format in a row.
-const FORM: u8 = 1;
+const FORMAT_VERSION: u8 = 1;
 
-const HEAD: usize = 5;
+const HEADER_BYTES: usize = 5;
 
 /// Errors of a generation.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Trouble {
+pub(super) enum CacheError {
     /// The file has its maximum size, or, if it is new and empty, the disk is full.
     #[error("no space left on the disk")]
     Full,
     /// The file is corrupt.
     #[error("corrupt file: {0}")]
-    Broken(String),
+    Corrupt(String),
     /// I/O error.
     #[error(transparent)]
     Failed(pipeline::BoxError),
 }
 
-impl From<std::io::Error> for Trouble {
+impl From<std::io::Error> for CacheError {
     fn from(error: std::io::Error) -> Self {
         Self::Failed(error.into())
     }
 }
 
-impl From<rusqlite::Error> for Trouble {
+impl From<rusqlite::Error> for CacheError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::Full,
@@ -63,29 +63,29 @@ impl From<rusqlite::Error> for Trouble {
                 | ErrorCode::ReadOnly
                 | ErrorCode::Unknown,
             )
-            | None => Self::Broken(error.to_string()),
+            | None => Self::Corrupt(error.to_string()),
             Some(_) => Self::Failed(error.into()),
         }
     }
 }
 
 /// An open generation.
-pub(super) struct Generation {
+pub(super) struct CacheGeneration {
     /// Younger generations have greater numbers.
     pub(super) number: u64,
     db: Connection,
     /// Maximum number of pages.
-    pages: u64,
+    max_pages: u64,
 }
 
-impl Generation {
+impl CacheGeneration {
     /// The number of a generation from its file name; `None` for other files.
     pub(super) fn number_of(name: &OsStr) -> Option<u64> {
         name.to_str()?.strip_suffix(".sqlite")?.parse().ok().filter(|number| *number > 0)
     }
 
     /// Creates the file of a generation unless it exists.
-    pub(super) fn make(folder: &Path, number: u64) -> Result<(), Trouble> {
+    pub(super) fn create(folder: &Path, number: u64) -> Result<(), CacheError> {
         // Created under a temporary name and linked, so that other processes see only a complete
         // file.
         let aside = folder.join(format!("{}.new", uuid::Uuid::new_v4()));
@@ -94,7 +94,7 @@ impl Generation {
         let made = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside);
         drop(made?);
         let db = Connection::open_with_flags(&aside, flags)?;
-        db.pragma_update(None, "page_size", signed(PAGE))?;
+        db.pragma_update(None, "page_size", signed(PAGE_BYTES))?;
         db.pragma_update(None, "journal_mode", "wal")?;
         db.execute_batch("CREATE TABLE memo (key BLOB NOT NULL UNIQUE, value BLOB NOT NULL)")?;
         db.close().map_err(|(_, error)| error)?;
@@ -107,12 +107,12 @@ impl Generation {
     }
 
     /// Opens a generation; `None` if it does not exist. `most` is its maximum size in bytes.
-    pub(super) fn open(folder: &Path, number: u64, most: u64) -> Result<Option<Self>, Trouble> {
+    pub(super) fn open(folder: &Path, number: u64, most: u64) -> Result<Option<Self>, CacheError> {
         let path = path(folder, number);
         if !path.exists() {
             return Ok(None);
         }
-        let pages = (most / PAGE).max(8);
+        let pages = (most / PAGE_BYTES).max(8);
         let log_pages = LOG_PAGES.min(pages / 16).max(1);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let db = match Connection::open_with_flags(&path, flags) {
@@ -120,19 +120,19 @@ impl Generation {
             Err(_) if !path.exists() => return Ok(None),
             opened => opened?,
         };
-        db.busy_timeout(PATIENCE)?;
+        db.busy_timeout(BUSY_TIMEOUT)?;
         // Written data is in the page cache: a kill loses nothing. A crash of the machine can
         // corrupt the file, which is detected and costs the cache; syncing would slow down every
         // run.
         db.pragma_update(None, "synchronous", "off")?;
         db.pragma_update(None, "max_page_count", signed(pages))?;
         db.pragma_update(None, "wal_autocheckpoint", signed(log_pages))?;
-        db.pragma_update(None, "journal_size_limit", signed(log_pages * PAGE))?;
-        Ok(Some(Self { number, db, pages }))
+        db.pragma_update(None, "journal_size_limit", signed(log_pages * PAGE_BYTES))?;
+        Ok(Some(Self { number, db, max_pages: pages }))
     }
 
     /// Deletes the files of a generation; a process that has them open can still read them.
-    pub(super) fn delete(folder: &Path, number: u64) -> Result<(), Trouble> {
+    pub(super) fn delete(folder: &Path, number: u64) -> Result<(), CacheError> {
         let file = path(folder, number);
         // The main file is deleted last, so that after a kill the next deletion finds the rest.
         for file in [suffixed(&file, "-wal"), suffixed(&file, "-shm"), file] {
@@ -147,13 +147,13 @@ impl Generation {
     }
 
     /// `true` if the file exceeds its limit because the limit was lowered.
-    pub(super) fn is_too_large(&self) -> Result<bool, Trouble> {
+    pub(super) fn exceeds_limit(&self) -> Result<bool, CacheError> {
         let pages: i64 = self.db.pragma_query_value(None, "page_count", |row| row.get(0))?;
-        Ok(pages > signed(self.pages))
+        Ok(pages > signed(self.max_pages))
     }
 
     /// The values of these keys, in their order; `None` if absent or damaged.
-    pub(super) fn get(&self, keys: &[MemoKey]) -> Result<Vec<Option<Vec<u8>>>, Trouble> {
+    pub(super) fn get(&self, keys: &[CacheKey]) -> Result<Vec<Option<Vec<u8>>>, CacheError> {
         // One transaction, because a thousand separate queries would each take and release the
         // locks.
         let reading = self.db.unchecked_transaction()?;
@@ -161,7 +161,7 @@ impl Generation {
         let mut values = Vec::with_capacity(keys.len());
         for key in keys {
             let value = find
-                .query_row([key.0.as_slice()], |row| Ok(unpack(key, row.get_ref(0)?.as_blob()?)))
+                .query_row([key.0.as_slice()], |row| Ok(decode(key, row.get_ref(0)?.as_blob()?)))
                 .optional()?;
             values.push(value.flatten());
         }
@@ -169,7 +169,7 @@ impl Generation {
     }
 
     /// Adds all of these values in one transaction.
-    pub(super) fn put(&mut self, entries: &[(MemoKey, Vec<u8>)]) -> Result<(), Trouble> {
+    pub(super) fn put(&mut self, entries: &[(CacheKey, Vec<u8>)]) -> Result<(), CacheError> {
         if entries.is_empty() {
             return Ok(());
         }
@@ -179,7 +179,7 @@ impl Generation {
              ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE value <> excluded.value",
         )?;
         for (key, value) in entries {
-            insert.execute((key.0.as_slice(), pack(key, value)))?;
+            insert.execute((key.0.as_slice(), encode(key, value)))?;
         }
         drop(insert);
         Ok(writing.commit()?)
@@ -197,23 +197,23 @@ fn suffixed(path: &Path, suffix: &str) -> PathBuf {
 }
 
 /// Stored format: version, checksum, value.
-fn pack(key: &MemoKey, value: &[u8]) -> Vec<u8> {
-    let mut packed = Vec::with_capacity(HEAD + value.len());
-    packed.push(FORM);
+fn encode(key: &CacheKey, value: &[u8]) -> Vec<u8> {
+    let mut packed = Vec::with_capacity(HEADER_BYTES + value.len());
+    packed.push(FORMAT_VERSION);
     packed.extend_from_slice(&checksum(key, value).to_le_bytes());
     packed.extend_from_slice(value);
     packed
 }
 
 /// The value; `None` if the version or checksum does not match.
-fn unpack(key: &MemoKey, packed: &[u8]) -> Option<Vec<u8>> {
-    let (head, value) = packed.split_at_checked(HEAD)?;
+fn decode(key: &CacheKey, packed: &[u8]) -> Option<Vec<u8>> {
+    let (head, value) = packed.split_at_checked(HEADER_BYTES)?;
     let sum = checksum(key, value).to_le_bytes();
-    (head[0] == FORM && head[1..] == sum).then(|| value.to_vec())
+    (head[0] == FORMAT_VERSION && head[1..] == sum).then(|| value.to_vec())
 }
 
 /// CRC-32 over key and value.
-fn checksum(key: &MemoKey, value: &[u8]) -> u32 {
+fn checksum(key: &CacheKey, value: &[u8]) -> u32 {
     let mut hash = crc32fast::Hasher::new();
     hash.update(&key.0);
     hash.update(value);

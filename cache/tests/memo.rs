@@ -7,20 +7,20 @@ use std::collections::HashMap;
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
-use cache::DiskMemo;
-use pipeline::{Memo as _, MemoKey};
+use cache::DiskCache;
+use pipeline::{Cache as _, CacheKey};
 use proptest::prelude::*;
 
-use pipeline::test_util::Doomed;
+use pipeline::test_util::KillableChild;
 
 const MIB: u64 = 1 << 20;
 
-fn open(folder: &Path, limit: u64) -> DiskMemo {
-    DiskMemo::open(folder, limit).unwrap()
+fn open(folder: &Path, limit: u64) -> DiskCache {
+    DiskCache::open(folder, limit).unwrap()
 }
 
-fn key(number: u64) -> MemoKey {
-    MemoKey::of("test", &[&number.to_le_bytes()])
+fn key(number: u64) -> CacheKey {
+    CacheKey::new("test", &[&number.to_le_bytes()])
 }
 
 /// A value that identifies its number; incompressible, like vectors.
@@ -34,13 +34,13 @@ fn value(number: u64, length: usize) -> Vec<u8> {
     (0..length).map(|_| next()).collect()
 }
 
-fn entries(numbers: std::ops::Range<u64>, length: usize) -> Vec<(MemoKey, Vec<u8>)> {
+fn entries(numbers: std::ops::Range<u64>, length: usize) -> Vec<(CacheKey, Vec<u8>)> {
     numbers.map(|number| (key(number), value(number, length))).collect()
 }
 
 /// The cached ones of these numbers; each must have its own value.
-fn remembered(memo: &DiskMemo, numbers: std::ops::Range<u64>, length: usize) -> Vec<u64> {
-    let keys: Vec<MemoKey> = numbers.clone().map(key).collect();
+fn cached_numbers(memo: &DiskCache, numbers: std::ops::Range<u64>, length: usize) -> Vec<u64> {
+    let keys: Vec<CacheKey> = numbers.clone().map(key).collect();
     let values = memo.get(&keys);
     assert_eq!(values.len(), keys.len());
     let found = numbers.zip(values).filter_map(|(number, found)| {
@@ -75,7 +75,7 @@ fn databases(folder: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn what_was_put_is_there_and_nothing_else() {
+fn stored_values_are_returned() {
     let folder = tempfile::tempdir().unwrap();
     let memo = open(&folder.path().join("made/with/parents"), 8 * MIB);
     assert_eq!(memo.get(&[]), Vec::<Option<Vec<u8>>>::new());
@@ -88,28 +88,28 @@ fn what_was_put_is_there_and_nothing_else() {
 }
 
 #[test]
-fn it_is_there_for_the_next_process() {
+fn values_survive_reopening() {
     let folder = tempfile::tempdir().unwrap();
     open(folder.path(), 8 * MIB).put(&entries(0..100, 1536));
     let memo = open(folder.path(), 8 * MIB);
-    assert_eq!(remembered(&memo, 0..101, 1536).len(), 100);
+    assert_eq!(cached_numbers(&memo, 0..101, 1536).len(), 100);
 }
 
 #[test]
-fn the_oldest_are_forgotten_and_what_is_used_stays() {
+fn oldest_unused_values_are_evicted() {
     let folder = tempfile::tempdir().unwrap();
     let memo = open(folder.path(), 4 * MIB);
     // Ten times the limit, while the first ten values are requested in every round.
     for round in 0..100 {
         memo.put(&entries(round * 256..(round + 1) * 256, 1536));
-        assert_eq!(remembered(&memo, 0..10, 1536).len(), 10, "round {round}");
+        assert_eq!(cached_numbers(&memo, 0..10, 1536).len(), 10, "round {round}");
         let (files, all) = sizes(folder.path());
         assert!(files <= 4 * MIB, "round {round}: {files} bytes");
         assert!(all <= 6 * MIB, "round {round}: {all} bytes with logs");
     }
-    let last = remembered(&memo, 25_600 - 1_000..25_600, 1536);
+    let last = cached_numbers(&memo, 25_600 - 1_000..25_600, 1536);
     assert_eq!(last.len(), 1_000, "the newest quarter is cached");
-    assert!(remembered(&memo, 10..10_000, 1536).is_empty(), "the oldest are evicted");
+    assert!(cached_numbers(&memo, 10..10_000, 1536).is_empty(), "the oldest are evicted");
     assert!(databases(folder.path()).len() <= 2);
 }
 
@@ -123,17 +123,17 @@ fn a_value_larger_than_its_share_is_left_out() {
 }
 
 #[test]
-fn a_smaller_limit_holds_at_once() {
+fn a_smaller_limit_applies_immediately() {
     let folder = tempfile::tempdir().unwrap();
     open(folder.path(), 64 * MIB).put(&entries(0..8_000, 1536));
     let memo = open(folder.path(), 4 * MIB);
     memo.put(&entries(0..100, 1536));
     assert!(sizes(folder.path()).0 <= 4 * MIB);
-    assert_eq!(remembered(&memo, 0..100, 1536).len(), 100);
+    assert_eq!(cached_numbers(&memo, 0..100, 1536).len(), 100);
 }
 
 #[test]
-fn many_handles_and_threads_share_it() {
+fn handles_and_threads_share_a_cache() {
     let folder = tempfile::tempdir().unwrap();
     std::thread::scope(|scope| {
         for writer in 0..4_u64 {
@@ -145,9 +145,9 @@ fn many_handles_and_threads_share_it() {
                     memo.put(&entries(first..first + 50, 1536));
                     // Other threads may already have evicted the values; found values must be
                     // right.
-                    remembered(&memo, first..first + 50, 1536);
+                    cached_numbers(&memo, first..first + 50, 1536);
                     let other = (writer + 1) % 4 * 1_000_000 + round * 50;
-                    remembered(&memo, other..other + 50, 1536);
+                    cached_numbers(&memo, other..other + 50, 1536);
                 }
             });
         }
@@ -158,7 +158,7 @@ fn many_handles_and_threads_share_it() {
     for round in 0..30 {
         // The handle that did not write follows the one that did.
         one.put(&entries(round * 100..(round + 1) * 100, 1536));
-        assert_eq!(remembered(&other, round * 100..(round + 1) * 100, 1536).len(), 100);
+        assert_eq!(cached_numbers(&other, round * 100..(round + 1) * 100, 1536).len(), 100);
     }
 }
 
@@ -169,8 +169,8 @@ fn a_folder_that_goes_away_is_made_again() {
     memo.put(&entries(0..10, 100));
     fs_err::remove_dir_all(folder.path()).unwrap();
     memo.put(&entries(10..20, 100));
-    assert_eq!(remembered(&memo, 10..20, 100).len(), 10);
-    assert_eq!(remembered(&open(folder.path(), 4 * MIB), 10..20, 100).len(), 10);
+    assert_eq!(cached_numbers(&memo, 10..20, 100).len(), 10);
+    assert_eq!(cached_numbers(&open(folder.path(), 4 * MIB), 10..20, 100).len(), 10);
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn a_folder_that_cannot_be_written_to_is_an_error_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     fs_err::write(&file, "a file").unwrap();
-    let error = DiskMemo::open(&file, MIB).err().unwrap();
+    let error = DiskCache::open(&file, MIB).err().unwrap();
     assert_eq!(error.to_string(), "could not open the cache");
 }
 
@@ -200,7 +200,7 @@ fn damage() -> impl Strategy<Value = Damage> {
     ]
 }
 
-fn inflict(path: &Path, damage: &Damage) {
+fn damage_file(path: &Path, damage: &Damage) {
     let mut file = fs_err::OpenOptions::new().write(true).open(path).unwrap();
     let size = usize::try_from(file.metadata().unwrap().len()).unwrap();
     match damage {
@@ -222,17 +222,17 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         open(folder.path(), 4 * MIB).put(&entries(0..300, 1536));
         for damage in &all {
-            inflict(databases(folder.path()).last().unwrap(), damage);
+            damage_file(databases(folder.path()).last().unwrap(), damage);
         }
         let memo = open(folder.path(), 4 * MIB);
-        remembered(&memo, 0..300, 1536);
+        cached_numbers(&memo, 0..300, 1536);
         memo.put(&entries(300..600, 1536));
         // Damage that is detected only now may fail this call, but no later one.
-        remembered(&memo, 0..600, 1536);
+        cached_numbers(&memo, 0..600, 1536);
         memo.put(&entries(0..600, 1536));
-        remembered(&memo, 0..600, 1536);
+        cached_numbers(&memo, 0..600, 1536);
         memo.put(&entries(0..600, 1536));
-        prop_assert_eq!(remembered(&memo, 0..600, 1536).len(), 600);
+        prop_assert_eq!(cached_numbers(&memo, 0..600, 1536).len(), 600);
     }
 
     /// Compared with a map: a value is the last one stored or absent, and nothing is evicted within
@@ -261,7 +261,7 @@ proptest! {
             memo.put(&call);
             written += call.iter().map(|(_, value)| value.len() + 100).sum::<usize>();
             model.extend(call);
-            let keys: Vec<MemoKey> = model.keys().copied().collect();
+            let keys: Vec<CacheKey> = model.keys().copied().collect();
             let mut there = 0;
             for (key, found) in keys.iter().zip(memo.get(&keys)) {
                 if let Some(found) = found {
@@ -282,7 +282,7 @@ proptest! {
 const FOLDER: &str = "SEMANTIK_TEST_MEMO";
 
 /// Values per call.
-const CALL: u64 = 64;
+const VALUES_PER_CALL: u64 = 64;
 
 /// Writes forever as the child of the next test; does nothing in a normal test run.
 #[test]
@@ -290,7 +290,7 @@ fn writes_until_it_is_killed() {
     let Some(folder) = std::env::var_os(FOLDER) else { return };
     let memo = open(Path::new(&folder), 4 * MIB);
     for round in 0.. {
-        memo.put(&entries(round * CALL..(round + 1) * CALL, 1536));
+        memo.put(&entries(round * VALUES_PER_CALL..(round + 1) * VALUES_PER_CALL, 1536));
         println!("wrote {round}");
     }
 }
@@ -300,21 +300,30 @@ fn a_killed_process_leaves_what_it_had_written() {
     let folder = tempfile::tempdir().unwrap();
     let mut beside = None;
     for kill in 0..12 {
-        let mut child = Doomed::start("memo::writes_until_it_is_killed", FOLDER, folder.path());
+        let mut child =
+            KillableChild::start("memo::writes_until_it_is_killed", FOLDER, folder.path());
         // Kills some children during their first calls, others after several generations.
-        let mut last = child.says("wrote ").unwrap();
+        let mut last = child.wait_for_line("wrote ").unwrap();
         for _ in 0..kill * 7 {
-            last = child.says("wrote ").unwrap();
+            last = child.wait_for_line("wrote ").unwrap();
         }
         assert!(child.is_running());
         child.kill();
         let last: u64 = last.parse().unwrap();
         let memo = open(folder.path(), 4 * MIB);
-        let numbers = last * CALL..(last + 1) * CALL;
-        assert_eq!(remembered(&memo, numbers.clone(), 1536).len() as u64, CALL, "kill {kill}");
+        let numbers = last * VALUES_PER_CALL..(last + 1) * VALUES_PER_CALL;
+        assert_eq!(
+            cached_numbers(&memo, numbers.clone(), 1536).len() as u64,
+            VALUES_PER_CALL,
+            "kill {kill}"
+        );
         // A handle that was open the whole time sees the values, too.
         let beside = beside.get_or_insert_with(|| open(folder.path(), 4 * MIB));
-        assert_eq!(remembered(beside, numbers, 1536).len() as u64, CALL, "kill {kill}");
+        assert_eq!(
+            cached_numbers(beside, numbers, 1536).len() as u64,
+            VALUES_PER_CALL,
+            "kill {kill}"
+        );
         assert!(sizes(folder.path()).0 <= 4 * MIB);
     }
 }

@@ -24,8 +24,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use embedding::Engine;
-use pipeline::{Embedder, EmbedderOptions, Models, TextKind, Tokenizer};
+use embedding::EmbeddingEngine;
+use pipeline::{Embedder, EmbedderOptions, ModelProvider, TextKind, Tokenizer};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
@@ -33,8 +33,8 @@ use tch::{Device, Kind, Tensor};
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-struct Rates {
-    engine: Engine,
+struct RateMeter {
+    engine: EmbeddingEngine,
     model: String,
     device: String,
     tokenizer: Arc<dyn Tokenizer>,
@@ -48,10 +48,10 @@ fn main() {
     let [model, texts, rest @ ..] = &arguments[..] else { panic!("rates MODEL TEXTS [DEVICE]") };
     let lines = fs_err::read_to_string(texts).unwrap();
     let all: Vec<String> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let engine = Engine::new();
+    let engine = EmbeddingEngine::new();
     let tokenizer = engine.tokenizer(Path::new(model)).unwrap();
     let device = rest.first().map_or("cpu", String::as_str).to_owned();
-    let mut rates = Rates {
+    let mut rates = RateMeter {
         engine,
         model: model.clone(),
         device,
@@ -66,18 +66,18 @@ fn main() {
         let words: Vec<&str> = line.split_whitespace().collect();
         let answer = match words[..] {
             ["device", dtype, tokens] => rates.device(dtype, tokens.parse().unwrap()),
-            ["whole", dtype, tokens] => rates.whole(dtype, tokens.parse().unwrap()),
+            ["whole", dtype, tokens] => rates.full_rate(dtype, tokens.parse().unwrap()),
             ["tokenise", threads] => rates.tokenise(threads.parse().unwrap()),
-            ["peak", size] => peak(size.parse().unwrap(), &rates.device),
+            ["peak", size] => peak_matmul(size.parse().unwrap(), &rates.device),
             ["vectors", dtype, file] => rates.vectors(dtype, file),
-            ["use", list] => rates.go_on_with(list),
+            ["use", list] => rates.select_texts(list),
             _ => panic!("unknown command `{line}`"),
         };
         println!("{answer}");
     }
 }
 
-impl Rates {
+impl RateMeter {
     fn embedder(&self, dtype: &str, tokens: usize) -> Arc<dyn Embedder> {
         let options = EmbedderOptions {
             device: self.device.clone(),
@@ -95,14 +95,14 @@ impl Rates {
         let mut answer = timed(|| drop(embedder.embed(&sequences).unwrap()));
         let after = embedder.usage();
         answer["tokens"] = json!(after.tokens - before.tokens);
-        answer["padding"] = json!(after.padding - before.padding);
-        answer["batches"] = json!(after.batches - before.batches);
+        answer["padding"] = json!(after.padding_tokens - before.padding_tokens);
+        answer["batches"] = json!(after.forward_passes - before.forward_passes);
         answer["busy"] = json!(after.busy_seconds - before.busy_seconds);
         answer["threads"] = json!(cores());
         answer
     }
 
-    fn whole(&self, dtype: &str, tokens: usize) -> Value {
+    fn full_rate(&self, dtype: &str, tokens: usize) -> Value {
         let embedder = self.embedder(dtype, tokens);
         let mut read = 0;
         let mut answer = timed(|| {
@@ -125,7 +125,8 @@ impl Rates {
 
     fn tokenised(&self, threads: usize) -> Vec<Vec<u32>> {
         let part = self.texts.len().div_ceil(threads).max(1);
-        let read = |text: &String| self.tokenizer.read(text, TextKind::Document).unwrap().ids;
+        let read =
+            |text: &String| self.tokenizer.encode_input(text, TextKind::Document).unwrap().ids;
         std::thread::scope(|scope| {
             let parts: Vec<_> = self
                 .texts
@@ -144,7 +145,7 @@ impl Rates {
         json!({ "vectors": sequences.len() })
     }
 
-    fn go_on_with(&mut self, list: &str) -> Value {
+    fn select_texts(&mut self, list: &str) -> Value {
         let numbers: Vec<usize> = serde_json::from_str(list).unwrap();
         self.texts = numbers.iter().map(|&number| self.all[number].clone()).collect();
         self.ids = self.tokenised(cores());
@@ -168,7 +169,7 @@ fn processor_seconds() -> f64 {
 }
 
 /// Best throughput of many products, summed over all threads.
-fn peak(size: i64, device: &str) -> Value {
+fn peak_matmul(size: i64, device: &str) -> Value {
     let on = if device.starts_with("cuda") { Device::Cuda(0) } else { Device::Cpu };
     let (threads, kind) =
         if on == Device::Cpu { (cores(), Kind::Float) } else { (1, Kind::BFloat16) };

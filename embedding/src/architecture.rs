@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tch::{TchError, Tensor};
 
-use crate::attention::Span;
+use crate::attention::GroupSpan;
 use crate::weights::Weights;
 use crate::{bert, modernbert, mpnet, nomic, qwen3, roberta};
 
@@ -46,7 +46,7 @@ pub(crate) enum ConfigError {
 
 /// A parsed `config.json`.
 pub(crate) trait Config {
-    fn shape(&self) -> Shape;
+    fn shape(&self) -> ModelShape;
 
     /// Loads the weights.
     ///
@@ -57,83 +57,83 @@ pub(crate) trait Config {
 
 /// Dimensions and limits of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Shape {
+pub(crate) struct ModelShape {
     /// Dimension of token vectors.
-    pub(crate) width: usize,
+    pub(crate) hidden_size: usize,
     /// Largest number of tokens with position embeddings.
-    pub(crate) positions: usize,
+    pub(crate) max_positions: usize,
     /// Size of the vocabulary; every token id is smaller.
-    pub(crate) vocabulary: usize,
+    pub(crate) vocab_size: usize,
 }
 
-impl Shape {
+impl ModelShape {
     /// The shape of a model whose position ids start after the padding id (RoBERTa): the position
     /// embeddings up to that id are unused.
-    pub(crate) fn behind(self, padding: u32) -> Self {
-        Self { positions: self.positions.saturating_sub(padding as usize + 1), ..self }
+    pub(crate) fn with_positions_after(self, padding: u32) -> Self {
+        Self { max_positions: self.max_positions.saturating_sub(padding as usize + 1), ..self }
     }
 }
 
 /// The layers of a model, with weights.
 pub(crate) trait Encoder: Send {
     /// The same model for another thread; the weights are shared.
-    fn share(&self) -> Box<dyn Encoder>;
+    fn clone_shared(&self) -> Box<dyn Encoder>;
 
     /// The model's position id scheme.
-    fn places(&self) -> Places;
+    fn position_ids(&self) -> PositionIds;
 
     /// Output of the last layer, one row per token, or one per index in [`picked`](Input::picked).
     ///
     /// # Errors
     /// Errors of libtorch, mostly out of memory.
-    fn forward(&self, input: &Input) -> Result<Tensor, TchError>;
+    fn forward(&self, input: &EncoderInput) -> Result<Tensor, TchError>;
 }
 
 /// Input of a forward pass.
-pub(crate) struct Input {
+pub(crate) struct EncoderInput {
     /// Token ids of all sequences, concatenated.
     pub(crate) ids: Tensor,
     /// Position ids, one per token.
-    pub(crate) places: Tensor,
-    pub(crate) spans: Vec<Span>,
+    pub(crate) position_ids: Tensor,
+    pub(crate) spans: Vec<GroupSpan>,
     /// Rows that the last layer must compute; `None` means all. CLS and last-token pooling read one
     /// row per sequence, so the other rows only serve as keys and values.
-    pub(crate) picked: Option<Tensor>,
+    pub(crate) pooled_rows: Option<Tensor>,
 }
 
-impl Input {
+impl EncoderInput {
     /// The layers in order, each with the rows it must compute: `picked` for the last layer, else
     /// all.
-    pub(crate) fn through<'a, L>(
+    pub(crate) fn layers_with_rows<'a, L>(
         &'a self,
         layers: &'a [L],
     ) -> impl Iterator<Item = (&'a L, Option<&'a Tensor>)> {
         let last = layers.len().saturating_sub(1);
-        let picked = move |nth| self.picked.as_ref().filter(|_| nth == last);
+        let picked = move |nth| self.pooled_rows.as_ref().filter(|_| nth == last);
         layers.iter().enumerate().map(move |(nth, layer)| (layer, picked(nth)))
     }
 }
 
 /// Selects the picked rows; with `None`, all rows.
-pub(crate) fn wanted(rows: &Tensor, picked: Option<&Tensor>) -> Result<Tensor, TchError> {
+pub(crate) fn select_rows(rows: &Tensor, picked: Option<&Tensor>) -> Result<Tensor, TchError> {
     picked.map_or_else(|| Ok(rows.shallow_clone()), |at| rows.f_index_select(0, at))
 }
 
 /// Position ids of a sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Places {
+pub(crate) enum PositionIds {
     /// Consecutive from 0.
-    Counted,
+    FromZero,
     /// Consecutive from the padding id + 1, as in RoBERTa; padding tokens keep the padding id.
-    Behind(u32),
+    AfterPadding(u32),
 }
 
-impl Places {
+impl PositionIds {
     /// Appends the position ids of a sequence.
-    pub(crate) fn of(self, sequence: &[u32], to: &mut Vec<i64>) {
+    pub(crate) fn extend(self, sequence: &[u32], to: &mut Vec<i64>) {
         match self {
-            Self::Counted => to.extend((0_i64..).take(sequence.len())),
-            Self::Behind(padding) => {
+            Self::FromZero => to.extend((0_i64..).take(sequence.len())),
+            Self::AfterPadding(padding) => {
                 let mut last = i64::from(padding);
                 to.extend(sequence.iter().map(|&id| {
                     if id == padding {
@@ -151,7 +151,7 @@ impl Places {
 ///
 /// # Errors
 /// See [`ConfigError`].
-pub(crate) fn read(config: &Value) -> Result<Box<dyn Config>, ConfigError> {
+pub(crate) fn parse(config: &Value) -> Result<Box<dyn Config>, ConfigError> {
     // Look up the architecture first: the other keys depend on it.
     let named = config["architectures"][0].as_str();
     let model_type = config["model_type"].as_str();
@@ -167,17 +167,23 @@ pub(crate) fn read(config: &Value) -> Result<Box<dyn Config>, ConfigError> {
 }
 
 /// Names of all supported architectures, for error messages.
-pub(crate) fn supported() -> String {
+pub(crate) fn supported_names() -> String {
     let names: Vec<_> = ARCHITECTURES.iter().map(|known| known.names[0]).collect();
     names.join(", ")
 }
 
-pub(crate) fn parsed<T: for<'de> Deserialize<'de>>(config: &Value) -> Result<T, ConfigError> {
+pub(crate) fn deserialize_part<T: for<'de> Deserialize<'de>>(
+    config: &Value,
+) -> Result<T, ConfigError> {
     T::deserialize(config).map_err(ConfigError::Malformed)
 }
 
 /// Rejects a configuration whose `key` is present with a value outside `supported`.
-pub(crate) fn expect(config: &Value, key: &str, supported: &[Value]) -> Result<(), ConfigError> {
+pub(crate) fn require_one_of(
+    config: &Value,
+    key: &str,
+    supported: &[Value],
+) -> Result<(), ConfigError> {
     let found = &config[key];
     if found.is_null() || supported.contains(found) {
         return Ok(());

@@ -13,21 +13,21 @@ use std::collections::HashMap;
 
 /// Limits of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Limits {
+pub(crate) struct BatchLimits {
     /// Token budget of a batch, including padding. A single longer sequence is still allowed.
-    pub(crate) tokens: usize,
+    pub(crate) max_tokens: usize,
     /// Largest share of padding in a padded sequence, in percent.
-    pub(crate) slack: usize,
+    pub(crate) max_padding_percent: usize,
     /// Batches are padded with filler tokens to a multiple of this number, small batches to a
     /// multiple of a smaller number. 1 disables filling.
-    pub(crate) fill: usize,
+    pub(crate) token_multiple: usize,
 }
 
-impl Limits {
+impl BatchLimits {
     /// Rounds a batch of `tokens` up to its filled size.
-    fn filled(self, tokens: usize) -> usize {
+    fn round_up(self, tokens: usize) -> usize {
         // The step is limited by the batch size: a short query must not become three times as long.
-        let step = self.fill.min(tokens.next_power_of_two() / 4).max(1);
+        let step = self.token_multiple.min(tokens.next_power_of_two() / 4).max(1);
         tokens.next_multiple_of(step)
     }
 }
@@ -39,7 +39,7 @@ pub(crate) struct Batch {
     pub(crate) members: Vec<usize>,
     pub(crate) groups: Vec<Group>,
     /// Filler tokens after the groups; they belong to no sequence.
-    pub(crate) filling: usize,
+    pub(crate) filler_tokens: usize,
 }
 
 /// Sequences that are computed with a common length.
@@ -56,23 +56,24 @@ pub(crate) struct Group {
 impl Batch {
     /// Tokens of the batch, including padding and filler.
     pub(crate) fn tokens(&self) -> usize {
-        self.groups.iter().map(|group| group.count * group.length).sum::<usize>() + self.filling
+        self.groups.iter().map(|group| group.count * group.length).sum::<usize>()
+            + self.filler_tokens
     }
 
     /// Padding and filler tokens of the batch.
     pub(crate) fn padding(&self) -> usize {
-        self.groups.iter().map(|group| group.padding).sum::<usize>() + self.filling
+        self.groups.iter().map(|group| group.padding).sum::<usize>() + self.filler_tokens
     }
 
     /// Splits the batch into batches with at most half of its members. `lengths` are those of the
     /// caller's list.
-    pub(crate) fn halves(&self, lengths: &[usize], limits: Limits) -> Vec<Self> {
+    pub(crate) fn split(&self, lengths: &[usize], limits: BatchLimits) -> Vec<Self> {
         let half = self.members.len().div_ceil(2);
         let members = self.members.chunks(half.max(1));
         members
             .flat_map(|members| {
                 let own: Vec<usize> = members.iter().map(|&member| lengths[member]).collect();
-                let mut batches = plan(&own, limits);
+                let mut batches = plan_batches(&own, limits);
                 for member in batches.iter_mut().flat_map(|batch| &mut batch.members) {
                     *member = members[*member];
                 }
@@ -82,14 +83,14 @@ impl Batch {
     }
 
     /// Sets the filler for a batch of `tokens`.
-    fn filled(mut self, tokens: usize, limits: Limits) -> Self {
-        self.filling = limits.filled(tokens) - tokens;
+    fn with_filler(mut self, tokens: usize, limits: BatchLimits) -> Self {
+        self.filler_tokens = limits.round_up(tokens) - tokens;
         self
     }
 }
 
 /// Packs sequences of these lengths into batches.
-pub(crate) fn plan(lengths: &[usize], limits: Limits) -> Vec<Batch> {
+pub(crate) fn plan_batches(lengths: &[usize], limits: BatchLimits) -> Vec<Batch> {
     let mut order: Vec<usize> = (0..lengths.len()).collect();
     order.sort_by_key(|&member| std::cmp::Reverse(lengths[member]));
 
@@ -98,12 +99,13 @@ pub(crate) fn plan(lengths: &[usize], limits: Limits) -> Vec<Batch> {
     let mut tokens = 0;
     for member in order {
         let length = lengths[member];
-        let near =
-            |group: &&mut Group| (group.length - length) * 100 <= group.length * limits.slack;
+        let near = |group: &&mut Group| {
+            (group.length - length) * 100 <= group.length * limits.max_padding_percent
+        };
         let mut group = batch.groups.last_mut().filter(near);
         let takes = group.as_ref().map_or(length, |group| group.length);
-        if limits.filled(tokens + takes) > limits.tokens && tokens > 0 {
-            batches.push(std::mem::take(&mut batch).filled(tokens, limits));
+        if limits.round_up(tokens + takes) > limits.max_tokens && tokens > 0 {
+            batches.push(std::mem::take(&mut batch).with_filler(tokens, limits));
             (tokens, group) = (0, None);
         }
         if let Some(group) = group {
@@ -117,13 +119,13 @@ pub(crate) fn plan(lengths: &[usize], limits: Limits) -> Vec<Batch> {
         batch.members.push(member);
     }
     if !batch.members.is_empty() {
-        batches.push(batch.filled(tokens, limits));
+        batches.push(batch.with_filler(tokens, limits));
     }
     batches
 }
 
 /// The distinct sequences, and for each sequence its index among them.
-pub(crate) fn distinct<'a>(sequences: &[&'a [u32]]) -> (Vec<&'a [u32]>, Vec<usize>) {
+pub(crate) fn deduplicate<'a>(sequences: &[&'a [u32]]) -> (Vec<&'a [u32]>, Vec<usize>) {
     let mut seen = HashMap::with_capacity(sequences.len());
     let mut different = Vec::new();
     let which = sequences
@@ -146,16 +148,23 @@ mod tests {
 
     #[test]
     fn equal_lengths_stand_together() {
-        let batches = plan(&[3, 5, 3, 5, 9], Limits { tokens: 16, slack: 0, fill: 4 });
+        let batches = plan_batches(
+            &[3, 5, 3, 5, 9],
+            BatchLimits { max_tokens: 16, max_padding_percent: 0, token_multiple: 4 },
+        );
         let group = |count, length| Group { count, length, padding: 0 };
         assert_eq!(
             batches,
             [
-                Batch { members: vec![4, 1], groups: vec![group(1, 9), group(1, 5)], filling: 2 },
+                Batch {
+                    members: vec![4, 1],
+                    groups: vec![group(1, 9), group(1, 5)],
+                    filler_tokens: 2
+                },
                 Batch {
                     members: vec![3, 0, 2],
                     groups: vec![group(1, 5), group(2, 3)],
-                    filling: 1
+                    filler_tokens: 1
                 },
             ]
         );
@@ -169,7 +178,7 @@ mod tests {
             slack in 0_usize..40,
             fill in 1_usize..70,
         ) {
-            let batches = plan(&lengths, Limits { tokens, slack, fill });
+            let batches = plan_batches(&lengths, BatchLimits { max_tokens: tokens, max_padding_percent: slack, token_multiple: fill });
             let mut members: Vec<usize> = batches.iter().flat_map(|batch| batch.members.clone()).collect();
             members.sort_unstable();
             prop_assert_eq!(members, (0..lengths.len()).collect::<Vec<_>>());
@@ -184,8 +193,8 @@ mod tests {
                     prop_assert!((padded - lengths[member]) * 100 <= slack * padded);
                     padding += padded - lengths[member];
                 }
-                prop_assert_eq!(batch.padding(), padding + batch.filling);
-                prop_assert!(batch.filling < fill && batch.filling * 2 <= batch.tokens());
+                prop_assert_eq!(batch.padding(), padding + batch.filler_tokens);
+                prop_assert!(batch.filler_tokens < fill && batch.filler_tokens * 2 <= batch.tokens());
                 // Batches must come in few sizes.
                 prop_assert!(batch.tokens() < 4 * fill || batch.tokens().is_multiple_of(fill));
             }
@@ -200,7 +209,7 @@ mod tests {
         #[test]
         fn distinct_keeps_every_sequence(sequences in prop::collection::vec(prop::collection::vec(0_u32..3, 0..4), 0..40)) {
             let sequences: Vec<&[u32]> = sequences.iter().map(Vec::as_slice).collect();
-            let (different, which) = distinct(&sequences);
+            let (different, which) = deduplicate(&sequences);
             let back: Vec<&[u32]> = which.iter().map(|&at| different[at]).collect();
             prop_assert_eq!(back, sequences);
             let mut sorted = different.clone();

@@ -8,11 +8,12 @@ use tch::TchError;
 use tch::Tensor;
 
 use crate::architecture::{
-    Architecture, Config, ConfigError, Encoder, Input, Places, Shape, parsed, wanted,
+    Architecture, Config, ConfigError, Encoder, EncoderInput, ModelShape, PositionIds,
+    deserialize_part, select_rows,
 };
-use crate::attention::{Heads, Sight, Span};
+use crate::attention::{AttentionMask, GroupSpan, HeadLayout};
 use crate::dense::Dense;
-use crate::layers::{Activation, LayerNorm, Linear, Numbers};
+use crate::layers::{Activation, LayerNorm, Linear, SharedTensor};
 use crate::weights::Weights;
 
 pub(crate) const ARCHITECTURE: Architecture = Architecture {
@@ -23,7 +24,7 @@ pub(crate) const ARCHITECTURE: Architecture = Architecture {
 
 /// The keys of `config.json` that define BERT's shape.
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Bert {
+pub(crate) struct BertConfig {
     pub(crate) vocab_size: usize,
     pub(crate) hidden_size: usize,
     pub(crate) intermediate_size: usize,
@@ -48,8 +49,8 @@ fn usual_eps() -> f64 {
 }
 
 /// Parses a configuration in BERT's format.
-pub(crate) fn read(config: &Value) -> Result<Bert, ConfigError> {
-    let config: Bert = parsed(config)?;
+pub(crate) fn read(config: &Value) -> Result<BertConfig, ConfigError> {
+    let config: BertConfig = deserialize_part(config)?;
     match config.position_embedding_type.as_deref() {
         None | Some("absolute") => Ok(config),
         Some(kind) => {
@@ -58,29 +59,29 @@ pub(crate) fn read(config: &Value) -> Result<Bert, ConfigError> {
     }
 }
 
-impl Config for Bert {
-    fn shape(&self) -> Shape {
-        Shape {
-            width: self.hidden_size,
-            positions: self.max_position_embeddings,
-            vocabulary: self.vocab_size,
+impl Config for BertConfig {
+    fn shape(&self) -> ModelShape {
+        ModelShape {
+            hidden_size: self.hidden_size,
+            max_positions: self.max_position_embeddings,
+            vocab_size: self.vocab_size,
         }
     }
 
     fn load(&self, weights: &Weights) -> Result<Box<dyn Encoder>, BoxError> {
-        Ok(Box::new(BertEncoder::read(self, weights, "bert.", Places::Counted)?))
+        Ok(Box::new(BertEncoder::read(self, weights, "bert.", PositionIds::FromZero)?))
     }
 }
 
 /// The model's embeddings and layers.
 #[derive(Clone)]
 pub(crate) struct BertEncoder {
-    words: Numbers,
+    word_embeddings: SharedTensor,
     /// Position embeddings plus the embedding of token type 0, the only type that embedding uses.
-    positions: Numbers,
+    position_embeddings: SharedTensor,
     norm: LayerNorm,
-    layers: Vec<Block>,
-    places: Places,
+    layers: Vec<BertLayer>,
+    position_ids: PositionIds,
 }
 
 impl BertEncoder {
@@ -89,48 +90,56 @@ impl BertEncoder {
     /// # Errors
     /// If a tensor is missing or its shape does not match the configuration.
     pub(crate) fn read(
-        config: &Bert,
+        config: &BertConfig,
         weights: &Weights,
         prefix: &str,
-        places: Places,
+        places: PositionIds,
     ) -> Result<Self, BoxError> {
         let prefix = weights.prefix(prefix);
         let width = config.hidden_size;
         let named = |name: &str| format!("{prefix}embeddings.{name}");
         let types = weights
-            .get(&named("token_type_embeddings.weight"), &[config.type_vocab_size, width])?;
-        let positions = weights
-            .get(&named("position_embeddings.weight"), &[config.max_position_embeddings, width])?;
-        let words = weights.get(&named("word_embeddings.weight"), &[config.vocab_size, width])?;
+            .tensor(&named("token_type_embeddings.weight"), &[config.type_vocab_size, width])?;
+        let positions = weights.tensor(
+            &named("position_embeddings.weight"),
+            &[config.max_position_embeddings, width],
+        )?;
+        let words =
+            weights.tensor(&named("word_embeddings.weight"), &[config.vocab_size, width])?;
         Ok(Self {
-            words: Numbers(words),
-            positions: Numbers(positions.f_add(&types.f_get(0)?)?),
+            word_embeddings: SharedTensor(words),
+            position_embeddings: SharedTensor(positions.f_add(&types.f_get(0)?)?),
             norm: LayerNorm::read(weights, &named("LayerNorm"), width, config.layer_norm_eps)?,
             layers: (0..config.num_hidden_layers)
                 .map(|layer| {
-                    Block::read(weights, &format!("{prefix}encoder.layer.{layer}"), config, &NAMES)
+                    BertLayer::read(
+                        weights,
+                        &format!("{prefix}encoder.layer.{layer}"),
+                        config,
+                        &LAYER_NAMES,
+                    )
                 })
                 .collect::<Result<_, _>>()?,
-            places,
+            position_ids: places,
         })
     }
 }
 
 impl Encoder for BertEncoder {
-    fn share(&self) -> Box<dyn Encoder> {
+    fn clone_shared(&self) -> Box<dyn Encoder> {
         Box::new(self.clone())
     }
 
-    fn places(&self) -> Places {
-        self.places
+    fn position_ids(&self) -> PositionIds {
+        self.position_ids
     }
 
-    fn forward(&self, input: &Input) -> Result<Tensor, TchError> {
-        let words = self.words.0.f_index_select(0, &input.ids)?;
-        let positions = self.positions.0.f_index_select(0, &input.places)?;
+    fn forward(&self, input: &EncoderInput) -> Result<Tensor, TchError> {
+        let words = self.word_embeddings.0.f_index_select(0, &input.ids)?;
+        let positions = self.position_embeddings.0.f_index_select(0, &input.position_ids)?;
         let mut rows = self.norm.apply(&words.f_add(&positions)?)?;
-        let sight = Sight::all(&input.spans);
-        for (layer, picked) in input.through(&self.layers) {
+        let sight = AttentionMask::full(&input.spans);
+        for (layer, picked) in input.layers_with_rows(&self.layers) {
             rows = layer.forward(&rows, &input.spans, &sight, picked)?;
         }
         Ok(rows)
@@ -138,54 +147,54 @@ impl Encoder for BertEncoder {
 }
 
 /// Names of the tensors of a layer.
-pub(crate) struct Names {
+pub(crate) struct LayerNames {
     pub(crate) qkv: [&'static str; 3],
-    pub(crate) attended: &'static str,
-    pub(crate) attended_norm: &'static str,
+    pub(crate) attention_output: &'static str,
+    pub(crate) attention_norm: &'static str,
 }
 
-const NAMES: Names = Names {
+const LAYER_NAMES: LayerNames = LayerNames {
     qkv: ["attention.self.query", "attention.self.key", "attention.self.value"],
-    attended: "attention.output.dense",
-    attended_norm: "attention.output.LayerNorm",
+    attention_output: "attention.output.dense",
+    attention_norm: "attention.output.LayerNorm",
 };
 
 /// A layer: attention and a feed-forward block, each with a residual connection and
 /// post-normalisation.
 #[derive(Clone)]
-pub(crate) struct Block {
+pub(crate) struct BertLayer {
     qkv: Dense,
-    attended: Dense,
-    attended_norm: LayerNorm,
-    wide: Dense,
-    narrow: Dense,
-    norm: LayerNorm,
-    heads: Heads,
+    attention_output: Dense,
+    attention_norm: LayerNorm,
+    intermediate: Dense,
+    output: Dense,
+    output_norm: LayerNorm,
+    heads: HeadLayout,
 }
 
-impl Block {
+impl BertLayer {
     pub(crate) fn read(
         weights: &Weights,
         name: &str,
-        config: &Bert,
-        names: &Names,
+        config: &BertConfig,
+        names: &LayerNames,
     ) -> Result<Self, BoxError> {
         let (width, wide, eps) =
             (config.hidden_size, config.intermediate_size, config.layer_norm_eps);
-        let heads = Heads::sharing(width, config.num_attention_heads)?;
-        let activation = Activation::named(&config.hidden_act)?;
+        let heads = HeadLayout::new(width, config.num_attention_heads)?;
+        let activation = Activation::from_name(&config.hidden_act)?;
         let named = |part: &str| format!("{name}.{part}");
         let linear =
             |part: &str, inputs, outputs| Linear::read(weights, &named(part), inputs, outputs);
-        let dense = |linear, activation| Dense::new(linear, activation, weights.products());
+        let dense = |linear, activation| Dense::new(linear, activation, weights.matmul_backend());
         let [query, key, value] = names.qkv.map(|part| linear(part, width, width));
         Ok(Self {
-            qkv: dense(Linear::fused(&[query?, key?, value?])?, None)?,
-            attended: dense(linear(names.attended, width, width)?, None)?,
-            attended_norm: LayerNorm::read(weights, &named(names.attended_norm), width, eps)?,
-            wide: dense(linear("intermediate.dense", width, wide)?, Some(activation))?,
-            narrow: dense(linear("output.dense", wide, width)?, None)?,
-            norm: LayerNorm::read(weights, &named("output.LayerNorm"), width, eps)?,
+            qkv: dense(Linear::concat_outputs(&[query?, key?, value?])?, None)?,
+            attention_output: dense(linear(names.attention_output, width, width)?, None)?,
+            attention_norm: LayerNorm::read(weights, &named(names.attention_norm), width, eps)?,
+            intermediate: dense(linear("intermediate.dense", width, wide)?, Some(activation))?,
+            output: dense(linear("output.dense", wide, width)?, None)?,
+            output_norm: LayerNorm::read(weights, &named("output.LayerNorm"), width, eps)?,
             heads,
         })
     }
@@ -193,15 +202,16 @@ impl Block {
     pub(crate) fn forward(
         &self,
         rows: &Tensor,
-        spans: &[Span],
-        sight: &Sight,
+        spans: &[GroupSpan],
+        sight: &AttentionMask,
         picked: Option<&Tensor>,
     ) -> Result<Tensor, TchError> {
         let qkv = self.heads.split(&self.qkv.apply(rows)?)?;
-        let heads = wanted(&self.heads.attend(&qkv, spans, sight)?, picked)?;
-        let rows = wanted(rows, picked)?;
-        let rows = self.attended_norm.apply(&self.attended.apply(&heads)?.f_add_(&rows)?)?;
-        let wide = self.wide.apply(&rows)?;
-        self.norm.apply(&self.narrow.apply(&wide)?.f_add_(&rows)?)
+        let heads = select_rows(&self.heads.attend(&qkv, spans, sight)?, picked)?;
+        let rows = select_rows(rows, picked)?;
+        let rows =
+            self.attention_norm.apply(&self.attention_output.apply(&heads)?.f_add_(&rows)?)?;
+        let wide = self.intermediate.apply(&rows)?;
+        self.output_norm.apply(&self.output.apply(&wide)?.f_add_(&rows)?)
     }
 }

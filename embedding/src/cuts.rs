@@ -21,11 +21,11 @@ use serde_json::Value;
 use unicode_normalization::char::is_combining_mark;
 
 /// Length in bytes above which a text is encoded in segments.
-pub(crate) const SEGMENT: usize = 64 << 10;
+pub(crate) const SEGMENT_BYTES: usize = 64 << 10;
 
 /// Positions where a split is safe; see the module doc.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rule {
+pub(crate) enum SplitRule {
     Words,
     Spaces,
     Never,
@@ -33,11 +33,11 @@ pub(crate) enum Rule {
 
 /// The split rule of a tokenizer.
 #[derive(Debug)]
-pub(crate) struct Cuts {
-    rule: Rule,
+pub(crate) struct SplitPoints {
+    rule: SplitRule,
     /// Characters of added tokens (`[SEP]`), which the tokenizer matches in the raw text: no split
     /// is made next to them.
-    reserved: String,
+    added_token_chars: String,
 }
 
 /// The patterns of GPT-2 and of Qwen's variant of cl100k: in both, a word includes one preceding
@@ -47,58 +47,58 @@ const SPACE_PATTERNS: &[&str] = &[
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
 ];
 
-impl Cuts {
+impl SplitPoints {
     /// Derives the rule from `tokenizer.json`.
-    pub(crate) fn of(tokenizer: &Value) -> Self {
-        let before = flat(&tokenizer["normalizer"], "normalizers");
-        let split = flat(&tokenizer["pre_tokenizer"], "pretokenizers");
+    pub(crate) fn from_tokenizer(tokenizer: &Value) -> Self {
+        let before = flatten_steps(&tokenizer["normalizer"], "normalizers");
+        let split = flatten_steps(&tokenizer["pre_tokenizer"], "pretokenizers");
         let added = tokenizer["added_tokens"].as_array().map_or(&[][..], Vec::as_slice);
         // A match of such a token depends on its neighbours.
         let depends = added.iter().any(|token| token["single_word"] == Value::Bool(true));
         let rule = if depends {
-            Rule::Never
-        } else if before.iter().all(|step| each_character(step))
-            && kinds(&split) == ["BertPreTokenizer"]
+            SplitRule::Never
+        } else if before.iter().all(|step| is_per_character(step))
+            && step_types(&split) == ["BertPreTokenizer"]
         {
-            Rule::Words
-        } else if before.iter().all(|step| keeps_spaces(step)) && splits_at_spaces(&split) {
-            Rule::Spaces
+            SplitRule::Words
+        } else if before.iter().all(|step| is_space_independent(step)) && splits_at_spaces(&split) {
+            SplitRule::Spaces
         } else {
-            Rule::Never
+            SplitRule::Never
         };
         let reserved = added.iter().filter_map(|token| token["content"].as_str()).collect();
-        Self { rule, reserved }
+        Self { rule, added_token_chars: reserved }
     }
 
-    pub(crate) fn rule(&self) -> Rule {
+    pub(crate) fn rule(&self) -> SplitRule {
         self.rule
     }
 
     /// `true` if a split at this byte is safe, given that the tokenizer starts a word there.
-    pub(crate) fn at_word(&self, text: &str, at: usize) -> bool {
+    pub(crate) fn can_split_at(&self, text: &str, at: usize) -> bool {
         if at == 0 {
             return true;
         }
         match self.rule {
-            Rule::Words => {
-                text.get(at..).and_then(first).is_some_and(|next| !is_combining_mark(next))
+            SplitRule::Words => {
+                text.get(at..).and_then(first_char).is_some_and(|next| !is_combining_mark(next))
             }
-            Rule::Spaces => self.in_front_of_space(text, at),
-            Rule::Never => false,
+            SplitRule::Spaces => self.precedes_space(text, at),
+            SplitRule::Never => false,
         }
     }
 
     /// The end of the segment that starts at `start`: the last safe position within [`SEGMENT`]
     /// bytes, else the first one after them, else the end of the text.
     pub(crate) fn segment_end(&self, text: &str, start: usize) -> usize {
-        let near = start + SEGMENT;
-        if near >= text.len() || self.rule == Rule::Never {
+        let near = start + SEGMENT_BYTES;
+        if near >= text.len() || self.rule == SplitRule::Never {
             return text.len();
         }
         let safe = |at: &usize| match self.rule {
-            Rule::Words => self.behind_separator(text, *at),
-            Rule::Spaces => self.in_front_of_space(text, *at),
-            Rule::Never => false,
+            SplitRule::Words => self.follows_separator(text, *at),
+            SplitRule::Spaces => self.precedes_space(text, *at),
+            SplitRule::Never => false,
         };
         let back = (start + 1..=near).rev().find(safe);
         back.or_else(|| (near + 1..text.len()).find(safe)).unwrap_or(text.len())
@@ -106,52 +106,57 @@ impl Cuts {
 
     /// `true` after a character that is certainly a separator. The tokenizer has more separators
     /// than this test.
-    fn behind_separator(&self, text: &str, at: usize) -> bool {
+    fn follows_separator(&self, text: &str, at: usize) -> bool {
         let (Some(before), Some(behind)) = (text.get(..at), text.get(at..)) else { return false };
         let separator = |c: char| {
             (c.is_ascii_whitespace()
                 || c.is_ascii_punctuation()
                 || ('\u{4e00}'..='\u{9fff}').contains(&c))
-                && !self.reserved.contains(c)
+                && !self.added_token_chars.contains(c)
         };
         before.chars().next_back().is_some_and(separator)
-            && first(behind).is_some_and(|next| !is_combining_mark(next))
+            && first_char(behind).is_some_and(|next| !is_combining_mark(next))
     }
 
-    fn in_front_of_space(&self, text: &str, at: usize) -> bool {
+    fn precedes_space(&self, text: &str, at: usize) -> bool {
         let (Some(before), Some(behind)) = (text.get(..at), text.get(at..)) else { return false };
         behind.starts_with(' ')
-            && !self.reserved.contains(' ')
+            && !self.added_token_chars.contains(' ')
             && before.chars().next_back().is_some_and(|last| !last.is_whitespace())
     }
 }
 
-fn first(text: &str) -> Option<char> {
+fn first_char(text: &str) -> Option<char> {
     text.chars().next()
 }
 
 /// The steps of a step or of a nested `Sequence`.
-fn flat<'a>(step: &'a Value, inner: &str) -> Vec<&'a Value> {
+fn flatten_steps<'a>(step: &'a Value, inner: &str) -> Vec<&'a Value> {
     if step.is_null() {
         return Vec::new();
     }
     if step["type"] != "Sequence" {
         return vec![step];
     }
-    step[inner].as_array().into_iter().flatten().flat_map(|step| flat(step, inner)).collect()
+    step[inner]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .flat_map(|step| flatten_steps(step, inner))
+        .collect()
 }
 
-fn kinds<'a>(steps: &[&'a Value]) -> Vec<&'a str> {
+fn step_types<'a>(steps: &[&'a Value]) -> Vec<&'a str> {
     steps.iter().map(|step| step["type"].as_str().unwrap_or_default()).collect()
 }
 
 /// `true` if the normalizer processes single characters, apart from the order of combining marks.
-fn each_character(step: &Value) -> bool {
+fn is_per_character(step: &Value) -> bool {
     matches!(step["type"].as_str(), Some("BertNormalizer" | "Lowercase" | "StripAccents" | "NFD"))
 }
 
 /// `true` if the normalizer's result on one side of a space is independent of the other side.
-fn keeps_spaces(step: &Value) -> bool {
+fn is_space_independent(step: &Value) -> bool {
     match step["type"].as_str() {
         Some("NFC" | "NFD" | "NFKC" | "NFKD" | "Lowercase" | "Nmt" | "Precompiled") => true,
         Some("Replace") => step["pattern"]["Regex"] == " {2,}" && step["content"] == " ",
@@ -161,7 +166,7 @@ fn keeps_spaces(step: &Value) -> bool {
 
 fn splits_at_spaces(steps: &[&Value]) -> bool {
     let byte_level = |step: &Value| step["add_prefix_space"] != true && step["use_regex"] != false;
-    match kinds(steps)[..] {
+    match step_types(steps)[..] {
         // Without `split`, tokens can contain spaces.
         ["Metaspace"] | ["WhitespaceSplit", "Metaspace"] => {
             let metaspace = steps[steps.len() - 1];

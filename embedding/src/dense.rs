@@ -15,11 +15,11 @@ use std::sync::Arc;
 use pipeline::BoxError;
 use tch::{CModule, Kind, TchError, Tensor};
 
-use crate::layers::{Activation, Linear, Numbers};
+use crate::layers::{Activation, Linear, SharedTensor};
 
 /// Largest quantised weight. Processors without VNNI add two products in 16 bits with saturation; a
 /// smaller range of the weights loses less than that.
-fn largest_weight() -> f64 {
+fn max_int8_weight() -> f64 {
     #[cfg(target_arch = "x86_64")]
     if !is_x86_feature_detected!("avx512vnni") && !is_x86_feature_detected!("avxvnni") {
         return 95.0;
@@ -29,20 +29,20 @@ fn largest_weight() -> f64 {
 
 /// Backend for the matrix products of a model.
 #[derive(Clone)]
-pub(crate) enum Products {
+pub(crate) enum MatmulBackend {
     /// libtorch's default product.
-    Ordinary,
+    Libtorch,
     /// oneDNN with packed weights.
-    Packed(Kernels),
+    OneDnn(OneDnnKernels),
     /// oneDNN in int8; values between layers are float32.
-    Int8(Kernels),
+    OneDnnInt8(OneDnnKernels),
 }
 
 /// oneDNN's products. Clones share the module, for use on other threads.
 #[derive(Clone)]
-pub(crate) struct Kernels(Arc<CModule>);
+pub(crate) struct OneDnnKernels(Arc<CModule>);
 
-impl Kernels {
+impl OneDnnKernels {
     /// Loads the TorchScript module.
     ///
     /// # Errors
@@ -60,15 +60,25 @@ impl Kernels {
 /// A dense layer with an optional activation.
 #[derive(Clone)]
 pub(crate) struct Dense {
-    product: Product,
+    weights: PreparedWeights,
     activation: Option<Activation>,
 }
 
 #[derive(Clone)]
-enum Product {
-    Ordinary(Linear),
-    Packed { kernels: Kernels, weight: Numbers, bias: Numbers },
-    Int8 { kernels: Kernels, weight: Numbers, scale: Numbers, zero: Numbers, bias: Numbers },
+enum PreparedWeights {
+    Libtorch(Linear),
+    OneDnn {
+        kernels: OneDnnKernels,
+        weight: SharedTensor,
+        bias: SharedTensor,
+    },
+    OneDnnInt8 {
+        kernels: OneDnnKernels,
+        weight: SharedTensor,
+        scale: SharedTensor,
+        zero: SharedTensor,
+        bias: SharedTensor,
+    },
 }
 
 impl Dense {
@@ -79,24 +89,24 @@ impl Dense {
     pub(crate) fn new(
         linear: Linear,
         activation: Option<Activation>,
-        products: &Products,
+        products: &MatmulBackend,
     ) -> Result<Self, BoxError> {
         let product = match products {
-            Products::Ordinary => Product::Ordinary(linear),
-            Products::Packed(kernels) => Product::packed(&linear, kernels)?,
-            Products::Int8(kernels) => Product::int8(&linear, kernels)?,
+            MatmulBackend::Libtorch => PreparedWeights::Libtorch(linear),
+            MatmulBackend::OneDnn(kernels) => PreparedWeights::packed(&linear, kernels)?,
+            MatmulBackend::OneDnnInt8(kernels) => PreparedWeights::int8(&linear, kernels)?,
         };
-        Ok(Self { product, activation })
+        Ok(Self { weights: product, activation })
     }
 
     pub(crate) fn apply(&self, rows: &Tensor) -> Result<Tensor, TchError> {
-        let result = match &self.product {
-            Product::Ordinary(linear) => linear.apply(rows)?,
-            Product::Packed { kernels, weight, bias } => {
-                let method = self.activation.map_or("plain", fused);
+        let result = match &self.weights {
+            PreparedWeights::Libtorch(linear) => linear.apply(rows)?,
+            PreparedWeights::OneDnn { kernels, weight, bias } => {
+                let method = self.activation.map_or("plain", fused_op);
                 return kernels.call(method, [rows, &weight.0, &bias.0]);
             }
-            Product::Int8 { kernels, weight, scale, zero, bias } => {
+            PreparedWeights::OneDnnInt8 { kernels, weight, scale, zero, bias } => {
                 kernels.call("int8", [rows, &weight.0, &scale.0, &zero.0, &bias.0])?
             }
         };
@@ -107,36 +117,36 @@ impl Dense {
     }
 }
 
-impl Product {
-    fn packed(linear: &Linear, kernels: &Kernels) -> Result<Self, TchError> {
-        Ok(Self::Packed {
+impl PreparedWeights {
+    fn packed(linear: &Linear, kernels: &OneDnnKernels) -> Result<Self, TchError> {
+        Ok(Self::OneDnn {
             kernels: kernels.clone(),
-            weight: Numbers(kernels.call("pack", [linear.weight()])?),
-            bias: Numbers(linear.bias_or_zeros()?),
+            weight: SharedTensor(kernels.call("pack", [linear.weight()])?),
+            bias: SharedTensor(linear.bias_or_zeros()?),
         })
     }
 
     /// Symmetric quantisation with one scale per output (Krishnamoorthi 2018,
     /// <https://arxiv.org/abs/1806.08342>).
-    fn int8(linear: &Linear, kernels: &Kernels) -> Result<Self, TchError> {
-        let (weight, largest) = (linear.weight(), largest_weight());
+    fn int8(linear: &Linear, kernels: &OneDnnKernels) -> Result<Self, TchError> {
+        let (weight, largest) = (linear.weight(), max_int8_weight());
         let scale = weight.f_abs()?.f_amax([1_i64].as_slice(), true)?.f_div_scalar(largest)?;
         let scale = scale.f_clamp_min(1e-12)?;
         let small = weight.f_div(&scale)?.f_round()?.f_to_kind(Kind::Int8)?;
         let scale = scale.f_view([-1])?;
-        Ok(Self::Int8 {
+        Ok(Self::OneDnnInt8 {
             kernels: kernels.clone(),
-            weight: Numbers(kernels.call("pack_int8", [&small])?),
+            weight: SharedTensor(kernels.call("pack_int8", [&small])?),
             // Rows are quantised in steps of their largest value / 127.
-            scale: Numbers(scale.f_div_scalar(127)?),
-            zero: Numbers(scale.f_zeros_like()?.f_to_kind(Kind::Int)?),
-            bias: Numbers(linear.bias_or_zeros()?),
+            scale: SharedTensor(scale.f_div_scalar(127)?),
+            zero: SharedTensor(scale.f_zeros_like()?.f_to_kind(Kind::Int)?),
+            bias: SharedTensor(linear.bias_or_zeros()?),
         })
     }
 }
 
 /// The method of the TorchScript module with this activation fused.
-fn fused(activation: Activation) -> &'static str {
+fn fused_op(activation: Activation) -> &'static str {
     match activation {
         Activation::Gelu => "gelu",
         Activation::GeluTanh => "gelu_tanh",
@@ -166,14 +176,15 @@ mod tests {
 
     #[test]
     fn packed_products_are_the_ordinary_ones() {
-        let kernels = Kernels::load().unwrap();
+        let kernels = OneDnnKernels::load().unwrap();
         let activations =
             [Activation::Gelu, Activation::GeluTanh, Activation::Relu, Activation::Silu];
         let activations = activations.into_iter().map(Some).chain([None]);
         for (activation, bias) in activations.flat_map(|one| [(one, true), (one, false)]) {
-            let ordinary = Dense::new(layer(bias), activation, &Products::Ordinary).unwrap();
+            let ordinary = Dense::new(layer(bias), activation, &MatmulBackend::Libtorch).unwrap();
             let packed =
-                Dense::new(layer(bias), activation, &Products::Packed(kernels.clone())).unwrap();
+                Dense::new(layer(bias), activation, &MatmulBackend::OneDnn(kernels.clone()))
+                    .unwrap();
             for count in [1, 7, 64] {
                 let rows = numbers(count, 32, 0.11);
                 let (one, other) = (ordinary.apply(&rows).unwrap(), packed.apply(&rows).unwrap());
@@ -186,7 +197,7 @@ mod tests {
     #[test]
     fn in_8_bits_a_row_does_not_depend_on_its_neighbours() {
         let dense = |products| Dense::new(layer(true), Some(Activation::Gelu), &products).unwrap();
-        let small = dense(Products::Int8(Kernels::load().unwrap()));
+        let small = dense(MatmulBackend::OneDnnInt8(OneDnnKernels::load().unwrap()));
         let rows = numbers(9, 32, 0.11);
         // A row of zeros, and one with much larger values than the others.
         drop(rows.get(4).fill_(0.0));
@@ -196,7 +207,7 @@ mod tests {
             let alone = small.apply(&rows.narrow(0, row, 1)).unwrap();
             assert_eq!(largest_difference(&alone, &all.narrow(0, row, 1)), 0.0);
         }
-        let exact = dense(Products::Ordinary).apply(&rows).unwrap();
+        let exact = dense(MatmulBackend::Libtorch).apply(&rows).unwrap();
         for row in (0..9).filter(|&row| row != 5) {
             let difference = largest_difference(&exact.get(row), &all.get(row));
             assert!(difference < 0.2, "row {row} is off by {difference}");

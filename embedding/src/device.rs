@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use pipeline::EmbedderOptions;
 use tch::{Cuda, Device, Kind, TchError, Tensor};
 
-use crate::batcher::Limits;
+use crate::batcher::BatchLimits;
 
 /// Tokens per forward pass on one core in float32 and int8. Measured with all-MiniLM-L6-v2 (see
 /// `docs/adr/0012-precision-and-batch-size.md`): a larger pass gains little or loses, and a query
@@ -21,29 +21,29 @@ const GPU_TOKENS: usize = 32 << 10;
 
 /// Largest share of padding in a group on a GPU, in percent; padding replaces separate kernels for
 /// each length.
-const GPU_SLACK: usize = 4;
+const GPU_MAX_PADDING_PERCENT: usize = 4;
 
 /// On a CPU, oneDNN compiles and caches a kernel for each number of rows: half a megabyte, and the
 /// time of up to 200 tokens. This step limits the number of batch sizes.
-pub(crate) const CPU_FILL: usize = 32;
+pub(crate) const CPU_TOKEN_MULTIPLE: usize = 32;
 
 /// Threads per GPU: while one thread waits for its vectors, the other one has already queued the
 /// next batch on the device.
-const THREADS_OF_A_GPU: usize = 2;
+const THREADS_PER_GPU: usize = 2;
 
 /// The resolved options of a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Setting {
+pub(crate) struct ExecutionConfig {
     /// Devices of one kind; each holds the whole model.
     pub(crate) devices: Vec<Device>,
     pub(crate) precision: Precision,
-    pub(crate) limits: Limits,
+    pub(crate) limits: BatchLimits,
     /// `true` if the token budget is probed.
-    pub(crate) probes: bool,
+    pub(crate) probes_budget: bool,
     /// Threads that run the model per device, each with its own batches. Several libtorch threads
     /// per batch would wait for the slowest one after every layer; on a machine with other load
     /// that is most of the time.
-    pub(crate) threads: usize,
+    pub(crate) threads_per_device: usize,
 }
 
 /// Number type of a computation.
@@ -80,7 +80,7 @@ impl Precision {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DeviceError {
     #[error("device `{asked}` not found: available are {there}")]
-    Absent { asked: String, there: String },
+    NotAvailable { asked: String, there: String },
     #[error("invalid device `{0}`: expected auto, cpu, cuda, cuda:N, cuda:N,M or mps")]
     Unknown(String),
     #[error("invalid dtype `{0}`: expected auto, float32, bfloat16, float16 or int8")]
@@ -89,12 +89,12 @@ pub(crate) enum DeviceError {
     Int8(&'static str),
 }
 
-impl Setting {
+impl ExecutionConfig {
     /// Resolves `auto` and missing options.
     ///
     /// # Errors
     /// If a device is missing, or an option has an unknown value.
-    pub(crate) fn of(options: &EmbedderOptions) -> Result<Self, DeviceError> {
+    pub(crate) fn from_options(options: &EmbedderOptions) -> Result<Self, DeviceError> {
         let devices = devices(&options.device)?;
         let device = devices[0];
         let gpu = device != Device::Cpu;
@@ -103,7 +103,7 @@ impl Setting {
             "auto" | "float32" => Precision::Float32,
             "bfloat16" => Precision::BFloat16,
             "float16" => Precision::Float16,
-            "int8" if gpu => return Err(DeviceError::Int8(kind_of(device))),
+            "int8" if gpu => return Err(DeviceError::Int8(device_kind(device))),
             "int8" => Precision::Int8,
             other => return Err(DeviceError::Dtype(other.to_owned())),
         };
@@ -112,30 +112,30 @@ impl Setting {
             Precision::BFloat16 => CPU_TOKENS_BFLOAT16,
             Precision::Float32 | Precision::Float16 | Precision::Int8 => CPU_TOKENS,
         };
-        let limits = Limits {
-            tokens: options.tokens_per_batch.unwrap_or(usual).max(1),
-            slack: if gpu { GPU_SLACK } else { 0 },
-            fill: if gpu { 1 } else { CPU_FILL },
+        let limits = BatchLimits {
+            max_tokens: options.tokens_per_batch.unwrap_or(usual).max(1),
+            max_padding_percent: if gpu { GPU_MAX_PADDING_PERCENT } else { 0 },
+            token_multiple: if gpu { 1 } else { CPU_TOKEN_MULTIPLE },
         };
         Ok(Self {
             devices,
             precision,
             limits,
-            probes: gpu && options.tokens_per_batch.is_none(),
-            threads: if gpu { THREADS_OF_A_GPU } else { cores() },
+            probes_budget: gpu && options.tokens_per_batch.is_none(),
+            threads_per_device: if gpu { THREADS_PER_GPU } else { cores() },
         })
     }
 
     /// The settings that the last bits of a vector depend on: kind of device (not its index) and
     /// precision.
     pub(crate) fn identity(&self) -> String {
-        format!("{} {}", kind_of(self.devices[0]), self.precision.name())
+        format!("{} {}", device_kind(self.devices[0]), self.precision.name())
     }
 }
 
 /// Copies the values to the device. On CUDA the copy is asynchronous from pinned memory, so the
 /// thread does not wait; later work is queued behind the copy.
-pub(crate) fn uploaded(numbers: &[i64], device: Device) -> Result<Tensor, TchError> {
+pub(crate) fn upload(numbers: &[i64], device: Device) -> Result<Tensor, TchError> {
     let here = Tensor::f_from_slice(numbers)?;
     if !device.is_cuda() {
         return here.f_to_device(device);
@@ -145,7 +145,7 @@ pub(crate) fn uploaded(numbers: &[i64], device: Device) -> Result<Tensor, TchErr
     here.f_internal_pin_memory(device)?.f_to_dtype_layout((Kind::Int64, device), true, false)
 }
 
-fn kind_of(device: Device) -> &'static str {
+fn device_kind(device: Device) -> &'static str {
     match device {
         Device::Cpu => "cpu",
         Device::Cuda(_) => "cuda",
@@ -156,16 +156,16 @@ fn kind_of(device: Device) -> &'static str {
 
 /// Resolves a device option for this machine; at least one device.
 fn devices(asked: &str) -> Result<Vec<Device>, DeviceError> {
-    chosen(asked, usize::try_from(Cuda::device_count()).unwrap_or(0), tch::utils::has_mps())
+    select_devices(asked, usize::try_from(Cuda::device_count()).unwrap_or(0), tch::utils::has_mps())
 }
 
 /// Resolves a device option for a machine with `cards` GPUs.
-fn chosen(asked: &str, cards: usize, mps: bool) -> Result<Vec<Device>, DeviceError> {
+fn select_devices(asked: &str, cards: usize, mps: bool) -> Result<Vec<Device>, DeviceError> {
     let absent = || {
         let mut there = vec!["cpu".to_owned()];
         there.extend((0..cards).map(|card| format!("cuda:{card}")));
         there.extend(mps.then(|| "mps".to_owned()));
-        DeviceError::Absent { asked: asked.to_owned(), there: there.join(", ") }
+        DeviceError::NotAvailable { asked: asked.to_owned(), there: there.join(", ") }
     };
     let unknown = || DeviceError::Unknown(asked.to_owned());
     match asked {
@@ -198,7 +198,7 @@ fn cores() -> usize {
     let allowed = || {
         let status = fs_err::read_to_string("/proc/self/status").ok()?;
         let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
-        Some(listed(list))
+        Some(parse_cpu_list(list))
     };
     let siblings = |cpu: &usize| {
         let path = format!("/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list");
@@ -209,7 +209,7 @@ fn cores() -> usize {
 }
 
 /// Parses a CPU list in Linux's format: `0-3,8`.
-fn listed(list: &str) -> Vec<usize> {
+fn parse_cpu_list(list: &str) -> Vec<usize> {
     let range = |part: &str| {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         Some(first.trim().parse().ok()?..=last.trim().parse().ok()?)
@@ -223,9 +223,9 @@ mod tests {
 
     #[test]
     fn lists_as_linux_writes_them() {
-        assert_eq!(listed("\t0-2,5\n"), [0, 1, 2, 5]);
-        assert_eq!(listed("7"), [7]);
-        assert_eq!(listed(""), [0; 0]);
+        assert_eq!(parse_cpu_list("\t0-2,5\n"), [0, 1, 2, 5]);
+        assert_eq!(parse_cpu_list("7"), [7]);
+        assert_eq!(parse_cpu_list(""), [0; 0]);
         assert!((1..=std::thread::available_parallelism().unwrap().get()).contains(&cores()));
     }
 
@@ -233,18 +233,18 @@ mod tests {
     fn devices_that_are_meant() {
         let cards =
             |list: &[usize]| list.iter().map(|&card| Device::Cuda(card)).collect::<Vec<_>>();
-        assert_eq!(chosen("auto", 2, false).unwrap(), cards(&[0, 1]));
-        assert_eq!(chosen("cuda", 2, false).unwrap(), cards(&[0, 1]));
-        assert_eq!(chosen("cuda:1", 2, false).unwrap(), cards(&[1]));
-        assert_eq!(chosen("cuda:0,2,0", 3, false).unwrap(), cards(&[0, 2]));
-        assert_eq!(chosen("auto", 0, true).unwrap(), [Device::Mps]);
-        assert_eq!(chosen("auto", 0, false).unwrap(), [Device::Cpu]);
-        assert_eq!(chosen("cpu", 2, false).unwrap(), [Device::Cpu]);
+        assert_eq!(select_devices("auto", 2, false).unwrap(), cards(&[0, 1]));
+        assert_eq!(select_devices("cuda", 2, false).unwrap(), cards(&[0, 1]));
+        assert_eq!(select_devices("cuda:1", 2, false).unwrap(), cards(&[1]));
+        assert_eq!(select_devices("cuda:0,2,0", 3, false).unwrap(), cards(&[0, 2]));
+        assert_eq!(select_devices("auto", 0, true).unwrap(), [Device::Mps]);
+        assert_eq!(select_devices("auto", 0, false).unwrap(), [Device::Cpu]);
+        assert_eq!(select_devices("cpu", 2, false).unwrap(), [Device::Cpu]);
         for (asked, absent) in
             [("cuda", true), ("cuda:0,1", true), ("mps", true), ("cuda:", false), ("gpu", false)]
         {
-            let error = chosen(asked, 1 - usize::from(asked == "cuda"), false).unwrap_err();
-            assert_eq!(matches!(error, DeviceError::Absent { .. }), absent, "{asked}");
+            let error = select_devices(asked, 1 - usize::from(asked == "cuda"), false).unwrap_err();
+            assert_eq!(matches!(error, DeviceError::NotAvailable { .. }), absent, "{asked}");
         }
     }
 }

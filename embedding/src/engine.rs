@@ -6,20 +6,22 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Instant;
 
-use pipeline::{BoxError, Embedder, EmbedderOptions, Memo, MemoKey, ModelInfo, Models, Tokenizer};
+use pipeline::{
+    BoxError, Cache, CacheKey, Embedder, EmbedderOptions, ModelInfo, ModelProvider, Tokenizer,
+};
 use tch::{Device, TchError};
 
-use crate::batcher::{Batch, Limits, plan};
-use crate::budget::{Budget, Find};
-use crate::device::Setting;
-use crate::folder::Folder;
+use crate::batcher::{Batch, BatchLimits, plan_batches};
+use crate::budget::{BudgetProbe, TokenBudget};
+use crate::device::ExecutionConfig;
+use crate::folder::ModelFolder;
 use crate::model::Model;
 use crate::probe;
-use crate::remembering::{Load, Remembering};
-use crate::shortened::shortened;
-use crate::stand_in::StandIn;
+use crate::remembering::{CachedEmbedder, LoadModel};
+use crate::shortened::truncate_dimensions;
+use crate::stand_in::StandInEmbedder;
 use crate::tokenizer::FolderTokenizer;
-use crate::worker::{Threads, Worker};
+use crate::worker::{ModelHandle, ModelThreads};
 
 /// The embedding engine. Requested tokenizers and models stay loaded for the lifetime of the
 /// engine.
@@ -27,31 +29,31 @@ use crate::worker::{Threads, Worker};
 /// Several engines can share models ([`Engine::beside`]): a model is loaded once, and dropped with
 /// the last engine that uses it.
 #[derive(Default)]
-pub struct Engine {
-    tokenizers: Once<PathBuf, dyn Tokenizer>,
+pub struct EmbeddingEngine {
+    tokenizers: OnceMap<PathBuf, dyn Tokenizer>,
     /// By folder and resolved options.
-    embedders: Once<(PathBuf, String), dyn Embedder>,
-    memo: Option<Arc<dyn Memo>>,
-    loaded: Arc<Loaded>,
+    embedders: OnceMap<(PathBuf, String), dyn Embedder>,
+    cache: Option<Arc<dyn Cache>>,
+    loaded: Arc<LoadedModels>,
 }
 
 /// Models and tokenizers that engines share. The key contains the fingerprint: if a folder is
 /// replaced, its model is a different one.
 #[derive(Default)]
-struct Loaded {
-    tokenizers: Lent<(PathBuf, String), FolderTokenizer>,
-    models: Lent<(PathBuf, String, String), Threads>,
+struct LoadedModels {
+    tokenizers: WeakMap<(PathBuf, String), FolderTokenizer>,
+    models: WeakMap<(PathBuf, String, String), ModelThreads>,
     /// The cache of one of the engines; it stores results of probes.
-    memo: Mutex<Option<Weak<dyn Memo>>>,
+    cache: Mutex<Option<Weak<dyn Cache>>>,
 }
 
-impl Loaded {
-    fn memo(&self) -> Option<Arc<dyn Memo>> {
-        self.memo.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.upgrade()
+impl LoadedModels {
+    fn cache(&self) -> Option<Arc<dyn Cache>> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.upgrade()
     }
 }
 
-impl Engine {
+impl EmbeddingEngine {
     /// An engine without a cache; models are loaded on request.
     pub fn new() -> Self {
         Self::default()
@@ -59,49 +61,49 @@ impl Engine {
 
     /// An engine that reads vectors from the cache, and loads the weights of a model only for the
     /// first missing vector. Without a cache, a model is loaded on request.
-    pub fn with_memo(memo: Arc<dyn Memo>) -> Self {
-        Self::new().beside(Some(memo))
+    pub fn with_cache(memo: Arc<dyn Cache>) -> Self {
+        Self::new().sharing_models(Some(memo))
     }
 
     /// Another engine that shares the loaded models of this one, with its own cache and statistics.
     #[must_use]
-    pub fn beside(&self, memo: Option<Arc<dyn Memo>>) -> Self {
+    pub fn sharing_models(&self, memo: Option<Arc<dyn Cache>>) -> Self {
         if let Some(memo) = &memo {
-            let mut known = self.loaded.memo.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut known = self.loaded.cache.lock().unwrap_or_else(PoisonError::into_inner);
             *known = Some(Arc::downgrade(memo));
         }
-        Self { memo, loaded: Arc::clone(&self.loaded), ..Self::default() }
+        Self { cache: memo, loaded: Arc::clone(&self.loaded), ..Self::default() }
     }
 
     /// The model, wrapped in the cache if there is one.
-    fn remembering(
+    fn cached(
         &self,
         info: ModelInfo,
         setting: String,
-        load: Load,
+        load: LoadModel,
     ) -> Result<Arc<dyn Embedder>, BoxError> {
-        let Some(memo) = &self.memo else { return load() };
-        Ok(Arc::new(Remembering::new(info, setting, Arc::clone(memo), load)))
+        let Some(memo) = &self.cache else { return load() };
+        Ok(Arc::new(CachedEmbedder::new(info, setting, Arc::clone(memo), load)))
     }
 }
 
-impl Models for Engine {
+impl ModelProvider for EmbeddingEngine {
     fn describe(&self, model: &Path) -> Result<ModelInfo, BoxError> {
-        if let Some(stand_in) = StandIn::asked_for(model) {
+        if let Some(stand_in) = StandInEmbedder::from_path(model) {
             return Ok(stand_in?.info().clone());
         }
-        Ok(Folder::read(model)?.info)
+        Ok(ModelFolder::read(model)?.info)
     }
 
     fn tokenizer(&self, model: &Path) -> Result<Arc<dyn Tokenizer>, BoxError> {
-        if let Some(stand_in) = StandIn::asked_for(model) {
+        if let Some(stand_in) = StandInEmbedder::from_path(model) {
             return Ok(Arc::new(stand_in?));
         }
-        self.tokenizers.get(named(model), || {
-            let folder = Folder::read(model)?;
-            let key = (named(model), folder.info.fingerprint.clone());
+        self.tokenizers.get(canonical_path(model), || {
+            let folder = ModelFolder::read(model)?;
+            let key = (canonical_path(model), folder.info.fingerprint.clone());
             let read =
-                || FolderTokenizer::read(&folder.at, &folder.prompts, folder.info.max_tokens);
+                || FolderTokenizer::read(&folder.path, &folder.prompts, folder.info.max_tokens);
             Ok(self.loaded.tokenizers.get(key, read)? as Arc<dyn Tokenizer>)
         })
     }
@@ -111,37 +113,38 @@ impl Models for Engine {
         model: &Path,
         options: &EmbedderOptions,
     ) -> Result<Arc<dyn Embedder>, BoxError> {
-        shortened(self.whole(model, options)?, options.dim)
+        truncate_dimensions(self.full_dim_embedder(model, options)?, options.dim)
     }
 }
 
-impl Engine {
+impl EmbeddingEngine {
     /// The model with vectors of full dimension.
-    fn whole(
+    fn full_dim_embedder(
         &self,
         model: &Path,
         options: &EmbedderOptions,
     ) -> Result<Arc<dyn Embedder>, BoxError> {
-        if let Some(stand_in) = StandIn::asked_for(model) {
+        if let Some(stand_in) = StandInEmbedder::from_path(model) {
             let stand_in = Arc::new(stand_in?);
             let info = stand_in.info().clone();
             return self.embedders.get((info.path.clone(), String::new()), || {
                 let load = move || Ok(Arc::clone(&stand_in) as Arc<dyn Embedder>);
-                self.remembering(info, String::new(), Box::new(load))
+                self.cached(info, String::new(), Box::new(load))
             });
         }
-        let setting = Setting::of(options)?;
-        self.embedders.get((named(model), format!("{setting:?}")), || {
-            let info = Folder::read(model)?.info;
+        let setting = ExecutionConfig::from_options(options)?;
+        self.embedders.get((canonical_path(model), format!("{setting:?}")), || {
+            let info = ModelFolder::read(model)?.info;
             let (described, identity) = (info.clone(), setting.identity());
-            let key = (named(model), described.fingerprint.clone(), format!("{setting:?}"));
+            let key =
+                (canonical_path(model), described.fingerprint.clone(), format!("{setting:?}"));
             let loaded = Arc::clone(&self.loaded);
             let load = move || {
                 let load = || load(&described, &setting, &loaded);
                 let threads = loaded.models.get(key.clone(), load)?;
-                Ok(Arc::new(Worker::of(threads)) as Arc<dyn Embedder>)
+                Ok(Arc::new(ModelHandle::new(threads)) as Arc<dyn Embedder>)
             };
-            self.remembering(info, identity, Box::new(load))
+            self.cached(info, identity, Box::new(load))
         })
     }
 }
@@ -149,33 +152,36 @@ impl Engine {
 /// Loads the model if its folder still matches the description.
 fn load(
     described: &ModelInfo,
-    setting: &Setting,
-    loaded: &Arc<Loaded>,
-) -> Result<Threads, BoxError> {
-    let folder = Folder::read(&described.path)?;
+    setting: &ExecutionConfig,
+    loaded: &Arc<LoadedModels>,
+) -> Result<ModelThreads, BoxError> {
+    let folder = ModelFolder::read(&described.path)?;
     if folder.info != *described {
         let path = described.path.display();
         return Err(format!("the model in `{path}` was replaced while it was in use").into());
     }
-    let (info, vocabulary) = (folder.info.clone(), folder.config.shape().vocabulary);
+    let (info, vocabulary) = (folder.info.clone(), folder.config.shape().vocab_size);
     let load = |&device: &Device| Model::load(&folder, device, setting.precision);
     let models = setting.devices.iter().map(load).collect::<Result<Vec<_>, _>>()?;
     tracing::info!(model = %info.short_name, ?setting, "model loaded");
-    let budget = if setting.probes {
-        Budget::to_find(setting.limits, find(models[0].share(), &info, setting, loaded))
+    let budget = if setting.probes_budget {
+        TokenBudget::probed(
+            setting.limits,
+            budget_probe(models[0].clone_shared(), &info, setting, loaded),
+        )
     } else {
-        Budget::of(setting.limits)
+        TokenBudget::fixed(setting.limits)
     };
     // Ordered by thread, then by device, so that the first batches go to different devices.
-    let models = (0..setting.threads).flat_map(|_| &models).map(|model| {
-        let model = model.share();
-        move |batch: &Batch, sequences: &[&[u32]]| Ok(pass(&model, batch, sequences)?)
+    let models = (0..setting.threads_per_device).flat_map(|_| &models).map(|model| {
+        let model = model.clone_shared();
+        move |batch: &Batch, sequences: &[&[u32]]| Ok(forward_pass(&model, batch, sequences)?)
     });
-    Threads::start(info, vocabulary, budget, models)
+    ModelThreads::start(info, vocabulary, budget, models)
 }
 
 /// A forward pass on the calling thread only.
-fn pass(model: &Model, batch: &Batch, sequences: &[&[u32]]) -> Result<Vec<f32>, TchError> {
+fn forward_pass(model: &Model, batch: &Batch, sequences: &[&[u32]]) -> Result<Vec<f32>, TchError> {
     // Both settings are per thread in libtorch. The TorchScript methods are single operators, so
     // run-time optimisation gains nothing.
     tch::set_num_threads(1);
@@ -184,24 +190,29 @@ fn pass(model: &Model, batch: &Batch, sequences: &[&[u32]]) -> Result<Vec<f32>, 
 }
 
 /// Part of the cache key of every budget.
-const BUDGET: &str = "tokens in a batch 1";
+const BUDGET_KEY_KIND: &str = "tokens in a batch 1";
 
 /// Longest sequence of a probe, in tokens; most chunks are not longer.
-const PROBED: usize = 256;
+const PROBE_LENGTH: usize = 256;
 
 /// Probes for the best number of tokens per batch on this device. With a cache, the result is
 /// stored by machine, device, model and precision.
-fn find(model: Model, info: &ModelInfo, setting: &Setting, loaded: &Arc<Loaded>) -> Find {
+fn budget_probe(
+    model: Model,
+    info: &ModelInfo,
+    setting: &ExecutionConfig,
+    loaded: &Arc<LoadedModels>,
+) -> BudgetProbe {
     // The host name identifies the machine; without one, the cache is assumed to be local to it.
     let machine = fs_err::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let (device, identity) = (format!("{:?}", setting.devices), setting.identity());
     let parts =
         [info.fingerprint.as_bytes(), machine.as_bytes(), device.as_bytes(), identity.as_bytes()];
-    let key = MemoKey::of(BUDGET, &parts);
-    let (length, limits) = (info.max_tokens.min(PROBED), setting.limits);
+    let key = CacheKey::new(BUDGET_KEY_KIND, &parts);
+    let (length, limits) = (info.max_tokens.min(PROBE_LENGTH), setting.limits);
     let (model, loaded) = (Mutex::new(model), Arc::downgrade(loaded));
     Box::new(move || {
-        let memo = loaded.upgrade().and_then(|loaded| loaded.memo());
+        let memo = loaded.upgrade().and_then(|loaded| loaded.cache());
         let before = memo.as_ref().and_then(|memo| memo.get(&[key]).pop().flatten());
         if let Some(tokens) =
             before.and_then(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?)))
@@ -209,13 +220,13 @@ fn find(model: Model, info: &ModelInfo, setting: &Setting, loaded: &Arc<Loaded>)
             return usize::try_from(tokens).ok();
         }
         let model = model.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = probe::find(|tokens| {
+        let found = probe::best_budget(|tokens| {
             let sequence = vec![0; length];
             let sequences = vec![&sequence[..]; (tokens / length).max(1)];
             let lengths = vec![length; sequences.len()];
             let started = Instant::now();
-            for batch in plan(&lengths, Limits { tokens: usize::MAX, ..limits }) {
-                pass(&model, &batch, &sequences)?;
+            for batch in plan_batches(&lengths, BatchLimits { max_tokens: usize::MAX, ..limits }) {
+                forward_pass(&model, &batch, &sequences)?;
             }
             Ok::<_, TchError>(started.elapsed())
         });
@@ -228,23 +239,23 @@ fn find(model: Model, info: &ModelInfo, setting: &Setting, loaded: &Arc<Loaded>)
 }
 
 /// Canonical path of a folder.
-fn named(model: &Path) -> PathBuf {
+fn canonical_path(model: &Path) -> PathBuf {
     fs_err::canonicalize(model).unwrap_or_else(|_| model.to_owned())
 }
 
 /// Values that are created on first request. Concurrent requests for a key share one value; after
 /// an error, the next request tries again.
-struct Once<K, V: ?Sized>(Mutex<HashMap<K, Slot<V>>>);
+struct OnceMap<K, V: ?Sized>(Mutex<HashMap<K, Slot<V>>>);
 
 type Slot<V> = Arc<Mutex<Option<Arc<V>>>>;
 
-impl<K, V: ?Sized> Default for Once<K, V> {
+impl<K, V: ?Sized> Default for OnceMap<K, V> {
     fn default() -> Self {
         Self(Mutex::default())
     }
 }
 
-impl<K: Eq + Hash, V: ?Sized> Once<K, V> {
+impl<K: Eq + Hash, V: ?Sized> OnceMap<K, V> {
     fn get(
         &self,
         key: K,
@@ -265,15 +276,15 @@ impl<K: Eq + Hash, V: ?Sized> Once<K, V> {
 }
 
 /// Values that live as long as a caller holds them; concurrent holders of a key share one value.
-struct Lent<K, V>(Mutex<HashMap<K, Arc<Mutex<Weak<V>>>>>);
+struct WeakMap<K, V>(Mutex<HashMap<K, Arc<Mutex<Weak<V>>>>>);
 
-impl<K, V> Default for Lent<K, V> {
+impl<K, V> Default for WeakMap<K, V> {
     fn default() -> Self {
         Self(Mutex::default())
     }
 }
 
-impl<K: Eq + Hash, V> Lent<K, V> {
+impl<K: Eq + Hash, V> WeakMap<K, V> {
     fn get(&self, key: K, make: impl FnOnce() -> Result<V, BoxError>) -> Result<Arc<V>, BoxError> {
         let slot = Arc::clone(
             self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default(),

@@ -12,13 +12,13 @@ use std::path::Path;
 use fs_err as fs;
 use sha2::{Digest, Sha256};
 
-use crate::folder::READING;
+use crate::folder::TEXT_SETTINGS_FILES;
 use crate::modules::Modules;
 use crate::prompts::Prompts;
 use crate::weights;
 
 /// Incremented when the engine computes different vectors from the same folder.
-const ENGINE: u32 = 1;
+const ENGINE_VERSION: u32 = 1;
 
 const FILES: &[&str] = &[
     "config.json",
@@ -29,8 +29,8 @@ const FILES: &[&str] = &[
     "1_Pooling/config.json",
 ];
 
-const BLOCKS: u64 = 256;
-const BLOCK: usize = 4096;
+const SAMPLED_BLOCKS: u64 = 256;
+const BLOCK_BYTES: usize = 4096;
 
 /// The hash as 64 hexadecimal digits.
 ///
@@ -42,58 +42,59 @@ pub(crate) fn fingerprint(
     modules: &Modules,
 ) -> std::io::Result<String> {
     let mut hash = Sha256::new();
-    hash.update(ENGINE.to_le_bytes());
-    part(&mut hash, "query", prompts.query.as_bytes());
-    part(&mut hash, "document", prompts.document.as_bytes());
+    hash.update(ENGINE_VERSION.to_le_bytes());
+    hash_part(&mut hash, "query", prompts.query.as_bytes());
+    hash_part(&mut hash, "document", prompts.document.as_bytes());
     // The order is part of the hash: new files are appended to these lists.
     let pooling = modules.pooling_folder.iter().filter(|folder| !folder.is_empty());
     let pooling = pooling.map(|folder| format!("{folder}/config.json"));
-    let later = READING.iter().map(|&file| file.to_owned()).chain(pooling);
+    let later = TEXT_SETTINGS_FILES.iter().map(|&file| file.to_owned()).chain(pooling);
     let later = later.filter(|file| !FILES.contains(&file.as_str()));
     for file in FILES.iter().map(|&file| file.to_owned()).chain(later) {
         match fs::read(folder.join(&file)) {
-            Ok(content) => part(&mut hash, &file, &content),
+            Ok(content) => hash_part(&mut hash, &file, &content),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
     }
-    for file in weights::files(folder)? {
-        sample(&mut hash, &folder.join(&file), &file)?;
+    for file in weights::weight_files(folder)? {
+        hash_samples(&mut hash, &folder.join(&file), &file)?;
     }
     for dense in modules.dense() {
         let of = |file: &str| format!("{}/{file}", dense.folder);
-        part(&mut hash, &of("config.json"), &fs::read(folder.join(of("config.json")))?);
-        for file in weights::files(&folder.join(&dense.folder))? {
-            sample(&mut hash, &folder.join(of(&file)), &of(&file))?;
+        hash_part(&mut hash, &of("config.json"), &fs::read(folder.join(of("config.json")))?);
+        for file in weights::weight_files(&folder.join(&dense.folder))? {
+            hash_samples(&mut hash, &folder.join(of(&file)), &of(&file))?;
         }
     }
-    Ok(hexadecimal(&hash.finalize()))
+    Ok(to_hex(&hash.finalize()))
 }
 
 /// Lower-case hexadecimal digits of a hash.
-pub(crate) fn hexadecimal(hash: &[u8]) -> String {
+pub(crate) fn to_hex(hash: &[u8]) -> String {
     hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Adds a named part; the length prefix keeps adjacent parts from being ambiguous.
-fn part(hash: &mut Sha256, name: &str, content: &[u8]) {
+fn hash_part(hash: &mut Sha256, name: &str, content: &[u8]) {
     hash.update(name);
     hash.update((content.len() as u64).to_le_bytes());
     hash.update(content);
 }
 
-fn sample(hash: &mut Sha256, path: &Path, name: &str) -> std::io::Result<()> {
+fn hash_samples(hash: &mut Sha256, path: &Path, name: &str) -> std::io::Result<()> {
     let mut file = fs::File::open(path)?;
     let size = file.metadata()?.len();
-    part(hash, name, &size.to_le_bytes());
-    let header = weights::header(&mut file)?;
-    part(hash, "header", &header);
+    hash_part(hash, name, &size.to_le_bytes());
+    let header = weights::read_header(&mut file)?;
+    hash_part(hash, "header", &header);
 
-    let mut block = [0; BLOCK];
-    let last = size.saturating_sub(BLOCK as u64);
-    for index in 0..BLOCKS {
-        let at = u64::try_from(u128::from(last) * u128::from(index) / u128::from(BLOCKS - 1))
-            .expect("the offset is within the file");
+    let mut block = [0; BLOCK_BYTES];
+    let last = size.saturating_sub(BLOCK_BYTES as u64);
+    for index in 0..SAMPLED_BLOCKS {
+        let at =
+            u64::try_from(u128::from(last) * u128::from(index) / u128::from(SAMPLED_BLOCKS - 1))
+                .expect("the offset is within the file");
         file.seek(SeekFrom::Start(at))?;
         let read = read_up_to(&mut file, &mut block)?;
         hash.update(&block[..read]);

@@ -14,7 +14,7 @@ use pipeline::{BoxError, HubModel, HubModelError, ModelInfo};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::architecture::{self, Config, ConfigError, Shape};
+use crate::architecture::{self, Config, ConfigError, ModelShape};
 use crate::fingerprint::fingerprint;
 use crate::hub;
 use crate::modules::Modules;
@@ -23,10 +23,10 @@ use crate::short_name::short_name;
 use crate::stand_in::is_stand_in;
 
 /// A parsed model folder.
-pub(crate) struct Folder {
+pub(crate) struct ModelFolder {
     pub(crate) info: ModelInfo,
     /// The folder that holds the files. For a model of the hub it differs from `info.path`.
-    pub(crate) at: PathBuf,
+    pub(crate) path: PathBuf,
     pub(crate) config: Box<dyn Config>,
     pub(crate) modules: Modules,
     pub(crate) prompts: Prompts,
@@ -38,7 +38,7 @@ pub(crate) enum FolderError {
     #[error("model folder `{}` does not exist{}", .0.display(), hub_hint(.0))]
     NoFolder(PathBuf),
     #[error(transparent)]
-    Name(#[from] HubModelError),
+    HubName(#[from] HubModelError),
     #[error("model `hf:{0}` has not been fetched: run `semantik models fetch hf:{0}`")]
     NotFetched(HubModel),
     #[error("missing file `{}` in model folder `{}`", .file, .folder.display())]
@@ -47,31 +47,35 @@ pub(crate) enum FolderError {
     Unreadable { file: PathBuf, source: std::io::Error },
     #[error("invalid content in `{}`", .file.display())]
     Malformed { file: PathBuf, source: serde_json::Error },
-    #[error("unsupported architecture `{named}`: expected one of {}", architecture::supported())]
+    #[error(
+        "unsupported architecture `{named}`: expected one of {}",
+        architecture::supported_names()
+    )]
     Architecture { named: String },
     #[error("model `{}` requires {what}, which is not supported", .folder.display())]
     Unsupported { folder: PathBuf, what: String },
 }
 
-impl Folder {
+impl ModelFolder {
     /// Parses the folder of a model, given by path or by its name on the hub.
     ///
     /// # Errors
     /// If it is not a supported model, or has not been fetched.
     pub(crate) fn read(model: &Path) -> Result<Self, FolderError> {
-        let Located { at, pinned, name, typed } = locate(model)?;
+        let LocatedModel { path: at, pinned_path: pinned, name, requested_name: typed } =
+            locate(model)?;
         let path = at.as_path();
-        let (json, config) = config(path)?;
-        present(path, "tokenizer.json")?;
+        let (json, config) = read_config(path)?;
+        require_file(path, "tokenizer.json")?;
         if !path.join("model.safetensors.index.json").is_file() {
-            present(path, "model.safetensors")?;
+            require_file(path, "model.safetensors")?;
         }
 
-        refuse_lower_case(path)?;
+        check_lower_case(path)?;
 
         let modules = Modules::read(path)?;
         for dense in modules.dense() {
-            present(&path.join(&dense.folder), "model.safetensors")?;
+            require_file(&path.join(&dense.folder), "model.safetensors")?;
         }
         let named_before = json["_name_or_path"].as_str().unwrap_or_default();
         let prompts = Prompts::read(path, [&typed, &name, named_before])?;
@@ -79,18 +83,18 @@ impl Folder {
         let info = ModelInfo {
             path: pinned,
             short_name: short_name(&name),
-            dim: modules.dim(shape.width),
+            dim: modules.dim(shape.hidden_size),
             max_tokens: max_tokens(path, shape)?,
             fingerprint: fingerprint(path, &prompts, &modules)
                 .map_err(|source| FolderError::Unreadable { file: path.to_owned(), source })?,
         };
-        Ok(Self { info, at, config, modules, prompts })
+        Ok(Self { info, path: at, config, modules, prompts })
     }
 }
 
 /// `true` if a model can be described on this machine: its folder exists, it has been fetched, or
 /// it is the stand-in.
-pub fn is_here(model: &Path) -> bool {
+pub fn is_available_locally(model: &Path) -> bool {
     is_stand_in(model)
         || !matches!(locate(model), Err(FolderError::NoFolder(_) | FolderError::NotFetched(_)))
 }
@@ -99,8 +103,8 @@ pub fn is_here(model: &Path) -> bool {
 ///
 /// # Errors
 /// If the folder does not exist, or the model has not been fetched.
-pub fn folder_of(model: &Path) -> Result<PathBuf, BoxError> {
-    Ok(locate(model)?.at)
+pub fn model_folder(model: &Path) -> Result<PathBuf, BoxError> {
+    Ok(locate(model)?.path)
 }
 
 /// Suggests `hf:` for a path that looks like a hub name: two plain components, neither of them an
@@ -114,30 +118,36 @@ fn hub_hint(model: &Path) -> String {
     let Some((parent, name)) = parent.and_then(last).zip(last(model)) else { return String::new() };
     let named = PathBuf::from(format!("hf:{parent}/{name}"));
     // `models/x` is a local folder, not an organisation.
-    if matches!(&*parent, "models" | "model") || !matches!(HubModel::named(&named), Some(Ok(_))) {
+    if matches!(&*parent, "models" | "model") || !matches!(HubModel::from_path(&named), Some(Ok(_)))
+    {
         return String::new();
     }
     format!("; for a model of the Hugging Face hub, write `{}`", named.display())
 }
 
 /// Location and names of a model.
-struct Located {
-    at: PathBuf,
+struct LocatedModel {
+    path: PathBuf,
     /// The model's folder, or its name on the hub with the commit.
-    pinned: PathBuf,
+    pinned_path: PathBuf,
     /// Name of the canonical folder, or of the repository on the hub.
     name: String,
     /// Name of the folder as given; differs from `name` if it is a symbolic link.
-    typed: String,
+    requested_name: String,
 }
 
-fn locate(model: &Path) -> Result<Located, FolderError> {
-    if let Some(named) = HubModel::named(model) {
+fn locate(model: &Path) -> Result<LocatedModel, FolderError> {
+    if let Some(named) = HubModel::from_path(model) {
         let named = named?;
         let name = named.name().to_owned();
         let found = hub::find(&named).ok_or(FolderError::NotFetched(named))?;
-        let (at, pinned) = (found.folder, found.pinned.path());
-        return Ok(Located { at, pinned, typed: name.clone(), name });
+        let (at, pinned) = (found.folder, found.pinned.to_path());
+        return Ok(LocatedModel {
+            path: at,
+            pinned_path: pinned,
+            requested_name: name.clone(),
+            name,
+        });
     }
     if !model.is_dir() {
         return Err(FolderError::NoFolder(model.to_owned()));
@@ -148,13 +158,18 @@ fn locate(model: &Path) -> Result<Located, FolderError> {
     // Canonical, so that `models/x/` and `.` yield a name.
     let canonical = fs::canonicalize(model).unwrap_or_else(|_| model.to_owned());
     let (at, pinned) = (model.to_owned(), model.to_owned());
-    Ok(Located { at, pinned, name: last(&canonical), typed: last(model) })
+    Ok(LocatedModel {
+        path: at,
+        pinned_path: pinned,
+        name: last(&canonical),
+        requested_name: last(model),
+    })
 }
 
 /// `config.json` of a model folder, raw and parsed by its architecture.
-pub(crate) fn config(path: &Path) -> Result<(Value, Box<dyn Config>), FolderError> {
-    let json: Value = needed(path, "config.json")?;
-    let config = architecture::read(&json).map_err(|error| match error {
+pub(crate) fn read_config(path: &Path) -> Result<(Value, Box<dyn Config>), FolderError> {
+    let json: Value = read_required_json(path, "config.json")?;
+    let config = architecture::parse(&json).map_err(|error| match error {
         ConfigError::Unknown(named) => FolderError::Architecture { named },
         ConfigError::Unsupported(what) => unsupported(path, what),
         ConfigError::Malformed(source) => {
@@ -165,7 +180,7 @@ pub(crate) fn config(path: &Path) -> Result<(Value, Box<dyn Config>), FolderErro
 }
 
 /// Files with the limits of sentence-transformers, newest name first.
-pub(crate) const READING: &[&str] = &[
+pub(crate) const TEXT_SETTINGS_FILES: &[&str] = &[
     "sentence_bert_config.json",
     "sentence_roberta_config.json",
     "sentence_distilbert_config.json",
@@ -176,17 +191,19 @@ pub(crate) const READING: &[&str] = &[
 ];
 
 /// Rejects a model that lower-cases its texts before the tokenizer, unless the tokenizer does it.
-fn refuse_lower_case(path: &Path) -> Result<(), FolderError> {
+fn check_lower_case(path: &Path) -> Result<(), FolderError> {
     #[derive(Deserialize)]
     struct Reading {
         #[serde(default)]
         do_lower_case: bool,
     }
-    let Some(file) = READING.iter().find(|file| path.join(file).is_file()) else { return Ok(()) };
-    if !needed::<Reading>(path, file)?.do_lower_case {
+    let Some(file) = TEXT_SETTINGS_FILES.iter().find(|file| path.join(file).is_file()) else {
+        return Ok(());
+    };
+    if !read_required_json::<Reading>(path, file)?.do_lower_case {
         return Ok(());
     }
-    let tokenizer: Value = needed(path, "tokenizer.json")?;
+    let tokenizer: Value = read_required_json(path, "tokenizer.json")?;
     let normalizer = tokenizer["normalizer"].to_string();
     if ["\"lowercase\":true", "\"Lowercase\""].iter().any(|it| normalizer.contains(it)) {
         return Ok(());
@@ -196,16 +213,16 @@ fn refuse_lower_case(path: &Path) -> Result<(), FolderError> {
 
 /// Token limit of the model: that of sentence-transformers, else of the tokenizer, at most the
 /// number of positions.
-fn max_tokens(path: &Path, shape: Shape) -> Result<usize, FolderError> {
+fn max_tokens(path: &Path, shape: ModelShape) -> Result<usize, FolderError> {
     #[derive(Deserialize)]
     struct Limit {
         #[serde(alias = "model_max_length")]
         max_seq_length: Option<f64>,
     }
-    let positions = shape.positions;
-    for file in READING.iter().copied().chain(["tokenizer_config.json"]) {
+    let positions = shape.max_positions;
+    for file in TEXT_SETTINGS_FILES.iter().copied().chain(["tokenizer_config.json"]) {
         // Tokenizers without a limit store 1e30.
-        let limit = optional::<Limit>(path, file)?.and_then(|limit| limit.max_seq_length);
+        let limit = read_optional_json::<Limit>(path, file)?.and_then(|limit| limit.max_seq_length);
         if let Some(limit) = limit.filter(|limit| *limit >= 1.0) {
             #[expect(clippy::cast_possible_truncation, reason = "bounded by `positions`")]
             let limit = limit.min(positions as f64) as usize;
@@ -219,7 +236,7 @@ pub(crate) fn unsupported(folder: &Path, what: String) -> FolderError {
     FolderError::Unsupported { folder: folder.to_owned(), what }
 }
 
-fn present(folder: &Path, file: &'static str) -> Result<(), FolderError> {
+fn require_file(folder: &Path, file: &'static str) -> Result<(), FolderError> {
     if folder.join(file).is_file() {
         return Ok(());
     }
@@ -227,15 +244,16 @@ fn present(folder: &Path, file: &'static str) -> Result<(), FolderError> {
 }
 
 /// Parses a required JSON file.
-pub(crate) fn needed<T: for<'de> Deserialize<'de>>(
+pub(crate) fn read_required_json<T: for<'de> Deserialize<'de>>(
     folder: &Path,
     file: &'static str,
 ) -> Result<T, FolderError> {
-    optional(folder, file)?.ok_or_else(|| FolderError::Missing { folder: folder.to_owned(), file })
+    read_optional_json(folder, file)?
+        .ok_or_else(|| FolderError::Missing { folder: folder.to_owned(), file })
 }
 
 /// Parses a JSON file; `None` if it does not exist.
-pub(crate) fn optional<T: for<'de> Deserialize<'de>>(
+pub(crate) fn read_optional_json<T: for<'de> Deserialize<'de>>(
     folder: &Path,
     file: &str,
 ) -> Result<Option<T>, FolderError> {

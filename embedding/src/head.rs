@@ -9,41 +9,47 @@ use std::path::Path;
 use pipeline::BoxError;
 use tch::{Device, Kind, TchError, Tensor};
 
-use crate::attention::Span;
-use crate::dense::Products;
-use crate::layers::{Linear, joined};
-use crate::modules::{Modules, Pooling, Step};
+use crate::attention::GroupSpan;
+use crate::dense::MatmulBackend;
+use crate::layers::{Linear, concat};
+use crate::modules::{ModuleStep, Modules, Pooling};
 use crate::weights::Weights;
 
 /// Pooling and the steps after it. Clones share the weights, for use on other threads.
 #[derive(Clone)]
-pub(crate) struct Head {
+pub(crate) struct PoolingHead {
     pooling: Pooling,
-    steps: Vec<Loaded>,
+    steps: Vec<HeadStep>,
 }
 
 #[derive(Clone)]
-enum Loaded {
+enum HeadStep {
     Dense(Linear, bool),
     Normalize,
 }
 
-impl Head {
+impl PoolingHead {
     /// Loads the weights of the dense steps.
     ///
     /// # Errors
     /// If a weight cannot be read, or its shape does not match.
     pub(crate) fn load(folder: &Path, modules: &Modules, device: Device) -> Result<Self, BoxError> {
-        let load = |step: &Step| -> Result<_, BoxError> {
-            let Step::Dense(dense) = step else { return Ok(Loaded::Normalize) };
+        let load = |step: &ModuleStep| -> Result<_, BoxError> {
+            let ModuleStep::Dense(dense) = step else { return Ok(HeadStep::Normalize) };
             let weights = Weights::open(
                 &folder.join(&dense.folder),
                 device,
                 Kind::Float,
-                Products::Ordinary,
+                MatmulBackend::Libtorch,
             )?;
-            let linear = Linear::with(&weights, "linear", dense.inputs, dense.outputs, dense.bias)?;
-            Ok(Loaded::Dense(linear, dense.tanh))
+            let linear = Linear::read_with_bias(
+                &weights,
+                "linear",
+                dense.inputs,
+                dense.outputs,
+                dense.bias,
+            )?;
+            Ok(HeadStep::Dense(linear, dense.tanh))
         };
         let steps = modules.steps.iter().map(load).collect::<Result<_, _>>()?;
         Ok(Self { pooling: modules.pooling, steps })
@@ -51,7 +57,7 @@ impl Head {
 
     /// Index of the token that pooling takes from a sequence of this length; `None` for mean
     /// pooling.
-    pub(crate) fn picks(&self, length: i64) -> Option<i64> {
+    pub(crate) fn pooled_token(&self, length: i64) -> Option<i64> {
         match self.pooling {
             Pooling::Mean => None,
             Pooling::Cls => Some(0),
@@ -61,20 +67,20 @@ impl Head {
 
     /// One row per sequence. `rows` are those of all tokens for mean pooling, else only those that
     /// [`picks`](Self::picks) selects.
-    pub(crate) fn apply(&self, rows: &Tensor, spans: &[Span]) -> Result<Tensor, TchError> {
+    pub(crate) fn apply(&self, rows: &Tensor, spans: &[GroupSpan]) -> Result<Tensor, TchError> {
         let mut vectors: Tensor = match self.pooling {
             Pooling::Mean => {
-                joined(spans.iter().map(|span| mean(rows, span)).collect::<Result<_, _>>()?)?
+                concat(spans.iter().map(|span| mean_pool(rows, span)).collect::<Result<_, _>>()?)?
             }
             Pooling::Cls | Pooling::Last => rows.f_to_kind(Kind::Float)?,
         };
         for step in &self.steps {
             vectors = match step {
-                Loaded::Dense(linear, tanh) => {
+                HeadStep::Dense(linear, tanh) => {
                     let vectors = linear.apply(&vectors)?;
                     if *tanh { vectors.f_tanh()? } else { vectors }
                 }
-                Loaded::Normalize => normalized(vectors)?,
+                HeadStep::Normalize => l2_normalize(vectors)?,
             };
         }
         Ok(vectors)
@@ -82,7 +88,7 @@ impl Head {
 }
 
 /// Mean over the tokens of each sequence, without padding.
-fn mean(rows: &Tensor, span: &Span) -> Result<Tensor, TchError> {
+fn mean_pool(rows: &Tensor, span: &GroupSpan) -> Result<Tensor, TchError> {
     let width = rows.size()[1];
     let rows = rows.f_narrow(0, span.start, span.rows())?;
     let tokens = rows.f_view([span.count, span.length, width])?;
@@ -96,7 +102,7 @@ fn mean(rows: &Tensor, span: &Span) -> Result<Tensor, TchError> {
 }
 
 /// As in `torch.nn.functional.normalize`, the norm is clamped to at least 1e-12.
-fn normalized(mut vectors: Tensor) -> Result<Tensor, TchError> {
+fn l2_normalize(mut vectors: Tensor) -> Result<Tensor, TchError> {
     let norms = vectors.f_norm_scalaropt_dim(2, [1_i64].as_slice(), true)?.f_clamp_min(1e-12)?;
     vectors.f_div_(&norms)
 }

@@ -17,11 +17,11 @@ use serde::{Deserialize, Serialize};
 mod download;
 mod fetch;
 
-pub use fetch::{Progress, fetch, fetch_again};
+pub use fetch::{FetchProgress, fetch, fetch_latest};
 
 /// Record of a complete revision of a model.
 #[derive(Deserialize, Serialize)]
-struct Record {
+struct DownloadRecord {
     repository: String,
     revision: String,
     /// The commit of `revision` at download time.
@@ -31,7 +31,7 @@ struct Record {
 }
 
 /// A model with a complete snapshot.
-pub(crate) struct Found {
+pub(crate) struct DownloadedModel {
     pub(crate) folder: PathBuf,
     /// The name with the commit that the branch had at download time; it always names the same
     /// content.
@@ -39,25 +39,25 @@ pub(crate) struct Found {
 }
 
 /// The fetched model; `None` if it was not fetched or a file is missing.
-pub(crate) fn find(model: &HubModel) -> Option<Found> {
-    let place = Place::of(model)?;
-    let Record { commit, files, .. } = place.record()?;
+pub(crate) fn find(model: &HubModel) -> Option<DownloadedModel> {
+    let place = ModelCacheDir::for_model(model)?;
+    let DownloadRecord { commit, files, .. } = place.record()?;
     let folder = place.snapshot(&commit);
     let is_whole = files.iter().all(|file| folder.join(file).is_file());
-    is_whole.then(|| Found { folder, pinned: model.at(&commit) })
+    is_whole.then(|| DownloadedModel { folder, pinned: model.with_revision(&commit) })
 }
 
 /// The cache folder of a model.
-struct Place {
+struct ModelCacheDir {
     model: HubModel,
     folder: PathBuf,
 }
 
-impl Place {
+impl ModelCacheDir {
     /// `None` if no cache folder is configured and the user has no home.
-    fn of(model: &HubModel) -> Option<Self> {
+    fn for_model(model: &HubModel) -> Option<Self> {
         let name = format!("models--{}", model.repository().replace('/', "--"));
-        Some(Self { model: model.clone(), folder: cache()?.join(name) })
+        Some(Self { model: model.clone(), folder: hub_cache_dir()?.join(name) })
     }
 
     fn snapshot(&self, commit: &str) -> PathBuf {
@@ -78,12 +78,12 @@ impl Place {
         self.records().join(format!("{}.json", revision.replace('/', "%2F")))
     }
 
-    fn record(&self) -> Option<Record> {
+    fn record(&self) -> Option<DownloadRecord> {
         let record = fs::read(self.record_file(self.model.revision())).ok()?;
-        let record: Record = serde_json::from_slice(&record).ok()?;
+        let record: DownloadRecord = serde_json::from_slice(&record).ok()?;
         let is_it = record.repository == self.model.repository()
             && record.revision == self.model.revision()
-            && is_hash(&record.commit);
+            && is_hex_hash(&record.commit);
         is_it.then_some(record)
     }
 
@@ -92,7 +92,7 @@ impl Place {
     fn write_records(&self, commit: &str, files: &[String]) -> io::Result<()> {
         let revision = self.model.revision();
         for revision in [commit, revision] {
-            let record = Record {
+            let record = DownloadRecord {
                 repository: self.model.repository().to_owned(),
                 revision: revision.to_owned(),
                 commit: commit.to_owned(),
@@ -123,28 +123,28 @@ impl Place {
 }
 
 /// The cache of `huggingface_hub`: `HF_HUB_CACHE`, or `hub` in [`home`].
-fn cache() -> Option<PathBuf> {
-    path_set("HF_HUB_CACHE").or_else(|| Some(home()?.join("hub")))
+fn hub_cache_dir() -> Option<PathBuf> {
+    env_path("HF_HUB_CACHE").or_else(|| Some(hf_home()?.join("hub")))
 }
 
 /// `HF_HOME`, or `huggingface` in the user's cache folder.
-fn home() -> Option<PathBuf> {
+fn hf_home() -> Option<PathBuf> {
     let caches = || {
-        let xdg = path_set("XDG_CACHE_HOME");
+        let xdg = env_path("XDG_CACHE_HOME");
         Some(xdg.or_else(|| Some(std::env::home_dir()?.join(".cache")))?.join("huggingface"))
     };
-    path_set("HF_HOME").or_else(caches)
+    env_path("HF_HOME").or_else(caches)
 }
 
 /// The trimmed value of an environment variable; `None` if it is empty or not UTF-8.
-fn set(variable: &str) -> Option<String> {
+fn env_value(variable: &str) -> Option<String> {
     let value = std::env::var(variable).ok()?.trim().to_owned();
     (!value.is_empty()).then_some(value)
 }
 
 /// As [`set`], for a path that may start with `~/`.
-fn path_set(variable: &str) -> Option<PathBuf> {
-    let value = set(variable)?;
+fn env_path(variable: &str) -> Option<PathBuf> {
+    let value = env_value(variable)?;
     match value.strip_prefix("~/") {
         Some(below) => Some(std::env::home_dir()?.join(below)),
         None => Some(value.into()),
@@ -152,6 +152,6 @@ fn path_set(variable: &str) -> Option<PathBuf> {
 }
 
 /// `true` for a hash of git or SHA-256, which is safe as a path component.
-fn is_hash(text: &str) -> bool {
+fn is_hex_hash(text: &str) -> bool {
     [40, 64].contains(&text.len()) && text.bytes().all(|it| it.is_ascii_hexdigit())
 }

@@ -11,14 +11,14 @@ use tch::{TchError, Tensor};
 use crate::dense::Dense;
 use crate::weights::Weights;
 
-type Result<T = Tensor> = std::result::Result<T, TchError>;
-type Read<T> = std::result::Result<T, BoxError>;
+type TchResult<T = Tensor> = Result<T, TchError>;
+type LoadResult<T> = Result<T, BoxError>;
 
 /// Weights of a model, shared by its threads.
 #[derive(Debug)]
-pub(crate) struct Numbers(pub(crate) Tensor);
+pub(crate) struct SharedTensor(pub(crate) Tensor);
 
-impl Clone for Numbers {
+impl Clone for SharedTensor {
     fn clone(&self) -> Self {
         Self(self.0.shallow_clone())
     }
@@ -27,42 +27,48 @@ impl Clone for Numbers {
 /// `x · Wᵀ + b`
 #[derive(Clone)]
 pub(crate) struct Linear {
-    weight: Numbers,
-    bias: Option<Numbers>,
+    weight: SharedTensor,
+    bias: Option<SharedTensor>,
 }
 
 impl Linear {
     #[cfg(test)]
     pub(crate) fn new(weight: Tensor, bias: Option<Tensor>) -> Self {
-        Self { weight: Numbers(weight), bias: bias.map(Numbers) }
+        Self { weight: SharedTensor(weight), bias: bias.map(SharedTensor) }
     }
 
     /// Loads a layer with a bias.
-    pub(crate) fn read(weights: &Weights, name: &str, inputs: usize, outputs: usize) -> Read<Self> {
-        Self::with(weights, name, inputs, outputs, true)
+    pub(crate) fn read(
+        weights: &Weights,
+        name: &str,
+        inputs: usize,
+        outputs: usize,
+    ) -> LoadResult<Self> {
+        Self::read_with_bias(weights, name, inputs, outputs, true)
     }
 
     /// Loads a layer with or without a bias.
-    pub(crate) fn with(
+    pub(crate) fn read_with_bias(
         weights: &Weights,
         name: &str,
         inputs: usize,
         outputs: usize,
         bias: bool,
-    ) -> Read<Self> {
-        let weight = weights.get(&format!("{name}.weight"), &[outputs, inputs])?;
-        let bias = bias.then(|| weights.get(&format!("{name}.bias"), &[outputs])).transpose()?;
-        Ok(Self { weight: Numbers(weight), bias: bias.map(Numbers) })
+    ) -> LoadResult<Self> {
+        let weight = weights.tensor(&format!("{name}.weight"), &[outputs, inputs])?;
+        let bias = bias.then(|| weights.tensor(&format!("{name}.bias"), &[outputs])).transpose()?;
+        Ok(Self { weight: SharedTensor(weight), bias: bias.map(SharedTensor) })
     }
 
     /// Concatenates layers with the same input, so that one product computes them. Either all of
     /// them have a bias, or none.
-    pub(crate) fn fused(layers: &[Self]) -> Result<Self> {
+    pub(crate) fn concat_outputs(layers: &[Self]) -> TchResult<Self> {
         let weights: Vec<&Tensor> = layers.iter().map(|layer| &layer.weight.0).collect();
         let biases: Vec<&Tensor> =
             layers.iter().filter_map(|layer| layer.bias.as_ref()).map(|bias| &bias.0).collect();
-        let bias = if biases.is_empty() { None } else { Some(Numbers(Tensor::f_cat(&biases, 0)?)) };
-        Ok(Self { weight: Numbers(Tensor::f_cat(&weights, 0)?), bias })
+        let bias =
+            if biases.is_empty() { None } else { Some(SharedTensor(Tensor::f_cat(&biases, 0)?)) };
+        Ok(Self { weight: SharedTensor(Tensor::f_cat(&weights, 0)?), bias })
     }
 
     /// `outputs × inputs`
@@ -71,14 +77,14 @@ impl Linear {
     }
 
     /// One value per output; zeros without a bias.
-    pub(crate) fn bias_or_zeros(&self) -> Result {
+    pub(crate) fn bias_or_zeros(&self) -> TchResult {
         match &self.bias {
             Some(bias) => Ok(bias.0.shallow_clone()),
             None => self.weight.0.f_select(1, 0)?.f_zeros_like(),
         }
     }
 
-    pub(crate) fn apply(&self, rows: &Tensor) -> Result {
+    pub(crate) fn apply(&self, rows: &Tensor) -> TchResult {
         rows.f_linear(&self.weight.0, self.bias.as_ref().map(|bias| &bias.0))
     }
 }
@@ -86,31 +92,36 @@ impl Linear {
 /// Normalises each row to mean 0 and variance 1, then scales and shifts it.
 #[derive(Clone)]
 pub(crate) struct LayerNorm {
-    weight: Numbers,
-    bias: Option<Numbers>,
+    weight: SharedTensor,
+    bias: Option<SharedTensor>,
     width: i64,
     eps: f64,
 }
 
 impl LayerNorm {
-    pub(crate) fn read(weights: &Weights, name: &str, width: usize, eps: f64) -> Read<Self> {
-        Self::with(weights, name, width, eps, true)
+    pub(crate) fn read(weights: &Weights, name: &str, width: usize, eps: f64) -> LoadResult<Self> {
+        Self::read_with_bias(weights, name, width, eps, true)
     }
 
     /// Loads a norm with or without a bias.
-    pub(crate) fn with(
+    pub(crate) fn read_with_bias(
         weights: &Weights,
         name: &str,
         width: usize,
         eps: f64,
         bias: bool,
-    ) -> Read<Self> {
-        let weight = weights.get(&format!("{name}.weight"), &[width])?;
-        let bias = bias.then(|| weights.get(&format!("{name}.bias"), &[width])).transpose()?;
-        Ok(Self { weight: Numbers(weight), bias: bias.map(Numbers), width: signed(width), eps })
+    ) -> LoadResult<Self> {
+        let weight = weights.tensor(&format!("{name}.weight"), &[width])?;
+        let bias = bias.then(|| weights.tensor(&format!("{name}.bias"), &[width])).transpose()?;
+        Ok(Self {
+            weight: SharedTensor(weight),
+            bias: bias.map(SharedTensor),
+            width: to_i64(width),
+            eps,
+        })
     }
 
-    pub(crate) fn apply(&self, rows: &Tensor) -> Result {
+    pub(crate) fn apply(&self, rows: &Tensor) -> TchResult {
         let bias = self.bias.as_ref().map(|bias| &bias.0);
         rows.f_layer_norm([self.width], Some(&self.weight.0), bias, self.eps, true)
     }
@@ -120,19 +131,19 @@ impl LayerNorm {
 /// <https://arxiv.org/abs/1910.07467>).
 #[derive(Clone)]
 pub(crate) struct RmsNorm {
-    weight: Numbers,
+    weight: SharedTensor,
     width: i64,
     eps: f64,
 }
 
 impl RmsNorm {
-    pub(crate) fn read(weights: &Weights, name: &str, width: usize, eps: f64) -> Read<Self> {
-        let weight = Numbers(weights.get(&format!("{name}.weight"), &[width])?);
-        Ok(Self { weight, width: signed(width), eps })
+    pub(crate) fn read(weights: &Weights, name: &str, width: usize, eps: f64) -> LoadResult<Self> {
+        let weight = SharedTensor(weights.tensor(&format!("{name}.weight"), &[width])?);
+        Ok(Self { weight, width: to_i64(width), eps })
     }
 
     /// Normalises along the last dimension; accepts any number of dimensions.
-    pub(crate) fn apply(&self, rows: &Tensor) -> Result {
+    pub(crate) fn apply(&self, rows: &Tensor) -> TchResult {
         rows.f_rms_norm([self.width], Some(&self.weight.0), self.eps)
     }
 }
@@ -153,7 +164,7 @@ impl Activation {
     ///
     /// # Errors
     /// If the activation is not supported.
-    pub(crate) fn named(name: &str) -> Read<Self> {
+    pub(crate) fn from_name(name: &str) -> LoadResult<Self> {
         match name {
             "gelu" | "gelu_python" => Ok(Self::Gelu),
             "gelu_new" | "gelu_fast" | "gelu_pytorch_tanh" => Ok(Self::GeluTanh),
@@ -164,7 +175,7 @@ impl Activation {
     }
 
     /// Applies it in place.
-    pub(crate) fn apply(self, mut rows: Tensor) -> Result {
+    pub(crate) fn apply(self, mut rows: Tensor) -> TchResult {
         match self {
             Self::Gelu => rows.f_gelu_("none"),
             Self::GeluTanh => rows.f_gelu_("tanh"),
@@ -177,29 +188,34 @@ impl Activation {
 /// A gated feed-forward block (GeGLU, SwiGLU): the activated half is multiplied with the other half
 /// (Shazeer 2020, <https://arxiv.org/abs/2002.05202>).
 #[derive(Clone)]
-pub(crate) struct Gated {
+pub(crate) struct GatedMlp {
     /// The activated half, then the other one.
-    halves: Dense,
+    gate_and_up: Dense,
     activation: Activation,
-    narrow: Dense,
-    wide: i64,
+    output: Dense,
+    intermediate_size: i64,
 }
 
-impl Gated {
+impl GatedMlp {
     /// `halves` outputs `2 × wide` columns; the first `wide` are activated.
     pub(crate) fn new(halves: Dense, activation: Activation, narrow: Dense, wide: usize) -> Self {
-        Self { halves, activation, narrow, wide: signed(wide) }
+        Self { gate_and_up: halves, activation, output: narrow, intermediate_size: to_i64(wide) }
     }
 
-    pub(crate) fn apply(&self, rows: &Tensor) -> Result {
-        let halves = self.halves.apply(rows)?;
-        let mut activated = self.activation.apply(halves.f_narrow(1, 0, self.wide)?)?;
-        self.narrow.apply(&activated.f_mul_(&halves.f_narrow(1, self.wide, self.wide)?)?)
+    pub(crate) fn apply(&self, rows: &Tensor) -> TchResult {
+        let halves = self.gate_and_up.apply(rows)?;
+        let mut activated =
+            self.activation.apply(halves.f_narrow(1, 0, self.intermediate_size)?)?;
+        self.output.apply(&activated.f_mul_(&halves.f_narrow(
+            1,
+            self.intermediate_size,
+            self.intermediate_size,
+        )?)?)
     }
 }
 
 /// Concatenates the results of the groups.
-pub(crate) fn joined(mut parts: Vec<Tensor>) -> Result {
+pub(crate) fn concat(mut parts: Vec<Tensor>) -> TchResult {
     if parts.len() == 1 {
         return Ok(parts.remove(0));
     }
@@ -207,6 +223,6 @@ pub(crate) fn joined(mut parts: Vec<Tensor>) -> Result {
 }
 
 /// Converts a size to libtorch's type.
-pub(crate) fn signed(size: usize) -> i64 {
+pub(crate) fn to_i64(size: usize) -> i64 {
     i64::try_from(size).expect("sizes in memory are below 2^63")
 }

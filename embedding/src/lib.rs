@@ -41,7 +41,7 @@ mod tokenizer;
 mod weights;
 mod worker;
 
-pub use engine::Engine;
-pub use folder::{folder_of, is_here};
-pub use hub::{Progress, fetch, fetch_again};
+pub use engine::EmbeddingEngine;
+pub use folder::{is_available_locally, model_folder};
+pub use hub::{FetchProgress, fetch, fetch_latest};
 pub use stand_in::is_stand_in;

@@ -6,20 +6,20 @@
 use pipeline::BoxError;
 use tch::{Device, TchError};
 
-use crate::architecture::{Encoder, Input};
-use crate::attention::Span;
+use crate::architecture::{Encoder, EncoderInput};
+use crate::attention::GroupSpan;
 use crate::batcher::Batch;
-use crate::dense::{Kernels, Products};
-use crate::device::{CPU_FILL, Precision, uploaded};
-use crate::folder::Folder;
-use crate::head::Head;
-use crate::layers::signed;
+use crate::dense::{MatmulBackend, OneDnnKernels};
+use crate::device::{CPU_TOKEN_MULTIPLE, Precision, upload};
+use crate::folder::ModelFolder;
+use crate::head::PoolingHead;
+use crate::layers::to_i64;
 use crate::weights::Weights;
 
 /// A model on one device.
 pub(crate) struct Model {
     encoder: Box<dyn Encoder>,
-    head: Head,
+    head: PoolingHead,
     device: Device,
     dim: usize,
 }
@@ -31,24 +31,25 @@ impl Model {
     /// If the weights cannot be read, do not match the configuration or do not fit on the device;
     /// if this libtorch does not support the precision.
     pub(crate) fn load(
-        folder: &Folder,
+        folder: &ModelFolder,
         device: Device,
         precision: Precision,
     ) -> Result<Self, BoxError> {
         let _guard = tch::no_grad_guard();
-        let path = &folder.at;
-        let weights = Weights::open(path, device, precision.kind(), products(device, precision)?)?;
+        let path = &folder.path;
+        let weights =
+            Weights::open(path, device, precision.kind(), matmul_backend(device, precision)?)?;
         Ok(Self {
             encoder: folder.config.load(&weights)?,
-            head: Head::load(path, &folder.modules, device)?,
+            head: PoolingHead::load(path, &folder.modules, device)?,
             device,
             dim: folder.info.dim,
         })
     }
 
     /// The same model for another thread; the weights are shared.
-    pub(crate) fn share(&self) -> Self {
-        Self { encoder: self.encoder.share(), head: self.head.clone(), ..*self }
+    pub(crate) fn clone_shared(&self) -> Self {
+        Self { encoder: self.encoder.clone_shared(), head: self.head.clone(), ..*self }
     }
 
     /// Vectors of the batch's members in their order, row-major `members × dim`. `batch.members`
@@ -63,7 +64,7 @@ impl Model {
         let rows = self.encoder.forward(&input)?;
         let vectors = self.head.apply(&rows, &input.spans)?;
         // Drop the row of the filler tokens, which follows those of the members.
-        let vectors = vectors.f_narrow(0, 0, signed(batch.members.len()))?;
+        let vectors = vectors.f_narrow(0, 0, to_i64(batch.members.len()))?;
         let vectors = vectors.f_to_device(Device::Cpu)?.f_contiguous()?;
         let mut numbers = vec![0.0; batch.members.len() * self.dim];
         let count = numbers.len();
@@ -71,69 +72,71 @@ impl Model {
         Ok(numbers)
     }
 
-    fn input(&self, batch: &Batch, sequences: &[&[u32]]) -> Result<Input, TchError> {
+    fn input(&self, batch: &Batch, sequences: &[&[u32]]) -> Result<EncoderInput, TchError> {
         let (mut ids, mut positions) =
             (Vec::with_capacity(batch.tokens()), Vec::with_capacity(batch.tokens()));
         let mut lengths = Vec::with_capacity(batch.members.len());
         let mut members = batch.members.iter();
-        let places = self.encoder.places();
+        let places = self.encoder.position_ids();
         for group in &batch.groups {
             for &member in members.by_ref().take(group.count) {
                 let sequence = sequences[member];
                 ids.extend(sequence.iter().map(|&id| i64::from(id)));
-                places.of(sequence, &mut positions);
+                places.extend(sequence, &mut positions);
                 // Padding is masked, so its ids and positions have no effect.
                 ids.resize(ids.len() + group.length - sequence.len(), 0);
                 positions.resize(ids.len(), 0);
-                lengths.push(signed(sequence.len()));
+                lengths.push(to_i64(sequence.len()));
             }
         }
-        let picked = self.picked(batch, &lengths);
-        let mut spans = Span::of(&batch.groups, &lengths, self.device)?;
-        if batch.filling > 0 {
-            spans.push(Span::filling(signed(ids.len()), signed(batch.filling)));
-            ids.resize(ids.len() + batch.filling, 0);
+        let picked = self.pooled_rows(batch, &lengths);
+        let mut spans = GroupSpan::from_groups(&batch.groups, &lengths, self.device)?;
+        if batch.filler_tokens > 0 {
+            spans.push(GroupSpan::filler(to_i64(ids.len()), to_i64(batch.filler_tokens)));
+            ids.resize(ids.len() + batch.filler_tokens, 0);
             positions.resize(ids.len(), 0);
         }
-        Ok(Input {
-            ids: uploaded(&ids, self.device)?,
-            places: uploaded(&positions, self.device)?,
+        Ok(EncoderInput {
+            ids: upload(&ids, self.device)?,
+            position_ids: upload(&positions, self.device)?,
             spans,
-            picked: picked.map(|rows| uploaded(&rows, self.device)).transpose()?,
+            pooled_rows: picked.map(|rows| upload(&rows, self.device)).transpose()?,
         })
     }
 
     /// The rows that the head reads; `None` for all. On a CPU, oneDNN compiles kernels per number
     /// of rows, so the list is padded to a multiple of [`CPU_FILL`] with copies of the first row.
-    fn picked(&self, batch: &Batch, lengths: &[i64]) -> Option<Vec<i64>> {
+    fn pooled_rows(&self, batch: &Batch, lengths: &[i64]) -> Option<Vec<i64>> {
         let (mut start, mut members) = (0, lengths.iter());
         let mut rows = Vec::with_capacity(lengths.len());
         for group in &batch.groups {
             for &length in members.by_ref().take(group.count) {
-                rows.push(start + self.head.picks(length)?);
-                start += signed(group.length);
+                rows.push(start + self.head.pooled_token(length)?);
+                start += to_i64(group.length);
             }
         }
         let count = rows.len();
-        let all = count.next_multiple_of(CPU_FILL).min(batch.tokens());
+        let all = count.next_multiple_of(CPU_TOKEN_MULTIPLE).min(batch.tokens());
         rows.resize(all, rows.first().copied().unwrap_or_default());
         Some(rows)
     }
 }
 
 /// Chooses the backend for matrix products.
-fn products(device: Device, precision: Precision) -> Result<Products, BoxError> {
+fn matmul_backend(device: Device, precision: Precision) -> Result<MatmulBackend, BoxError> {
     if device != Device::Cpu {
-        return Ok(Products::Ordinary);
+        return Ok(MatmulBackend::Libtorch);
     }
-    match (precision, Kernels::load()) {
-        (Precision::Int8, Ok(kernels)) => Ok(Products::Int8(kernels)),
+    match (precision, OneDnnKernels::load()) {
+        (Precision::Int8, Ok(kernels)) => Ok(MatmulBackend::OneDnnInt8(kernels)),
         (Precision::Int8, Err(error)) => {
             tracing::debug!(%error, "int8 kernels are not available");
             Err("dtype `int8` is not available: this libtorch was built without oneDNN".into())
         }
-        (Precision::Float32 | Precision::BFloat16, Ok(kernels)) => Ok(Products::Packed(kernels)),
-        _ => Ok(Products::Ordinary),
+        (Precision::Float32 | Precision::BFloat16, Ok(kernels)) => {
+            Ok(MatmulBackend::OneDnn(kernels))
+        }
+        _ => Ok(MatmulBackend::Libtorch),
     }
 }
 
@@ -142,7 +145,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::batcher::{Limits, plan};
+    use crate::batcher::{BatchLimits, plan_batches};
 
     /// Padded batches, as on a GPU, must give the vectors of unpadded ones.
     #[test]
@@ -157,8 +160,8 @@ mod tests {
             "tiny-qwen3",
         ] {
             let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/reference").join(name);
-            let folder = Folder::read(&path).unwrap();
-            let limits = Limits { tokens: 200, slack: 0, fill: 1 };
+            let folder = ModelFolder::read(&path).unwrap();
+            let limits = BatchLimits { max_tokens: 200, max_padding_percent: 0, token_multiple: 1 };
             let dim = folder.info.dim;
             let model = Model::load(&folder, Device::Cpu, Precision::Float32).unwrap();
             let sequences: Vec<Vec<u32>> = (0..40)
@@ -169,7 +172,10 @@ mod tests {
             let embed = |slack, fill| {
                 let mut vectors = vec![Vec::new(); sequences.len()];
                 let mut padding = 0;
-                for batch in plan(&lengths, Limits { slack, fill, ..limits }) {
+                for batch in plan_batches(
+                    &lengths,
+                    BatchLimits { max_padding_percent: slack, token_multiple: fill, ..limits },
+                ) {
                     let numbers = model.forward(&batch, &sequences).unwrap();
                     padding += batch.padding();
                     for (&member, vector) in batch.members.iter().zip(numbers.chunks_exact(dim)) {

@@ -11,11 +11,12 @@ use serde_json::{Value, json};
 use tch::{TchError, Tensor};
 
 use crate::architecture::{
-    Architecture, Config, ConfigError, Encoder, Input, Places, Shape, expect, parsed, wanted,
+    Architecture, Config, ConfigError, Encoder, EncoderInput, ModelShape, PositionIds,
+    deserialize_part, require_one_of, select_rows,
 };
-use crate::attention::{Angles, Heads, Rotary, Sight, Span};
+use crate::attention::{AttentionMask, GroupSpan, HeadLayout, RotaryEmbedding, RotaryParams};
 use crate::dense::Dense;
-use crate::layers::{Activation, Gated, LayerNorm, Linear, Numbers, signed};
+use crate::layers::{Activation, GatedMlp, LayerNorm, Linear, SharedTensor, to_i64};
 use crate::weights::Weights;
 
 pub(crate) const ARCHITECTURE: Architecture = Architecture {
@@ -25,7 +26,7 @@ pub(crate) const ARCHITECTURE: Architecture = Architecture {
 };
 
 #[derive(Deserialize)]
-struct ModernBert {
+struct ModernBertConfig {
     vocab_size: usize,
     hidden_size: usize,
     intermediate_size: usize,
@@ -44,30 +45,30 @@ struct ModernBert {
     local_attention: usize,
     /// Per layer: `true` for full attention.
     #[serde(skip)]
-    sees_all: Vec<bool>,
+    global_layers: Vec<bool>,
     #[serde(skip)]
-    far_base: f64,
+    global_rope_theta: f64,
     #[serde(skip)]
-    near_base: f64,
+    local_rope_theta: f64,
 }
 
-fn read(config: &Value) -> Result<ModernBert, ConfigError> {
+fn read(config: &Value) -> Result<ModernBertConfig, ConfigError> {
     let kinds = ["full_attention", "sliding_attention"];
     for kind in kinds {
-        expect(&config["rope_parameters"][kind], "rope_type", &[json!("default")])?;
+        require_one_of(&config["rope_parameters"][kind], "rope_type", &[json!("default")])?;
     }
-    expect(config, "rope_scaling", &[])?;
-    let mut read: ModernBert = parsed(config)?;
+    require_one_of(config, "rope_scaling", &[])?;
+    let mut read: ModernBertConfig = deserialize_part(config)?;
     let base = |kind: &str, key: &str| {
         config["rope_parameters"][kind]["rope_theta"].as_f64().or_else(|| config[key].as_f64())
     };
-    read.far_base = base(kinds[0], "global_rope_theta").unwrap_or(160_000.0);
+    read.global_rope_theta = base(kinds[0], "global_rope_theta").unwrap_or(160_000.0);
     // An explicit `null` means the base of the full-attention layers.
     let as_far = config["local_rope_theta"].is_null() && config.get("local_rope_theta").is_some();
-    let usual = if as_far { read.far_base } else { 10_000.0 };
-    read.near_base = base(kinds[1], "local_rope_theta").unwrap_or(usual);
+    let usual = if as_far { read.global_rope_theta } else { 10_000.0 };
+    read.local_rope_theta = base(kinds[1], "local_rope_theta").unwrap_or(usual);
     let every = config["global_attn_every_n_layers"].as_u64().unwrap_or(3).max(1);
-    read.sees_all = (0..read.num_hidden_layers)
+    read.global_layers = (0..read.num_hidden_layers)
         .map(|layer| match config["layer_types"][layer].as_str() {
             Some(kind) if kinds.contains(&kind) => Ok(kind == kinds[0]),
             Some(kind) => Err(ConfigError::Unsupported(format!("layers of type `{kind}`"))),
@@ -77,12 +78,12 @@ fn read(config: &Value) -> Result<ModernBert, ConfigError> {
     Ok(read)
 }
 
-impl Config for ModernBert {
-    fn shape(&self) -> Shape {
-        Shape {
-            width: self.hidden_size,
-            positions: self.max_position_embeddings,
-            vocabulary: self.vocab_size,
+impl Config for ModernBertConfig {
+    fn shape(&self) -> ModelShape {
+        ModelShape {
+            hidden_size: self.hidden_size,
+            max_positions: self.max_position_embeddings,
+            vocab_size: self.vocab_size,
         }
     }
 
@@ -91,7 +92,7 @@ impl Config for ModernBert {
         let width = self.hidden_size;
         let words = format!("{prefix}embeddings.tok_embeddings.weight");
         let norm = |name: &str| {
-            LayerNorm::with(
+            LayerNorm::read_with_bias(
                 weights,
                 &format!("{prefix}{name}"),
                 width,
@@ -99,112 +100,115 @@ impl Config for ModernBert {
                 self.norm_bias,
             )
         };
-        let rotary = |base| Rotary { base, width: signed(width / self.num_attention_heads.max(1)) };
+        let rotary = |base| RotaryParams {
+            theta: base,
+            head_dim: to_i64(width / self.num_attention_heads.max(1)),
+        };
         Ok(Box::new(ModernBertEncoder {
-            words: Numbers(weights.get(&words, &[self.vocab_size, width])?),
+            word_embeddings: SharedTensor(weights.tensor(&words, &[self.vocab_size, width])?),
             norm: norm("embeddings.norm")?,
             layers: self
-                .sees_all
+                .global_layers
                 .iter()
                 .enumerate()
                 .map(|(layer, &sees_all)| self.layer(weights, &prefix, layer, sees_all))
                 .collect::<Result<_, _>>()?,
-            last_norm: norm("final_norm")?,
-            far: rotary(self.far_base),
-            near: rotary(self.near_base),
-            reach: signed(self.local_attention / 2),
+            final_norm: norm("final_norm")?,
+            global_rotary: rotary(self.global_rope_theta),
+            local_rotary: rotary(self.local_rope_theta),
+            local_radius: to_i64(self.local_attention / 2),
         }))
     }
 }
 
-impl ModernBert {
+impl ModernBertConfig {
     fn layer(
         &self,
         weights: &Weights,
         prefix: &str,
         layer: usize,
         sees_all: bool,
-    ) -> Result<Layer, BoxError> {
+    ) -> Result<ModernBertLayer, BoxError> {
         let (width, wide) = (self.hidden_size, self.intermediate_size);
         let named = |part: &str| format!("{prefix}layers.{layer}.{part}");
         let norm = |part: &str| {
-            LayerNorm::with(weights, &named(part), width, self.norm_eps, self.norm_bias)
+            LayerNorm::read_with_bias(weights, &named(part), width, self.norm_eps, self.norm_bias)
         };
         let linear = |part: &str, inputs, outputs, bias| {
-            Linear::with(weights, &named(part), inputs, outputs, bias)
+            Linear::read_with_bias(weights, &named(part), inputs, outputs, bias)
         };
-        let dense = |linear| Dense::new(linear, None, weights.products());
-        Ok(Layer {
-            sees_all,
+        let dense = |linear| Dense::new(linear, None, weights.matmul_backend());
+        Ok(ModernBertLayer {
+            is_global: sees_all,
             // The embeddings are already normalised.
             attention_norm: if layer == 0 { None } else { Some(norm("attn_norm")?) },
             qkv: dense(linear("attn.Wqkv", width, 3 * width, self.attention_bias)?)?,
-            attended: dense(linear("attn.Wo", width, width, self.attention_bias)?)?,
-            norm: norm("mlp_norm")?,
-            gated: Gated::new(
+            attention_output: dense(linear("attn.Wo", width, width, self.attention_bias)?)?,
+            mlp_norm: norm("mlp_norm")?,
+            mlp: GatedMlp::new(
                 dense(linear("mlp.Wi", width, 2 * wide, self.mlp_bias)?)?,
-                Activation::named(&self.hidden_activation)?,
+                Activation::from_name(&self.hidden_activation)?,
                 dense(linear("mlp.Wo", wide, width, self.mlp_bias)?)?,
                 wide,
             ),
-            heads: Heads::sharing(width, self.num_attention_heads)?,
+            heads: HeadLayout::new(width, self.num_attention_heads)?,
         })
     }
 }
 
 #[derive(Clone)]
 struct ModernBertEncoder {
-    words: Numbers,
+    word_embeddings: SharedTensor,
     norm: LayerNorm,
-    layers: Vec<Layer>,
-    last_norm: LayerNorm,
-    far: Rotary,
-    near: Rotary,
+    layers: Vec<ModernBertLayer>,
+    final_norm: LayerNorm,
+    global_rotary: RotaryParams,
+    local_rotary: RotaryParams,
     /// Tokens that sliding-window attention reaches on each side.
-    reach: i64,
+    local_radius: i64,
 }
 
 #[derive(Clone)]
-struct Layer {
-    sees_all: bool,
+struct ModernBertLayer {
+    is_global: bool,
     attention_norm: Option<LayerNorm>,
     qkv: Dense,
-    attended: Dense,
-    norm: LayerNorm,
-    gated: Gated,
-    heads: Heads,
+    attention_output: Dense,
+    mlp_norm: LayerNorm,
+    mlp: GatedMlp,
+    heads: HeadLayout,
 }
 
 impl Encoder for ModernBertEncoder {
-    fn share(&self) -> Box<dyn Encoder> {
+    fn clone_shared(&self) -> Box<dyn Encoder> {
         Box::new(self.clone())
     }
 
-    fn places(&self) -> Places {
-        Places::Counted
+    fn position_ids(&self) -> PositionIds {
+        PositionIds::FromZero
     }
 
-    fn forward(&self, input: &Input) -> Result<Tensor, TchError> {
-        let Input { ids, places, spans, .. } = input;
-        let mut rows = self.norm.apply(&self.words.0.f_index_select(0, ids)?)?;
-        let far = (self.far.angles(places)?, Sight::all(spans));
-        let near = Sight::near(spans, self.reach, rows.device())?;
-        let near = (self.near.angles(places)?, near);
-        for (layer, picked) in input.through(&self.layers) {
-            let (angles, sight) = if layer.sees_all { &far } else { &near };
+    fn forward(&self, input: &EncoderInput) -> Result<Tensor, TchError> {
+        let EncoderInput { ids, position_ids: places, spans, .. } = input;
+        let mut rows = self.norm.apply(&self.word_embeddings.0.f_index_select(0, ids)?)?;
+        let far = (self.global_rotary.embedding_for(places)?, AttentionMask::full(spans));
+        let near = AttentionMask::sliding_window(spans, self.local_radius, rows.device())?;
+        let near = (self.local_rotary.embedding_for(places)?, near);
+        for (layer, picked) in input.layers_with_rows(&self.layers) {
+            let (angles, sight) = if layer.is_global { &far } else { &near };
             rows = layer.forward(&rows, angles, spans, sight, picked)?;
         }
-        self.last_norm.apply(&rows)
+        self.final_norm.apply(&rows)
     }
 }
 
-impl Layer {
+impl ModernBertLayer {
     fn forward(
         &self,
         rows: &Tensor,
-        angles: &Angles,
-        spans: &[Span],
-        sight: &Sight,
+        angles: &RotaryEmbedding,
+        spans: &[GroupSpan],
+        sight: &AttentionMask,
         picked: Option<&Tensor>,
     ) -> Result<Tensor, TchError> {
         let qkv = match &self.attention_norm {
@@ -212,10 +216,10 @@ impl Layer {
             None => self.qkv.apply(rows)?,
         };
         let [query, key, value] = self.heads.split(&qkv)?;
-        let qkv = [angles.turn(&query)?, angles.turn(&key)?, value];
-        let heads = wanted(&self.heads.attend(&qkv, spans, sight)?, picked)?;
-        let mut rows = wanted(rows, picked)?.f_add_(&self.attended.apply(&heads)?)?;
-        let gated = self.gated.apply(&self.norm.apply(&rows)?)?;
+        let qkv = [angles.apply(&query)?, angles.apply(&key)?, value];
+        let heads = select_rows(&self.heads.attend(&qkv, spans, sight)?, picked)?;
+        let mut rows = select_rows(rows, picked)?.f_add_(&self.attention_output.apply(&heads)?)?;
+        let gated = self.mlp.apply(&self.mlp_norm.apply(&rows)?)?;
         rows.f_add_(&gated)
     }
 }

@@ -10,7 +10,7 @@ use std::path::{Component, Path};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::folder::{FolderError, needed, optional, unsupported};
+use crate::folder::{FolderError, read_optional_json, read_required_json, unsupported};
 
 /// An entry of `modules.json`.
 #[derive(Deserialize)]
@@ -22,8 +22,9 @@ pub(crate) struct Module {
 
 impl Module {
     /// The modules that a folder lists; empty without `modules.json`.
-    pub(crate) fn all(folder: &Path) -> Result<Vec<Self>, FolderError> {
-        let mut modules = optional::<Vec<Self>>(folder, "modules.json")?.unwrap_or_default();
+    pub(crate) fn read_all(folder: &Path) -> Result<Vec<Self>, FolderError> {
+        let mut modules =
+            read_optional_json::<Vec<Self>>(folder, "modules.json")?.unwrap_or_default();
         for module in &mut modules {
             module.path = module.path.trim_end_matches('/').to_owned();
             let mut parts = Path::new(&module.path).components();
@@ -44,7 +45,7 @@ pub(crate) struct Modules {
     /// The module folder with the pooling configuration; `None` for the default.
     pub(crate) pooling_folder: Option<String>,
     /// Steps after pooling, in order.
-    pub(crate) steps: Vec<Step>,
+    pub(crate) steps: Vec<ModuleStep>,
 }
 
 /// Reduction of token vectors to one vector.
@@ -60,15 +61,15 @@ pub(crate) enum Pooling {
 
 /// A step after pooling.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
-    Dense(Dense),
+pub(crate) enum ModuleStep {
+    Dense(DenseSpec),
     /// Scales the vector to length 1.
     Normalize,
 }
 
 /// Configuration of a dense layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Dense {
+pub(crate) struct DenseSpec {
     /// Folder of the module within the model's folder.
     pub(crate) folder: String,
     pub(crate) inputs: usize,
@@ -82,7 +83,7 @@ impl Modules {
     pub(crate) fn read(path: &Path) -> Result<Self, FolderError> {
         let (mut pooled, mut pooling_folder) = (None, None);
         let mut steps = Vec::new();
-        for module in Module::all(path)? {
+        for module in Module::read_all(path)? {
             // Older and newer type paths, such as `sentence_transformers.models.Pooling`, end in
             // the same name.
             match module.r#type.rsplit('.').next().unwrap_or_default() {
@@ -91,8 +92,10 @@ impl Modules {
                     pooled = Some(pooling(path, &module.path)?);
                     pooling_folder = Some(module.path);
                 }
-                "Dense" if pooled.is_some() => steps.push(Step::Dense(dense(path, module.path)?)),
-                "Normalize" => steps.push(Step::Normalize),
+                "Dense" if pooled.is_some() => {
+                    steps.push(ModuleStep::Dense(dense(path, module.path)?))
+                }
+                "Normalize" => steps.push(ModuleStep::Normalize),
                 other => {
                     return Err(unsupported(
                         path,
@@ -110,17 +113,18 @@ impl Modules {
     }
 
     /// The dense steps, in order.
-    pub(crate) fn dense(&self) -> impl Iterator<Item = &Dense> {
+    pub(crate) fn dense(&self) -> impl Iterator<Item = &DenseSpec> {
         self.steps.iter().filter_map(|step| match step {
-            Step::Dense(dense) => Some(dense),
-            Step::Normalize => None,
+            ModuleStep::Dense(dense) => Some(dense),
+            ModuleStep::Normalize => None,
         })
     }
 }
 
 fn pooling(path: &Path, module: &str) -> Result<Pooling, FolderError> {
     const PREFIX: &str = "pooling_mode_";
-    let config: serde_json::Map<String, Value> = needed(&path.join(module), "config.json")?;
+    let config: serde_json::Map<String, Value> =
+        read_required_json(&path.join(module), "config.json")?;
     if config.get("include_prompt") == Some(&Value::Bool(false)) {
         return Err(unsupported(path, "pooling without prompt tokens".to_owned()));
     }
@@ -138,7 +142,7 @@ fn pooling(path: &Path, module: &str) -> Result<Pooling, FolderError> {
     }
 }
 
-fn dense(path: &Path, folder: String) -> Result<Dense, FolderError> {
+fn dense(path: &Path, folder: String) -> Result<DenseSpec, FolderError> {
     #[derive(Deserialize)]
     struct File {
         in_features: usize,
@@ -146,13 +150,13 @@ fn dense(path: &Path, folder: String) -> Result<Dense, FolderError> {
         bias: bool,
         activation_function: String,
     }
-    let file: File = needed(&path.join(&folder), "config.json")?;
+    let file: File = read_required_json(&path.join(&folder), "config.json")?;
     let tanh = match file.activation_function.rsplit('.').next().unwrap_or_default() {
         "Tanh" => true,
         "Identity" => false,
         other => return Err(unsupported(path, format!("a dense layer with `{other}`"))),
     };
-    Ok(Dense {
+    Ok(DenseSpec {
         folder,
         inputs: file.in_features,
         outputs: file.out_features,

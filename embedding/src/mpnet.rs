@@ -8,26 +8,28 @@ use pipeline::BoxError;
 use serde::Deserialize;
 use tch::{Kind, TchError, Tensor};
 
-use crate::architecture::{Architecture, Config, Encoder, Input, Places, Shape, parsed};
-use crate::attention::Sight;
-use crate::bert::{self, Bert, Block, Names};
-use crate::layers::{LayerNorm, Numbers};
+use crate::architecture::{
+    Architecture, Config, Encoder, EncoderInput, ModelShape, PositionIds, deserialize_part,
+};
+use crate::attention::AttentionMask;
+use crate::bert::{self, BertConfig, BertLayer, LayerNames};
+use crate::layers::{LayerNorm, SharedTensor};
 use crate::weights::Weights;
 
 pub(crate) const ARCHITECTURE: Architecture = Architecture {
     model_type: "mpnet",
     names: &["MPNetModel", "MPNetForMaskedLM"],
     read: |config| {
-        let Buckets { relative_attention_num_buckets: buckets } = parsed(config)?;
-        Ok(Box::new(Mpnet { bert: bert::read(config)?, buckets }))
+        let Buckets { relative_attention_num_buckets: buckets } = deserialize_part(config)?;
+        Ok(Box::new(MpnetConfig { bert: bert::read(config)?, buckets }))
     },
 };
 
 /// Position ids start after this id; MPNet ignores the padding id of the configuration.
-const PADDING: u32 = 1;
+const PADDING_ID: u32 = 1;
 
 /// All distances from this one on share one bucket.
-const FAR: f64 = 128.0;
+const MAX_DISTANCE: f64 = 128.0;
 
 #[derive(Deserialize)]
 struct Buckets {
@@ -39,20 +41,20 @@ fn usual_buckets() -> usize {
     32
 }
 
-struct Mpnet {
-    bert: Bert,
+struct MpnetConfig {
+    bert: BertConfig,
     buckets: usize,
 }
 
-const NAMES: Names = Names {
+const LAYER_NAMES: LayerNames = LayerNames {
     qkv: ["attention.attn.q", "attention.attn.k", "attention.attn.v"],
-    attended: "attention.attn.o",
-    attended_norm: "attention.LayerNorm",
+    attention_output: "attention.attn.o",
+    attention_norm: "attention.LayerNorm",
 };
 
-impl Config for Mpnet {
-    fn shape(&self) -> Shape {
-        self.bert.shape().behind(PADDING)
+impl Config for MpnetConfig {
+    fn shape(&self) -> ModelShape {
+        self.bert.shape().with_positions_after(PADDING_ID)
     }
 
     fn load(&self, weights: &Weights) -> Result<Box<dyn Encoder>, BoxError> {
@@ -60,10 +62,11 @@ impl Config for Mpnet {
         let prefix = weights.prefix("mpnet.");
         let width = config.hidden_size;
         let named = |name: &str| format!("{prefix}{name}");
-        let table = |name: &str, rows| weights.get(&named(name), &[rows, width]).map(Numbers);
+        let table =
+            |name: &str, rows| weights.tensor(&named(name), &[rows, width]).map(SharedTensor);
         Ok(Box::new(MpnetEncoder {
-            words: table("embeddings.word_embeddings.weight", config.vocab_size)?,
-            positions: table(
+            word_embeddings: table("embeddings.word_embeddings.weight", config.vocab_size)?,
+            position_embeddings: table(
                 "embeddings.position_embeddings.weight",
                 config.max_position_embeddings,
             )?,
@@ -73,14 +76,19 @@ impl Config for Mpnet {
                 width,
                 config.layer_norm_eps,
             )?,
-            bias: Numbers(weights.get(
+            bias: SharedTensor(weights.tensor(
                 &named("encoder.relative_attention_bias.weight"),
                 &[self.buckets, config.num_attention_heads],
             )?),
             buckets: i64::try_from(self.buckets)?,
             layers: (0..config.num_hidden_layers)
                 .map(|layer| {
-                    Block::read(weights, &named(&format!("encoder.layer.{layer}")), config, &NAMES)
+                    BertLayer::read(
+                        weights,
+                        &named(&format!("encoder.layer.{layer}")),
+                        config,
+                        &LAYER_NAMES,
+                    )
                 })
                 .collect::<Result<_, _>>()?,
         }))
@@ -89,13 +97,13 @@ impl Config for Mpnet {
 
 #[derive(Clone)]
 struct MpnetEncoder {
-    words: Numbers,
-    positions: Numbers,
+    word_embeddings: SharedTensor,
+    position_embeddings: SharedTensor,
     norm: LayerNorm,
     /// `buckets × heads`
-    bias: Numbers,
+    bias: SharedTensor,
     buckets: i64,
-    layers: Vec<Block>,
+    layers: Vec<BertLayer>,
 }
 
 impl MpnetEncoder {
@@ -113,7 +121,7 @@ impl MpnetEncoder {
             .f_to_kind(Kind::Float)?
             .f_div_scalar(exact)?
             .f_log()?
-            .f_div_scalar((FAR / exact as f64).ln())?
+            .f_div_scalar((MAX_DISTANCE / exact as f64).ln())?
             .f_mul_scalar(side - exact)?
             .f_clamp_min(0)?
             .f_to_kind(Kind::Int64)?
@@ -130,20 +138,22 @@ impl MpnetEncoder {
 }
 
 impl Encoder for MpnetEncoder {
-    fn share(&self) -> Box<dyn Encoder> {
+    fn clone_shared(&self) -> Box<dyn Encoder> {
         Box::new(self.clone())
     }
 
-    fn places(&self) -> Places {
-        Places::Behind(PADDING)
+    fn position_ids(&self) -> PositionIds {
+        PositionIds::AfterPadding(PADDING_ID)
     }
 
-    fn forward(&self, input: &Input) -> Result<Tensor, TchError> {
-        let words = self.words.0.f_index_select(0, &input.ids)?;
-        let positions = self.positions.0.f_index_select(0, &input.places)?;
+    fn forward(&self, input: &EncoderInput) -> Result<Tensor, TchError> {
+        let words = self.word_embeddings.0.f_index_select(0, &input.ids)?;
+        let positions = self.position_embeddings.0.f_index_select(0, &input.position_ids)?;
         let mut rows = self.norm.apply(&words.f_add(&positions)?)?;
-        let sight = Sight::biased(&input.spans, rows.device(), |distances| self.bias(distances))?;
-        for (layer, picked) in input.through(&self.layers) {
+        let sight = AttentionMask::with_bias(&input.spans, rows.device(), |distances| {
+            self.bias(distances)
+        })?;
+        for (layer, picked) in input.layers_with_rows(&self.layers) {
             rows = layer.forward(&rows, &input.spans, &sight, picked)?;
         }
         Ok(rows)

@@ -12,14 +12,14 @@ use std::time::Duration;
 const CANDIDATES: &[usize] = &[4 << 10, 8 << 10, 16 << 10, 32 << 10, 64 << 10, 128 << 10];
 
 /// Speed-up that justifies the memory of a larger budget.
-const GAIN: f64 = 1.03;
+const MIN_GAIN: f64 = 1.03;
 
 /// Time limit of the probe.
-const PATIENCE: Duration = Duration::from_millis(1500);
+const MAX_PROBE_TIME: Duration = Duration::from_millis(1500);
 
 /// The best budget; `None` if even the smallest fails. `pass` runs a forward pass of so many tokens
 /// and returns its time; an error means that the budget is too large.
-pub(crate) fn find<E>(mut pass: impl FnMut(usize) -> Result<Duration, E>) -> Option<usize> {
+pub(crate) fn best_budget<E>(mut pass: impl FnMut(usize) -> Result<Duration, E>) -> Option<usize> {
     let mut best: Option<(usize, f64)> = None;
     let mut spent = Duration::ZERO;
     for &tokens in CANDIDATES {
@@ -30,10 +30,10 @@ pub(crate) fn find<E>(mut pass: impl FnMut(usize) -> Result<Duration, E>) -> Opt
         spent += first + second;
         let rate = tokens as f64 / second.as_secs_f64().max(1e-9);
         match best {
-            Some((_, before)) if rate < before * GAIN => break,
+            Some((_, before)) if rate < before * MIN_GAIN => break,
             _ => best = Some((tokens, rate)),
         }
-        if spent >= PATIENCE {
+        if spent >= MAX_PROBE_TIME {
             break;
         }
     }
@@ -47,7 +47,7 @@ mod tests {
     /// Simulates a device with a cost per pass and per token, and a memory limit in tokens.
     fn found(pass: f64, token: f64, memory: usize) -> (Option<usize>, Duration) {
         let mut spent = Duration::ZERO;
-        let best = find(|tokens| {
+        let best = best_budget(|tokens| {
             if tokens > memory {
                 return Err("out of memory");
             }

@@ -21,7 +21,7 @@ use std::path::Path;
 use pipeline::TextKind;
 use serde::Deserialize;
 
-use crate::folder::{FolderError, optional};
+use crate::folder::{FolderError, read_optional_json};
 
 /// Prefixes in front of texts, verbatim.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,7 +71,7 @@ impl Prompts {
             prompts: HashMap<String, String>,
         }
         let File { mut prompts } =
-            optional(folder, "config_sentence_transformers.json")?.unwrap_or_default();
+            read_optional_json(folder, "config_sentence_transformers.json")?.unwrap_or_default();
         let query = prompts.remove("query").unwrap_or_default();
         let document =
             prompts.remove("document").or_else(|| prompts.remove("passage")).unwrap_or_default();
@@ -91,7 +91,7 @@ impl Prompts {
     }
 
     /// The prefix for this kind of text; empty without one.
-    pub(crate) fn of(&self, kind: TextKind) -> &str {
+    pub(crate) fn prefix(&self, kind: TextKind) -> &str {
         match kind {
             TextKind::Document => &self.document,
             TextKind::Query => &self.query,

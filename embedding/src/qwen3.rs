@@ -10,11 +10,12 @@ use serde_json::{Value, json};
 use tch::{TchError, Tensor};
 
 use crate::architecture::{
-    Architecture, Config, ConfigError, Encoder, Input, Places, Shape, expect, parsed, wanted,
+    Architecture, Config, ConfigError, Encoder, EncoderInput, ModelShape, PositionIds,
+    deserialize_part, require_one_of, select_rows,
 };
-use crate::attention::{Angles, Heads, Rotary, Sight, Span};
+use crate::attention::{AttentionMask, GroupSpan, HeadLayout, RotaryEmbedding, RotaryParams};
 use crate::dense::Dense;
-use crate::layers::{Activation, Gated, Linear, Numbers, RmsNorm, signed};
+use crate::layers::{Activation, GatedMlp, Linear, RmsNorm, SharedTensor, to_i64};
 use crate::weights::Weights;
 
 pub(crate) const ARCHITECTURE: Architecture = Architecture {
@@ -24,7 +25,7 @@ pub(crate) const ARCHITECTURE: Architecture = Architecture {
 };
 
 #[derive(Deserialize)]
-struct Qwen3 {
+struct Qwen3Config {
     vocab_size: usize,
     hidden_size: usize,
     intermediate_size: usize,
@@ -41,11 +42,11 @@ struct Qwen3 {
     base: f64,
 }
 
-fn read(config: &Value) -> Result<Qwen3, ConfigError> {
-    expect(config, "use_sliding_window", &[json!(false)])?;
-    expect(config, "rope_scaling", &[])?;
-    expect(&config["rope_parameters"], "rope_type", &[json!("default")])?;
-    let mut read: Qwen3 = parsed(config)?;
+fn read(config: &Value) -> Result<Qwen3Config, ConfigError> {
+    require_one_of(config, "use_sliding_window", &[json!(false)])?;
+    require_one_of(config, "rope_scaling", &[])?;
+    require_one_of(&config["rope_parameters"], "rope_type", &[json!("default")])?;
+    let mut read: Qwen3Config = deserialize_part(config)?;
     // `rope_parameters` is the location since transformers 5.
     let base = config["rope_theta"].as_f64();
     read.base =
@@ -58,12 +59,12 @@ fn read(config: &Value) -> Result<Qwen3, ConfigError> {
     Ok(read)
 }
 
-impl Config for Qwen3 {
-    fn shape(&self) -> Shape {
-        Shape {
-            width: self.hidden_size,
-            positions: self.max_position_embeddings,
-            vocabulary: self.vocab_size,
+impl Config for Qwen3Config {
+    fn shape(&self) -> ModelShape {
+        ModelShape {
+            hidden_size: self.hidden_size,
+            max_positions: self.max_position_embeddings,
+            vocab_size: self.vocab_size,
         }
     }
 
@@ -72,18 +73,18 @@ impl Config for Qwen3 {
         let words = format!("{prefix}embed_tokens.weight");
         let width = self.hidden_size;
         Ok(Box::new(Qwen3Encoder {
-            words: Numbers(weights.get(&words, &[self.vocab_size, width])?),
+            word_embeddings: SharedTensor(weights.tensor(&words, &[self.vocab_size, width])?),
             layers: (0..self.num_hidden_layers)
                 .map(|layer| self.layer(weights, &format!("{prefix}layers.{layer}")))
                 .collect::<Result<_, _>>()?,
             norm: RmsNorm::read(weights, &format!("{prefix}norm"), width, self.rms_norm_eps)?,
-            rotary: Rotary { base: self.base, width: signed(self.head_dim) },
+            rotary: RotaryParams { theta: self.base, head_dim: to_i64(self.head_dim) },
         }))
     }
 }
 
-impl Qwen3 {
-    fn layer(&self, weights: &Weights, name: &str) -> Result<Layer, BoxError> {
+impl Qwen3Config {
+    fn layer(&self, weights: &Weights, name: &str) -> Result<Qwen3Layer, BoxError> {
         let (width, wide, head) = (self.hidden_size, self.intermediate_size, self.head_dim);
         let queries = self.num_attention_heads * head;
         let keys = self.num_key_value_heads * head;
@@ -91,9 +92,9 @@ impl Qwen3 {
             RmsNorm::read(weights, &format!("{name}.{part}"), width, self.rms_norm_eps)
         };
         let linear = |part: &str, inputs, outputs, bias| {
-            Linear::with(weights, &format!("{name}.{part}"), inputs, outputs, bias)
+            Linear::read_with_bias(weights, &format!("{name}.{part}"), inputs, outputs, bias)
         };
-        let dense = |linear| Dense::new(linear, None, weights.products());
+        let dense = |linear| Dense::new(linear, None, weights.matmul_backend());
         let bias = self.attention_bias;
         let qkv = [
             linear("self_attn.q_proj", width, queries, bias)?,
@@ -104,23 +105,23 @@ impl Qwen3 {
             linear("mlp.gate_proj", width, wide, false)?,
             linear("mlp.up_proj", width, wide, false)?,
         ];
-        Ok(Layer {
+        Ok(Qwen3Layer {
             attention_norm: norm("input_layernorm", width)?,
-            qkv: dense(Linear::fused(&qkv)?)?,
+            qkv: dense(Linear::concat_outputs(&qkv)?)?,
             query_norm: norm("self_attn.q_norm", head)?,
             key_norm: norm("self_attn.k_norm", head)?,
-            attended: dense(linear("self_attn.o_proj", queries, width, bias)?)?,
-            norm: norm("post_attention_layernorm", width)?,
-            gated: Gated::new(
-                dense(Linear::fused(&halves)?)?,
-                Activation::named(&self.hidden_act)?,
+            attention_output: dense(linear("self_attn.o_proj", queries, width, bias)?)?,
+            mlp_norm: norm("post_attention_layernorm", width)?,
+            mlp: GatedMlp::new(
+                dense(Linear::concat_outputs(&halves)?)?,
+                Activation::from_name(&self.hidden_act)?,
                 dense(linear("mlp.down_proj", wide, width, false)?)?,
                 wide,
             ),
-            heads: Heads {
-                count: signed(self.num_attention_heads),
-                keys: signed(self.num_key_value_heads),
-                width: signed(head),
+            heads: HeadLayout {
+                query_heads: to_i64(self.num_attention_heads),
+                kv_heads: to_i64(self.num_key_value_heads),
+                head_dim: to_i64(head),
             },
         })
     }
@@ -128,60 +129,60 @@ impl Qwen3 {
 
 #[derive(Clone)]
 struct Qwen3Encoder {
-    words: Numbers,
-    layers: Vec<Layer>,
+    word_embeddings: SharedTensor,
+    layers: Vec<Qwen3Layer>,
     norm: RmsNorm,
-    rotary: Rotary,
+    rotary: RotaryParams,
 }
 
 #[derive(Clone)]
-struct Layer {
+struct Qwen3Layer {
     attention_norm: RmsNorm,
     qkv: Dense,
     query_norm: RmsNorm,
     key_norm: RmsNorm,
-    attended: Dense,
-    norm: RmsNorm,
-    gated: Gated,
-    heads: Heads,
+    attention_output: Dense,
+    mlp_norm: RmsNorm,
+    mlp: GatedMlp,
+    heads: HeadLayout,
 }
 
 impl Encoder for Qwen3Encoder {
-    fn share(&self) -> Box<dyn Encoder> {
+    fn clone_shared(&self) -> Box<dyn Encoder> {
         Box::new(self.clone())
     }
 
-    fn places(&self) -> Places {
-        Places::Counted
+    fn position_ids(&self) -> PositionIds {
+        PositionIds::FromZero
     }
 
-    fn forward(&self, input: &Input) -> Result<Tensor, TchError> {
-        let mut rows = self.words.0.f_index_select(0, &input.ids)?;
-        let angles = self.rotary.angles(&input.places)?;
-        let sight = Sight::back(&input.spans);
-        for (layer, picked) in input.through(&self.layers) {
+    fn forward(&self, input: &EncoderInput) -> Result<Tensor, TchError> {
+        let mut rows = self.word_embeddings.0.f_index_select(0, &input.ids)?;
+        let angles = self.rotary.embedding_for(&input.position_ids)?;
+        let sight = AttentionMask::causal(&input.spans);
+        for (layer, picked) in input.layers_with_rows(&self.layers) {
             rows = layer.forward(&rows, &angles, &input.spans, &sight, picked)?;
         }
         self.norm.apply(&rows)
     }
 }
 
-impl Layer {
+impl Qwen3Layer {
     fn forward(
         &self,
         rows: &Tensor,
-        angles: &Angles,
-        spans: &[Span],
-        sight: &Sight,
+        angles: &RotaryEmbedding,
+        spans: &[GroupSpan],
+        sight: &AttentionMask,
         picked: Option<&Tensor>,
     ) -> Result<Tensor, TchError> {
         let qkv = self.qkv.apply(&self.attention_norm.apply(rows)?)?;
         let [query, key, value] = self.heads.split(&qkv)?;
-        let query = angles.turn(&self.query_norm.apply(&query)?)?;
-        let key = angles.turn(&self.key_norm.apply(&key)?)?;
-        let heads = wanted(&self.heads.attend(&[query, key, value], spans, sight)?, picked)?;
-        let mut rows = wanted(rows, picked)?.f_add_(&self.attended.apply(&heads)?)?;
-        let gated = self.gated.apply(&self.norm.apply(&rows)?)?;
+        let query = angles.apply(&self.query_norm.apply(&query)?)?;
+        let key = angles.apply(&self.key_norm.apply(&key)?)?;
+        let heads = select_rows(&self.heads.attend(&[query, key, value], spans, sight)?, picked)?;
+        let mut rows = select_rows(rows, picked)?.f_add_(&self.attention_output.apply(&heads)?)?;
+        let gated = self.mlp.apply(&self.mlp_norm.apply(&rows)?)?;
         rows.f_add_(&gated)
     }
 }

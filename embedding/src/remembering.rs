@@ -11,40 +11,53 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use pipeline::{BoxError, Embedder, EmbedderUsage, Memo, MemoKey, ModelInfo};
+use pipeline::{BoxError, Cache, CacheKey, Embedder, EmbedderUsage, ModelInfo};
 
-use crate::batcher::distinct;
+use crate::batcher::deduplicate;
 
 /// Part of every cache key; the number changes with the storage format of vectors.
-const WHAT: &str = "vector 1";
+const KEY_KIND: &str = "vector 1";
 
 /// Target computation time of a part. A batch of the runtime takes less and is one part.
-const PART: Duration = Duration::from_secs(8);
+const TARGET_PART_TIME: Duration = Duration::from_secs(8);
 
 /// Sequences of the smallest part, and of the first one, whose time is unknown.
-const SMALLEST_PART: usize = 64;
+const MIN_PART: usize = 64;
 
 /// Loads a model.
-pub(crate) type Load = Box<dyn Fn() -> Result<Arc<dyn Embedder>, BoxError> + Send + Sync>;
+pub(crate) type LoadModel = Box<dyn Fn() -> Result<Arc<dyn Embedder>, BoxError> + Send + Sync>;
 
 /// A model behind a cache.
-pub(crate) struct Remembering {
+pub(crate) struct CachedEmbedder {
     info: ModelInfo,
     /// The settings that vectors depend on; see [`crate::device::Setting::identity`].
-    setting: String,
-    memo: Arc<dyn Memo>,
-    load: Load,
+    execution: String,
+    cache: Arc<dyn Cache>,
+    load: LoadModel,
     model: Mutex<Option<Arc<dyn Embedder>>>,
     /// Sequences and tokens that the cache answered.
     reused: Mutex<(u64, u64)>,
     /// Sequences per part, adapted to the time of the last part.
-    part: Mutex<usize>,
+    part_size: Mutex<usize>,
 }
 
-impl Remembering {
-    pub(crate) fn new(info: ModelInfo, setting: String, memo: Arc<dyn Memo>, load: Load) -> Self {
+impl CachedEmbedder {
+    pub(crate) fn new(
+        info: ModelInfo,
+        setting: String,
+        memo: Arc<dyn Cache>,
+        load: LoadModel,
+    ) -> Self {
         let (model, reused) = (Mutex::default(), Mutex::default());
-        Self { info, setting, memo, load, model, reused, part: Mutex::new(SMALLEST_PART) }
+        Self {
+            info,
+            execution: setting,
+            cache: memo,
+            load,
+            model,
+            reused,
+            part_size: Mutex::new(MIN_PART),
+        }
     }
 
     /// The model; loads it on first use.
@@ -58,24 +71,27 @@ impl Remembering {
         Ok(loaded)
     }
 
-    fn key(&self, sequence: &[u32]) -> MemoKey {
+    fn key(&self, sequence: &[u32]) -> CacheKey {
         let ids: Vec<u8> = sequence.iter().flat_map(|id| id.to_le_bytes()).collect();
-        MemoKey::of(WHAT, &[self.info.fingerprint.as_bytes(), self.setting.as_bytes(), &ids])
+        CacheKey::new(
+            KEY_KIND,
+            &[self.info.fingerprint.as_bytes(), self.execution.as_bytes(), &ids],
+        )
     }
 
     /// Embeds sequences that are not cached, and caches their vectors.
-    fn compute(&self, sequences: &[&[u32]], keys: &[MemoKey]) -> Result<Vec<f32>, BoxError> {
+    fn compute(&self, sequences: &[&[u32]], keys: &[CacheKey]) -> Result<Vec<f32>, BoxError> {
         let mut vectors = Vec::with_capacity(sequences.len() * self.info.dim);
         let mut done = 0;
         while done < sequences.len() {
-            let part = *self.part.lock().unwrap_or_else(PoisonError::into_inner);
+            let part = *self.part_size.lock().unwrap_or_else(PoisonError::into_inner);
             let end = sequences.len().min(done + part);
             // Outside the measured time, which must not include loading.
             let model = self.model()?;
             let begun = Instant::now();
             vectors.extend(self.compute_part(&*model, &sequences[done..end], &keys[done..end])?);
             let part = next_part(end - done, begun.elapsed());
-            *self.part.lock().unwrap_or_else(PoisonError::into_inner) = part;
+            *self.part_size.lock().unwrap_or_else(PoisonError::into_inner) = part;
             done = end;
         }
         Ok(vectors)
@@ -85,7 +101,7 @@ impl Remembering {
         &self,
         model: &dyn Embedder,
         sequences: &[&[u32]],
-        keys: &[MemoKey],
+        keys: &[CacheKey],
     ) -> Result<Vec<f32>, BoxError> {
         let vectors = model.embed(sequences)?;
         if vectors.len() != sequences.len() * self.info.dim {
@@ -102,22 +118,22 @@ impl Remembering {
             .filter(|(_, vector)| sound(vector))
             .map(|(key, vector)| (*key, to_bytes(vector)))
             .collect();
-        self.memo.put(&entries);
+        self.cache.put(&entries);
         Ok(vectors)
     }
 }
 
-impl Embedder for Remembering {
+impl Embedder for CachedEmbedder {
     fn info(&self) -> &ModelInfo {
         &self.info
     }
 
     fn embed(&self, sequences: &[&[u32]]) -> Result<Vec<f32>, BoxError> {
         let dim = self.info.dim;
-        let (different, which) = distinct(sequences);
-        let keys: Vec<MemoKey> = different.iter().map(|sequence| self.key(sequence)).collect();
+        let (different, which) = deduplicate(sequences);
+        let keys: Vec<CacheKey> = different.iter().map(|sequence| self.key(sequence)).collect();
         let before: Vec<Option<Vec<u8>>> = self
-            .memo
+            .cache
             .get(&keys)
             .into_iter()
             .map(|value| value.filter(|bytes| bytes.len() == dim * size_of::<f32>()))
@@ -126,7 +142,7 @@ impl Embedder for Remembering {
         let missing: Vec<usize> =
             (0..different.len()).filter(|&at| before.get(at).is_none_or(Option::is_none)).collect();
         let new: Vec<&[u32]> = missing.iter().map(|&at| different[at]).collect();
-        let new_keys: Vec<MemoKey> = missing.iter().map(|&at| keys[at]).collect();
+        let new_keys: Vec<CacheKey> = missing.iter().map(|&at| keys[at]).collect();
         let computed = self.compute(&new, &new_keys)?;
 
         let mut vectors = vec![0.0; different.len() * dim];
@@ -164,8 +180,9 @@ fn next_part(sequences: usize, took: Duration) -> usize {
         clippy::cast_precision_loss,
         reason = "saturates"
     )]
-    let fits = (sequences as f64 * PART.as_secs_f64() / took.as_secs_f64().max(1e-9)) as usize;
-    fits.max(SMALLEST_PART)
+    let fits =
+        (sequences as f64 * TARGET_PART_TIME.as_secs_f64() / took.as_secs_f64().max(1e-9)) as usize;
+    fits.max(MIN_PART)
 }
 
 fn tokens(sequences: &[&[u32]]) -> u64 {

@@ -7,16 +7,18 @@
 use pipeline::BoxError;
 use serde::Deserialize;
 
-use crate::architecture::{Architecture, Config, Encoder, Places, Shape, parsed};
-use crate::bert::{self, Bert, BertEncoder};
+use crate::architecture::{
+    Architecture, Config, Encoder, ModelShape, PositionIds, deserialize_part,
+};
+use crate::bert::{self, BertConfig, BertEncoder};
 use crate::weights::Weights;
 
 pub(crate) const ARCHITECTURE: Architecture = Architecture {
     model_type: "xlm-roberta",
     names: &["XLMRobertaModel", "XLMRobertaForMaskedLM"],
     read: |config| {
-        let Padding { pad_token_id: padding } = parsed(config)?;
-        Ok(Box::new(Roberta { bert: bert::read(config)?, padding }))
+        let Padding { pad_token_id: padding } = deserialize_part(config)?;
+        Ok(Box::new(RobertaConfig { bert: bert::read(config)?, padding }))
     },
 };
 
@@ -31,18 +33,18 @@ fn usual_padding() -> u32 {
     1
 }
 
-struct Roberta {
-    bert: Bert,
+struct RobertaConfig {
+    bert: BertConfig,
     padding: u32,
 }
 
-impl Config for Roberta {
-    fn shape(&self) -> Shape {
-        self.bert.shape().behind(self.padding)
+impl Config for RobertaConfig {
+    fn shape(&self) -> ModelShape {
+        self.bert.shape().with_positions_after(self.padding)
     }
 
     fn load(&self, weights: &Weights) -> Result<Box<dyn Encoder>, BoxError> {
-        let places = Places::Behind(self.padding);
+        let places = PositionIds::AfterPadding(self.padding);
         Ok(Box::new(BertEncoder::read(&self.bert, weights, "roberta.", places)?))
     }
 }

@@ -5,10 +5,10 @@
 //! digits, at most 24. A table holds common shorter names. Two models may have the same short name:
 //! collections differ by their id and generation.
 
-const LONGEST: usize = 24;
+const MAX_LENGTH: usize = 24;
 
 /// Folder names in lower case, and their common short names.
-static KNOWN: &[(&str, &str)] = &[
+static KNOWN_MODELS: &[(&str, &str)] = &[
     ("multilingual-e5-base", "me5base"),
     ("multilingual-e5-large", "me5large"),
     ("multilingual-e5-small", "me5small"),
@@ -17,21 +17,21 @@ static KNOWN: &[(&str, &str)] = &[
     ("qwen3-embedding-8b", "qwen8b"),
 ];
 
-static DROPPED: &[&str] =
+static DROPPED_WORDS: &[&str] =
     &["all", "embed", "embedding", "embeddings", "en", "model", "sentence", "text", "transformers"];
 
 /// The short name for the name of a model's folder or repository.
 pub(crate) fn short_name(name: &str) -> String {
     let name = name.to_lowercase();
-    if let Some((_, short)) = KNOWN.iter().find(|(known, _)| *known == name) {
+    if let Some((_, short)) = KNOWN_MODELS.iter().find(|(known, _)| *known == name) {
         return (*short).to_owned();
     }
     let words: Vec<&str> = name
         .split(['-', '_', ' '])
-        .filter(|word| !DROPPED.contains(word) && !is_version(word))
+        .filter(|word| !DROPPED_WORDS.contains(word) && !is_version(word))
         .collect();
     let short: String =
-        words.concat().chars().filter(char::is_ascii_alphanumeric).take(LONGEST).collect();
+        words.concat().chars().filter(char::is_ascii_alphanumeric).take(MAX_LENGTH).collect();
     if short.is_empty() { "model".to_owned() } else { short }
 }
 

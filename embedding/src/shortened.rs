@@ -7,38 +7,38 @@ use std::sync::Arc;
 
 use pipeline::{BoxError, Embedder, EmbedderUsage, ModelInfo};
 
-struct Shortened {
+struct TruncatedEmbedder {
     info: ModelInfo,
-    whole: Arc<dyn Embedder>,
+    inner: Arc<dyn Embedder>,
 }
 
 /// The model with vectors of dimension `dim`; unchanged for `None`.
 ///
 /// # Errors
 /// If the model's dimension is smaller.
-pub(crate) fn shortened(
+pub(crate) fn truncate_dimensions(
     whole: Arc<dyn Embedder>,
     dim: Option<usize>,
 ) -> Result<Arc<dyn Embedder>, BoxError> {
-    let info = whole.info().clone().shortened(dim);
+    let info = whole.info().clone().with_truncated_dim(dim);
     match dim {
         Some(dim) if dim != info.dim => {
             let (name, has) = (&info.short_name, info.dim);
             Err(format!("invalid dimension {dim}: model `{name}` has {has} dimensions").into())
         }
         _ if info.dim == whole.info().dim => Ok(whole),
-        _ => Ok(Arc::new(Shortened { info, whole })),
+        _ => Ok(Arc::new(TruncatedEmbedder { info, inner: whole })),
     }
 }
 
-impl Embedder for Shortened {
+impl Embedder for TruncatedEmbedder {
     fn info(&self) -> &ModelInfo {
         &self.info
     }
 
     fn embed(&self, sequences: &[&[u32]]) -> Result<Vec<f32>, BoxError> {
-        let whole = self.whole.embed(sequences)?;
-        let vectors = whole.chunks_exact(self.whole.info().dim).flat_map(|vector| {
+        let whole = self.inner.embed(sequences)?;
+        let vectors = whole.chunks_exact(self.inner.info().dim).flat_map(|vector| {
             let vector = &vector[..self.info.dim];
             let length = vector.iter().map(|number| number * number).sum::<f32>().sqrt().max(1e-12);
             vector.iter().map(move |number| number / length)
@@ -47,6 +47,6 @@ impl Embedder for Shortened {
     }
 
     fn usage(&self) -> EmbedderUsage {
-        self.whole.usage()
+        self.inner.usage()
     }
 }

@@ -12,21 +12,21 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use pipeline::{
-    BoxError, Embedder, EmbedderUsage, ModelInfo, Reading, TextKind, Tokenizer, Tokens,
+    BoxError, Embedder, EmbedderUsage, EncodedInput, ModelInfo, TextKind, TokenizedText, Tokenizer,
 };
 use sha2::{Digest, Sha256};
 
-const WORD: &str = "stand-in:";
+const STAND_IN_PREFIX: &str = "stand-in:";
 const MAX_TOKENS: usize = 512;
-const LARGEST_DIM: usize = 4096;
+const MAX_DIM: usize = 4096;
 
 /// Smaller ids are special tokens.
-const FIRST_ID: u32 = 2;
+const FIRST_WORD_ID: u32 = 2;
 const BEGIN: u32 = 0;
 const END: u32 = 1;
 
 /// A fake model with vectors of the given dimension.
-pub(crate) struct StandIn {
+pub(crate) struct StandInEmbedder {
     info: ModelInfo,
     /// Tokens per second.
     rate: Option<u32>,
@@ -38,25 +38,25 @@ pub(crate) struct StandIn {
 /// `true` if a path selects the stand-in. Commands should warn the user.
 pub fn is_stand_in(model: &Path) -> bool {
     // Relative paths of pipeline files are made absolute, so the selector is the last component.
-    model.file_name().is_some_and(|name| name.to_string_lossy().starts_with(WORD))
+    model.file_name().is_some_and(|name| name.to_string_lossy().starts_with(STAND_IN_PREFIX))
 }
 
-impl StandIn {
+impl StandInEmbedder {
     /// The stand-in; `None` if the path does not select it.
-    pub(crate) fn asked_for(model: &Path) -> Option<Result<Self, BoxError>> {
+    pub(crate) fn from_path(model: &Path) -> Option<Result<Self, BoxError>> {
         if !is_stand_in(model) {
             return None;
         }
         let name = model.file_name()?.to_string_lossy().into_owned();
-        let options = name.strip_prefix(WORD)?;
+        let options = name.strip_prefix(STAND_IN_PREFIX)?;
         let (dim, rate) = match options.split_once('@') {
             Some((dim, rate)) => (dim, Some(rate.parse().ok().filter(|rate| *rate > 0))),
             None => (options, None),
         };
-        let dim = dim.parse().ok().filter(|dim| (1..=LARGEST_DIM).contains(dim));
+        let dim = dim.parse().ok().filter(|dim| (1..=MAX_DIM).contains(dim));
         Some(match dim.filter(|_| rate != Some(None)) {
             Some(dim) => Ok(Self::new(&name, dim, rate.flatten())),
-            None => Err(format!("invalid stand-in `{name}`: expected `{WORD}DIM` with a dimension from 1 to {LARGEST_DIM}").into()),
+            None => Err(format!("invalid stand-in `{name}`: expected `{STAND_IN_PREFIX}DIM` with a dimension from 1 to {MAX_DIM}").into()),
         })
     }
 
@@ -66,20 +66,20 @@ impl StandIn {
             short_name: "standin".to_owned(),
             dim,
             max_tokens: MAX_TOKENS,
-            fingerprint: format!("{WORD}{dim} 1"),
+            fingerprint: format!("{STAND_IN_PREFIX}{dim} 1"),
         };
         Self { info, rate, device: Mutex::default(), usage: Mutex::default() }
     }
 }
 
-impl Tokenizer for StandIn {
-    fn encode(&self, text: &str) -> Result<Tokens, BoxError> {
-        let mut tokens = Tokens::default();
+impl Tokenizer for StandInEmbedder {
+    fn encode(&self, text: &str) -> Result<TokenizedText, BoxError> {
+        let mut tokens = TokenizedText::default();
         let mut start = None;
         let mut push = |from: usize, to: usize| {
-            tokens.ids.push(id(&text[from..to]));
-            tokens.spans.push(from..to);
-            tokens.may_cut.push(true);
+            tokens.ids.push(word_id(&text[from..to]));
+            tokens.offsets.push(from..to);
+            tokens.can_split_before.push(true);
         };
         for (at, letter) in text.char_indices() {
             if letter.is_alphanumeric() {
@@ -99,20 +99,20 @@ impl Tokenizer for StandIn {
         Ok(tokens)
     }
 
-    fn frame(&self, ids: &[u32]) -> Vec<u32> {
+    fn add_special_tokens(&self, ids: &[u32]) -> Vec<u32> {
         [&[BEGIN], ids, &[END]].concat()
     }
 
-    fn overhead(&self) -> usize {
+    fn num_added_tokens(&self) -> usize {
         2
     }
 
-    fn read(&self, text: &str, _kind: TextKind) -> Result<Reading, BoxError> {
+    fn encode_input(&self, text: &str, _kind: TextKind) -> Result<EncodedInput, BoxError> {
         let mut ids = self.encode(text)?.ids;
-        let room = MAX_TOKENS - self.overhead();
+        let room = MAX_TOKENS - self.num_added_tokens();
         let cut = ids.len() > room;
         ids.truncate(room);
-        Ok(Reading { ids: self.frame(&ids), cut })
+        Ok(EncodedInput { ids: self.add_special_tokens(&ids), truncated: cut })
     }
 
     fn max_tokens(&self) -> usize {
@@ -120,7 +120,7 @@ impl Tokenizer for StandIn {
     }
 }
 
-impl Embedder for StandIn {
+impl Embedder for StandInEmbedder {
     fn info(&self) -> &ModelInfo {
         &self.info
     }
@@ -135,11 +135,11 @@ impl Embedder for StandIn {
                 std::thread::sleep(Duration::from_secs(tokens) / rate);
             }
             let mut usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
-            usage.batches += 1;
+            usage.forward_passes += 1;
             usage.sequences += batch.len() as u64;
             usage.tokens += tokens;
         }
-        Ok(sequences.iter().flat_map(|sequence| vector(sequence, self.info.dim)).collect())
+        Ok(sequences.iter().flat_map(|sequence| hash_vector(sequence, self.info.dim)).collect())
     }
 
     fn usage(&self) -> EmbedderUsage {
@@ -148,20 +148,22 @@ impl Embedder for StandIn {
 }
 
 /// Equal words have equal ids, ignoring case.
-fn id(word: &str) -> u32 {
+fn word_id(word: &str) -> u32 {
     let hash = Sha256::digest(word.to_lowercase());
     let number = u32::from_le_bytes([hash[0], hash[1], hash[2], hash[3]]);
-    number.max(FIRST_ID)
+    number.max(FIRST_WORD_ID)
 }
 
-fn vector(sequence: &[u32], dim: usize) -> Vec<f32> {
+fn hash_vector(sequence: &[u32], dim: usize) -> Vec<f32> {
     let mut sum = vec![0.0; dim];
     // A text without words still needs a non-zero vector.
-    let words = sequence.iter().filter(|&&id| id >= FIRST_ID);
-    for &id in words.chain(sequence.first().filter(|_| sequence.iter().all(|&id| id < FIRST_ID))) {
+    let words = sequence.iter().filter(|&&id| id >= FIRST_WORD_ID);
+    for &id in
+        words.chain(sequence.first().filter(|_| sequence.iter().all(|&id| id < FIRST_WORD_ID)))
+    {
         let mut state = u64::from(id);
         for number in &mut sum {
-            *number += uniform(&mut state);
+            *number += next_uniform(&mut state);
         }
     }
     let length =
@@ -170,7 +172,7 @@ fn vector(sequence: &[u32], dim: usize) -> Vec<f32> {
 }
 
 /// The next value of a SplitMix64 sequence (Steele, Lea, Flood 2014), between -1 and 1.
-fn uniform(state: &mut u64) -> f32 {
+fn next_uniform(state: &mut u64) -> f32 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut mixed = *state;
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -9,36 +9,36 @@ use std::ops::Range;
 use std::path::Path;
 
 use fs_err as fs;
-use pipeline::{BoxError, Reading, TextKind, Tokenizer, Tokens};
+use pipeline::{BoxError, EncodedInput, TextKind, TokenizedText, Tokenizer};
 use serde_json::Value;
 use tokenizers::{Model as _, OffsetType, PreTokenizer as _};
 
-use crate::cuts::{Cuts, Rule, SEGMENT};
+use crate::cuts::{SEGMENT_BYTES, SplitPoints, SplitRule};
 use crate::prompts::Prompts;
 
 /// A tokenizer with the prompts and special tokens of its model.
 pub(crate) struct FolderTokenizer {
     inner: tokenizers::Tokenizer,
-    cuts: Cuts,
+    cuts: SplitPoints,
     /// The id of every word that is too long for the vocabulary; `None` if the tokenizer has no
     /// such rule.
-    long_word: Option<u32>,
+    long_word_id: Option<u32>,
     /// Special tokens only.
-    special: Frame,
+    special: InputTemplate,
     /// Special tokens and the document prompt.
-    document: Frame,
+    document: InputTemplate,
     prompts: Prompts,
     max_tokens: usize,
 }
 
 /// Ids before and after those of a text.
 #[derive(Default)]
-struct Frame {
+struct InputTemplate {
     head: Vec<u32>,
     tail: Vec<u32>,
 }
 
-impl Frame {
+impl InputTemplate {
     fn around(&self, ids: &[u32]) -> Vec<u32> {
         [&self.head, ids, &self.tail].concat()
     }
@@ -77,29 +77,29 @@ impl FolderTokenizer {
         inner.with_truncation(None)?;
 
         let mut tokenizer = Self {
-            long_word: long_word(&json, &inner),
-            cuts: Cuts::of(&json),
+            long_word_id: long_word_id(&json, &inner),
+            cuts: SplitPoints::from_tokenizer(&json),
             inner,
-            special: Frame::default(),
-            document: Frame::default(),
+            special: InputTemplate::default(),
+            document: InputTemplate::default(),
             prompts: prompts.clone(),
             max_tokens,
         };
         tokenizer.special = tokenizer.special()?;
         let mut head = tokenizer.special.head.clone();
         head.extend(tokenizer.prefix_ids(&prompts.document)?);
-        tokenizer.document = Frame { head, tail: tokenizer.special.tail.clone() };
+        tokenizer.document = InputTemplate { head, tail: tokenizer.special.tail.clone() };
         Ok(tokenizer)
     }
 
     /// The special tokens that the post-processor adds around a probe text.
-    fn special(&self) -> Result<Frame, BoxError> {
+    fn special(&self) -> Result<InputTemplate, BoxError> {
         let probe = self.inner.encode("a", true)?;
         let special = probe.get_special_tokens_mask();
         let front = special.iter().take_while(|&&special| special == 1).count();
         let behind = special.iter().rev().take_while(|&&special| special == 1).count();
         let ids = probe.get_ids();
-        Ok(Frame { head: ids[..front].to_vec(), tail: ids[ids.len() - behind..].to_vec() })
+        Ok(InputTemplate { head: ids[..front].to_vec(), tail: ids[ids.len() - behind..].to_vec() })
     }
 
     /// The ids of a document prompt. Some tokenizers attach its trailing space to the following
@@ -113,7 +113,7 @@ impl FolderTokenizer {
         let text = self.encode("a")?.ids;
         for candidate in [prefix.trim_end(), prefix] {
             let ids = self.encode(candidate)?.ids;
-            let may_cut = whole.may_cut.get(ids.len()) == Some(&true);
+            let may_cut = whole.can_split_before.get(ids.len()) == Some(&true);
             if may_cut && whole.ids == [&ids[..], &text].concat() {
                 return Ok(ids);
             }
@@ -127,7 +127,7 @@ impl FolderTokenizer {
         text: &str,
         at: usize,
         end: usize,
-        to: &mut Tokens,
+        to: &mut TokenizedText,
     ) -> Result<(), BoxError> {
         let inner = &self.inner;
         let vocabulary = inner.get_added_vocabulary();
@@ -144,25 +144,25 @@ impl FolderTokenizer {
         for (&(start, end), &of) in encoding.get_offsets().iter().zip(encoding.get_word_ids()) {
             let begins = of != word;
             word = of;
-            to.may_cut.push(begins && self.cuts.at_word(text, at + start));
-            to.spans.push(at + start..at + end);
+            to.can_split_before.push(begins && self.cuts.can_split_at(text, at + start));
+            to.offsets.push(at + start..at + end);
         }
-        include_what_was_absorbed(text, end, &mut to.spans[first..]);
+        extend_over_absorbed(text, end, &mut to.offsets[first..]);
         Ok(())
     }
 }
 
 impl Tokenizer for FolderTokenizer {
-    fn encode(&self, text: &str) -> Result<Tokens, BoxError> {
-        let mut tokens = Tokens::default();
+    fn encode(&self, text: &str) -> Result<TokenizedText, BoxError> {
+        let mut tokens = TokenizedText::default();
         let mut at = 0;
         while at < text.len() {
-            if let Some(id) = self.long_word
+            if let Some(id) = self.long_word_id
                 && let Some(end) = long_word_end(text, at)
             {
                 tokens.ids.push(id);
-                tokens.spans.push(at..end);
-                tokens.may_cut.push(true);
+                tokens.offsets.push(at..end);
+                tokens.can_split_before.push(true);
                 at = end;
                 continue;
             }
@@ -173,16 +173,16 @@ impl Tokenizer for FolderTokenizer {
         Ok(tokens)
     }
 
-    fn frame(&self, ids: &[u32]) -> Vec<u32> {
+    fn add_special_tokens(&self, ids: &[u32]) -> Vec<u32> {
         self.document.around(ids)
     }
 
-    fn overhead(&self) -> usize {
+    fn num_added_tokens(&self) -> usize {
         self.document.size()
     }
 
-    fn read(&self, text: &str, kind: TextKind) -> Result<Reading, BoxError> {
-        let prefix = self.prompts.of(kind);
+    fn encode_input(&self, text: &str, kind: TextKind) -> Result<EncodedInput, BoxError> {
+        let prefix = self.prompts.prefix(kind);
         let mut ids = if prefix.is_empty() {
             self.encode(text)?.ids
         } else {
@@ -191,7 +191,7 @@ impl Tokenizer for FolderTokenizer {
         let room = self.max_tokens.saturating_sub(self.special.size());
         let cut = ids.len() > room;
         ids.truncate(room);
-        Ok(Reading { ids: self.special.around(&ids), cut })
+        Ok(EncodedInput { ids: self.special.around(&ids), truncated: cut })
     }
 
     fn max_tokens(&self) -> usize {
@@ -202,7 +202,7 @@ impl Tokenizer for FolderTokenizer {
 /// Extends each span over following characters without a token: an accent that normalisation
 /// removed or composed with the preceding letter. So the text of a span contains all characters of
 /// its ids.
-fn include_what_was_absorbed(text: &str, end: usize, spans: &mut [Range<usize>]) {
+fn extend_over_absorbed(text: &str, end: usize, spans: &mut [Range<usize>]) {
     let mut next = end;
     for span in spans.iter_mut().rev() {
         let from = text.ceil_char_boundary(span.end);
@@ -214,7 +214,7 @@ fn include_what_was_absorbed(text: &str, end: usize, spans: &mut [Range<usize>])
 }
 
 /// WordPiece maps every word of more than a hundred characters to the unknown token.
-fn long_word(json: &Value, inner: &tokenizers::Tokenizer) -> Option<u32> {
+fn long_word_id(json: &Value, inner: &tokenizers::Tokenizer) -> Option<u32> {
     let model = &json["model"];
     let longest = model["max_input_chars_per_word"].as_u64().unwrap_or(100);
     let added = json["added_tokens"].as_array().map_or(&[][..], Vec::as_slice);
@@ -225,8 +225,8 @@ fn long_word(json: &Value, inner: &tokenizers::Tokenizer) -> Option<u32> {
             .is_none_or(|content| content.bytes().all(|byte| byte.is_ascii_alphanumeric()))
     };
     let simple = model["type"] == "WordPiece"
-        && longest < SEGMENT as u64
-        && Cuts::of(json).rule() == Rule::Words
+        && longest < SEGMENT_BYTES as u64
+        && SplitPoints::from_tokenizer(json).rule() == SplitRule::Words
         && !added.iter().any(plain);
     if !simple {
         return None;
@@ -242,5 +242,5 @@ fn long_word_end(text: &str, at: usize) -> Option<usize> {
     let ends = bytes
         .get(length)
         .is_none_or(|byte| byte.is_ascii_whitespace() || byte.is_ascii_punctuation());
-    (length >= SEGMENT && ends).then_some(at + length)
+    (length >= SEGMENT_BYTES && ends).then_some(at + length)
 }

@@ -10,31 +10,31 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use pipeline::{BoxError, io_words};
+use pipeline::{BoxError, io_error_text};
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
-use crate::dense::Products;
+use crate::dense::MatmulBackend;
 
 /// Largest accepted header in bytes; real ones are a few hundred kilobytes.
-const LONGEST_HEADER: u64 = 100 << 20;
+const MAX_HEADER_BYTES: u64 = 100 << 20;
 
 /// Locations of all tensors of a model.
 pub(crate) struct Weights {
-    tensors: HashMap<String, Place>,
+    tensors: HashMap<String, TensorOffset>,
     device: Device,
     kind: Kind,
-    products: Products,
+    matmul_backend: MatmulBackend,
 }
 
-struct Place {
+struct TensorOffset {
     file: PathBuf,
     start: u64,
-    entry: Entry,
+    entry: TensorEntry,
 }
 
 #[derive(Deserialize)]
-struct Entry {
+struct TensorEntry {
     dtype: String,
     shape: Vec<i64>,
     data_offsets: (u64, u64),
@@ -53,7 +53,7 @@ enum WeightsError {
     Size(String),
     #[error("`{}` is not a safetensors file", .0.display())]
     Header(PathBuf, #[source] serde_json::Error),
-    #[error("cannot read tensor `{name}` from `{}`: {}", .file.display(), io_words(.error))]
+    #[error("cannot read tensor `{name}` from `{}`: {}", .file.display(), io_error_text(.error))]
     Read { file: PathBuf, name: String, error: io::Error },
 }
 
@@ -64,12 +64,12 @@ impl Weights {
         folder: &Path,
         device: Device,
         kind: Kind,
-        products: Products,
+        products: MatmulBackend,
     ) -> Result<Self, BoxError> {
         let mut tensors = HashMap::new();
-        for file in files(folder)? {
+        for file in weight_files(folder)? {
             let path = folder.join(file);
-            let bytes = header(&mut fs::File::open(&path)?)?;
+            let bytes = read_header(&mut fs::File::open(&path)?)?;
             let start = 8 + bytes.len() as u64;
             let entries: HashMap<String, serde_json::Value> = serde_json::from_slice(&bytes)
                 .map_err(|source| WeightsError::Header(path.clone(), source))?;
@@ -79,15 +79,15 @@ impl Weights {
                 }
                 let entry = serde_json::from_value(entry)
                     .map_err(|source| WeightsError::Header(path.clone(), source))?;
-                tensors.insert(name, Place { file: path.clone(), start, entry });
+                tensors.insert(name, TensorOffset { file: path.clone(), start, entry });
             }
         }
-        Ok(Self { tensors, device, kind, products })
+        Ok(Self { tensors, device, kind, matmul_backend: products })
     }
 
     /// Backend for dense layers.
-    pub(crate) fn products(&self) -> &Products {
-        &self.products
+    pub(crate) fn matmul_backend(&self) -> &MatmulBackend {
+        &self.matmul_backend
     }
 
     /// The prefix of the encoder's tensor names: `candidate` if used (models with a head have
@@ -101,7 +101,7 @@ impl Weights {
     }
 
     /// Loads a tensor, which must have this shape.
-    pub(crate) fn get(&self, name: &str, shape: &[usize]) -> Result<Tensor, BoxError> {
+    pub(crate) fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor, BoxError> {
         let place = self.tensors.get(name).ok_or_else(|| WeightsError::Missing(name.to_owned()))?;
         let wanted: Vec<i64> =
             shape.iter().map(|&size| i64::try_from(size).expect("sizes fit into i64")).collect();
@@ -138,7 +138,7 @@ impl Weights {
 }
 
 /// Names of the weight files, sorted.
-pub(crate) fn files(folder: &Path) -> io::Result<Vec<String>> {
+pub(crate) fn weight_files(folder: &Path) -> io::Result<Vec<String>> {
     #[derive(Deserialize)]
     struct Index {
         weight_map: HashMap<String, String>,
@@ -163,7 +163,7 @@ pub(crate) fn files(folder: &Path) -> io::Result<Vec<String>> {
 /// # Errors
 /// If the file cannot be read, is not a safetensors file, or is shorter than its header requires.
 /// The error names the file.
-pub(crate) fn header(file: &mut fs::File) -> io::Result<Vec<u8>> {
+pub(crate) fn read_header(file: &mut fs::File) -> io::Result<Vec<u8>> {
     let path = file.path().display().to_string();
     let refuse =
         |why: String| io::Error::new(io::ErrorKind::InvalidData, format!("`{path}` {why}"));
@@ -182,7 +182,7 @@ pub(crate) fn header(file: &mut fs::File) -> io::Result<Vec<u8>> {
         ));
     }
     let length = u64::from_le_bytes(length);
-    if length > LONGEST_HEADER {
+    if length > MAX_HEADER_BYTES {
         return Err(refuse("is not a safetensors file: its header is too long".to_owned()));
     }
     if size < 8 + length {

@@ -22,40 +22,40 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, Sender, bounded, select_biased};
 use pipeline::{BoxError, Embedder, EmbedderUsage, ModelInfo};
 
-use crate::batcher::{Batch, Limits, distinct, plan};
-use crate::budget::Budget;
+use crate::batcher::{Batch, BatchLimits, deduplicate, plan_batches};
+use crate::budget::TokenBudget;
 
 /// Capacity of the queues of small calls, in batches; each batch has a waiting caller.
-const SMALL_WAITING: usize = 64;
+const SMALL_QUEUE: usize = 64;
 
 /// Smallest number of tokens in a batch that is split off only to occupy another thread.
-const WORTH_A_THREAD: usize = 256;
+const MIN_SPLIT_TOKENS: usize = 256;
 
 /// A model with its threads, shared by handles.
-pub(crate) struct Threads {
+pub(crate) struct ModelThreads {
     info: ModelInfo,
-    vocabulary: usize,
-    budget: Arc<Budget>,
+    vocab_size: usize,
+    budget: Arc<TokenBudget>,
     /// `None` only during drop.
     queues: Option<Queues>,
     threads: Vec<JoinHandle<()>>,
 }
 
 /// A handle of a model. The threads end with the last handle.
-pub(crate) struct Worker {
-    threads: Arc<Threads>,
+pub(crate) struct ModelHandle {
+    threads: Arc<ModelThreads>,
     /// Usage through this handle.
-    usage: Account,
+    usage: UsageCounter,
 }
 
 /// Usage counters of a handle.
-type Account = Arc<Mutex<EmbedderUsage>>;
+type UsageCounter = Arc<Mutex<EmbedderUsage>>;
 
 struct Queues {
     /// Calls of a single batch.
     small: Sender<Task>,
     /// Calls of several batches whose tokens would fit in one.
-    divided: Sender<Task>,
+    medium: Sender<Task>,
     large: Sender<Task>,
 }
 
@@ -65,9 +65,9 @@ struct Task {
     /// End of each sequence in `ids`.
     ends: Vec<usize>,
     /// Index of the batch within the call.
-    number: usize,
+    batch_index: usize,
     reply: Sender<(usize, Result<Vec<f32>, ModelError>)>,
-    account: Account,
+    usage: UsageCounter,
 }
 
 /// Errors of [`Worker::embed`].
@@ -76,21 +76,21 @@ pub(crate) enum ModelError {
     #[error("model `{model}` failed: {cause}")]
     Failed { model: String, cause: String },
     #[error("out of memory for a sequence of {tokens} tokens in model `{model}`: {cause}")]
-    Memory { model: String, tokens: usize, cause: String },
+    OutOfMemory { model: String, tokens: usize, cause: String },
     #[error(
         "model `{0}` returned a vector with non-finite values: its weights are damaged, or they are too \
          large for float16; in that case use bfloat16 or float32"
     )]
     NotFinite(String),
     #[error("the threads of model `{0}` have ended")]
-    Gone(String),
+    Stopped(String),
     #[error("invalid sequence of {found} tokens for model `{model}`: expected 1 to {most}")]
-    Length { model: String, found: usize, most: usize },
+    SequenceTooLong { model: String, found: usize, most: usize },
     #[error("invalid token id {found} for model `{model}`: its vocabulary has {known} tokens")]
-    Token { model: String, found: u32, known: usize },
+    UnknownToken { model: String, found: u32, known: usize },
 }
 
-impl Threads {
+impl ModelThreads {
     /// Starts one thread per model; all of them are the same model.
     ///
     /// # Errors
@@ -98,28 +98,28 @@ impl Threads {
     pub(crate) fn start<M>(
         info: ModelInfo,
         vocabulary: usize,
-        budget: Budget,
+        budget: TokenBudget,
         models: impl Iterator<Item = M>,
     ) -> Result<Self, BoxError>
     where
         M: Fn(&Batch, &[&[u32]]) -> Result<Vec<f32>, BoxError> + Send + 'static,
     {
-        let (small, smalls) = bounded(SMALL_WAITING);
+        let (small, smalls) = bounded(SMALL_QUEUE);
         // Batches of a large call are sent one by one; one waits here so that a free thread can
         // start immediately.
         let (large, larges) = bounded(1);
-        let (divided, divideds) = bounded(SMALL_WAITING);
+        let (divided, divideds) = bounded(SMALL_QUEUE);
         let (budget, turns) = (Arc::new(budget), Arc::new(RwLock::new(())));
         let threads = models
             .map(|model| {
-                let owner = Owner {
+                let owner = ModelThread {
                     model,
                     name: info.short_name.clone(),
                     dim: info.dim,
                     budget: Arc::clone(&budget),
-                    turns: Arc::clone(&turns),
+                    memory_lock: Arc::clone(&turns),
                     small: smalls.clone(),
-                    divided: divideds.clone(),
+                    medium: divideds.clone(),
                     large: larges.clone(),
                 };
                 std::thread::Builder::new()
@@ -127,8 +127,8 @@ impl Threads {
                     .spawn(move || owner.serve())
             })
             .collect::<Result<_, _>>()?;
-        let queues = Some(Queues { small, divided, large });
-        Ok(Self { info, vocabulary, budget, queues, threads })
+        let queues = Some(Queues { small, medium: divided, large });
+        Ok(Self { info, vocab_size: vocabulary, budget, queues, threads })
     }
 
     fn check(&self, sequences: &[&[u32]]) -> Result<(), ModelError> {
@@ -136,15 +136,15 @@ impl Threads {
         for sequence in sequences {
             if sequence.is_empty() || sequence.len() > self.info.max_tokens {
                 let (found, most) = (sequence.len(), self.info.max_tokens);
-                return Err(ModelError::Length { model: model(), found, most });
+                return Err(ModelError::SequenceTooLong { model: model(), found, most });
             }
             // On a GPU, an id out of range would invalidate the CUDA context of the process.
             let largest = sequence.iter().max().copied().unwrap_or_default();
-            if largest as usize >= self.vocabulary {
-                return Err(ModelError::Token {
+            if largest as usize >= self.vocab_size {
+                return Err(ModelError::UnknownToken {
                     model: model(),
                     found: largest,
-                    known: self.vocabulary,
+                    known: self.vocab_size,
                 });
             }
         }
@@ -158,37 +158,37 @@ impl Threads {
         let all = lengths.iter().sum::<usize>();
         let share = all / self.threads.len().max(1);
         let limits = self.budget.for_call(all);
-        let tokens = limits.tokens.min(share.max(WORTH_A_THREAD));
-        let batches = plan(&lengths, Limits { tokens, ..limits });
-        let Queues { small, divided, large } =
+        let tokens = limits.max_tokens.min(share.max(MIN_SPLIT_TOKENS));
+        let batches = plan_batches(&lengths, BatchLimits { max_tokens: tokens, ..limits });
+        let Queues { small, medium: divided, large } =
             self.queues.as_ref().expect("taken only when dropped");
         let queue = match batches.len() {
             0 | 1 => small,
-            _ if all <= limits.tokens => divided,
+            _ if all <= limits.max_tokens => divided,
             _ => large,
         };
         (batches, queue)
     }
 }
 
-impl Worker {
+impl ModelHandle {
     /// A handle of these threads with zero usage.
-    pub(crate) fn of(threads: Arc<Threads>) -> Self {
-        Self { threads, usage: Account::default() }
+    pub(crate) fn new(threads: Arc<ModelThreads>) -> Self {
+        Self { threads, usage: UsageCounter::default() }
     }
 }
 
-impl Embedder for Worker {
+impl Embedder for ModelHandle {
     fn info(&self) -> &ModelInfo {
         &self.threads.info
     }
 
     fn embed(&self, sequences: &[&[u32]]) -> Result<Vec<f32>, BoxError> {
         self.threads.check(sequences)?;
-        let (different, which) = distinct(sequences);
+        let (different, which) = deduplicate(sequences);
         let (batches, queue) = self.threads.batches(&different);
         let info = self.info();
-        let gone = || ModelError::Gone(info.short_name.clone());
+        let gone = || ModelError::Stopped(info.short_name.clone());
 
         // The channel holds all replies, so no thread waits for a caller.
         let (reply, answers) = bounded(batches.len());
@@ -226,7 +226,7 @@ impl Embedder for Worker {
     }
 }
 
-impl Drop for Threads {
+impl Drop for ModelThreads {
     fn drop(&mut self) {
         // The threads end when the senders are dropped. Join them, because libtorch must not be
         // unloaded while a thread computes.
@@ -238,19 +238,19 @@ impl Drop for Threads {
 }
 
 /// State of a thread.
-struct Owner<M> {
+struct ModelThread<M> {
     model: M,
     name: String,
     dim: usize,
-    budget: Arc<Budget>,
+    budget: Arc<TokenBudget>,
     /// Read lock during each computation; write lock for a computation that needs all memory.
-    turns: Arc<RwLock<()>>,
+    memory_lock: Arc<RwLock<()>>,
     small: Receiver<Task>,
-    divided: Receiver<Task>,
+    medium: Receiver<Task>,
     large: Receiver<Task>,
 }
 
-impl<M> Owner<M>
+impl<M> ModelThread<M>
 where
     M: Fn(&Batch, &[&[u32]]) -> Result<Vec<f32>, BoxError>,
 {
@@ -262,11 +262,11 @@ where
                 recv(self.small) -> task => task.map(|task| {
                     // Tasks in one computation share its usage counters, so they must come from one
                     // handle.
-                    let (tasks, next) = self.and_those_that_wait(task);
-                    tasks.chunk_by(Task::is_of_the_same).for_each(|tasks| self.answer(tasks));
+                    let (tasks, next) = self.collect_small_tasks(task);
+                    tasks.chunk_by(Task::has_same_caller).for_each(|tasks| self.answer(tasks));
                     next.iter().for_each(|task| self.answer(std::slice::from_ref(task)));
                 }),
-                recv(self.divided) -> task => task.map(|task| self.answer(&[task])),
+                recv(self.medium) -> task => task.map(|task| self.answer(&[task])),
                 recv(self.large) -> task => task.map(|task| self.answer(&[task])),
             };
             if next.is_err() {
@@ -277,14 +277,14 @@ where
 
     /// Takes waiting small tasks that fit in a batch with this one; returns the first that did not
     /// fit separately.
-    fn and_those_that_wait(&self, task: Task) -> (Vec<Task>, Option<Task>) {
+    fn collect_small_tasks(&self, task: Task) -> (Vec<Task>, Option<Task>) {
         let mut tokens = task.ids.len();
         let mut together = vec![task];
-        while tokens < self.budget.limits().tokens
+        while tokens < self.budget.limits().max_tokens
             && let Ok(task) = self.small.try_recv()
         {
             tokens += task.ids.len();
-            if tokens > self.budget.limits().tokens {
+            if tokens > self.budget.limits().max_tokens {
                 return (together, Some(task));
             }
             together.push(task);
@@ -293,7 +293,7 @@ where
     }
 
     fn answer(&self, tasks: &[Task]) {
-        let Some(Task { account, .. }) = tasks.first() else { return };
+        let Some(Task { usage: account, .. }) = tasks.first() else { return };
         let sequences: Vec<&[u32]> = tasks.iter().flat_map(Task::sequences).collect();
         match self.embed(&sequences, account) {
             Ok(vectors) => {
@@ -316,37 +316,39 @@ where
 
     /// Embeds sequences planned as one batch, in their order; in several batches if the budget has
     /// shrunk since.
-    fn embed(&self, sequences: &[&[u32]], account: &Account) -> Result<Vec<f32>, ModelError> {
+    fn embed(&self, sequences: &[&[u32]], account: &UsageCounter) -> Result<Vec<f32>, ModelError> {
         let lengths: Vec<usize> = sequences.iter().map(|sequence| sequence.len()).collect();
         let mut found = vec![0.0; sequences.len() * self.dim];
-        let mut waiting = plan(&lengths, self.budget.limits());
+        let mut waiting = plan_batches(&lengths, self.budget.limits());
         while let Some(batch) = waiting.pop() {
             let mut computed = {
-                let _turn = self.turns.read().unwrap_or_else(PoisonError::into_inner);
+                let _turn = self.memory_lock.read().unwrap_or_else(PoisonError::into_inner);
                 self.forward(&batch, sequences, account)
             };
-            let lacks_memory = computed.as_ref().is_err_and(|cause| is_lack_of_memory(cause));
+            let lacks_memory = computed.as_ref().is_err_and(|cause| is_out_of_memory(cause));
             if lacks_memory && batch.members.len() == 1 {
                 // Retry while no other thread computes, so that their memory is free.
-                let _alone = self.turns.write().unwrap_or_else(PoisonError::into_inner);
+                let _alone = self.memory_lock.write().unwrap_or_else(PoisonError::into_inner);
                 computed = self.forward(&batch, sequences, account);
             }
             let vectors = match computed {
                 Ok(vectors) => vectors,
-                Err(cause) if !is_lack_of_memory(&cause) => {
+                Err(cause) if !is_out_of_memory(&cause) => {
                     return Err(ModelError::Failed { model: self.name.clone(), cause });
                 }
                 Err(cause) if batch.members.len() == 1 => {
                     let (model, tokens) = (self.name.clone(), batch.tokens());
-                    return Err(ModelError::Memory { model, tokens, cause });
+                    return Err(ModelError::OutOfMemory { model, tokens, cause });
                 }
                 Err(cause) => {
                     let half = batch.tokens() / 2;
-                    let tokens = self.budget.was_too_much(batch.tokens());
+                    let tokens = self.budget.shrink(batch.tokens());
                     tracing::warn!(model = %self.name, half, tokens, cause, "out of memory for a batch; halving it");
                     let limits = self.budget.limits();
-                    let tokens = limits.tokens.min(half.max(1));
-                    waiting.extend(batch.halves(&lengths, Limits { tokens, ..limits }));
+                    let tokens = limits.max_tokens.min(half.max(1));
+                    waiting.extend(
+                        batch.split(&lengths, BatchLimits { max_tokens: tokens, ..limits }),
+                    );
                     continue;
                 }
             };
@@ -365,7 +367,7 @@ where
         &self,
         batch: &Batch,
         sequences: &[&[u32]],
-        account: &Account,
+        account: &UsageCounter,
     ) -> Result<Vec<f32>, String> {
         let started = Instant::now();
         let result = catch_unwind(AssertUnwindSafe(|| (self.model)(batch, sequences)));
@@ -374,13 +376,13 @@ where
                 let mut usage = account.lock().unwrap_or_else(PoisonError::into_inner);
                 usage.sequences += batch.members.len() as u64;
                 usage.tokens += (batch.tokens() - batch.padding()) as u64;
-                usage.padding += batch.padding() as u64;
-                usage.batches += 1;
+                usage.padding_tokens += batch.padding() as u64;
+                usage.forward_passes += 1;
                 usage.busy_seconds += started.elapsed().as_secs_f64();
                 Ok(vectors)
             }
             Ok(Err(error)) => Err(error.to_string()),
-            Err(panic) => Err(words(&*panic)),
+            Err(panic) => Err(panic_message(&*panic)),
         }
     }
 }
@@ -390,9 +392,10 @@ impl Task {
         sequences: impl Iterator<Item = &'a [u32]>,
         number: usize,
         reply: Sender<(usize, Result<Vec<f32>, ModelError>)>,
-        account: Account,
+        account: UsageCounter,
     ) -> Self {
-        let mut task = Self { ids: Vec::new(), ends: Vec::new(), number, reply, account };
+        let mut task =
+            Self { ids: Vec::new(), ends: Vec::new(), batch_index: number, reply, usage: account };
         for sequence in sequences {
             task.ids.extend_from_slice(sequence);
             task.ends.push(task.ids.len());
@@ -406,18 +409,18 @@ impl Task {
     }
 
     /// `true` if both tasks come from the same handle.
-    fn is_of_the_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.account, &other.account)
+    fn has_same_caller(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.usage, &other.usage)
     }
 
     /// Sends the reply; ignores callers that have stopped waiting.
     fn answer(&self, answer: Result<Vec<f32>, ModelError>) {
-        drop(self.reply.send((self.number, answer)));
+        drop(self.reply.send((self.batch_index, answer)));
     }
 }
 
 /// `true` if libtorch failed for lack of memory, of a GPU, of cuBLAS or of the host.
-fn is_lack_of_memory(cause: &str) -> bool {
+fn is_out_of_memory(cause: &str) -> bool {
     [
         "out of memory",
         "ALLOC_FAILED",
@@ -432,7 +435,7 @@ fn is_lack_of_memory(cause: &str) -> bool {
 }
 
 /// The message of a panic.
-fn words(panic: &(dyn std::any::Any + Send)) -> String {
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("panic without a message")
@@ -447,7 +450,8 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: Limits = Limits { tokens: 32, slack: 0, fill: 1 };
+    const LIMITS: BatchLimits =
+        BatchLimits { max_tokens: 32, max_padding_percent: 0, token_multiple: 1 };
 
     fn info() -> ModelInfo {
         ModelInfo {
@@ -474,15 +478,15 @@ mod tests {
         [sequence.len() as f32, sum as f32]
     }
 
-    fn start(threads: usize) -> Worker {
-        started(Budget::of(LIMITS), (0..threads).map(|_| fake))
+    fn start(threads: usize) -> ModelHandle {
+        started(TokenBudget::fixed(LIMITS), (0..threads).map(|_| fake))
     }
 
-    fn started<M>(budget: Budget, models: impl Iterator<Item = M>) -> Worker
+    fn started<M>(budget: TokenBudget, models: impl Iterator<Item = M>) -> ModelHandle
     where
         M: Fn(&Batch, &[&[u32]]) -> Result<Vec<f32>, BoxError> + Send + 'static,
     {
-        Worker::of(Arc::new(Threads::start(info(), 1000, budget, models).unwrap()))
+        ModelHandle::new(Arc::new(ModelThreads::start(info(), 1000, budget, models).unwrap()))
     }
 
     proptest! {
@@ -529,9 +533,9 @@ mod tests {
     fn narrow(
         memory: usize,
         said: &'static str,
-        limits: Limits,
+        limits: BatchLimits,
         threads: usize,
-    ) -> (Worker, Arc<Mutex<(usize, usize)>>) {
+    ) -> (ModelHandle, Arc<Mutex<(usize, usize)>>) {
         let seen = Arc::new(Mutex::new((0, 0)));
         let model = |_| {
             let seen = Arc::clone(&seen);
@@ -546,7 +550,7 @@ mod tests {
             }
         };
         let models = (0..threads).map(model).collect::<Vec<_>>();
-        (started(Budget::of(limits), models.into_iter()), seen)
+        (started(TokenBudget::fixed(limits), models.into_iter()), seen)
     }
 
     /// Messages of libtorch 2.11: of a GPU, of cuBLAS, and of a CPU.
@@ -567,7 +571,7 @@ mod tests {
             threads in 1_usize..3,
             said in prop::sample::select(&NO_MEMORY[..]),
         ) {
-            let limits = Limits { tokens: 256, slack: 3, fill };
+            let limits = BatchLimits { max_tokens: 256, max_padding_percent: 3, token_multiple: fill };
             let (worker, seen) = narrow(memory.max(19 + fill), said, limits, threads);
             let sequences: Vec<&[u32]> = sequences.iter().map(Vec::as_slice).collect();
             let wanted: Vec<f32> = sequences.iter().flat_map(|sequence| expected(sequence)).collect();
@@ -613,7 +617,7 @@ mod tests {
             }
         };
         let models = (0..2).map(model).collect::<Vec<_>>();
-        let worker = started(Budget::of(LIMITS), models.into_iter());
+        let worker = started(TokenBudget::fixed(LIMITS), models.into_iter());
         std::thread::scope(|scope| {
             for caller in 0..8 {
                 let worker = &worker;
@@ -632,7 +636,7 @@ mod tests {
             vectors.iter_mut().filter(|number| **number == 15.0).for_each(|it| *it = f32::NAN);
             Ok(vectors)
         };
-        let worker = started(Budget::of(LIMITS), [model].into_iter());
+        let worker = started(TokenBudget::fixed(LIMITS), [model].into_iter());
         assert_eq!(worker.embed(&[&[1, 2]]).unwrap(), [2.0, 3.0]);
         let error = worker.embed(&[&[15; 15]]).unwrap_err().to_string();
         assert!(
@@ -690,9 +694,9 @@ mod tests {
             }
         };
         let models = (0..threads).map(model).collect::<Vec<_>>();
-        let limits = Limits { tokens: 600, ..LIMITS };
-        let operation = started(Budget::of(limits), models.into_iter());
-        let search = Worker::of(Arc::clone(&operation.threads));
+        let limits = BatchLimits { max_tokens: 600, ..LIMITS };
+        let operation = started(TokenBudget::fixed(limits), models.into_iter());
+        let search = ModelHandle::new(Arc::clone(&operation.threads));
         let large: Vec<Vec<u32>> =
             (0..100).map(|nth| (0..30).map(|place| 100 + nth + place).collect()).collect();
         let large: Vec<&[u32]> = large.iter().map(Vec::as_slice).collect();
@@ -728,14 +732,14 @@ mod tests {
         let questions: Vec<Vec<u32>> =
             (0..30).map(|nth| vec![1, 200 + nth, 7, 7, 7, 7, 7, 7, 7, 7]).collect();
         let questions: Vec<&[u32]> = questions.iter().map(Vec::as_slice).collect();
-        let seen = seen_beside_a_large_call(2, &questions, |queues| queues.divided.len() == 2);
+        let seen = seen_beside_a_large_call(2, &questions, |queues| queues.medium.len() == 2);
         assert_eq!(seen[..2], [1, 1], "{seen:?}");
     }
 
     #[test]
     fn the_threads_end_with_the_last_handle() {
         let first = start(1);
-        let second = Worker::of(Arc::clone(&first.threads));
+        let second = ModelHandle::new(Arc::clone(&first.threads));
         let threads = Arc::downgrade(&first.threads);
         drop(first);
         assert_eq!(second.embed(&[&[1, 2]]).unwrap(), [2.0, 3.0]);

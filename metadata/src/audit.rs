@@ -12,21 +12,21 @@ use sqlx::query::QueryAs;
 use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::attempt;
+use super::retry_call;
 
 /// The actor of an action and its client.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct By {
+pub struct Actor {
     /// The account; `None` for an unauthenticated client.
     pub user: Option<Uuid>,
     /// IP address of the client.
     pub ip: Option<String>,
     /// The client's `User-Agent` header.
-    pub agent: Option<String>,
+    pub user_agent: Option<String>,
 }
 
 /// One entry of the audit log of a collection.
-pub(super) struct Entry<'a> {
+pub(super) struct CollectionEvent<'a> {
     pub(super) collection: Uuid,
     pub(super) operation: Option<Uuid>,
     pub(super) user: Uuid,
@@ -35,20 +35,20 @@ pub(super) struct Entry<'a> {
     pub(super) details: Value,
 }
 
-impl Entry<'_> {
-    pub(super) async fn write(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+impl CollectionEvent<'_> {
+    pub(super) async fn insert(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         let Self { collection, operation, user, action, details } = self;
-        let by = By { user: Some(*user), ..By::default() };
-        of_collection(connection, *collection, *operation, &by, action, details).await
+        let by = Actor { user: Some(*user), ..Actor::default() };
+        record_collection_event(connection, *collection, *operation, &by, action, details).await
     }
 }
 
 /// Records an action on a collection.
-pub(super) async fn of_collection(
+pub(super) async fn record_collection_event(
     connection: &mut PgConnection,
     collection: Uuid,
     operation: Option<Uuid>,
-    by: &By,
+    by: &Actor,
     action: &str,
     details: &Value,
 ) -> Result<(), sqlx::Error> {
@@ -63,17 +63,17 @@ pub(super) async fn of_collection(
     .bind(action)
     .bind(details)
     .bind(&by.ip)
-    .bind(&by.agent)
+    .bind(&by.user_agent)
     .execute(connection)
     .await
     .map(drop)
 }
 
 /// Records an action on an account.
-pub(super) async fn of_account(
+pub(super) async fn record_account_event(
     connection: &mut PgConnection,
     subject: Option<Uuid>,
-    by: &By,
+    by: &Actor,
     action: &str,
     details: &Value,
 ) -> Result<(), sqlx::Error> {
@@ -86,7 +86,7 @@ pub(super) async fn of_account(
     .bind(action)
     .bind(details)
     .bind(&by.ip)
-    .bind(&by.agent)
+    .bind(&by.user_agent)
     .execute(connection)
     .await
     .map(drop)
@@ -116,9 +116,9 @@ pub struct AuditEntry {
 }
 
 /// Position in a list ordered from new to old: time and id of the last row of the previous page.
-pub type Before = (DateTime<Utc>, Uuid);
+pub type ListCursor = (DateTime<Utc>, Uuid);
 
-pub(super) const OF_COLLECTION: &str = "
+pub(super) const COLLECTION_EVENTS: &str = "
     SELECT a.id, a.action, u.username AS by, NULL AS subject, a.operation_id, a.details, a.ip_address, a.user_agent,
            a.created_at
     FROM collection_audit_log a
@@ -126,7 +126,7 @@ pub(super) const OF_COLLECTION: &str = "
     WHERE a.collection_id = $1 AND (a.created_at, a.id) < ($2, $3)
     ORDER BY a.created_at DESC, a.id DESC LIMIT $4";
 
-pub(super) const OF_ACCOUNTS: &str = "
+pub(super) const ACCOUNT_EVENTS: &str = "
     SELECT a.id, a.action, u.username AS by, s.username AS subject, NULL::uuid AS operation_id, a.details,
            a.ip_address, a.user_agent, a.created_at
     FROM account_audit_log a
@@ -136,22 +136,22 @@ pub(super) const OF_ACCOUNTS: &str = "
     ORDER BY a.created_at DESC, a.id DESC LIMIT $3";
 
 /// The audit logs of the metadata store.
-pub struct Audit<'a>(pub(super) &'a PgPool);
+pub struct AuditLog<'a>(pub(super) &'a PgPool);
 
-impl Audit<'_> {
+impl AuditLog<'_> {
     /// Actions on a collection, newest first.
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn of_collection(
+    pub async fn for_collection(
         &self,
         collection: Uuid,
-        before: Option<Before>,
+        before: Option<ListCursor>,
         limit: u32,
     ) -> Result<Vec<AuditEntry>, StoreError> {
-        attempt(self.0, "read the audit log", || async {
-            let entries = sqlx::query_as(OF_COLLECTION).bind(collection);
-            Ok(newest(entries, before, limit).fetch_all(self.0).await?)
+        retry_call(self.0, "read the audit log", || async {
+            let entries = sqlx::query_as(COLLECTION_EVENTS).bind(collection);
+            Ok(newest_page(entries, before, limit).fetch_all(self.0).await?)
         })
         .await
     }
@@ -160,21 +160,21 @@ impl Audit<'_> {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn of_accounts(
+    pub async fn for_accounts(
         &self,
-        before: Option<Before>,
+        before: Option<ListCursor>,
         limit: u32,
     ) -> Result<Vec<AuditEntry>, StoreError> {
-        attempt(self.0, "read the audit log", || async {
-            let entries = sqlx::query_as(OF_ACCOUNTS);
-            Ok(newest(entries, before, limit).fetch_all(self.0).await?)
+        retry_call(self.0, "read the audit log", || async {
+            let entries = sqlx::query_as(ACCOUNT_EVENTS);
+            Ok(newest_page(entries, before, limit).fetch_all(self.0).await?)
         })
         .await
     }
 }
 
 /// Removes keys with the value `null`.
-pub(super) fn given(mut details: Value) -> Value {
+pub(super) fn without_nulls(mut details: Value) -> Value {
     if let Value::Object(details) = &mut details {
         details.retain(|_, value| !value.is_null());
     }
@@ -183,17 +183,17 @@ pub(super) fn given(mut details: Value) -> Value {
 
 /// Binds the last three parameters of a page query, newest first: time and id of the row before the
 /// page, and the row limit.
-pub(super) fn newest<T>(
+pub(super) fn newest_page<T>(
     query: QueryAs<'static, sqlx::Postgres, T, PgArguments>,
-    before: Option<Before>,
+    before: Option<ListCursor>,
     limit: u32,
 ) -> QueryAs<'static, sqlx::Postgres, T, PgArguments> {
-    let (at, id) = before.unwrap_or_else(end_of_time);
+    let (at, id) = before.unwrap_or_else(first_page_cursor);
     query.bind(at).bind(id).bind(i64::from(limit))
 }
 
 /// A position after every row.
-fn end_of_time() -> Before {
+fn first_page_cursor() -> ListCursor {
     let year_9999 = DateTime::from_timestamp(253_402_300_799, 0).expect("a valid time");
     (year_9999, Uuid::max())
 }

@@ -11,32 +11,32 @@ use serde_json::json;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::attempt;
-use super::audit::{By, of_account};
-use super::sessions::{Kind, NewToken, Sessions, revoke};
+use super::audit::{Actor, record_account_event};
+use super::retry_call;
+use super::sessions::{CredentialKind, NewToken, Sessions, revoke_family};
 use super::users::{User, select_user};
 
 /// Used lifetime before a session is extended, so that opening a tab does not always cause a write.
-const PROLONGED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+const EXTEND_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Limits on the lifetime of a browser session.
 #[derive(Clone, Copy, Debug)]
-pub struct Lifetime {
+pub struct SessionLifetime {
     /// Longest time between two uses.
     pub idle: Duration,
     /// Longest time since the login.
-    pub most: Duration,
+    pub absolute: Duration,
 }
 
 #[derive(FromRow)]
-struct Known {
+struct BrowserSessionRow {
     id: Uuid,
     user_id: Uuid,
     family_id: Uuid,
     is_due: bool,
 }
 
-const KNOWN: &str = "
+const FIND_BROWSER_SESSION: &str = "
     SELECT t.id, t.user_id, t.family_id,
            t.expires_at < least(now() + make_interval(secs => $2), t.created_at + make_interval(secs => $3))
                AND current_setting('transaction_read_only') = 'off' AS is_due
@@ -48,13 +48,13 @@ impl Sessions<'_> {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn begin_browser(
+    pub async fn begin_browser_session(
         &self,
         user: Uuid,
         token: NewToken<'_>,
-        by: &By,
+        by: &Actor,
     ) -> Result<Uuid, StoreError> {
-        self.begin_as(Kind::Browser, user, token, by).await
+        self.begin_as(CredentialKind::Browser, user, token, by).await
     }
 
     /// Extends a browser session and returns its account and token family; `None` if the session
@@ -62,18 +62,18 @@ impl Sessions<'_> {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn resume_browser(
+    pub async fn resume_browser_session(
         &self,
         hash: &str,
-        lifetime: Lifetime,
+        lifetime: SessionLifetime,
     ) -> Result<Option<(User, Uuid)>, StoreError> {
-        let soon = lifetime.idle.saturating_sub(PROLONGED_AFTER).as_secs_f64();
-        attempt(self.0, "resume the session", || async {
+        let soon = lifetime.idle.saturating_sub(EXTEND_AFTER).as_secs_f64();
+        retry_call(self.0, "resume the session", || async {
             let mut connection = self.0.acquire().await?;
-            let known: Option<Known> = sqlx::query_as(KNOWN)
+            let known: Option<BrowserSessionRow> = sqlx::query_as(FIND_BROWSER_SESSION)
                 .bind(hash)
                 .bind(soon)
-                .bind(lifetime.most.as_secs_f64())
+                .bind(lifetime.absolute.as_secs_f64())
                 .fetch_optional(&mut *connection)
                 .await?;
             let Some(known) = known else { return Ok(None) };
@@ -85,7 +85,7 @@ impl Sessions<'_> {
                 )
                 .bind(known.id)
                 .bind(lifetime.idle.as_secs_f64())
-                .bind(lifetime.most.as_secs_f64())
+                .bind(lifetime.absolute.as_secs_f64())
                 .execute(&mut *connection)
                 .await?;
             }
@@ -102,18 +102,19 @@ impl Sessions<'_> {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn end_browser(&self, hash: &str, by: &By) -> Result<bool, StoreError> {
-        attempt(self.0, "end the session", || async {
+    pub async fn end_browser_session(&self, hash: &str, by: &Actor) -> Result<bool, StoreError> {
+        retry_call(self.0, "end the session", || async {
             let mut transaction = self.0.begin().await?;
-            let known: Option<Known> = sqlx::query_as(KNOWN)
+            let known: Option<BrowserSessionRow> = sqlx::query_as(FIND_BROWSER_SESSION)
                 .bind(hash)
                 .bind(0.0)
                 .bind(0.0)
                 .fetch_optional(&mut *transaction)
                 .await?;
             let Some(known) = known else { return Ok(false) };
-            revoke(&mut transaction, known.family_id).await?;
-            of_account(&mut transaction, Some(known.user_id), by, "logout", &json!({})).await?;
+            revoke_family(&mut transaction, known.family_id).await?;
+            record_account_event(&mut transaction, Some(known.user_id), by, "logout", &json!({}))
+                .await?;
             transaction.commit().await?;
             Ok(true)
         })

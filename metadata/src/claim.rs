@@ -23,12 +23,12 @@ use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
 use super::collections::Collection;
-use super::failure::Failure;
-use super::limits::within_limits;
-use super::operations::{Ending, OperationStatus, OperationType};
-use super::run::{RunMetadata, Side};
-use super::takeover::{bury_the_dead, evict};
-use super::{Postgres, attempt};
+use super::failure::QueryError;
+use super::limits::check_operation_rate;
+use super::operations::{OperationOutcome, OperationStatus, OperationType};
+use super::run::{GenerationSlot, RunMetadata};
+use super::takeover::{evict_expired_owner, fail_orphaned_operations};
+use super::{Postgres, retry_call};
 
 /// SQL condition: row `l` of `pg_locks` is an advisory lock with the key of the id that the
 /// expression yields. Seed 0 is the session lock on a collection, seed 1 the lock of each
@@ -69,23 +69,23 @@ macro_rules! at_work {
 pub(super) use at_work;
 
 /// The target of the events about ended operations.
-pub const OPERATIONS: &str = "semantik::operation";
+pub const OPERATION_EVENTS: &str = "semantik::operation";
 
 /// Duration of a lease without a heartbeat, as a Postgres interval.
-const LEASE: &str = "60 seconds";
+const LEASE_DURATION: &str = "60 seconds";
 
 /// Polling interval of an operation that waits for the collection.
-const WAIT: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Application name of a session that excludes operations without being one: it has no lease to
 /// lose.
-pub(super) const READER: &str = "semantik reader";
+pub(super) const LOCK_SESSION_NAME: &str = "semantik reader";
 
 /// Behaviour while another operation works on the collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
+pub enum WaitPolicy {
     /// Fail with a conflict that names the other operation.
-    Now,
+    FailIfBusy,
     /// Wait until it has ended.
     Wait,
 }
@@ -94,7 +94,7 @@ pub enum Turn {
 /// operation on the collection. If the value is dropped without [`Operation::finish`], or the
 /// process dies, the next operation to start marks this one as failed.
 #[derive(Debug)]
-pub struct Operation {
+pub struct OperationLease {
     pub(super) postgres: Postgres,
     pub(super) collection: Uuid,
     pub(super) id: Uuid,
@@ -106,71 +106,82 @@ pub struct Operation {
 
 /// A requested operation.
 #[derive(Clone, Copy)]
-struct Wanted<'a> {
+struct LeaseRequest<'a> {
     collection: &'a Collection,
     kind: OperationType,
     config: &'a Value,
 }
 
 /// Result of an attempt to obtain the lease.
-enum Claim {
-    Begun(Box<Operation>),
+enum LeaseAttempt {
+    Acquired(Box<OperationLease>),
     /// Another operation works on the collection; the request with this id is pending.
-    Waits(Uuid),
+    Waiting(Uuid),
 }
 
-impl Operation {
-    pub(super) async fn start(
+impl OperationLease {
+    pub(super) async fn acquire(
         postgres: &Postgres,
         collection: &Collection,
         kind: OperationType,
         config: &Value,
-        turn: Turn,
+        turn: WaitPolicy,
     ) -> Result<Self, StoreError> {
-        let wanted = Wanted { collection, kind, config };
+        let wanted = LeaseRequest { collection, kind, config };
         let mut waiting = None;
         loop {
-            let claim = || Self::try_claim(postgres, wanted, waiting, turn);
-            match attempt(&postgres.pool, "start the operation", claim).await? {
-                Claim::Begun(operation) => return Ok(*operation),
-                Claim::Waits(id) => waiting = Some(id),
+            let claim = || Self::try_acquire(postgres, wanted, waiting, turn);
+            match retry_call(&postgres.pool, "start the operation", claim).await? {
+                LeaseAttempt::Acquired(operation) => return Ok(*operation),
+                LeaseAttempt::Waiting(id) => waiting = Some(id),
             }
-            tokio::time::sleep(WAIT).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
     /// Starts an operation if the collection is free. Requests and starts it in one transaction, so
     /// a process that dies leaves no pending request; a request that has to wait is inserted
     /// beforehand.
-    async fn try_claim(
+    async fn try_acquire(
         postgres: &Postgres,
-        wanted: Wanted<'_>,
+        wanted: LeaseRequest<'_>,
         waiting: Option<Uuid>,
-        turn: Turn,
-    ) -> Result<Claim, Failure> {
+        turn: WaitPolicy,
+    ) -> Result<LeaseAttempt, QueryError> {
         let collection = wanted.collection;
         let mut lock = PgConnection::connect_with(&postgres.options).await?;
         if !lock_collection(&mut lock, collection.id, turn).await? {
             return match (turn, waiting) {
-                (Turn::Now, _) => Err(in_use(&mut lock, collection).await?),
-                (Turn::Wait, None) => Ok(Claim::Waits(ask(&mut lock, wanted).await?)),
+                (WaitPolicy::FailIfBusy, _) => Err(in_use_error(&mut lock, collection).await?),
+                (WaitPolicy::Wait, None) => {
+                    Ok(LeaseAttempt::Waiting(insert_pending(&mut lock, wanted).await?))
+                }
                 // Renews the lease of the pending request.
-                (Turn::Wait, Some(id)) => {
+                (WaitPolicy::Wait, Some(id)) => {
                     let renewed = renew(&mut lock, id, None).await?;
-                    if renewed { Ok(Claim::Waits(id)) } else { Err(cancelled(id)) }
+                    if renewed { Ok(LeaseAttempt::Waiting(id)) } else { Err(cancelled_error(id)) }
                 }
             };
         }
         let mut transaction = lock.begin().await?;
-        let recovered = bury_the_dead(&mut transaction, collection.id).await?;
+        let recovered = fail_orphaned_operations(&mut transaction, collection.id).await?;
         let id = match waiting {
-            Some(id) => pending(&mut transaction, id).await?.ok_or_else(|| cancelled(id))?,
-            None => ask(&mut transaction, wanted).await?,
+            Some(id) => {
+                find_pending(&mut transaction, id).await?.ok_or_else(|| cancelled_error(id))?
+            }
+            None => insert_pending(&mut transaction, wanted).await?,
         };
-        let started_at = begin(&mut transaction, collection.id, id).await?;
+        let started_at = mark_started(&mut transaction, collection.id, id).await?;
         transaction.commit().await?;
         let (postgres, collection) = (postgres.clone(), collection.id);
-        Ok(Claim::Begun(Box::new(Self { postgres, collection, id, started_at, recovered, lock })))
+        Ok(LeaseAttempt::Acquired(Box::new(Self {
+            postgres,
+            collection,
+            id,
+            started_at,
+            recovered,
+            lock,
+        })))
     }
 
     /// Id of the operation.
@@ -193,30 +204,33 @@ impl Operation {
     }
 
     /// The metadata port for a run of this operation with these settings.
-    pub fn metadata(&self, side: Side, fingerprint: Fingerprint) -> RunMetadata {
+    pub fn metadata(&self, side: GenerationSlot, fingerprint: Fingerprint) -> RunMetadata {
         RunMetadata {
             pool: match side {
-                Side::Live => self.postgres.pool.clone(),
-                Side::Building => self.postgres.building.clone(),
+                GenerationSlot::Live => self.postgres.pool.clone(),
+                GenerationSlot::Building => self.postgres.building_pool.clone(),
             },
             collection: self.collection,
             operation: self.id,
             started_at: self.started_at,
             fingerprint,
             retry_failed: false,
-            growth: Arc::default(),
+            statistics: Arc::default(),
         }
     }
 
     /// Renews the lease every second and returns when another client cancelled the operation or
     /// took it over. Connection errors are ignored here; the next query reports them.
     pub async fn lost(&self) {
-        self.lost_while_telling(|| None).await;
+        self.lost_while_reporting(|| None).await;
     }
 
     /// Like [`Operation::lost`]; also stores the progress at each renewal, for clients that follow
     /// it.
-    pub async fn lost_while_telling(&self, mut progress: impl FnMut() -> Option<Progress> + Send) {
+    pub async fn lost_while_reporting(
+        &self,
+        mut progress: impl FnMut() -> Option<Progress> + Send,
+    ) {
         loop {
             tokio::time::sleep(Duration::from_secs(1)).await;
             let progress = progress();
@@ -225,7 +239,7 @@ impl Operation {
                 renew(&mut connection, self.id, progress).await
             };
             match renewed.await {
-                Ok(false) if self.is_over().await => return,
+                Ok(false) if self.has_ended().await => return,
                 // A regular end; the task that executes the operation reports it.
                 Ok(false) => std::future::pending().await,
                 Ok(true) => {}
@@ -235,14 +249,17 @@ impl Operation {
     }
 
     /// `true` if the operation ended with a status other than `completed`.
-    async fn is_over(&self) -> bool {
+    async fn has_ended(&self) -> bool {
         let status = self.postgres.operations().find(self.id).await;
         matches!(status, Ok(Some(it)) if it.status != OperationStatus::Completed)
     }
 
     /// Checks that a transaction may write to the collection; see [`hold`].
-    pub(super) async fn hold(&self, connection: &mut PgConnection) -> Result<(), Failure> {
-        hold(connection, self.id).await
+    pub(super) async fn assert_owned(
+        &self,
+        connection: &mut PgConnection,
+    ) -> Result<(), QueryError> {
+        assert_owned(connection, self.id).await
     }
 
     /// Stores the result of the operation and its last progress. Existing keys of the result are
@@ -250,12 +267,12 @@ impl Operation {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn note(
+    pub async fn record_result(
         &self,
         result: &Value,
         progress: Option<&Progress>,
     ) -> Result<(), StoreError> {
-        attempt(&self.postgres.pool, "store the result of the operation", || async {
+        retry_call(&self.postgres.pool, "store the result of the operation", || async {
             sqlx::query(
                 "UPDATE operations SET meta = meta || $2, progress = coalesce($3, progress)
                  WHERE id = $1 AND status = 'processing'",
@@ -275,8 +292,8 @@ impl Operation {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn becomes(&self, kind: OperationType) -> Result<(), StoreError> {
-        attempt(&self.postgres.pool, "change the type of the operation", || async {
+    pub async fn change_type(&self, kind: OperationType) -> Result<(), StoreError> {
+        retry_call(&self.postgres.pool, "change the type of the operation", || async {
             sqlx::query("UPDATE operations SET type = $2 WHERE id = $1 AND status = 'processing'")
                 .bind(self.id)
                 .bind(kind)
@@ -293,17 +310,17 @@ impl Operation {
     /// As [`super::Operations::finish`].
     pub async fn finish(
         self,
-        ending: &Ending,
+        ending: &OperationOutcome,
         metrics: &[(String, f64)],
     ) -> Result<(), StoreError> {
         self.postgres.operations().finish(self.id, ending, metrics).await?;
-        self.let_go().await;
+        self.release().await;
         Ok(())
     }
 
     /// Emits an event about the ended operation: target [`crate::OPERATIONS`], fields `kind`,
     /// `status` and `seconds` since the start.
-    async fn tell(&self) {
+    async fn log_end(&self) {
         let (kind, status) = match self.postgres.operations().find(self.id).await {
             Ok(Some(it)) => (it.kind, it.status),
             Ok(None) => return tracing::debug!("the ended operation does not exist any more"),
@@ -311,13 +328,13 @@ impl Operation {
         };
         let seconds = (Utc::now() - self.started_at).as_seconds_f64().max(0.0);
         tracing::debug!(
-            target: OPERATIONS, operation = %self.id, ?kind, ?status, seconds, "operation ended"
+            target: OPERATION_EVENTS, operation = %self.id, ?kind, ?status, seconds, "operation ended"
         );
     }
 
     /// Releases the collection after the operation has ended.
-    pub async fn let_go(self) {
-        self.tell().await;
+    pub async fn release(self) {
+        self.log_end().await;
         if let Err(error) = self.lock.close().await {
             tracing::debug!(%error, "the connection with the lock was closed before");
         }
@@ -329,14 +346,14 @@ impl Postgres {
     ///
     /// # Errors
     /// [`pipeline::Remedy::Conflict`] if one does.
-    pub async fn nobody_works_on(&self, collection: &Collection) -> Result<(), StoreError> {
-        attempt(&self.pool, "start the operation", || async {
+    pub async fn ensure_idle(&self, collection: &Collection) -> Result<(), StoreError> {
+        retry_call(&self.pool, "start the operation", || async {
             let mut connection = self.pool.acquire().await?;
             let at_work: bool = sqlx::query_scalar(concat!("SELECT ", at_work!("$1::uuid")))
                 .bind(collection.id)
                 .fetch_one(&mut *connection)
                 .await?;
-            if at_work { Err(in_use(&mut connection, collection).await?) } else { Ok(()) }
+            if at_work { Err(in_use_error(&mut connection, collection).await?) } else { Ok(()) }
         })
         .await
     }
@@ -345,65 +362,71 @@ impl Postgres {
 /// An exclusive lock that excludes operations from a collection while it lives, without being an
 /// operation: a comparison of the stores needs an unchanged collection and writes nothing.
 #[derive(Debug)]
-pub struct Stillness(#[expect(dead_code, reason = "holds the session's lock")] PgConnection);
+pub struct ExclusiveLock(#[expect(dead_code, reason = "holds the session's lock")] PgConnection);
 
 impl Postgres {
     /// Waits until no operation works on a collection, or fails, and excludes others from then on.
     ///
     /// # Errors
     /// [`pipeline::Remedy::Conflict`] if another process works on the collection.
-    pub async fn keep_still(
+    pub async fn lock_exclusive(
         &self,
         collection: &Collection,
-        turn: Turn,
-    ) -> Result<Stillness, StoreError> {
+        turn: WaitPolicy,
+    ) -> Result<ExclusiveLock, StoreError> {
         loop {
-            let asked = attempt(&self.pool, "lock the collection", || async {
+            let asked = retry_call(&self.pool, "lock the collection", || async {
                 let mut lock = PgConnection::connect_with(&self.options).await?;
                 if lock_collection(&mut lock, collection.id, turn).await? {
                     sqlx::query("SELECT set_config('application_name', $1, FALSE)")
-                        .bind(READER)
+                        .bind(LOCK_SESSION_NAME)
                         .execute(&mut lock)
                         .await?;
-                    return Ok(Some(Stillness(lock)));
+                    return Ok(Some(ExclusiveLock(lock)));
                 }
                 match turn {
-                    Turn::Now => Err(in_use(&mut lock, collection).await?),
-                    Turn::Wait => Ok(None),
+                    WaitPolicy::FailIfBusy => Err(in_use_error(&mut lock, collection).await?),
+                    WaitPolicy::Wait => Ok(None),
                 }
             });
             if let Some(stillness) = asked.await? {
                 return Ok(stillness);
             }
-            tokio::time::sleep(WAIT).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 }
 
 /// The advisory lock precedes the row lock, so a takeover also finds transactions that wait for the
 /// row.
-pub(super) const HOLD: &str = "
+pub(super) const ASSERT_OWNED: &str = "
     SELECT o.status::text, pg_advisory_xact_lock_shared(hashtextextended(o.id::text, 1))
     FROM operations o WHERE o.id = $1 FOR NO KEY UPDATE";
 
 /// Checks that a transaction may write to the collection of an operation: its status is
 /// `processing`, and stays so until the transaction ends.
-pub(super) async fn hold(connection: &mut PgConnection, operation: Uuid) -> Result<(), Failure> {
+pub(super) async fn assert_owned(
+    connection: &mut PgConnection,
+    operation: Uuid,
+) -> Result<(), QueryError> {
     let status: Option<String> =
-        sqlx::query_scalar(HOLD).bind(operation).fetch_optional(connection).await?;
+        sqlx::query_scalar(ASSERT_OWNED).bind(operation).fetch_optional(connection).await?;
     match status.as_deref() {
         Some("processing") => Ok(()),
-        Some(status) => Err(Failure::Conflict(format!(
+        Some(status) => Err(QueryError::Conflict(format!(
             "operation {operation} is {status}: another client ended it"
         ))),
-        None => Err(Failure::Conflict(format!("operation {operation} does not exist any more"))),
+        None => Err(QueryError::Conflict(format!("operation {operation} does not exist any more"))),
     }
 }
 
 /// Inserts a pending operation with a lease: if the process dies before the start, it is cancelled.
-async fn ask(connection: &mut PgConnection, wanted: Wanted<'_>) -> Result<Uuid, Failure> {
-    let Wanted { collection, kind, config } = wanted;
-    within_limits(connection, collection).await?;
+async fn insert_pending(
+    connection: &mut PgConnection,
+    wanted: LeaseRequest<'_>,
+) -> Result<Uuid, QueryError> {
+    let LeaseRequest { collection, kind, config } = wanted;
+    check_operation_rate(connection, collection).await?;
     Ok(sqlx::query_scalar(
         "WITH o AS (
              INSERT INTO operations (collection_id, user_id, type, config, worker)
@@ -416,14 +439,14 @@ async fn ask(connection: &mut PgConnection, wanted: Wanted<'_>) -> Result<Uuid, 
     .bind(collection.owner_id)
     .bind(kind)
     .bind(config)
-    .bind(worker())
-    .bind(LEASE)
+    .bind(worker_name())
+    .bind(LEASE_DURATION)
     .fetch_one(connection)
     .await?)
 }
 
 /// Starts a pending operation; the caller holds the lock of the collection.
-pub(super) async fn begin(
+pub(super) async fn mark_started(
     connection: &mut PgConnection,
     collection: Uuid,
     operation: Uuid,
@@ -432,7 +455,7 @@ pub(super) async fn begin(
         "UPDATE operations SET status = 'processing', worker = $2 WHERE id = $1 RETURNING started_at",
     )
     .bind(operation)
-    .bind(worker())
+    .bind(worker_name())
     .fetch_one(&mut *connection)
     .await?;
     sqlx::query(
@@ -440,7 +463,7 @@ pub(super) async fn begin(
          ON CONFLICT (operation_id) DO UPDATE SET expires_at = excluded.expires_at",
     )
     .bind(operation)
-    .bind(LEASE)
+    .bind(LEASE_DURATION)
     .execute(&mut *connection)
     .await?;
     sqlx::query(
@@ -453,7 +476,10 @@ pub(super) async fn begin(
 }
 
 /// The id if the operation is still pending; `None` if it was cancelled.
-async fn pending(connection: &mut PgConnection, id: Uuid) -> Result<Option<Uuid>, sqlx::Error> {
+async fn find_pending(
+    connection: &mut PgConnection,
+    id: Uuid,
+) -> Result<Option<Uuid>, sqlx::Error> {
     sqlx::query_scalar(
         "SELECT id FROM operations WHERE id = $1 AND status = 'pending' FOR UPDATE SKIP LOCKED",
     )
@@ -474,7 +500,7 @@ async fn renew(
 ) -> Result<bool, sqlx::Error> {
     let renewed = sqlx::query(RENEW)
         .bind(operation)
-        .bind(LEASE)
+        .bind(LEASE_DURATION)
         .bind(progress.map(Json))
         .execute(connection)
         .await?;
@@ -486,9 +512,10 @@ async fn renew(
 pub(super) async fn lock_collection(
     connection: &mut PgConnection,
     collection: Uuid,
-    turn: Turn,
-) -> Result<bool, Failure> {
-    let waits: &[u64] = if turn == Turn::Now { &[50, 100, 200, 400, 800, 0] } else { &[0] };
+    turn: WaitPolicy,
+) -> Result<bool, QueryError> {
+    let waits: &[u64] =
+        if turn == WaitPolicy::FailIfBusy { &[50, 100, 200, 400, 800, 0] } else { &[0] };
     for wait in waits {
         let locked: bool =
             sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtextextended($1::text, 0))")
@@ -498,20 +525,20 @@ pub(super) async fn lock_collection(
         if locked {
             return Ok(true);
         }
-        evict(connection, collection).await?;
+        evict_expired_owner(connection, collection).await?;
         tokio::time::sleep(Duration::from_millis(*wait)).await;
     }
     Ok(false)
 }
 
-fn cancelled(id: Uuid) -> Failure {
-    Failure::Conflict(format!("operation {id} was cancelled before it began"))
+fn cancelled_error(id: Uuid) -> QueryError {
+    QueryError::Conflict(format!("operation {id} was cancelled before it began"))
 }
 
-async fn in_use(
+async fn in_use_error(
     connection: &mut PgConnection,
     collection: &Collection,
-) -> Result<Failure, Failure> {
+) -> Result<QueryError, QueryError> {
     let other: Option<String> = sqlx::query_scalar(
         "SELECT 'operation ' || id || ' (' || type || ')' || coalesce(', ' || worker, '')
                 || to_char(started_at AT TIME ZONE 'UTC', '\", since \"YYYY-MM-DD HH24:MI:SS\" UTC\"')
@@ -522,11 +549,11 @@ async fn in_use(
     .await?;
     let other = other.map(|other| format!(": {other}")).unwrap_or_default();
     let name = &collection.name;
-    Ok(Failure::Conflict(format!("another process works on collection `{name}`{other}")))
+    Ok(QueryError::Conflict(format!("another process works on collection `{name}`{other}")))
 }
 
 /// This process, as text that helps an administrator to find it.
-pub(super) fn worker() -> String {
+pub(super) fn worker_name() -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     format!("process {} on {host}", std::process::id())
 }

@@ -6,10 +6,10 @@ use serde_json::json;
 use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::audit::{By, Entry, given, of_collection};
-use super::failure::Failure;
+use super::audit::{Actor, CollectionEvent, record_collection_event, without_nulls};
+use super::failure::QueryError;
 use super::generations::{self, GenerationSettings};
-use super::{LOCAL_ACCOUNT, attempt};
+use super::{LOCAL_ACCOUNT, retry_call};
 use pipeline::{Quantization, VectorsConfig};
 
 /// State of a collection.
@@ -45,7 +45,7 @@ pub struct NewCollection {
 
 /// Changes to a collection; `None` keeps a field.
 #[derive(Clone, Debug, Default)]
-pub struct CollectionChange {
+pub struct CollectionUpdate {
     /// The new description.
     pub description: Option<String>,
     /// `true` if all clients may read it.
@@ -145,7 +145,7 @@ impl Collections<'_> {
         owner: Option<&str>,
         name: &str,
     ) -> Result<Option<Collection>, StoreError> {
-        attempt(self.0, "find the collection", || async {
+        retry_call(self.0, "find the collection", || async {
             Ok(sqlx::query_as(select!(
                 "JOIN users u ON u.id = c.owner_id WHERE u.username = $1 AND c.name = $2"
             ))
@@ -166,7 +166,7 @@ impl Collections<'_> {
         after: Option<Uuid>,
         limit: u32,
     ) -> Result<Vec<Collection>, StoreError> {
-        attempt(self.0, "list collections", || async {
+        retry_call(self.0, "list collections", || async {
             Ok(sqlx::query_as(select!("WHERE c.id > $1 ORDER BY c.id LIMIT $2"))
                 .bind(after.unwrap_or(Uuid::nil()))
                 .bind(i64::from(limit))
@@ -186,7 +186,7 @@ impl Collections<'_> {
         limit: u32,
     ) -> Result<Vec<DeletedCollection>, StoreError> {
         let (owner, name) = of.unzip();
-        attempt(self.0, "list deleted collections", || async {
+        retry_call(self.0, "list deleted collections", || async {
             Ok(sqlx::query_as(
                 "SELECT x.id, x.name, u.username AS owner, x.document_count, x.created_at, x.deleted_at
                  FROM deleted_collections x JOIN users u ON u.id = x.owner_id
@@ -208,7 +208,7 @@ impl Collections<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn owner_of_deleted(&self, id: Uuid) -> Result<Option<Uuid>, StoreError> {
-        attempt(self.0, "find the deleted collection", || async {
+        retry_call(self.0, "find the deleted collection", || async {
             Ok(sqlx::query_scalar("SELECT owner_id FROM deleted_collections WHERE id = $1")
                 .bind(id)
                 .fetch_optional(self.0)
@@ -221,13 +221,13 @@ impl Collections<'_> {
     ///
     /// # Errors
     /// [`pipeline::Remedy::Conflict`] if the new owner has a collection of this name.
-    pub async fn change(
+    pub async fn update(
         &self,
         id: Uuid,
-        change: &CollectionChange,
-        by: &By,
+        change: &CollectionUpdate,
+        by: &Actor,
     ) -> Result<bool, StoreError> {
-        attempt(self.0, "change the collection", || async {
+        retry_call(self.0, "change the collection", || async {
             let mut transaction = self.0.begin().await?;
             let changed = sqlx::query(
                 "UPDATE collections SET description = coalesce($2, description),
@@ -242,11 +242,11 @@ impl Collections<'_> {
             .await?
             .rows_affected();
             if changed > 0 {
-                let details = given(json!({
+                let details = without_nulls(json!({
                     "description": change.description, "is_public": change.is_public, "owner": change.owner,
                 }));
                 let what = "collection_changed";
-                of_collection(&mut transaction, id, None, by, what, &details).await?;
+                record_collection_event(&mut transaction, id, None, by, what, &details).await?;
             }
             transaction.commit().await?;
             Ok(changed > 0)
@@ -254,11 +254,11 @@ impl Collections<'_> {
         .await
     }
 
-    pub(super) async fn open(&self, new: &NewCollection) -> Result<Collection, Failure> {
+    pub(super) async fn ensure(&self, new: &NewCollection) -> Result<Collection, QueryError> {
         let mut transaction = self.0.begin().await?;
-        let owner = owner(&mut transaction, new).await?;
+        let owner = resolve_owner(&mut transaction, new).await?;
         insert(&mut transaction, owner, new).await?;
-        describe(&mut transaction, owner, new).await?;
+        update_description(&mut transaction, owner, new).await?;
         let collection: Collection =
             // Not FOR UPDATE: that waits for every transaction that writes documents of the
             // collection.
@@ -272,13 +272,16 @@ impl Collections<'_> {
     }
 }
 
-async fn owner(connection: &mut PgConnection, new: &NewCollection) -> Result<Uuid, Failure> {
+async fn resolve_owner(
+    connection: &mut PgConnection,
+    new: &NewCollection,
+) -> Result<Uuid, QueryError> {
     let name = new.owner.as_deref().unwrap_or(LOCAL_ACCOUNT);
     let id: Option<Uuid> = sqlx::query_scalar("SELECT id FROM users WHERE username = $1")
         .bind(name)
         .fetch_optional(connection)
         .await?;
-    id.ok_or_else(|| Failure::GiveUp(format!("account `{name}` does not exist")))
+    id.ok_or_else(|| QueryError::Permanent(format!("account `{name}` does not exist")))
 }
 
 /// Creates the collection if it does not exist.
@@ -286,7 +289,7 @@ async fn insert(
     connection: &mut PgConnection,
     owner: Uuid,
     new: &NewCollection,
-) -> Result<(), Failure> {
+) -> Result<(), QueryError> {
     let id = Uuid::new_v4();
     let settings = &new.settings;
     let vectors = VectorsConfig::name_of(id, &settings.model_short, settings.quantization, 1);
@@ -301,7 +304,7 @@ async fn insert(
     .bind(owner)
     .bind(&vectors)
     .bind(&settings.model)
-    .bind(word(settings.quantization))
+    .bind(quantization_name(settings.quantization))
     .bind(i32::try_from(settings.chunk_size).unwrap_or(i32::MAX))
     .bind(i32::try_from(settings.chunk_overlap).unwrap_or(i32::MAX))
     .execute(&mut *connection)
@@ -311,24 +314,24 @@ async fn insert(
     if !made {
         return Ok(());
     }
-    generations::make_first(connection, id, settings).await?;
+    generations::insert_first(connection, id, settings).await?;
     sqlx::query("INSERT INTO collection_resource_limits (collection_id) VALUES ($1)")
         .bind(id)
         .execute(&mut *connection)
         .await?;
-    let entry = Entry {
+    let entry = CollectionEvent {
         collection: id,
         operation: None,
         user: owner,
         action: "collection_created",
         details: json!({ "name": new.name, "model": settings.model, "vectors": vectors }),
     };
-    Ok(entry.write(connection).await?)
+    Ok(entry.insert(connection).await?)
 }
 
 /// Updates the description from the pipeline file if the file changed and the API has not changed
 /// the description since. `meta.described_by_file` is the last value from the file.
-async fn describe(
+async fn update_description(
     connection: &mut PgConnection,
     owner: Uuid,
     new: &NewCollection,
@@ -349,7 +352,7 @@ async fn describe(
 }
 
 /// The value in the table.
-pub(super) fn word(quantization: Quantization) -> &'static str {
+pub(super) fn quantization_name(quantization: Quantization) -> &'static str {
     match quantization {
         Quantization::Float32 => "float32",
         Quantization::Float16 => "float16",
@@ -359,7 +362,7 @@ pub(super) fn word(quantization: Quantization) -> &'static str {
 
 /// Recounts documents, chunks and bytes of a collection and sets its state at the end of an
 /// operation.
-pub(super) async fn refresh(
+pub(super) async fn refresh_counts(
     connection: &mut PgConnection,
     collection: Uuid,
     failure: Option<&str>,

@@ -5,14 +5,14 @@ use std::io::ErrorKind;
 use std::str::FromStr as _;
 use std::time::Duration;
 
-use pipeline::{StoreError, io_words};
+use pipeline::{StoreError, io_error_text};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
 
-use super::failure::Failure;
+use super::failure::QueryError;
 
 /// Timeout for the first connection.
-const PATIENCE: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 const DOING: &str = "connect to Postgres";
 
@@ -20,8 +20,8 @@ const DOING: &str = "connect to Postgres";
 ///
 /// # Errors
 /// If the URL is invalid. The error contains no part of it, because it may hold a password.
-pub(super) fn options_of(url: &str) -> Result<PgConnectOptions, StoreError> {
-    let refuse = |why: &str| Failure::GiveUp(why.to_owned()).doing(DOING);
+pub(super) fn parse_url(url: &str) -> Result<PgConnectOptions, StoreError> {
+    let refuse = |why: &str| QueryError::Permanent(why.to_owned()).into_store_error(DOING);
     let Some((scheme, rest)) = url.split_once("://") else {
         return Err(refuse(
             "the URL is not a valid postgres: URL; write postgres://USER:PASSWORD@HOST:PORT/DATABASE",
@@ -47,18 +47,21 @@ pub(super) fn options_of(url: &str) -> Result<PgConnectOptions, StoreError> {
 ///
 /// # Errors
 /// If the server is unreachable or refuses the role.
-pub(super) async fn attempt(options: &PgConnectOptions) -> Result<(), StoreError> {
+pub(super) async fn probe(options: &PgConnectOptions) -> Result<(), StoreError> {
     let attempt = async { PgConnection::connect_with(options).await?.close().await };
-    match tokio::time::timeout(PATIENCE, attempt).await {
+    match tokio::time::timeout(CONNECT_TIMEOUT, attempt).await {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(Failure::Sql(error).doing_at(DOING, |error| explain(options, error))),
+        Ok(Err(error)) => {
+            Err(QueryError::Sql(error)
+                .into_store_error_with(DOING, |error| explain(options, error)))
+        }
         Err(_) => {
             let address = address(options);
-            let seconds = PATIENCE.as_secs();
+            let seconds = CONNECT_TIMEOUT.as_secs();
             let why = format!(
                 "{address} did not answer within {seconds} s; check host, port and firewall"
             );
-            Err(Failure::Sql(sqlx::Error::PoolTimedOut).doing_at(DOING, |_| why))
+            Err(QueryError::Sql(sqlx::Error::PoolTimedOut).into_store_error_with(DOING, |_| why))
         }
     }
 }
@@ -108,18 +111,18 @@ fn explain(options: &PgConnectOptions, error: &sqlx::Error) -> String {
             ErrorKind::TimedOut | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
                 format!(
                     "{address} cannot be reached ({}); check host, port and firewall",
-                    io_words(error)
+                    io_error_text(error)
                 )
             }
             _ if error.to_string().contains("lookup") => format!(
                 "the host name `{}` could not be resolved; correct it, or check the name server",
                 options.get_host()
             ),
-            _ => format!("{address} cannot be reached: {}", io_words(error)),
+            _ => format!("{address} cannot be reached: {}", io_error_text(error)),
         },
         sqlx::Error::Tls(cause) => format!(
             "TLS with {address} failed: {}; check the server's certificate, or set `sslmode` and `sslrootcert` in the URL",
-            pipeline::without_numbers(&cause.to_string())
+            pipeline::strip_os_error_code(&cause.to_string())
         ),
         sqlx::Error::Database(said) => {
             let code = said.code().unwrap_or_default();
@@ -165,13 +168,13 @@ mod tests {
             "mysql://me:secret@host/db",
             "postgres://me:secret@[broken/db",
         ] {
-            let error = options_of(url).unwrap_err();
-            assert!(!pipeline::chain(&error).contains("secret"), "{error}");
+            let error = parse_url(url).unwrap_err();
+            assert!(!pipeline::error_chain(&error).contains("secret"), "{error}");
         }
         for url in
             ["postgres://me:p%2Fw@host:1/db", "postgres:///db?host=/run", "postgresql://h/d?user=a"]
         {
-            assert!(options_of(url).is_ok(), "{url}");
+            assert!(parse_url(url).is_ok(), "{url}");
         }
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::attempt;
+use super::retry_call;
 use super::run::RunMetadata;
 
 /// Status of a document.
@@ -36,8 +36,12 @@ impl Documents<'_> {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn at(&self, collection: Uuid, uri: &str) -> Result<Option<Uuid>, StoreError> {
-        attempt(self.0, "find the document", || async {
+    pub async fn find_by_uri(
+        &self,
+        collection: Uuid,
+        uri: &str,
+    ) -> Result<Option<Uuid>, StoreError> {
+        retry_call(self.0, "find the document", || async {
             Ok(sqlx::query_scalar(
                 "SELECT d.id
                  FROM (SELECT content_hash FROM document_locations
@@ -61,14 +65,18 @@ impl Documents<'_> {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn listed_at(&self, collection: Uuid, path: &str) -> Result<Vec<Uuid>, StoreError> {
-        attempt(self.0, "find the document", || async {
+    pub async fn find_by_listed_path(
+        &self,
+        collection: Uuid,
+        path: &str,
+    ) -> Result<Vec<Uuid>, StoreError> {
+        retry_call(self.0, "find the document", || async {
             Ok(sqlx::query_scalar(
                 "SELECT id FROM documents
                  WHERE collection_id = $1 AND file_path = $2 AND status <> 'deleted' ORDER BY id LIMIT 10",
             )
             .bind(collection)
-            .bind(storable(path))
+            .bind(without_nul(path))
             .fetch_all(self.0)
             .await?)
         })
@@ -79,8 +87,11 @@ impl Documents<'_> {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn count(&self, collection: Uuid) -> Result<Vec<(DocumentStatus, i64)>, StoreError> {
-        attempt(self.0, "count documents", || async {
+    pub async fn count_by_status(
+        &self,
+        collection: Uuid,
+    ) -> Result<Vec<(DocumentStatus, i64)>, StoreError> {
+        retry_call(self.0, "count documents", || async {
             Ok(sqlx::query_as(
                 "SELECT status, count(*) FROM documents WHERE collection_id = $1 GROUP BY status ORDER BY status",
             )
@@ -109,30 +120,34 @@ pub(super) enum DocumentOutcome<'a> {
 }
 
 /// The `meta` column of a document: `title`, `language`, `metadata`.
-pub(super) fn meta(title: Option<&str>, language: Option<&str>, metadata: &Value) -> Value {
+pub(super) fn document_meta(
+    title: Option<&str>,
+    language: Option<&str>,
+    metadata: &Value,
+) -> Value {
     let mut meta = Map::new();
     let words = [("title", title), ("language", language)];
     for (key, value) in words.into_iter().filter_map(|(key, value)| Some((key, value?))) {
-        meta.insert(key.to_owned(), Value::from(storable(value)));
+        meta.insert(key.to_owned(), Value::from(without_nul(value)));
     }
     if metadata.as_object().is_some_and(|metadata| !metadata.is_empty()) {
-        meta.insert("metadata".to_owned(), storable_value(metadata));
+        meta.insert("metadata".to_owned(), json_without_nul(metadata));
     }
     Value::Object(meta)
 }
 
 /// Text without NUL characters, which documents contain and Postgres rejects.
-pub(super) fn storable(text: &str) -> Cow<'_, str> {
+pub(super) fn without_nul(text: &str) -> Cow<'_, str> {
     if text.contains('\0') { text.replace('\0', "").into() } else { text.into() }
 }
 
-fn storable_value(value: &Value) -> Value {
+fn json_without_nul(value: &Value) -> Value {
     match value {
-        Value::String(text) => Value::from(storable(text)),
-        Value::Array(items) => items.iter().map(storable_value).collect(),
+        Value::String(text) => Value::from(without_nul(text)),
+        Value::Array(items) => items.iter().map(json_without_nul).collect(),
         Value::Object(fields) => fields
             .iter()
-            .map(|(key, value)| (storable(key).into_owned(), storable_value(value)))
+            .map(|(key, value)| (without_nul(key).into_owned(), json_without_nul(value)))
             .collect(),
         Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
     }
@@ -188,7 +203,7 @@ pub(super) async fn upsert(
     run: &RunMetadata,
     rows: &[DocumentRow<'_>],
 ) -> Result<(), sqlx::Error> {
-    let mut columns = Columns::default();
+    let mut columns = DocumentColumns::default();
     for row in rows {
         columns.push(row);
     }
@@ -215,7 +230,7 @@ pub(super) async fn upsert(
 }
 
 #[derive(Default)]
-struct Columns<'a> {
+struct DocumentColumns<'a> {
     ids: Vec<Uuid>,
     sources: Vec<&'a str>,
     paths: Vec<Cow<'a, str>>,
@@ -231,21 +246,21 @@ struct Columns<'a> {
     uris: Vec<&'a str>,
 }
 
-impl<'a> Columns<'a> {
+impl<'a> DocumentColumns<'a> {
     fn push(&mut self, row: &'a DocumentRow<'a>) {
         let path = file_path(&row.location.uri);
         let name = path.trim_end_matches('/').rsplit('/').next().unwrap_or(&path).to_owned();
         self.ids.push(row.id);
         self.sources.push(&row.location.source);
         self.uris.push(&row.location.uri);
-        self.names.push(storable(&name).into_owned());
-        self.paths.push(storable(&path).into_owned().into());
+        self.names.push(without_nul(&name).into_owned());
+        self.paths.push(without_nul(&path).into_owned().into());
         self.sizes.push(i64::try_from(row.location.size).unwrap_or(i64::MAX));
         self.content_hashes.push(row.content_hash.0.to_vec());
         match &row.outcome {
             DocumentOutcome::Completed { chunks, mime_type, meta, digest } => {
                 self.digests.push(Some(digest.to_vec()));
-                self.mime_types.push(Some(storable(mime_type)));
+                self.mime_types.push(Some(without_nul(mime_type)));
                 self.error_messages.push(None);
                 self.set_asides.push(None);
                 self.chunk_counts.push(i64::from(*chunks));
@@ -254,7 +269,7 @@ impl<'a> Columns<'a> {
             DocumentOutcome::Failed { node, reason, message } => {
                 self.digests.push(None);
                 self.mime_types.push(None);
-                self.error_messages.push(Some(storable(message).into_owned()));
+                self.error_messages.push(Some(without_nul(message).into_owned()));
                 self.set_asides.push(Some(serde_json::json!({
                     "node": node, "reason": reason, "since": Utc::now(),
                 })));
@@ -265,7 +280,7 @@ impl<'a> Columns<'a> {
     }
 }
 
-pub(super) const REPLACE: &str = "
+pub(super) const DELETE_SUPERSEDED: &str = "
     UPDATE documents d SET status = 'deleted', deleted_at = now(), operation_id = $2
     WHERE d.ctid = ANY(ARRAY(
         SELECT o.ctid FROM unnest($3::uuid[], $4::bytea[]) AS i (id, content_hash)
@@ -278,14 +293,14 @@ pub(super) const REPLACE: &str = "
 
 /// Marks other documents with the same contents as deleted and returns their ids. They exist only
 /// if copies of one content took different ways through a pipeline.
-pub(super) async fn replace(
+pub(super) async fn delete_superseded(
     connection: &mut PgConnection,
     run: &RunMetadata,
     rows: &[DocumentRow<'_>],
 ) -> Result<Vec<Uuid>, sqlx::Error> {
     let (ids, hashes): (Vec<Uuid>, Vec<Vec<u8>>) =
         rows.iter().map(|row| (row.id, row.content_hash.0.to_vec())).unzip();
-    sqlx::query_scalar(REPLACE)
+    sqlx::query_scalar(DELETE_SUPERSEDED)
         .bind(run.collection)
         .bind(run.operation)
         .bind(ids)

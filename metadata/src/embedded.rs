@@ -17,18 +17,18 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use place::Place;
+use place::ClusterPaths;
 use server::Server;
 
 /// Name of the database and of the role that owns it.
-const NAME: &str = "semantik";
+const DATABASE_NAME: &str = "semantik";
 
 /// A running private cluster. Dropping the last value in the last process stops the server.
 #[derive(Debug)]
 pub struct EmbeddedPostgres {
     server: Server,
     folder: PathBuf,
-    users: File,
+    users_lock: File,
     url: String,
 }
 
@@ -46,7 +46,7 @@ pub enum EmbeddedError {
         "the cluster in {folder} was created by PostgreSQL {version}, which is not installed (on \
          Debian and Ubuntu: apt-get install postgresql-{version})"
     )]
-    OtherVersion {
+    VersionMismatch {
         /// The folder of the cluster.
         folder: PathBuf,
         /// The major version that created the cluster.
@@ -56,10 +56,10 @@ pub enum EmbeddedError {
     #[error(
         "PostgreSQL refuses to run as root, and this machine has neither a user `postgres` nor `nobody`"
     )]
-    NoUser,
+    NoServerUser,
     /// Other users own or can enter a folder of the cluster.
     #[error("the folder {folder} belongs to another user or is open to others")]
-    NotPrivate {
+    InsecureFolder {
         /// The folder.
         folder: PathBuf,
     },
@@ -88,18 +88,20 @@ impl EmbeddedPostgres {
     /// # Errors
     /// If PostgreSQL is not installed or does not start.
     pub fn start(folder: &Path) -> Result<Self, EmbeddedError> {
-        pipeline::private::folder(folder).map_err(|e| failed("create the data folder", e))?;
-        let folder = fs_err::canonicalize(folder).map_err(|e| failed("find the data folder", e))?;
-        let _one_at_a_time = starting(&folder)?;
+        pipeline::private::create_private_folder(folder)
+            .map_err(|e| io_error("create the data folder", e))?;
+        let folder =
+            fs_err::canonicalize(folder).map_err(|e| io_error("find the data folder", e))?;
+        let _one_at_a_time = lock_startup(&folder)?;
         let users = open_lock(&folder.join("users.lock"))?;
-        let place = Place::find(&folder)?;
+        let place = ClusterPaths::resolve(&folder)?;
         let server = Server::new(place)?;
         // Other processes test `users.lock` only while they hold `start.lock`, so this never
         // blocks.
-        users.lock_shared().map_err(|e| failed("lock users.lock", e))?;
+        users.lock_shared().map_err(|e| io_error("lock users.lock", e))?;
         server.ensure_running()?;
         let url = server.url();
-        Ok(Self { server, folder, users, url })
+        Ok(Self { server, folder, users_lock: users, url })
     }
 
     /// The `postgres:` URL of the socket; it contains no secret.
@@ -108,11 +110,11 @@ impl EmbeddedPostgres {
     }
 
     /// Stops the server if no other process uses it.
-    fn leave(&self) -> Result<(), EmbeddedError> {
-        let _one_at_a_time = starting(&self.folder)?;
+    fn stop_if_unused(&self) -> Result<(), EmbeddedError> {
+        let _one_at_a_time = lock_startup(&self.folder)?;
         // The upgrade from the shared lock releases it first; no other process can lock it in
         // between, because joining processes hold `start.lock`.
-        if self.users.try_lock().is_err() {
+        if self.users_lock.try_lock().is_err() {
             return Ok(());
         }
         self.server.stop()
@@ -121,15 +123,15 @@ impl EmbeddedPostgres {
 
 impl Drop for EmbeddedPostgres {
     fn drop(&mut self) {
-        if let Err(error) = self.leave() {
+        if let Err(error) = self.stop_if_unused() {
             tracing::warn!(%error, "the embedded PostgreSQL server was not stopped");
         }
     }
 }
 
-fn starting(folder: &Path) -> Result<File, EmbeddedError> {
+fn lock_startup(folder: &Path) -> Result<File, EmbeddedError> {
     let lock = open_lock(&folder.join("start.lock"))?;
-    lock.lock().map_err(|e| failed("lock start.lock", e))?;
+    lock.lock().map_err(|e| io_error("lock start.lock", e))?;
     Ok(lock)
 }
 
@@ -143,9 +145,9 @@ fn open_lock(path: &Path) -> Result<File, EmbeddedError> {
         // Another user that could open the file could lock it and block every start.
         .mode(0o600)
         .open(path)
-        .map_err(|e| failed(format!("open {}", path.display()), e))
+        .map_err(|e| io_error(format!("open {}", path.display()), e))
 }
 
-fn failed(doing: impl Into<String>, source: io::Error) -> EmbeddedError {
+fn io_error(doing: impl Into<String>, source: io::Error) -> EmbeddedError {
     EmbeddedError::Io { doing: doing.into(), source }
 }

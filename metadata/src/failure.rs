@@ -11,11 +11,11 @@ const READ_ONLY: &str = "25006";
 
 /// Cause of a failed call. Its text never contains a connection string.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
-    #[error("{}", words(.0, "Postgres"))]
+pub(super) enum QueryError {
+    #[error("{}", cause_text(.0, "Postgres"))]
     Sql(sqlx::Error),
     /// The connection failed, not a statement.
-    #[error("{}", words(.error, .server))]
+    #[error("{}", cause_text(.error, .server))]
     Connection {
         error: sqlx::Error,
         /// See [`connect::server`].
@@ -24,16 +24,16 @@ pub(super) enum Failure {
     #[error("{0}")]
     Conflict(String),
     #[error("{0}")]
-    GiveUp(String),
+    Permanent(String),
 }
 
-impl From<sqlx::Error> for Failure {
+impl From<sqlx::Error> for QueryError {
     fn from(error: sqlx::Error) -> Self {
         Self::Sql(error)
     }
 }
 
-impl Failure {
+impl QueryError {
     /// Adds the server of the pool to a connection error; other errors are unchanged.
     pub(super) fn at(self, pool: &PgPool) -> Self {
         match self {
@@ -44,7 +44,7 @@ impl Failure {
         }
     }
 
-    pub(super) fn doing(self, doing: &'static str) -> StoreError {
+    pub(super) fn into_store_error(self, doing: &'static str) -> StoreError {
         if let Self::Sql(error) = &self
             && is_read_only(error)
         {
@@ -53,13 +53,13 @@ impl Failure {
         let remedy = match &self {
             Self::Sql(error) | Self::Connection { error, .. } => remedy(error),
             Self::Conflict(_) => Remedy::Conflict,
-            Self::GiveUp(_) => Remedy::GiveUp,
+            Self::Permanent(_) => Remedy::GiveUp,
         };
         StoreError { doing, remedy, source: self.into() }
     }
 
     /// Like [`Failure::doing`], with another message for errors of the server or the connection.
-    pub(super) fn doing_at(
+    pub(super) fn into_store_error_with(
         self,
         doing: &'static str,
         explain: impl FnOnce(&sqlx::Error) -> String,
@@ -68,8 +68,8 @@ impl Failure {
             Self::Sql(error) => {
                 StoreError { doing, remedy: remedy(&error), source: explain(&error).into() }
             }
-            other @ (Self::Connection { .. } | Self::Conflict(_) | Self::GiveUp(_)) => {
-                other.doing(doing)
+            other @ (Self::Connection { .. } | Self::Conflict(_) | Self::Permanent(_)) => {
+                other.into_store_error(doing)
             }
         }
     }
@@ -80,8 +80,8 @@ pub(super) fn is_pool_timeout(error: &StoreError) -> bool {
     matches!(
         error.source.downcast_ref(),
         Some(
-            Failure::Sql(sqlx::Error::PoolTimedOut)
-                | Failure::Connection { error: sqlx::Error::PoolTimedOut, .. }
+            QueryError::Sql(sqlx::Error::PoolTimedOut)
+                | QueryError::Connection { error: sqlx::Error::PoolTimedOut, .. }
         )
     )
 }
@@ -114,7 +114,7 @@ pub(super) fn is_read_only(error: &sqlx::Error) -> bool {
 /// The message without sqlx's prefix and without repeating the source. Connection errors name
 /// `server`.
 #[expect(clippy::wildcard_enum_match_arm, reason = "sqlx adds variants in minor versions")]
-fn words(error: &sqlx::Error, server: &str) -> String {
+fn cause_text(error: &sqlx::Error, server: &str) -> String {
     match error {
         sqlx::Error::Database(said) => match said.code().as_deref() {
             // A table or column that every migrated database has.
@@ -138,7 +138,7 @@ fn words(error: &sqlx::Error, server: &str) -> String {
         },
         sqlx::Error::Io(error) => format!(
             "the connection to {server} failed: {}; check that the server runs, and its log",
-            pipeline::io_words(error)
+            pipeline::io_error_text(error)
         ),
         sqlx::Error::PoolTimedOut => format!(
             "no connection to {server} became available in time; check that the server runs and is not \
@@ -161,7 +161,7 @@ fn words(error: &sqlx::Error, server: &str) -> String {
 fn remedy(error: &sqlx::Error) -> Remedy {
     match error {
         sqlx::Error::Database(said) => {
-            said.code().map_or(Remedy::GiveUp, |code| of_code(&code, &**said))
+            said.code().map_or(Remedy::GiveUp, |code| remedy_of_sqlstate(&code, &**said))
         }
         sqlx::Error::Io(_)
         | sqlx::Error::PoolTimedOut
@@ -172,7 +172,7 @@ fn remedy(error: &sqlx::Error) -> Remedy {
 }
 
 /// By SQLSTATE (PostgreSQL documentation, appendix A).
-fn of_code(code: &str, said: &dyn DatabaseError) -> Remedy {
+fn remedy_of_sqlstate(code: &str, said: &dyn DatabaseError) -> Remedy {
     match code {
         // Serialisation failure, deadlock, outcome unknown.
         "40001" | "40P01" | "40003" => Remedy::Retry,

@@ -9,12 +9,12 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::documents::DocumentStatus;
-use super::run::{RunMetadata, Side};
-use super::{Postgres, attempt};
+use super::run::{GenerationSlot, RunMetadata};
+use super::{Postgres, retry_call};
 
 /// The document that a content would lead to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromRow)]
-pub struct Prospect {
+pub struct ContentMatch {
     /// Status of the document with this content; `None` if no document has it.
     pub status: Option<DocumentStatus>,
     /// `true` if that document was stored with the current settings.
@@ -25,7 +25,7 @@ pub struct Prospect {
 
 /// A stored location.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
-pub struct KnownPlace {
+pub struct LocationEntry {
     /// URI of the location.
     pub uri: String,
     /// The source of the location.
@@ -36,7 +36,7 @@ pub struct KnownPlace {
     pub key: Vec<u8>,
 }
 
-pub(super) const PROSPECTS: &str = "
+pub(super) const CONTENT_MATCHES: &str = "
     SELECT d.status, coalesce(d.fingerprint = $2, FALSE) AS is_current,
            g.id IS NOT NULL AS was_deleted
     FROM unnest($3::bytea[]) WITH ORDINALITY AS i (content_hash, n)
@@ -49,7 +49,7 @@ pub(super) const PROSPECTS: &str = "
                        ORDER BY g.deleted_at DESC, g.id LIMIT 1) g ON TRUE
     ORDER BY i.n";
 
-pub(super) const PLACES: &str = "
+pub(super) const KNOWN_LOCATIONS: &str = "
     SELECT l.uri, s.source_path AS source, l.uri_hash AS key,
            CASE WHEN l.document_id IS NOT NULL THEN l.content_hash END AS content_hash
     FROM document_locations l
@@ -58,18 +58,23 @@ pub(super) const PLACES: &str = "
 
 impl Postgres {
     /// The metadata of a run with these settings, without an operation: every write is refused.
-    pub fn foresee(&self, collection: Uuid, side: Side, fingerprint: Fingerprint) -> RunMetadata {
+    pub fn dry_run(
+        &self,
+        collection: Uuid,
+        side: GenerationSlot,
+        fingerprint: Fingerprint,
+    ) -> RunMetadata {
         RunMetadata {
             pool: match side {
-                Side::Live => self.pool.clone(),
-                Side::Building => self.building.clone(),
+                GenerationSlot::Live => self.pool.clone(),
+                GenerationSlot::Building => self.building_pool.clone(),
             },
             collection,
             operation: Uuid::nil(),
             started_at: Utc::now(),
             fingerprint,
             retry_failed: false,
-            growth: Arc::default(),
+            statistics: Arc::default(),
         }
     }
 }
@@ -79,10 +84,13 @@ impl RunMetadata {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn prospects(&self, contents: &[ContentHash]) -> Result<Vec<Prospect>, StoreError> {
-        attempt(&self.pool, "look up contents", || async {
+    pub async fn content_matches(
+        &self,
+        contents: &[ContentHash],
+    ) -> Result<Vec<ContentMatch>, StoreError> {
+        retry_call(&self.pool, "look up contents", || async {
             let contents: Vec<_> = contents.iter().map(|hash| hash.0.to_vec()).collect();
-            Ok(sqlx::query_as(PROSPECTS)
+            Ok(sqlx::query_as(CONTENT_MATCHES)
                 .bind(self.collection)
                 .bind(&self.fingerprint.0[..])
                 .bind(contents)
@@ -97,7 +105,7 @@ impl RunMetadata {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn devices(&self) -> Result<HashMap<String, i64>, StoreError> {
-        attempt(&self.pool, "read the devices of sources", || async {
+        retry_call(&self.pool, "read the devices of sources", || async {
             let rows: Vec<(String, i64)> = sqlx::query_as(
                 "SELECT source_path, (meta ->> 'device')::bigint FROM collection_sources
                  WHERE collection_id = $1 AND meta ? 'device'",
@@ -114,13 +122,13 @@ impl RunMetadata {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn places(
+    pub async fn known_locations(
         &self,
-        after: Option<&KnownPlace>,
+        after: Option<&LocationEntry>,
         limit: u32,
-    ) -> Result<Vec<KnownPlace>, StoreError> {
-        attempt(&self.pool, "list locations", || async {
-            Ok(sqlx::query_as(PLACES)
+    ) -> Result<Vec<LocationEntry>, StoreError> {
+        retry_call(&self.pool, "list locations", || async {
+            Ok(sqlx::query_as(KNOWN_LOCATIONS)
                 .bind(self.collection)
                 .bind(after.map_or(&[][..], |after| &after.key))
                 .bind(i64::from(limit))

@@ -14,12 +14,12 @@ use serde_json::Value;
 use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::attempt;
-use super::collections::word;
+use super::collections::quantization_name;
+use super::retry_call;
 use pipeline::{Quantization, VectorsConfig};
 
-pub use building::Comparison;
-pub use swap::Swapped;
+pub use building::GenerationComparison;
+pub use swap::SwapResult;
 
 /// Everything that the vectors of a generation depend on, and its display data.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,20 +102,21 @@ pub struct Generation {
 impl Generation {
     /// `true` if documents with these settings can be written to it: same model, precision and
     /// sparse encoder.
-    pub fn takes(&self, settings: &GenerationSettings) -> bool {
+    pub fn is_compatible_with(&self, settings: &GenerationSettings) -> bool {
         let same_model = if self.model_fingerprint.is_empty() {
             self.embedding_model == settings.model
         } else {
             self.model_fingerprint == settings.model_fingerprint
         };
         same_model
-            && self.quantization == word(settings.quantization)
+            && self.quantization == quantization_name(settings.quantization)
             && self.sparse == settings.sparse
     }
 
     /// `true` if the last complete run on it had exactly these settings.
-    pub fn is_of(&self, settings: &GenerationSettings) -> bool {
-        self.takes(settings) && self.fingerprint.as_deref() == Some(&settings.fingerprint.0[..])
+    pub fn matches_settings(&self, settings: &GenerationSettings) -> bool {
+        self.is_compatible_with(settings)
+            && self.fingerprint.as_deref() == Some(&settings.fingerprint.0[..])
     }
 }
 
@@ -141,7 +142,7 @@ impl Generations<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn list(&self, collection: Uuid) -> Result<Vec<Generation>, StoreError> {
-        attempt(self.0, "list generations", || async {
+        retry_call(self.0, "list generations", || async {
             Ok(sqlx::query_as(select!("WHERE collection_id = $1 ORDER BY number"))
                 .bind(collection)
                 .fetch_all(self.0)
@@ -155,7 +156,7 @@ impl Generations<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn live(&self, collection: Uuid) -> Result<Generation, StoreError> {
-        attempt(self.0, "find the live generation", || async {
+        retry_call(self.0, "find the live generation", || async {
             Ok(sqlx::query_as(select!("WHERE collection_id = $1 AND status = 'live'"))
                 .bind(collection)
                 .fetch_one(self.0)
@@ -166,7 +167,7 @@ impl Generations<'_> {
 }
 
 /// Creates the first generation of a new collection.
-pub(super) async fn make_first(
+pub(super) async fn insert_first(
     connection: &mut PgConnection,
     collection: Uuid,
     settings: &GenerationSettings,
@@ -203,7 +204,7 @@ async fn insert(
     .bind(&settings.model_path)
     .bind(&settings.model_fingerprint)
     .bind(i32::try_from(settings.dim).unwrap_or(i32::MAX))
-    .bind(word(settings.quantization))
+    .bind(quantization_name(settings.quantization))
     .bind(i32::try_from(settings.chunk_size).unwrap_or(i32::MAX))
     .bind(i32::try_from(settings.chunk_overlap).unwrap_or(i32::MAX))
     // A first generation has no complete run yet; a generation being built is for these settings.
@@ -225,7 +226,10 @@ pub(super) const LOCATION_COLUMNS: &str = "collection_id, uri, source_id, docume
 
 /// Writes the names of a collection's vector collections to the columns that the specification
 /// defines.
-async fn note_vectors(connection: &mut PgConnection, collection: Uuid) -> Result<(), sqlx::Error> {
+async fn update_vector_store_names(
+    connection: &mut PgConnection,
+    collection: Uuid,
+) -> Result<(), sqlx::Error> {
     sqlx::query(
         "UPDATE collections c SET
              qdrant_collections = coalesce(

@@ -7,9 +7,9 @@ use serde_json::json;
 use sqlx::{FromRow, PgPool};
 use uuid::Uuid;
 
-use super::audit::{By, of_collection};
+use super::audit::{Actor, record_collection_event};
 use super::collections::{Collection, select_collection};
-use super::{LOCAL_ACCOUNT, attempt};
+use super::{LOCAL_ACCOUNT, retry_call};
 
 /// A grant, as lists return it.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
@@ -41,7 +41,7 @@ pub enum Grantee {
 
 /// The caller of a query.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reader {
+pub struct Principal {
     /// The account; `None` for an unauthenticated caller.
     pub user: Option<Uuid>,
     /// The key that acts for the account; `None` for a session.
@@ -52,7 +52,7 @@ pub struct Reader {
 
 /// A collection and the rights of a caller on it.
 #[derive(Clone, Debug, PartialEq, FromRow)]
-pub struct Seen {
+pub struct VisibleCollection {
     /// The collection.
     #[sqlx(flatten)]
     pub collection: Collection,
@@ -82,7 +82,7 @@ macro_rules! seen {
     };
 }
 
-pub(super) const SEEN: &str = seen!("WHERE c.id = $3");
+pub(super) const VISIBLE: &str = seen!("WHERE c.id = $3");
 
 pub(super) const READABLE: &str = seen!(
     "WHERE c.id > $3 AND ($4 OR c.is_public OR c.owner_id = $1 OR ug.id IS NOT NULL OR kg.id IS NOT NULL)
@@ -97,9 +97,13 @@ impl Grants<'_> {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn seen(&self, reader: Reader, collection: Uuid) -> Result<Option<Seen>, StoreError> {
-        attempt(self.0, "find the collection", || async {
-            Ok(sqlx::query_as(SEEN)
+    pub async fn visible(
+        &self,
+        reader: Principal,
+        collection: Uuid,
+    ) -> Result<Option<VisibleCollection>, StoreError> {
+        retry_call(self.0, "find the collection", || async {
+            Ok(sqlx::query_as(VISIBLE)
                 .bind(reader.user)
                 .bind(reader.key)
                 .bind(collection)
@@ -115,11 +119,11 @@ impl Grants<'_> {
     /// If the store cannot be reached.
     pub async fn readable(
         &self,
-        reader: Reader,
+        reader: Principal,
         after: Option<Uuid>,
         limit: u32,
-    ) -> Result<Vec<Seen>, StoreError> {
-        attempt(self.0, "list the collections", || async {
+    ) -> Result<Vec<VisibleCollection>, StoreError> {
+        retry_call(self.0, "list the collections", || async {
             Ok(sqlx::query_as(READABLE)
                 .bind(reader.user)
                 .bind(reader.key)
@@ -137,7 +141,7 @@ impl Grants<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn list(&self, collection: Uuid) -> Result<Vec<Grant>, StoreError> {
-        attempt(self.0, "list the grants", || async {
+        retry_call(self.0, "list the grants", || async {
             Ok(sqlx::query_as(
                 "SELECT g.id, g.user_id, u.username, g.api_key_id, k.prefix AS key_prefix, g.permission, g.created_at
                  FROM collection_permissions g LEFT JOIN users u ON u.id = g.user_id
@@ -157,18 +161,18 @@ impl Grants<'_> {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn give(
+    pub async fn grant(
         &self,
         collection: Uuid,
         grantee: Grantee,
         permission: &str,
-        by: &By,
+        by: &Actor,
     ) -> Result<Option<Uuid>, StoreError> {
         let (user, key) = match grantee {
             Grantee::User(id) => (Some(id), None),
             Grantee::Key(id) => (None, Some(id)),
         };
-        attempt(self.0, "grant the permission", || async {
+        retry_call(self.0, "grant the permission", || async {
             let mut transaction = self.0.begin().await?;
             let there: bool = sqlx::query_scalar(
                 "SELECT EXISTS (SELECT FROM users WHERE id = $1 AND is_active AND username <> $3)
@@ -204,7 +208,7 @@ impl Grants<'_> {
             .fetch_one(&mut *transaction)
             .await?;
             let details = json!({ "user": user, "key": key, "permission": permission });
-            of_collection(&mut transaction, collection, None, by, "grant_given", &details).await?;
+            record_collection_event(&mut transaction, collection, None, by, "grant_given", &details).await?;
             transaction.commit().await?;
             Ok(Some(id))
         })
@@ -215,8 +219,13 @@ impl Grants<'_> {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn take(&self, collection: Uuid, grant: Uuid, by: &By) -> Result<bool, StoreError> {
-        attempt(self.0, "revoke the permission", || async {
+    pub async fn revoke(
+        &self,
+        collection: Uuid,
+        grant: Uuid,
+        by: &Actor,
+    ) -> Result<bool, StoreError> {
+        retry_call(self.0, "revoke the permission", || async {
             let mut transaction = self.0.begin().await?;
             let taken: Option<(Option<Uuid>, Option<Uuid>)> = sqlx::query_as(
                 "DELETE FROM collection_permissions WHERE collection_id = $1 AND id = $2
@@ -228,7 +237,15 @@ impl Grants<'_> {
             .await?;
             let Some((user, key)) = taken else { return Ok(false) };
             let details = json!({ "user": user, "key": key });
-            of_collection(&mut transaction, collection, None, by, "grant_taken", &details).await?;
+            record_collection_event(
+                &mut transaction,
+                collection,
+                None,
+                by,
+                "grant_taken",
+                &details,
+            )
+            .await?;
             transaction.commit().await?;
             Ok(true)
         })

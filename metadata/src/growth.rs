@@ -9,34 +9,34 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use sqlx::{AssertSqlSafe, PgPool};
 
 /// Number of rows before the first ANALYZE.
-const FIRST: u64 = 1_000;
+const FIRST_ANALYZE_ROWS: u64 = 1_000;
 /// Growth factor between two runs of ANALYZE.
-const FACTOR: u64 = 10;
+const GROWTH_FACTOR: u64 = 10;
 /// Number of new rows below which the ANALYZE at the end of a run is skipped.
-const FEW: u64 = 100;
+const MIN_ROWS: u64 = 100;
 
 /// The tables that a run writes to.
 const TABLES: &str = "documents, document_locations, document_writes, collection_sources";
 
 /// Number of rows written by a run, and the number that triggers the next ANALYZE.
 #[derive(Debug)]
-pub(super) struct Growth {
+pub(super) struct StatisticsUpdater {
     written: AtomicU64,
     analyzed: AtomicU64,
     next: AtomicU64,
 }
 
-impl Default for Growth {
+impl Default for StatisticsUpdater {
     fn default() -> Self {
         Self {
             written: AtomicU64::new(0),
             analyzed: AtomicU64::new(0),
-            next: AtomicU64::new(FIRST),
+            next: AtomicU64::new(FIRST_ANALYZE_ROWS),
         }
     }
 }
 
-impl Growth {
+impl StatisticsUpdater {
     /// Counts committed rows; `true` if the tables are to be analysed now.
     fn is_due(&self, rows: usize) -> bool {
         let written = self.written.fetch_add(rows as u64, Ordering::Relaxed) + rows as u64;
@@ -45,7 +45,7 @@ impl Growth {
             // Of two concurrent callers one succeeds.
             && self
                 .next
-                .compare_exchange(next, written * FACTOR, Ordering::Relaxed, Ordering::Relaxed)
+                .compare_exchange(next, written * GROWTH_FACTOR, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok();
         if due {
             self.analyzed.store(written, Ordering::Relaxed);
@@ -54,22 +54,22 @@ impl Growth {
     }
 
     /// `true` if at least [`FEW`] rows were written since the last ANALYZE.
-    fn is_unfinished(&self) -> bool {
+    fn has_unanalyzed_rows(&self) -> bool {
         let written = self.written.load(Ordering::Relaxed);
         let before = self.analyzed.swap(written, Ordering::Relaxed);
-        written - before >= FEW
+        written - before >= MIN_ROWS
     }
 
     /// Counts committed rows and analyses the tables when they have grown tenfold.
-    pub(super) async fn wrote(&self, pool: &PgPool, rows: usize) {
+    pub(super) async fn add_rows(&self, pool: &PgPool, rows: usize) {
         if self.is_due(rows) {
             analyze(pool).await;
         }
     }
 
     /// Analyses the tables at the end of a run if rows were written since the last ANALYZE.
-    pub(super) async fn ended(&self, pool: &PgPool) {
-        if self.is_unfinished() {
+    pub(super) async fn finish(&self, pool: &PgPool) {
+        if self.has_unanalyzed_rows() {
             analyze(pool).await;
         }
     }
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn tables_are_analysed_at_tenfold_growth_and_at_the_end() {
-        let growth = Growth::default();
+        let growth = StatisticsUpdater::default();
         let mut at = Vec::new();
         for row in 1..=150_000_u64 {
             if growth.is_due(1) {
@@ -98,9 +98,9 @@ mod tests {
             }
         }
         assert_eq!(at, [1_000, 10_000, 100_000]);
-        assert!(growth.is_unfinished());
-        assert!(!growth.is_unfinished(), "no row was written since");
+        assert!(growth.has_unanalyzed_rows());
+        assert!(!growth.has_unanalyzed_rows(), "no row was written since");
         assert!(!growth.is_due(5));
-        assert!(!growth.is_unfinished(), "too few rows");
+        assert!(!growth.has_unanalyzed_rows(), "too few rows");
     }
 }

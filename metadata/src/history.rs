@@ -6,14 +6,14 @@ use serde_json::Value;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::attempt;
-use super::audit::{Before, newest};
-use super::grants::Reader;
+use super::audit::{ListCursor, newest_page};
+use super::grants::Principal;
 use super::operations::{OperationStatus, OperationType, Operations};
+use super::retry_call;
 
 /// An operation with its requester and its collection.
 #[derive(Clone, Debug, PartialEq, FromRow)]
-pub struct PastOperation {
+pub struct OperationRecord {
     /// Id of the operation.
     pub id: Uuid,
     /// Id of its collection.
@@ -62,7 +62,7 @@ macro_rules! select {
     };
 }
 
-pub(super) const ONE: &str = select!("WHERE p.id = $1");
+pub(super) const FIND_RECORD: &str = select!("WHERE p.id = $1");
 
 pub(super) const OF_COLLECTION: &str = select!(
     "WHERE p.collection_id = $1 AND (p.created_at, uuid_send(p.id)) < ($2, uuid_send($3))
@@ -82,9 +82,12 @@ impl Operations<'_> {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn past(&self, operation: Uuid) -> Result<Option<PastOperation>, StoreError> {
-        attempt(self.0, "find the operation", || async {
-            Ok(sqlx::query_as(ONE).bind(operation).fetch_optional(self.0).await?)
+    pub async fn find_record(
+        &self,
+        operation: Uuid,
+    ) -> Result<Option<OperationRecord>, StoreError> {
+        retry_call(self.0, "find the operation", || async {
+            Ok(sqlx::query_as(FIND_RECORD).bind(operation).fetch_optional(self.0).await?)
         })
         .await
     }
@@ -93,15 +96,15 @@ impl Operations<'_> {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn of_collection(
+    pub async fn for_collection(
         &self,
         collection: Uuid,
-        before: Option<Before>,
+        before: Option<ListCursor>,
         limit: u32,
-    ) -> Result<Vec<PastOperation>, StoreError> {
-        attempt(self.0, "list operations", || async {
+    ) -> Result<Vec<OperationRecord>, StoreError> {
+        retry_call(self.0, "list operations", || async {
             let operations = sqlx::query_as(OF_COLLECTION).bind(collection);
-            Ok(newest(operations, before, limit).fetch_all(self.0).await?)
+            Ok(newest_page(operations, before, limit).fetch_all(self.0).await?)
         })
         .await
     }
@@ -111,18 +114,18 @@ impl Operations<'_> {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn readable(
+    pub async fn readable_by(
         &self,
-        reader: Reader,
-        before: Option<Before>,
+        reader: Principal,
+        before: Option<ListCursor>,
         limit: u32,
-    ) -> Result<Vec<PastOperation>, StoreError> {
-        attempt(self.0, "list operations", || async {
+    ) -> Result<Vec<OperationRecord>, StoreError> {
+        retry_call(self.0, "list operations", || async {
             let operations = sqlx::query_as(READABLE)
                 .bind(reader.user)
                 .bind(reader.key)
                 .bind(reader.is_superuser);
-            Ok(newest(operations, before, limit).fetch_all(self.0).await?)
+            Ok(newest_page(operations, before, limit).fetch_all(self.0).await?)
         })
         .await
     }

@@ -8,7 +8,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use pipeline::{ContentHash, Identity, Incoming};
+use pipeline::{ContentHash, DocumentIdentity, IncomingDocument};
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
@@ -17,8 +17,8 @@ use super::run::RunMetadata;
 
 /// An identity, and whether the document is already stored with the current settings.
 #[derive(Clone, Copy)]
-pub(super) struct Found {
-    pub(super) identity: Identity,
+pub(super) struct IdentifiedDocument {
+    pub(super) identity: DocumentIdentity,
     pub(super) is_current: bool,
 }
 
@@ -71,8 +71,8 @@ pub(super) const CANDIDATES: &str = "
 pub(super) async fn identify(
     connection: &mut PgConnection,
     run: &RunMetadata,
-    incoming: &[Incoming],
-) -> Result<Vec<Found>, sqlx::Error> {
+    incoming: &[IncomingDocument],
+) -> Result<Vec<IdentifiedDocument>, sqlx::Error> {
     let contents: Vec<_> = incoming.iter().map(|one| one.content_hash.0.to_vec()).collect();
     let places: Vec<_> = incoming.iter().map(|one| uri_hash(&one.location.uri)).collect();
     let candidates: Vec<Candidates> = sqlx::query_as(CANDIDATES)
@@ -83,48 +83,59 @@ pub(super) async fn identify(
         .fetch_all(&mut *connection)
         .await?;
 
-    let mut found: HashMap<ContentHash, Found> = HashMap::new();
+    let mut found: HashMap<ContentHash, IdentifiedDocument> = HashMap::new();
     let mut taken = HashSet::new();
     // Contents first: a document whose content is incoming cannot be edited by another one.
     for (one, candidate) in incoming.iter().zip(&candidates) {
         let Some(document) = candidate.live.or(candidate.gone) else { continue };
         let chunks = candidate.live_chunks.or(candidate.gone_chunks);
         taken.insert(document);
-        let mut holder = Found::new(document, chunks, candidate.live_is_current);
-        holder.identity.digest =
+        let mut holder = IdentifiedDocument::new(document, chunks, candidate.live_is_current);
+        holder.identity.previous_digest =
             candidate.live_digest.as_deref().and_then(|digest| digest.try_into().ok());
         found.insert(one.content_hash, holder);
     }
     for (one, candidate) in incoming.iter().zip(&candidates) {
         let Some(own) = candidate.own else { continue };
         if !found.contains_key(&one.content_hash) && taken.insert(own) {
-            found.insert(one.content_hash, Found::new(own, candidate.own_chunks, false));
+            found.insert(
+                one.content_hash,
+                IdentifiedDocument::new(own, candidate.own_chunks, false),
+            );
         }
     }
     let contents = incoming.iter().map(|one| one.content_hash);
     let new: Vec<_> = contents.filter(|hash| !found.contains_key(hash)).collect();
     let ids = new_ids(connection, run.collection, &new).await?;
-    found.extend(ids.into_iter().map(|(hash, id)| (hash, Found::new(id, None, false))));
+    found
+        .extend(ids.into_iter().map(|(hash, id)| (hash, IdentifiedDocument::new(id, None, false))));
 
     let ids: Vec<_> = found.values().map(|found| found.identity.document).collect();
     let distrusted: HashSet<Uuid> =
         half_written(connection, run, &ids).await?.into_iter().collect();
     for found in found.values_mut().filter(|found| distrusted.contains(&found.identity.document)) {
-        found.identity.chunks_before = u32::MAX;
-        found.identity.digest = None;
+        found.identity.previous_chunks = u32::MAX;
+        found.identity.previous_digest = None;
         found.is_current = false;
     }
     Ok(incoming.iter().map(|one| found[&one.content_hash]).collect())
 }
 
-impl Found {
+impl IdentifiedDocument {
     fn new(document: Uuid, chunks: Option<i64>, is_current: bool) -> Self {
         let chunks_before = u32::try_from(chunks.unwrap_or(0)).unwrap_or(u32::MAX);
-        Self { identity: Identity { document, chunks_before, digest: None }, is_current }
+        Self {
+            identity: DocumentIdentity {
+                document,
+                previous_chunks: chunks_before,
+                previous_digest: None,
+            },
+            is_current,
+        }
     }
 }
 
-pub(super) const TAKEN: &str = "
+pub(super) const EXISTING_IDS: &str = "
     SELECT d.id FROM unnest($1::uuid[]) AS i (id)
     CROSS JOIN LATERAL (SELECT d.id FROM documents d WHERE d.id = i.id OFFSET 0) d";
 
@@ -148,7 +159,7 @@ async fn new_ids(
         };
         let candidates: Vec<_> = open.iter().map(|hash| candidate(*hash)).collect();
         let taken: Vec<Uuid> =
-            sqlx::query_scalar(TAKEN).bind(&candidates).fetch_all(&mut *connection).await?;
+            sqlx::query_scalar(EXISTING_IDS).bind(&candidates).fetch_all(&mut *connection).await?;
         let taken: HashSet<Uuid> = taken.into_iter().collect();
         let mut rest = Vec::new();
         for (hash, id) in open.into_iter().zip(candidates) {
@@ -173,19 +184,19 @@ async fn half_written(
     sqlx::query_scalar(HALF_WRITTEN).bind(ids).bind(run.operation).fetch_all(connection).await
 }
 
-pub(super) const NOTE_WRITES: &str = "
+pub(super) const MARK_WRITING: &str = "
     INSERT INTO document_writes (document_id, operation_id, collection_id)
     SELECT DISTINCT i.id, $2::uuid, $1::uuid FROM unnest($3::uuid[]) AS i (id)
     ON CONFLICT (document_id, operation_id) DO NOTHING";
 
 /// Records that the points of these documents are about to be written.
-pub(super) async fn note_writes(
+pub(super) async fn mark_writing(
     connection: &mut PgConnection,
     run: &RunMetadata,
-    found: &[Found],
+    found: &[IdentifiedDocument],
 ) -> Result<(), sqlx::Error> {
     let ids: Vec<_> = found.iter().map(|found| found.identity.document).collect();
-    sqlx::query(NOTE_WRITES)
+    sqlx::query(MARK_WRITING)
         .bind(run.collection)
         .bind(run.operation)
         .bind(ids)
@@ -194,15 +205,15 @@ pub(super) async fn note_writes(
         .map(drop)
 }
 
-pub(super) const SETTLE_WRITES: &str = "
+pub(super) const MARK_WRITTEN: &str = "
     DELETE FROM document_writes WHERE ctid = ANY(ARRAY(
         SELECT w.ctid FROM unnest($1::uuid[]) AS i (id)
         CROSS JOIN LATERAL (SELECT w.ctid FROM document_writes w WHERE w.document_id = i.id OFFSET 0) w))";
 
 /// Records that the points of these documents are written.
-pub(super) async fn settle_writes(
+pub(super) async fn mark_written(
     connection: &mut PgConnection,
     ids: &[Uuid],
 ) -> Result<(), sqlx::Error> {
-    sqlx::query(SETTLE_WRITES).bind(ids).execute(connection).await.map(drop)
+    sqlx::query(MARK_WRITTEN).bind(ids).execute(connection).await.map(drop)
 }

@@ -7,12 +7,12 @@ use pipeline::StoreError;
 use sqlx::{FromRow, PgPool};
 use uuid::Uuid;
 
-use super::attempt;
-use super::claim::Operation;
+use super::claim::OperationLease;
 use super::documents::{DocumentStatus, Documents};
+use super::retry_call;
 
 /// Number of examples of each kind.
-const NAMED: i32 = 20;
+const MAX_EXAMPLES: i32 = 20;
 
 /// Consistency of the metadata of a collection.
 #[derive(Clone, Debug, Default, PartialEq, Eq, FromRow)]
@@ -40,7 +40,7 @@ pub struct Integrity {
 }
 
 /// Documents that have no location and are not deleted.
-const PLACELESS: &str = "collection_id = $1 AND status <> 'deleted'
+const WITHOUT_LOCATION: &str = "collection_id = $1 AND status <> 'deleted'
     AND NOT EXISTS (SELECT FROM public.document_locations l WHERE l.document_id = d.id)";
 
 impl Documents<'_> {
@@ -48,8 +48,8 @@ impl Documents<'_> {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn with_points(&self, collection: Uuid) -> Result<HashMap<Uuid, u64>, StoreError> {
-        attempt(self.0, "list the documents with points", || async {
+    pub async fn point_counts(&self, collection: Uuid) -> Result<HashMap<Uuid, u64>, StoreError> {
+        retry_call(self.0, "list the documents with points", || async {
             let rows: Vec<(Uuid, i64)> = sqlx::query_as(
                 "SELECT id, chunk_count FROM documents WHERE collection_id = $1 AND status = 'completed'",
             )
@@ -65,12 +65,12 @@ impl Documents<'_> {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn names(
+    pub async fn names_and_statuses(
         &self,
         collection: Uuid,
         documents: &[Uuid],
     ) -> Result<HashMap<Uuid, (String, DocumentStatus)>, StoreError> {
-        attempt(self.0, "find the names of documents", || async {
+        retry_call(self.0, "find the names of documents", || async {
             let rows: Vec<(Uuid, String, DocumentStatus)> = sqlx::query_as(
                 "SELECT id, file_path, status FROM documents WHERE collection_id = $1 AND id = ANY($2)",
             )
@@ -88,28 +88,31 @@ impl Documents<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn integrity(&self, collection: Uuid) -> Result<Integrity, StoreError> {
-        attempt(self.0, "check the metadata", || integrity(self.0, collection)).await
+        retry_call(self.0, "check the metadata", || integrity(self.0, collection)).await
     }
 }
 
-async fn integrity(pool: &PgPool, collection: Uuid) -> Result<Integrity, super::failure::Failure> {
+async fn integrity(
+    pool: &PgPool,
+    collection: Uuid,
+) -> Result<Integrity, super::failure::QueryError> {
     let sql = format!(
         "WITH stored AS (
              SELECT count(*) AS documents, coalesce(sum(chunk_count), 0)::bigint AS chunks,
                     coalesce(sum(file_size), 0)::bigint AS bytes
              FROM documents WHERE collection_id = $1 AND status = 'completed'),
          homeless AS (
-             SELECT count(*) AS n, coalesce((array_agg(l.uri ORDER BY l.uri))[1:{NAMED}], '{{}}') AS some
+             SELECT count(*) AS n, coalesce((array_agg(l.uri ORDER BY l.uri))[1:{MAX_EXAMPLES}], '{{}}') AS some
              FROM document_locations l LEFT JOIN documents d ON d.id = l.document_id
              WHERE l.collection_id = $1 AND l.set_aside IS NULL AND l.content_hash IS NOT NULL
                AND (d.id IS NULL OR d.status = 'deleted')),
          placeless AS (
              SELECT count(*) AS n,
-                    coalesce((array_agg(file_path ORDER BY file_path))[1:{NAMED}], '{{}}') AS some
-             FROM documents d WHERE {PLACELESS}),
+                    coalesce((array_agg(file_path ORDER BY file_path))[1:{MAX_EXAMPLES}], '{{}}') AS some
+             FROM documents d WHERE {WITHOUT_LOCATION}),
          unfinished AS (
              SELECT count(DISTINCT document_id) AS n,
-                    coalesce((array_agg(DISTINCT document_id))[1:{NAMED}], '{{}}') AS some
+                    coalesce((array_agg(DISTINCT document_id))[1:{MAX_EXAMPLES}], '{{}}') AS some
              FROM document_writes WHERE collection_id = $1)
          SELECT stored.documents, stored.chunks, stored.bytes,
                 ARRAY[c.document_count, c.vector_count, c.total_size_bytes] AS noted,
@@ -123,7 +126,7 @@ async fn integrity(pool: &PgPool, collection: Uuid) -> Result<Integrity, super::
 
 impl Integrity {
     /// `true` if no contradiction was found.
-    pub fn is_whole(&self) -> bool {
+    pub fn is_consistent(&self) -> bool {
         self.counts_agree()
             && self.homeless_locations == 0
             && self.placeless_documents == 0
@@ -136,15 +139,15 @@ impl Integrity {
     }
 }
 
-impl Operation {
+impl OperationLease {
     /// Marks documents as stale: the next run writes them again, whatever their settings.
     ///
     /// # Errors
     /// If the store cannot be reached, or the operation was taken over or has ended.
     pub async fn mark_stale(&self, documents: &[Uuid]) -> Result<(), StoreError> {
-        attempt(&self.postgres().pool, "mark documents as stale", || async {
+        retry_call(&self.postgres().pool, "mark documents as stale", || async {
             let mut transaction = self.postgres().pool.begin().await?;
-            self.hold(&mut transaction).await?;
+            self.assert_owned(&mut transaction).await?;
             sqlx::query(
                 "UPDATE documents SET fingerprint = NULL, points_digest = NULL
                  WHERE collection_id = $1 AND id = ANY($2)",
@@ -163,12 +166,12 @@ impl Operation {
     ///
     /// # Errors
     /// If the store cannot be reached, or the operation was taken over or has ended.
-    pub async fn delete_placeless(&self) -> Result<(), StoreError> {
-        attempt(&self.postgres().pool, "delete documents without a location", || async {
+    pub async fn delete_unlocated(&self) -> Result<(), StoreError> {
+        retry_call(&self.postgres().pool, "delete documents without a location", || async {
             let mut transaction = self.postgres().pool.begin().await?;
-            self.hold(&mut transaction).await?;
+            self.assert_owned(&mut transaction).await?;
             let delete = sqlx::AssertSqlSafe(format!(
-                "UPDATE public.documents d SET status = 'deleted', deleted_at = now() WHERE {PLACELESS}"
+                "UPDATE public.documents d SET status = 'deleted', deleted_at = now() WHERE {WITHOUT_LOCATION}"
             ));
             sqlx::query(delete).bind(self.collection()).execute(&mut *transaction).await?;
             Ok(transaction.commit().await?)

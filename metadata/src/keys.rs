@@ -6,9 +6,9 @@ use serde_json::json;
 use sqlx::{FromRow, PgPool};
 use uuid::Uuid;
 
-use super::attempt;
-use super::audit::{By, of_account};
+use super::audit::{Actor, record_account_event};
 use super::failure::is_read_only;
+use super::retry_call;
 
 /// A key, as stored.
 #[derive(Clone, Debug, PartialEq, FromRow)]
@@ -50,7 +50,7 @@ pub struct NewKey {
 
 /// A valid key and what it grants.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
-pub struct KeyUse {
+pub struct AuthenticatedKey {
     /// Id of the key.
     pub key_id: Uuid,
     /// Its scopes.
@@ -63,7 +63,7 @@ pub struct KeyUse {
     pub is_superuser: bool,
 }
 
-pub(super) const USE: &str = "
+pub(super) const AUTHENTICATE: &str = "
     SELECT k.id AS key_id, k.scopes, u.id AS user_id, u.username, u.is_superuser
     FROM api_keys k
     CROSS JOIN LATERAL (SELECT u.id, u.username, u.is_superuser, u.is_active FROM users u
@@ -75,9 +75,9 @@ pub(super) const LIST: &str = "
     FROM api_keys WHERE user_id = $1 AND id > $2 ORDER BY id LIMIT $3";
 
 /// The API keys of the metadata store.
-pub struct Keys<'a>(pub(super) &'a PgPool);
+pub struct ApiKeys<'a>(pub(super) &'a PgPool);
 
-impl Keys<'_> {
+impl ApiKeys<'_> {
     /// The keys of an account, revoked ones included, in order of id, after `after`.
     ///
     /// # Errors
@@ -88,7 +88,7 @@ impl Keys<'_> {
         after: Option<Uuid>,
         limit: u32,
     ) -> Result<Vec<ApiKey>, StoreError> {
-        attempt(self.0, "list the keys", || async {
+        retry_call(self.0, "list the keys", || async {
             Ok(sqlx::query_as(LIST)
                 .bind(user)
                 .bind(after.unwrap_or(Uuid::nil()))
@@ -103,9 +103,9 @@ impl Keys<'_> {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn create(&self, user: Uuid, new: &NewKey, by: &By) -> Result<ApiKey, StoreError> {
+    pub async fn create(&self, user: Uuid, new: &NewKey, by: &Actor) -> Result<ApiKey, StoreError> {
         let id = Uuid::new_v4();
-        attempt(self.0, "create the key", || async {
+        retry_call(self.0, "create the key", || async {
             let mut transaction = self.0.begin().await?;
             let key = sqlx::query_as(
                 "INSERT INTO api_keys (id, user_id, name, prefix, key_hash, scopes, expires_at)
@@ -122,7 +122,7 @@ impl Keys<'_> {
             .fetch_one(&mut *transaction)
             .await?;
             let details = json!({ "key": id, "name": new.name, "scopes": new.scopes });
-            of_account(&mut transaction, Some(user), by, "key_created", &details).await?;
+            record_account_event(&mut transaction, Some(user), by, "key_created", &details).await?;
             transaction.commit().await?;
             Ok(key)
         })
@@ -133,8 +133,8 @@ impl Keys<'_> {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn revoke(&self, user: Uuid, key: Uuid, by: &By) -> Result<bool, StoreError> {
-        attempt(self.0, "revoke the key", || async {
+    pub async fn revoke(&self, user: Uuid, key: Uuid, by: &Actor) -> Result<bool, StoreError> {
+        retry_call(self.0, "revoke the key", || async {
             let mut transaction = self.0.begin().await?;
             let revoked =
                 sqlx::query("UPDATE api_keys SET is_active = FALSE WHERE id = $1 AND user_id = $2")
@@ -145,7 +145,8 @@ impl Keys<'_> {
                     .rows_affected();
             if revoked > 0 {
                 let details = json!({ "key": key });
-                of_account(&mut transaction, Some(user), by, "key_revoked", &details).await?;
+                record_account_event(&mut transaction, Some(user), by, "key_revoked", &details)
+                    .await?;
             }
             transaction.commit().await?;
             Ok(revoked > 0)
@@ -157,10 +158,10 @@ impl Keys<'_> {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn used(&self, hash: &str) -> Result<Option<KeyUse>, StoreError> {
-        attempt(self.0, "find the key", || async {
-            let found: Option<KeyUse> =
-                sqlx::query_as(USE).bind(hash).fetch_optional(self.0).await?;
+    pub async fn authenticate(&self, hash: &str) -> Result<Option<AuthenticatedKey>, StoreError> {
+        retry_call(self.0, "find the key", || async {
+            let found: Option<AuthenticatedKey> =
+                sqlx::query_as(AUTHENTICATE).bind(hash).fetch_optional(self.0).await?;
             if let Some(found) = &found {
                 let noted = sqlx::query(
                     "UPDATE api_keys SET last_used_at = now()

@@ -54,50 +54,53 @@ use pipeline::StoreError;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
-pub use audit::{Audit, AuditEntry, Before, By};
-pub use browser_sessions::Lifetime;
-pub use changes::{Change, Changes};
-pub use claim::{OPERATIONS, Operation, Stillness, Turn};
+pub use audit::{Actor, AuditEntry, AuditLog, ListCursor};
+pub use browser_sessions::SessionLifetime;
+pub use changes::{OperationEvent, OperationEvents};
+pub use claim::{ExclusiveLock, OPERATION_EVENTS, OperationLease, WaitPolicy};
 pub use collections::{
-    Collection, CollectionChange, CollectionStatus, Collections, DeletedCollection, NewCollection,
+    Collection, CollectionStatus, CollectionUpdate, Collections, DeletedCollection, NewCollection,
 };
 pub use documents::{DocumentStatus, Documents};
 pub use embedded::{EmbeddedError, EmbeddedPostgres};
-pub use foresee::{KnownPlace, Prospect};
+pub use foresee::{ContentMatch, LocationEntry};
 pub use generations::{
-    Comparison, Generation, GenerationSettings, GenerationStatus, Generations, Swapped,
+    Generation, GenerationComparison, GenerationSettings, GenerationStatus, Generations, SwapResult,
 };
-pub use grants::{Grant, Grantee, Grants, Reader, Seen};
-pub use history::PastOperation;
-pub use hot::{HOT_QUERIES, HotQuery, Reads};
+pub use grants::{Grant, Grantee, Grants, Principal, VisibleCollection};
+pub use history::OperationRecord;
+pub use hot::{HOT_QUERIES, HotQuery, ReadScope};
 pub use integrity::Integrity;
-pub use keys::{ApiKey, KeyUse, Keys, NewKey};
+pub use keys::{ApiKey, ApiKeys, AuthenticatedKey, NewKey};
 pub use limits::{Limits, ResourceLimits, Usage};
 pub use listing::{
-    DocumentList, DocumentSelection, DocumentSort, ListQuery, ListedDocument, SetAsideCount,
+    DocumentList, DocumentSelection, DocumentSort, ListQuery, ListedDocument, RejectionCount,
     document_list_queries,
 };
 pub use memory::{MemoryDocument, MemoryMetadata};
-pub use messages::{Message, Messages};
-pub use migrations::{AppliedMigration, Downgrade, Schema};
-pub use missing::{Forgotten, Missing};
-pub use moved::Moved;
-pub use operations::{Ending, OperationStatus, OperationSummary, OperationType, Operations, Rates};
-pub use queue::{ExecutorSummary, Executors, HandedOver};
-pub use removal::RemovedSource;
-pub use requests::Asked;
-pub use run::{RunMetadata, Side};
-pub use schedules::{
-    DueRun, Look, Meeting, RunFate, ScheduleKey, ScheduleRun, ScheduleSummary, Schedules,
+pub use messages::{Notification, NotificationOutbox};
+pub use migrations::{AppliedMigration, DowngradePlan, SchemaState};
+pub use missing::{ForgottenBatch, MissingDocuments};
+pub use moved::Relocation;
+pub use operations::{
+    OperationOutcome, OperationStatus, OperationSummary, OperationType, Operations, Throughput,
 };
-pub use sessions::{NewToken, Rotation, Sessions, SigningKey};
-pub use set_aside::PlaceSetAside;
+pub use queue::{QueuedOperation, WorkerSummary, Workers};
+pub use removal::RemovedSource;
+pub use requests::EnqueueResult;
+pub use run::{GenerationSlot, RunMetadata};
+pub use schedules::{
+    DueRun, OverlapPolicy, ScheduleKey, SchedulePoll, ScheduleRun, ScheduleSummary,
+    ScheduledRunOutcome, Schedules,
+};
+pub use sessions::{NewToken, RotationResult, Sessions, SigningKey};
+pub use set_aside::RejectedLocation;
 pub use sources::{SourceSummary, Sources};
-pub use standing::{CollectionStanding, ScheduleStanding, Standing};
-pub use story::{Deed, DocumentStory, Place, Story};
-pub use users::{NewUser, User, UserChange, Users};
+pub use standing::{CollectionFigures, ScheduleStatus, StoreStatus};
+pub use story::{DocumentAction, DocumentDetails, DocumentHistory, SeenLocation};
+pub use users::{NewUser, User, UserUpdate, Users};
 
-use failure::Failure;
+use failure::QueryError;
 use pipeline::retrying_while;
 use pipeline::store_call;
 
@@ -107,7 +110,7 @@ pub const LOCAL_ACCOUNT: &str = "local";
 /// Planner settings of every session. The hot queries look up a few hundred rows by index,
 /// regardless of the statistics (`hot.rs`).
 #[doc(hidden)]
-pub const SESSION: [(&str, &str); 4] = [
+pub const SESSION_SETTINGS: [(&str, &str); 4] = [
     // A custom plan for the actual arrays often scans a medium-sized table, on every call.
     ("plan_cache_mode", "force_generic_plan"),
     // A plan made for an empty table is kept while the table is filled, and a sequential scan costs
@@ -161,7 +164,7 @@ pub struct PoolState {
 pub struct Postgres {
     pool: PgPool,
     /// Connections whose search path starts with the schema of the generation being built.
-    building: PgPool,
+    building_pool: PgPool,
     options: PgConnectOptions,
 }
 
@@ -185,8 +188,8 @@ impl Postgres {
     /// # Errors
     /// If the URL is invalid, or the server is unreachable or refuses the role.
     pub async fn connect(url: &str, options: &PostgresOptions) -> Result<Self, StoreError> {
-        let connect = connect::options_of(url)?;
-        let connect = connect.application_name("semantik").options(SESSION).options([
+        let connect = connect::parse_url(url)?;
+        let connect = connect.application_name("semantik").options(SESSION_SETTINGS).options([
             ("statement_timeout", options.statement_timeout.as_millis().to_string()),
             ("lock_timeout", options.lock_timeout.as_millis().to_string()),
             ("idle_in_transaction_session_timeout", "120000".to_owned()),
@@ -195,7 +198,7 @@ impl Postgres {
             ("tcp_keepalives_interval", "10".to_owned()),
             ("tcp_keepalives_count", "3".to_owned()),
         ]);
-        connect::attempt(&connect).await?;
+        connect::probe(&connect).await?;
         let pool_of = |connect: PgConnectOptions| {
             PgPoolOptions::new()
                 .max_connections(options.max_connections)
@@ -205,7 +208,7 @@ impl Postgres {
                 .connect_lazy_with(connect)
         };
         let building = pool_of(connect.clone().options([("search_path", "building,public")]));
-        Ok(Self { pool: pool_of(connect.clone()), building, options: connect })
+        Ok(Self { pool: pool_of(connect.clone()), building_pool: building, options: connect })
     }
 
     /// The generations of collections.
@@ -244,8 +247,8 @@ impl Postgres {
     }
 
     /// The API keys of accounts.
-    pub fn keys(&self) -> Keys<'_> {
-        Keys(&self.pool)
+    pub fn api_keys(&self) -> ApiKeys<'_> {
+        ApiKeys(&self.pool)
     }
 
     /// The grants on collections.
@@ -259,8 +262,8 @@ impl Postgres {
     }
 
     /// The audit logs.
-    pub fn audit(&self) -> Audit<'_> {
-        Audit(&self.pool)
+    pub fn audit_log(&self) -> AuditLog<'_> {
+        AuditLog(&self.pool)
     }
 
     /// Returns the collection with this owner and name. Creates it if it does not exist: row, first
@@ -268,9 +271,9 @@ impl Postgres {
     ///
     /// # Errors
     /// If the owner does not exist, or the store cannot be reached.
-    pub async fn open_collection(&self, new: &NewCollection) -> Result<Collection, StoreError> {
+    pub async fn ensure_collection(&self, new: &NewCollection) -> Result<Collection, StoreError> {
         let collections = self.collections();
-        attempt(&self.pool, "open the collection", || collections.open(new)).await
+        retry_call(&self.pool, "open the collection", || collections.ensure(new)).await
     }
 
     /// Starts an operation on a collection; waits for another operation or fails, according to
@@ -284,13 +287,13 @@ impl Postgres {
         collection: &Collection,
         kind: OperationType,
         config: &serde_json::Value,
-        turn: Turn,
-    ) -> Result<Operation, StoreError> {
-        Operation::start(self, collection, kind, config, turn).await
+        turn: WaitPolicy,
+    ) -> Result<OperationLease, StoreError> {
+        OperationLease::acquire(self, collection, kind, config, turn).await
     }
 
     /// Description of the connection for messages, without secrets.
-    pub fn in_words(&self) -> String {
+    pub fn describe(&self) -> String {
         let (options, database) = (&self.options, self.options.get_database().unwrap_or_default());
         let place = match options.get_socket() {
             Some(socket) => socket.display().to_string(),
@@ -304,7 +307,7 @@ impl Postgres {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn is_read_only(&self) -> Result<bool, StoreError> {
-        attempt(&self.pool, "check whether the database is read-only", || async {
+        retry_call(&self.pool, "check whether the database is read-only", || async {
             Ok(sqlx::query_scalar(
                 "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean",
             )
@@ -326,22 +329,26 @@ impl Postgres {
     /// Closes the connections after the calls in progress.
     pub async fn close(&self) {
         self.pool.close().await;
-        self.building.close().await;
+        self.building_pool.close().await;
     }
 }
 
 /// Retries an idempotent call until it succeeds or a retry is pointless. Connection errors name the
 /// server and the database of `pool`.
-async fn attempt<T, F, Fut>(pool: &PgPool, doing: &'static str, mut ask: F) -> Result<T, StoreError>
+async fn retry_call<T, F, Fut>(
+    pool: &PgPool,
+    doing: &'static str,
+    mut ask: F,
+) -> Result<T, StoreError>
 where
     F: FnMut() -> Fut,
-    Fut: Future<Output = Result<T, Failure>>,
+    Fut: Future<Output = Result<T, QueryError>>,
 {
     // A pool timeout already lasted longer than all retries would.
     let may_pass = |error: &StoreError| !failure::is_pool_timeout(error);
     let answer = retrying_while(may_pass, || {
         let answer = ask();
-        async move { answer.await.map_err(|failure| failure.at(pool).doing(doing)) }
+        async move { answer.await.map_err(|failure| failure.at(pool).into_store_error(doing)) }
     });
     store_call("postgres", doing, answer).await
 }

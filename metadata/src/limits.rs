@@ -5,10 +5,10 @@ use serde_json::json;
 use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::audit::{By, of_collection};
+use super::audit::{Actor, record_collection_event};
 use super::collections::Collection;
-use super::failure::Failure;
-use super::{LOCAL_ACCOUNT, attempt};
+use super::failure::QueryError;
+use super::{LOCAL_ACCOUNT, retry_call};
 
 /// The limits of a collection.
 #[derive(Clone, Copy, Debug, PartialEq, FromRow)]
@@ -46,14 +46,14 @@ impl Limits<'_> {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn of(
+    pub async fn with_usage(
         &self,
         collection: Uuid,
     ) -> Result<Option<(ResourceLimits, Usage)>, StoreError> {
-        attempt(self.0, "read the limits", || async {
+        retry_call(self.0, "read the limits", || async {
             let mut connection = self.0.acquire().await?;
-            let found = found(&mut connection, collection).await?;
-            Ok(found.map(|Found { limits, usage, .. }| (limits, usage)))
+            let found = limit_state(&mut connection, collection).await?;
+            Ok(found.map(|LimitState { limits, usage, .. }| (limits, usage)))
         })
         .await
     }
@@ -62,11 +62,11 @@ impl Limits<'_> {
     ///
     /// # Errors
     /// If a limit is reached, or the store cannot be reached.
-    pub async fn may_take_in(&self, collection: &Collection) -> Result<(), StoreError> {
-        attempt(self.0, "add documents", || async {
+    pub async fn check_quota(&self, collection: &Collection) -> Result<(), StoreError> {
+        retry_call(self.0, "add documents", || async {
             let mut connection = self.0.acquire().await?;
-            match reached(&mut connection, collection.id, true).await? {
-                Some(limit) => Err(limit.refusal(&collection.name)),
+            match find_reached_limit(&mut connection, collection.id, true).await? {
+                Some(limit) => Err(limit.into_conflict(&collection.name)),
                 None => Ok(()),
             }
         })
@@ -81,9 +81,9 @@ impl Limits<'_> {
         &self,
         collection: Uuid,
         limits: &ResourceLimits,
-        by: &By,
+        by: &Actor,
     ) -> Result<(), StoreError> {
-        attempt(self.0, "change the limits", || async {
+        retry_call(self.0, "change the limits", || async {
             let mut transaction = self.0.begin().await?;
             sqlx::query(
                 "INSERT INTO collection_resource_limits
@@ -104,7 +104,7 @@ impl Limits<'_> {
                 "max_documents": limits.max_documents, "max_storage_gb": limits.max_storage_gb,
                 "max_operations_per_hour": limits.max_operations_per_hour, "max_sources": limits.max_sources,
             });
-            of_collection(&mut transaction, collection, None, by, "limits_changed", &details).await?;
+            record_collection_event(&mut transaction, collection, None, by, "limits_changed", &details).await?;
             Ok(transaction.commit().await?)
         })
         .await
@@ -113,64 +113,64 @@ impl Limits<'_> {
 
 /// A limit that a collection has reached.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Reached {
+pub(super) struct LimitReached {
     /// `documents`, `gigabytes`, `sources`, or `operations within an hour`.
-    pub(super) of: &'static str,
+    pub(super) resource: &'static str,
     /// Value of the limit.
-    pub(super) most: f64,
+    pub(super) max: f64,
     /// Seconds until an operation is allowed again; `None` for other limits.
     pub(super) retry_after: Option<i64>,
 }
 
-impl Reached {
+impl LimitReached {
     /// The message for users.
-    pub(super) fn in_words(&self, collection: &str) -> String {
-        let Self { of, most, .. } = self;
+    pub(super) fn message(&self, collection: &str) -> String {
+        let Self { resource: of, max: most, .. } = self;
         format!("collection `{collection}` has reached its limit of {most} {of}")
     }
 
     /// The error for the refused request.
-    pub(super) fn refusal(&self, collection: &str) -> Failure {
-        Failure::GiveUp(self.in_words(collection))
+    pub(super) fn into_conflict(&self, collection: &str) -> QueryError {
+        QueryError::Permanent(self.message(collection))
     }
 }
 
 /// The first limit that a collection has reached: the limit of operations and, with `takes_in`,
 /// every other limit. Collections of the built-in account have none.
-pub(super) async fn reached(
+pub(super) async fn find_reached_limit(
     connection: &mut PgConnection,
     collection: Uuid,
     takes_in: bool,
-) -> Result<Option<Reached>, sqlx::Error> {
-    let found = found(connection, collection).await?.filter(|it| it.usage.is_limited);
-    let Some(Found { limits, usage, wait }) = found else { return Ok(None) };
+) -> Result<Option<LimitReached>, sqlx::Error> {
+    let found = limit_state(connection, collection).await?.filter(|it| it.usage.is_limited);
+    let Some(LimitState { limits, usage, wait }) = found else { return Ok(None) };
     if usage.operations >= limits.max_operations_per_hour {
-        let (of, most) = ("operations within an hour", number(limits.max_operations_per_hour));
-        return Ok(Some(Reached { of, most, retry_after: Some(wait) }));
+        let (of, most) = ("operations within an hour", to_f64(limits.max_operations_per_hour));
+        return Ok(Some(LimitReached { resource: of, max: most, retry_after: Some(wait) }));
     }
     if !takes_in {
         return Ok(None);
     }
     let ResourceLimits { max_documents, max_storage_gb, max_sources, .. } = limits;
     let full = [
-        ("documents", usage.documents >= max_documents, number(max_documents)),
-        ("gigabytes", number(usage.bytes) / 1e9 >= max_storage_gb, max_storage_gb),
+        ("documents", usage.documents >= max_documents, to_f64(max_documents)),
+        ("gigabytes", to_f64(usage.bytes) / 1e9 >= max_storage_gb, max_storage_gb),
         // A number of sources equal to the limit is allowed. More are possible only if the limit
         // was lowered later, or from the pipeline file.
-        ("sources", usage.sources > max_sources, number(max_sources)),
+        ("sources", usage.sources > max_sources, to_f64(max_sources)),
     ];
     let reached = full.into_iter().find(|(_, is_reached, _)| *is_reached);
-    Ok(reached.map(|(of, _, most)| Reached { of, most, retry_after: None }))
+    Ok(reached.map(|(of, _, most)| LimitReached { resource: of, max: most, retry_after: None }))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for display, and limits are far below 2^53")]
-fn number(count: i64) -> f64 {
+fn to_f64(count: i64) -> f64 {
     count as f64
 }
 
 /// Limits and usage of a collection.
 #[derive(FromRow)]
-struct Found {
+struct LimitState {
     #[sqlx(flatten)]
     limits: ResourceLimits,
     #[sqlx(flatten)]
@@ -179,10 +179,10 @@ struct Found {
     wait: i64,
 }
 
-async fn found(
+async fn limit_state(
     connection: &mut PgConnection,
     collection: Uuid,
-) -> Result<Option<Found>, sqlx::Error> {
+) -> Result<Option<LimitState>, sqlx::Error> {
     sqlx::query_as(
         "SELECT l.max_documents, l.max_storage_gb, l.max_operations_per_hour, l.max_sources,
                 c.document_count AS documents, c.total_size_bytes AS bytes, o.operations,
@@ -203,12 +203,12 @@ async fn found(
 }
 
 /// Fails if the collection has reached its limit of operations within an hour.
-pub(super) async fn within_limits(
+pub(super) async fn check_operation_rate(
     connection: &mut PgConnection,
     collection: &Collection,
-) -> Result<(), Failure> {
-    match reached(connection, collection.id, false).await? {
-        Some(limit) => Err(limit.refusal(&collection.name)),
+) -> Result<(), QueryError> {
+    match find_reached_limit(connection, collection.id, false).await? {
+        Some(limit) => Err(limit.into_conflict(&collection.name)),
         None => Ok(()),
     }
 }

@@ -11,8 +11,8 @@ use serde_json::Value;
 use sqlx::{AssertSqlSafe, FromRow, PgPool};
 use uuid::Uuid;
 
-use super::attempt;
 use super::documents::{DocumentStatus, Documents};
+use super::retry_call;
 
 /// Sort key of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,14 +92,14 @@ impl ListedDocument {
             DocumentSort::Name => self.sort_name.clone(),
             DocumentSort::Size => self.file_size.to_string(),
             DocumentSort::UpdatedAt => self.updated_at.to_rfc3339_opts(SecondsFormat::Micros, true),
-            DocumentSort::Status => status_word(self.status).to_owned(),
+            DocumentSort::Status => status_name(self.status).to_owned(),
         }
     }
 }
 
 /// Number of documents set aside for one reason with one message.
 #[derive(Clone, Debug, PartialEq, FromRow)]
-pub struct SetAsideCount {
+pub struct RejectionCount {
     /// The reason code.
     pub reason: String,
     /// The first 200 characters of the message; `None` for the sum over all messages of the reason.
@@ -128,7 +128,7 @@ const COLUMNS: &str = "id, file_path, file_name, file_size, mime_type, status, e
     set_aside ->> 'reason' AS reason, chunk_count, updated_at, meta, uri";
 
 /// Maximum number of messages over all reasons.
-const MESSAGES: i64 = 50;
+const MAX_MESSAGES: i64 = 50;
 
 const STATUSES: [(DocumentStatus, &str); 5] = [
     (DocumentStatus::Pending, "pending"),
@@ -138,7 +138,7 @@ const STATUSES: [(DocumentStatus, &str); 5] = [
     (DocumentStatus::Deleted, "deleted"),
 ];
 
-fn status_word(status: DocumentStatus) -> &'static str {
+fn status_name(status: DocumentStatus) -> &'static str {
     STATUSES.iter().find(|(it, _)| *it == status).expect("all are listed").1
 }
 
@@ -163,7 +163,7 @@ impl DocumentSort {
     }
 
     /// A key before (or, descending, after) the key of every document.
-    fn edge(self, is_descending: bool) -> String {
+    fn boundary_key(self, is_descending: bool) -> String {
         match (self, is_descending) {
             (Self::Id, _) | (Self::Name, false) => String::new(),
             // Longer than any name made of the greatest character.
@@ -179,11 +179,11 @@ impl DocumentSort {
 }
 
 /// Collection and document id as one key, which is indexed (migration 0010).
-const PLACE: &str = "uuid_send(collection_id) || uuid_send(id)";
+const SORT_BY_ID: &str = "uuid_send(collection_id) || uuid_send(id)";
 
 /// The query of a list. Parameters: the collection, the row limit, the id after which the page
 /// starts; then its sort key, except in the order of ids; then the status or the reason.
-fn query(selection: &DocumentSelection, sort: DocumentSort, is_descending: bool) -> String {
+fn list_query(selection: &DocumentSelection, sort: DocumentSort, is_descending: bool) -> String {
     let next = if sort.key().is_none() { 4 } else { 5 };
     let narrowed = match selection {
         DocumentSelection::All => String::new(),
@@ -194,27 +194,27 @@ fn query(selection: &DocumentSelection, sort: DocumentSort, is_descending: bool)
     };
     match (selection, sort) {
         (_, DocumentSort::Id) => {
-            by_place(&narrowed, "uuid_send($1) || uuid_send($3)", is_descending)
+            page_by_id(&narrowed, "uuid_send($1) || uuid_send($3)", is_descending)
         }
         (DocumentSelection::All, DocumentSort::Status) => {
-            of_every_status(&by_status("every.one", "", is_descending), "status", is_descending)
+            merge_statuses(&page_by_status("every.one", "", is_descending), "status", is_descending)
         }
         (DocumentSelection::Status(_), DocumentSort::Status) => {
-            by_status(&format!("${next}"), "", is_descending)
+            page_by_status(&format!("${next}"), "", is_descending)
         }
         (DocumentSelection::Reason(_), DocumentSort::Status) => {
-            by_status("'failed'::document_status", &narrowed, is_descending)
+            page_by_status("'failed'::document_status", &narrowed, is_descending)
         }
         (_, DocumentSort::Name | DocumentSort::Size | DocumentSort::UpdatedAt) => {
             let (key, kind) = sort.key().expect("all but the id have one");
             match selection {
                 DocumentSelection::All => {
-                    let of_one = by_key(key, kind, "status = every.one AND", is_descending);
+                    let of_one = page_by_key(key, kind, "status = every.one AND", is_descending);
                     let key = if key == SORT_NAME { "sort_name" } else { key };
-                    of_every_status(&of_one, key, is_descending)
+                    merge_statuses(&of_one, key, is_descending)
                 }
                 DocumentSelection::Status(_) | DocumentSelection::Reason(_) => {
-                    by_key(key, kind, &narrowed, is_descending)
+                    page_by_key(key, kind, &narrowed, is_descending)
                 }
             }
         }
@@ -222,7 +222,7 @@ fn query(selection: &DocumentSelection, sort: DocumentSort, is_descending: bool)
 }
 
 /// A page in order of id, of the documents after a position.
-fn by_place(narrowed: &str, begin: &str, is_descending: bool) -> String {
+fn page_by_id(narrowed: &str, begin: &str, is_descending: bool) -> String {
     let (behind, bounded, direction) = if is_descending {
         ("<", ">= uuid_send($1)", "DESC")
     } else {
@@ -230,14 +230,14 @@ fn by_place(narrowed: &str, begin: &str, is_descending: bool) -> String {
     };
     format!(
         "SELECT {COLUMNS}, {SORT_NAME} AS sort_name FROM documents
-         WHERE {narrowed} {PLACE} {behind} {begin} AND {PLACE} {bounded}
-         ORDER BY {PLACE} {direction} LIMIT $2"
+         WHERE {narrowed} {SORT_BY_ID} {behind} {begin} AND {SORT_BY_ID} {bounded}
+         ORDER BY {SORT_BY_ID} {direction} LIMIT $2"
     )
 }
 
 /// A page of the documents of one status, in order of status and then id: all of them if the page
 /// starts in an earlier status, none if it starts in a later one.
-fn by_status(one: &str, narrowed: &str, is_descending: bool) -> String {
+fn page_by_status(one: &str, narrowed: &str, is_descending: bool) -> String {
     let (not_before, start) = if is_descending {
         ("<=", "uuid_send($1) || uuid_send('ffffffff-ffff-ffff-ffff-ffffffffffff')")
     } else {
@@ -248,11 +248,11 @@ fn by_status(one: &str, narrowed: &str, is_descending: bool) -> String {
     let begin = format!(
         "CASE WHEN {one} = $4::document_status THEN uuid_send($1) || uuid_send($3) ELSE {start} END"
     );
-    by_place(&narrowed, &begin, is_descending)
+    page_by_id(&narrowed, &begin, is_descending)
 }
 
 /// A page in order of a key, with ties in order of id.
-fn by_key(key: &str, kind: &str, narrowed: &str, is_descending: bool) -> String {
+fn page_by_key(key: &str, kind: &str, narrowed: &str, is_descending: bool) -> String {
     let (behind, direction) = if is_descending { ("<", "DESC") } else { (">", "ASC") };
     format!(
         "SELECT {COLUMNS}, {SORT_NAME} AS sort_name FROM documents
@@ -262,7 +262,7 @@ fn by_key(key: &str, kind: &str, narrowed: &str, is_descending: bool) -> String 
 }
 
 /// Merges one page of each status.
-fn of_every_status(of_one: &str, key: &str, is_descending: bool) -> String {
+fn merge_statuses(of_one: &str, key: &str, is_descending: bool) -> String {
     let direction = if is_descending { "DESC" } else { "ASC" };
     format!(
         "SELECT d.* FROM unnest(enum_range(NULL::document_status)) AS every (one)
@@ -298,7 +298,7 @@ pub fn document_list_queries() -> Vec<ListQuery> {
                 };
                 queries.push(ListQuery {
                     doing: format!("list {selection:?} by {sort:?}, descending: {is_descending}"),
-                    sql: query(selection, sort, is_descending),
+                    sql: list_query(selection, sort, is_descending),
                     index,
                 });
             }
@@ -319,10 +319,10 @@ impl Documents<'_> {
         limit: u32,
     ) -> Result<Vec<ListedDocument>, StoreError> {
         let DocumentList { selection, sort, is_descending, after } = list;
-        let sql = query(selection, *sort, *is_descending);
+        let sql = list_query(selection, *sort, *is_descending);
         let edge = if *is_descending { Uuid::max() } else { Uuid::nil() };
-        let (key, id) = after.clone().unwrap_or_else(|| (sort.edge(*is_descending), edge));
-        attempt(self.0, "list documents", || async {
+        let (key, id) = after.clone().unwrap_or_else(|| (sort.boundary_key(*is_descending), edge));
+        retry_call(self.0, "list documents", || async {
             let mut asked = sqlx::query_as(AssertSqlSafe(sql.clone()))
                 .bind(collection)
                 .bind(i64::from(limit))
@@ -349,18 +349,18 @@ impl Documents<'_> {
         collection: Uuid,
         document: Uuid,
     ) -> Result<Option<ListedDocument>, StoreError> {
-        attempt(self.0, "find the document", || find(self.0, collection, document)).await
+        retry_call(self.0, "find the document", || find(self.0, collection, document)).await
     }
 
     /// Number of documents set aside by reason and by message, most frequent first.
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn set_aside_counts(
+    pub async fn rejection_counts(
         &self,
         collection: Uuid,
-    ) -> Result<Vec<SetAsideCount>, StoreError> {
-        attempt(self.0, "count documents that were set aside", || async {
+    ) -> Result<Vec<RejectionCount>, StoreError> {
+        retry_call(self.0, "count documents that were set aside", || async {
             Ok(sqlx::query_as(
                 "WITH counted AS (
                      SELECT coalesce(set_aside ->> 'reason', 'failed') AS reason,
@@ -372,7 +372,7 @@ impl Documents<'_> {
                  (SELECT reason, message, count FROM counted ORDER BY count DESC, reason, message LIMIT $2)",
             )
             .bind(collection)
-            .bind(MESSAGES)
+            .bind(MAX_MESSAGES)
             .fetch_all(self.0)
             .await?)
         })
@@ -384,7 +384,7 @@ async fn find(
     pool: &PgPool,
     collection: Uuid,
     document: Uuid,
-) -> Result<Option<ListedDocument>, super::failure::Failure> {
+) -> Result<Option<ListedDocument>, super::failure::QueryError> {
     let sql = format!(
         "SELECT {COLUMNS}, {SORT_NAME} AS sort_name FROM documents WHERE collection_id = $1 AND id = $2"
     );

@@ -1,13 +1,13 @@
 //! Locations: the stored state of files, with their size, times and inode at the last run.
 
 use chrono::{DateTime, Datelike as _, Utc};
-use pipeline::{ContentHash, FAILED, KnownLocation, KnownState, Location};
+use pipeline::{ContentHash, FAILED_REASON, KnownLocation, KnownState, Location};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::documents::{DocumentStatus, storable};
+use super::documents::{DocumentStatus, without_nul};
 use super::run::RunMetadata;
 
 /// Reject reason of a location whose document a client deleted; it applies under all settings.
@@ -19,16 +19,16 @@ pub(super) struct LocationRow<'a> {
     /// Hash of its content; the location belongs to the document with this content, if one exists.
     pub(super) content_hash: Option<ContentHash>,
     /// The rejection, if it leads to no document.
-    pub(super) set_aside: Option<Value>,
+    pub(super) rejection: Option<Value>,
 }
 
 /// The rejection as stored: node, reason, message and time.
-pub(super) fn set_aside(node: &str, reason: &str, message: &str) -> Value {
-    json!({ "node": node, "reason": reason, "message": storable(message), "since": Utc::now() })
+pub(super) fn rejection_json(node: &str, reason: &str, message: &str) -> Value {
+    json!({ "node": node, "reason": reason, "message": without_nul(message), "since": Utc::now() })
 }
 
 /// The time stored by [`set_aside`]; `None` in rows of earlier versions.
-fn since(set_aside: &Value) -> Option<DateTime<Utc>> {
+fn rejected_since(set_aside: &Value) -> Option<DateTime<Utc>> {
     set_aside["since"].as_str()?.parse().ok()
 }
 
@@ -40,7 +40,7 @@ pub(super) fn uri_hash(uri: &str) -> Vec<u8> {
 
 /// The columns common to all statements, as arrays.
 #[derive(Default)]
-struct Columns<'a> {
+struct LocationColumns<'a> {
     uris: Vec<&'a str>,
     sources: Vec<&'a str>,
     sizes: Vec<i64>,
@@ -49,15 +49,15 @@ struct Columns<'a> {
     inodes: Vec<Option<i64>>,
 }
 
-impl<'a> Columns<'a> {
+impl<'a> LocationColumns<'a> {
     fn of(locations: impl Iterator<Item = &'a Location>) -> Self {
         let mut columns = Self::default();
         for location in locations {
             columns.uris.push(&location.uri);
             columns.sources.push(&location.source);
             columns.sizes.push(i64::try_from(location.size).unwrap_or(i64::MAX));
-            columns.mtimes.push(location.mtime.and_then(instant));
-            columns.ctimes.push(location.ctime.and_then(instant));
+            columns.mtimes.push(location.mtime.and_then(to_datetime));
+            columns.ctimes.push(location.ctime.and_then(to_datetime));
             // The same 64 bits: inode numbers are only compared.
             columns.inodes.push(location.inode.map(u64::cast_signed));
         }
@@ -66,29 +66,33 @@ impl<'a> Columns<'a> {
 }
 
 /// The time, or `None` outside the range of Postgres; such a file is read in every run.
-fn instant(micros: i64) -> Option<DateTime<Utc>> {
+fn to_datetime(micros: i64) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp_micros(micros).filter(|at| (-4_000..=200_000).contains(&at.year()))
 }
 
-pub(super) const OWNERS: &str = "
+pub(super) const OWNING_DOCUMENTS: &str = "
     SELECT DISTINCT l.document_id FROM unnest($2::bytea[]) AS i (uri_hash)
     CROSS JOIN LATERAL (SELECT l.document_id FROM document_locations l
                         WHERE l.collection_id = $1 AND l.uri_hash = i.uri_hash OFFSET 0) l
     WHERE l.document_id IS NOT NULL";
 
 /// The documents that these locations belong to.
-pub(super) async fn owners(
+pub(super) async fn owning_documents(
     connection: &mut PgConnection,
     run: &RunMetadata,
     rows: &[LocationRow<'_>],
 ) -> Result<Vec<Uuid>, sqlx::Error> {
     let hashes: Vec<_> = rows.iter().map(|row| uri_hash(&row.location.uri)).collect();
-    sqlx::query_scalar(OWNERS).bind(run.collection).bind(hashes).fetch_all(connection).await
+    sqlx::query_scalar(OWNING_DOCUMENTS)
+        .bind(run.collection)
+        .bind(hashes)
+        .fetch_all(connection)
+        .await
 }
 
 /// Treatment of the stored state of a location.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Former {
+pub(super) enum PreviousLocation {
     /// The new values replace it.
     Replaced,
     /// The content is unreadable at present: the stored values stay, with the rejection added.
@@ -125,12 +129,12 @@ pub(super) async fn upsert(
     connection: &mut PgConnection,
     run: &RunMetadata,
     rows: &[LocationRow<'_>],
-    former: Former,
+    former: PreviousLocation,
 ) -> Result<(), sqlx::Error> {
-    let columns = Columns::of(rows.iter().map(|row| row.location));
+    let columns = LocationColumns::of(rows.iter().map(|row| row.location));
     let hashes: Vec<_> =
         rows.iter().map(|row| row.content_hash.map(|hash| hash.0.to_vec())).collect();
-    let set_asides: Vec<_> = rows.iter().map(|row| row.set_aside.clone()).collect();
+    let set_asides: Vec<_> = rows.iter().map(|row| row.rejection.clone()).collect();
     sqlx::query(UPSERT)
         .bind(run.collection)
         .bind(&run.fingerprint.0[..])
@@ -143,7 +147,7 @@ pub(super) async fn upsert(
         .bind(columns.inodes)
         .bind(hashes)
         .bind(set_asides)
-        .bind(former == Former::Kept)
+        .bind(former == PreviousLocation::Kept)
         .execute(connection)
         .await
         .map(drop)
@@ -206,7 +210,7 @@ pub(super) async fn touch(
     run: &RunMetadata,
     locations: &[&Location],
 ) -> Result<(), sqlx::Error> {
-    let columns = Columns::of(locations.iter().copied());
+    let columns = LocationColumns::of(locations.iter().copied());
     let keys: Vec<_> = locations.iter().map(|location| uri_hash(&location.uri)).collect();
     sqlx::query(TOUCH)
         .bind(run.collection)
@@ -222,7 +226,7 @@ pub(super) async fn touch(
         .map(drop)
 }
 
-pub(super) const SEE: &str = "
+pub(super) const MARK_SEEN: &str = "
     UPDATE document_locations l SET last_seen_at = greatest(now(), $2)
     WHERE l.ctid = ANY(ARRAY(
         SELECT o.ctid FROM unnest($3::bytea[]) AS i (uri_hash)
@@ -230,13 +234,13 @@ pub(super) const SEE: &str = "
                             WHERE o.collection_id = $1 AND o.uri_hash = i.uri_hash OFFSET 0) o))";
 
 /// Records that locations exist, without other changes.
-pub(super) async fn see(
+pub(super) async fn mark_seen(
     connection: &mut PgConnection,
     run: &RunMetadata,
     locations: &[&Location],
 ) -> Result<(), sqlx::Error> {
     let keys: Vec<_> = locations.iter().map(|location| uri_hash(&location.uri)).collect();
-    sqlx::query(SEE)
+    sqlx::query(MARK_SEEN)
         .bind(run.collection)
         .bind(run.started_at)
         .bind(keys)
@@ -247,7 +251,7 @@ pub(super) async fn see(
 
 /// A location with its document, as [`locate`] reads them.
 #[derive(FromRow)]
-struct Known {
+struct KnownLocationRow {
     /// Position in the requested list, counted from 1.
     n: i64,
     source: Option<String>,
@@ -291,7 +295,7 @@ pub(super) async fn locate(
     uris: &[String],
 ) -> Result<Vec<Option<KnownLocation>>, sqlx::Error> {
     let keys: Vec<_> = uris.iter().map(|uri| uri_hash(uri)).collect();
-    let rows: Vec<Known> = sqlx::query_as(LOCATE)
+    let rows: Vec<KnownLocationRow> = sqlx::query_as(LOCATE)
         .bind(run.collection)
         .bind(&run.fingerprint.0[..])
         .bind(keys)
@@ -302,13 +306,13 @@ pub(super) async fn locate(
     let mut known = vec![None; uris.len()];
     for row in rows {
         let index = usize::try_from(row.n - 1).expect("an index into the slice, counted from 1");
-        known[index] = Some(row.known(&uris[index]));
+        known[index] = Some(row.into_known_location(&uris[index]));
     }
     Ok(known)
 }
 
-impl Known {
-    fn known(self, uri: &str) -> KnownLocation {
+impl KnownLocationRow {
+    fn into_known_location(self, uri: &str) -> KnownLocation {
         let state = self.state();
         KnownLocation {
             location: Location {
@@ -326,18 +330,20 @@ impl Known {
 
     fn state(&self) -> KnownState {
         if let Some(set_aside) = &self.set_aside {
-            if word(set_aside, "reason") == WITHHELD {
-                return KnownState::Withheld { message: word(set_aside, "message") };
+            if text_field(set_aside, "reason") == WITHHELD {
+                return KnownState::Withheld { message: text_field(set_aside, "message") };
             }
-            let message = word(set_aside, "message");
+            let message = text_field(set_aside, "message");
             return match self.is_current {
                 false => KnownState::Stale,
-                true if word(set_aside, "reason") == FAILED => KnownState::Unreadable {
-                    node: word(set_aside, "node"),
-                    message,
-                    since: since(set_aside),
-                },
-                true => as_set_aside(set_aside, message, since(set_aside)),
+                true if text_field(set_aside, "reason") == FAILED_REASON => {
+                    KnownState::Unreadable {
+                        node: text_field(set_aside, "node"),
+                        message,
+                        since: rejected_since(set_aside),
+                    }
+                }
+                true => rejected_state(set_aside, message, rejected_since(set_aside)),
             };
         }
         if !self.is_document_current {
@@ -347,22 +353,22 @@ impl Known {
             (Some(DocumentStatus::Completed), _) => KnownState::Stored,
             (Some(DocumentStatus::Failed), Some(set_aside)) => {
                 let message = self.error_message.clone().unwrap_or_default();
-                as_set_aside(set_aside, message, since(set_aside))
+                rejected_state(set_aside, message, rejected_since(set_aside))
             }
             _ => KnownState::Stale,
         }
     }
 }
 
-fn as_set_aside(set_aside: &Value, message: String, since: Option<DateTime<Utc>>) -> KnownState {
-    KnownState::SetAside {
-        node: word(set_aside, "node"),
-        reason: word(set_aside, "reason"),
+fn rejected_state(set_aside: &Value, message: String, since: Option<DateTime<Utc>>) -> KnownState {
+    KnownState::Rejected {
+        node: text_field(set_aside, "node"),
+        reason: text_field(set_aside, "reason"),
         message,
         since,
     }
 }
 
-fn word(set_aside: &Value, key: &str) -> String {
+fn text_field(set_aside: &Value, key: &str) -> String {
     set_aside[key].as_str().unwrap_or_default().to_owned()
 }

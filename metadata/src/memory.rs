@@ -6,8 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use pipeline::{
-    ContentHash, Identity, Incoming, KnownHashes, KnownLocation, KnownState, Location,
-    MetadataStore, SetAside, StoreError, StoredDocument,
+    ContentHash, DocumentIdentity, IncomingDocument, KnownHashes, KnownLocation, KnownState,
+    Location, MetadataStore, Rejection, StoreError, StoredDocument,
 };
 use uuid::Uuid;
 
@@ -78,7 +78,7 @@ impl State {
     }
 
     /// The document with this location as its only one.
-    fn alone_at(&self, uri: &str) -> Option<Uuid> {
+    fn sole_document_at(&self, uri: &str) -> Option<Uuid> {
         let alone = |it: &Document| it.locations.len() == 1 && it.locations.contains(uri);
         self.documents.iter().find(|(_, it)| alone(it)).map(|(id, _)| *id)
     }
@@ -117,7 +117,10 @@ impl State {
 
 #[async_trait]
 impl MetadataStore for MemoryMetadata {
-    async fn locate(&self, uris: &[String]) -> Result<Vec<Option<KnownLocation>>, StoreError> {
+    async fn lookup_locations(
+        &self,
+        uris: &[String],
+    ) -> Result<Vec<Option<KnownLocation>>, StoreError> {
         let state = locked(&self.state);
         Ok(uris.iter().map(|uri| state.locations.get(uri).cloned()).collect())
     }
@@ -126,21 +129,24 @@ impl MetadataStore for MemoryMetadata {
         Ok(self.documents().into_iter().map(|it| it.content_hash).collect())
     }
 
-    async fn identify(&self, incoming: &[Incoming]) -> Result<Vec<Identity>, StoreError> {
+    async fn assign_ids(
+        &self,
+        incoming: &[IncomingDocument],
+    ) -> Result<Vec<DocumentIdentity>, StoreError> {
         let state = locked(&self.state);
         let coming: BTreeSet<ContentHash> = incoming.iter().map(|it| it.content_hash).collect();
         // The document of an edited file is in use if its old content comes from another location.
         let edited = |id: &Uuid| !coming.contains(&state.documents[id].content_hash);
         let mut given: HashMap<ContentHash, Uuid> = HashMap::new();
-        let identify = |it: &Incoming| {
+        let identify = |it: &IncomingDocument| {
             let document = *given.entry(it.content_hash).or_insert_with(|| {
                 state
                     .with_content(it.content_hash)
-                    .or_else(|| state.alone_at(&it.location.uri).filter(edited))
+                    .or_else(|| state.sole_document_at(&it.location.uri).filter(edited))
                     .unwrap_or_else(|| state.derived_id(self.collection, it.content_hash))
             });
             let chunks_before = state.documents.get(&document).map_or(0, |it| it.chunks);
-            Identity { document, chunks_before, digest: None }
+            DocumentIdentity { document, previous_chunks: chunks_before, previous_digest: None }
         };
         Ok(incoming.iter().map(identify).collect())
     }
@@ -148,7 +154,7 @@ impl MetadataStore for MemoryMetadata {
     async fn commit(&self, documents: &[StoredDocument]) -> Result<Vec<Uuid>, StoreError> {
         let mut state = locked(&self.state);
         for stored in documents {
-            let Incoming { location, content_hash } = stored.incoming.clone();
+            let IncomingDocument { location, content_hash } = stored.incoming.clone();
             let uri = location.uri.clone();
             state.place(location, Some(content_hash), KnownState::Stored);
             let document = state.documents.entry(stored.document).or_insert_with(|| Document {
@@ -167,17 +173,20 @@ impl MetadataStore for MemoryMetadata {
         Ok(state.sweep())
     }
 
-    async fn record(&self, set_aside: &[(String, SetAside)]) -> Result<Vec<Uuid>, StoreError> {
+    async fn record_rejections(
+        &self,
+        set_aside: &[(String, Rejection)],
+    ) -> Result<Vec<Uuid>, StoreError> {
         let mut state = locked(&self.state);
-        for (node, SetAside { location, content_hash, why }) in set_aside {
+        for (node, Rejection { location, content_hash, reason: why }) in set_aside {
             let uri = location.uri.clone();
             let known = match content_hash {
                 Some(hash) => state.with_content(*hash).filter(|id| !state.documents[id].deleted),
                 None => None,
             };
-            let (reason, message) = (why.reason().to_owned(), why.to_string());
+            let (reason, message) = (why.code().to_owned(), why.to_string());
             let since = None;
-            let known_state = KnownState::SetAside { node: node.clone(), reason, message, since };
+            let known_state = KnownState::Rejected { node: node.clone(), reason, message, since };
             let known_state = if known.is_some() { KnownState::Stored } else { known_state };
             state.place(location.clone(), *content_hash, known_state);
             if let Some(document) = known.and_then(|id| state.documents.get_mut(&id)) {
@@ -187,7 +196,7 @@ impl MetadataStore for MemoryMetadata {
         Ok(state.sweep())
     }
 
-    async fn purged(&self, documents: &[Uuid]) -> Result<(), StoreError> {
+    async fn mark_purged(&self, documents: &[Uuid]) -> Result<(), StoreError> {
         let mut state = locked(&self.state);
         for id in documents {
             if let Some(document) = state.documents.get_mut(id) {

@@ -10,14 +10,14 @@ use serde_json::Value;
 use sqlx::{FromRow, PgPool};
 use uuid::Uuid;
 
-use super::{Postgres, attempt};
+use super::{Postgres, retry_call};
 
 /// Number of attempts before a message is abandoned: two days, with the delays below.
-const MOST_ATTEMPTS: i32 = 12;
+const MAX_ATTEMPTS: i32 = 12;
 
 /// A notification to deliver.
 #[derive(Clone, Debug, PartialEq, FromRow)]
-pub struct Message {
+pub struct Notification {
     /// Id of the message; the same in every attempt.
     pub id: Uuid,
     /// The collection of the operation.
@@ -35,28 +35,28 @@ pub struct Message {
 }
 
 /// The notifications of the metadata store.
-pub struct Messages<'a>(&'a PgPool);
+pub struct NotificationOutbox<'a>(&'a PgPool);
 
 impl Postgres {
     /// The outbox of notifications.
-    pub fn messages(&self) -> Messages<'_> {
-        Messages(&self.pool)
+    pub fn notifications(&self) -> NotificationOutbox<'_> {
+        NotificationOutbox(&self.pool)
     }
 }
 
-impl Messages<'_> {
+impl NotificationOutbox<'_> {
     /// Takes due messages about these collections; for the duration `hold` no other worker gets
     /// them.
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn take(
+    pub async fn take_due(
         &self,
         collections: &[Uuid],
         hold: Duration,
         limit: u32,
-    ) -> Result<Vec<Message>, StoreError> {
-        attempt(self.0, "take messages", || async {
+    ) -> Result<Vec<Notification>, StoreError> {
+        retry_call(self.0, "take messages", || async {
             Ok(sqlx::query_as(
                 "UPDATE messages SET due_at = now() + make_interval(secs => $2), attempts = attempts + 1
                  WHERE id IN (SELECT id FROM messages
@@ -78,8 +78,8 @@ impl Messages<'_> {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn delivered(&self, message: Uuid) -> Result<(), StoreError> {
-        attempt(self.0, "record that a message was delivered", || async {
+    pub async fn mark_delivered(&self, message: Uuid) -> Result<(), StoreError> {
+        retry_call(self.0, "record that a message was delivered", || async {
             sqlx::query("UPDATE messages SET delivered_at = now(), error = NULL WHERE id = $1")
                 .bind(message)
                 .execute(self.0)
@@ -95,8 +95,13 @@ impl Messages<'_> {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn failed(&self, message: Uuid, why: &str, for_good: bool) -> Result<(), StoreError> {
-        attempt(self.0, "record that a message was not delivered", || async {
+    pub async fn mark_failed(
+        &self,
+        message: Uuid,
+        why: &str,
+        for_good: bool,
+    ) -> Result<(), StoreError> {
+        retry_call(self.0, "record that a message was not delivered", || async {
             sqlx::query(
                 "UPDATE messages
                  SET error = $2, given_up_at = CASE WHEN $3 OR attempts >= $4 THEN now() END,
@@ -106,7 +111,7 @@ impl Messages<'_> {
             .bind(message)
             .bind(why)
             .bind(for_good)
-            .bind(MOST_ATTEMPTS)
+            .bind(MAX_ATTEMPTS)
             .execute(self.0)
             .await?;
             Ok(())

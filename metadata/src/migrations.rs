@@ -5,8 +5,8 @@ use pipeline::StoreError;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{AssertSqlSafe, Connection as _, FromRow, PgConnection};
 
-use super::failure::Failure;
-use super::{Postgres, attempt};
+use super::failure::QueryError;
+use super::{Postgres, retry_call};
 
 static MIGRATOR: Migrator = sqlx::migrate!("../migrations");
 
@@ -23,7 +23,7 @@ pub struct AppliedMigration {
 
 /// The schema of a database compared with the one that this program needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Schema {
+pub enum SchemaState {
     /// No migration is applied.
     Empty,
     /// All migrations of this program are applied.
@@ -36,9 +36,9 @@ pub enum Schema {
     Foreign(i64),
 }
 
-impl Schema {
+impl SchemaState {
     /// The reason why this program cannot use the schema; `None` if it can.
-    pub fn fault(&self) -> Option<String> {
+    pub fn incompatibility(&self) -> Option<String> {
         match self {
             Self::Empty | Self::Current => None,
             Self::Older(missing) => {
@@ -50,15 +50,15 @@ impl Schema {
                     names.join(", ")
                 ))
             }
-            Self::Newer(version) => Some(too_new(*version)),
-            Self::Foreign(version) => Some(of_another_build(*version)),
+            Self::Newer(version) => Some(newer_schema_message(*version)),
+            Self::Foreign(version) => Some(foreign_schema_message(*version)),
         }
     }
 }
 
 /// Data that reverting migrations deletes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Downgrade {
+pub struct DowngradePlan {
     /// The migrations, last one first.
     pub migrations: Vec<AppliedMigration>,
     /// Deleted tables, with their number of rows.
@@ -76,27 +76,27 @@ impl Postgres {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn schema(&self) -> Result<Schema, StoreError> {
-        attempt(&self.pool, "read the state of migrations", || async {
+    pub async fn schema_state(&self) -> Result<SchemaState, StoreError> {
+        retry_call(&self.pool, "read the state of migrations", || async {
             let applied = self.applied().await?;
             for it in &applied {
                 let ours = MIGRATOR.iter().find(|ours| {
                     ours.version == it.version && ours.migration_type.is_up_migration()
                 });
                 match ours {
-                    None => return Ok(Schema::Newer(it.version)),
+                    None => return Ok(SchemaState::Newer(it.version)),
                     Some(ours) if *ours.checksum != it.checksum => {
-                        return Ok(Schema::Foreign(it.version));
+                        return Ok(SchemaState::Foreign(it.version));
                     }
                     Some(_) => {}
                 }
             }
             let missing: Vec<_> =
-                all(&applied).into_iter().filter(|it| it.applied_at.is_none()).collect();
+                all_migrations(&applied).into_iter().filter(|it| it.applied_at.is_none()).collect();
             Ok(match (applied.is_empty(), missing.is_empty()) {
-                (true, _) => Schema::Empty,
-                (false, true) => Schema::Current,
-                (false, false) => Schema::Older(missing),
+                (true, _) => SchemaState::Empty,
+                (false, true) => SchemaState::Current,
+                (false, false) => SchemaState::Older(missing),
             })
         })
         .await
@@ -106,18 +106,18 @@ impl Postgres {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn downgrade(&self, steps: usize) -> Result<Downgrade, StoreError> {
-        attempt(&self.pool, "read what a downgrade deletes", || async {
-            let applied = all(&self.applied().await?);
+    pub async fn plan_downgrade(&self, steps: usize) -> Result<DowngradePlan, StoreError> {
+        retry_call(&self.pool, "read what a downgrade deletes", || async {
+            let applied = all_migrations(&self.applied().await?);
             let applied = applied.into_iter().filter(|it| it.applied_at.is_some());
             let migrations: Vec<_> = applied.rev().take(steps).collect();
-            let mut down = Downgrade { migrations, ..Downgrade::default() };
+            let mut down = DowngradePlan { migrations, ..DowngradePlan::default() };
             for it in &down.migrations {
                 let undo = MIGRATOR.iter().find(|migration| {
                     migration.version == it.version && migration.migration_type.is_down_migration()
                 });
                 let sql = undo.map(|migration| migration.sql.as_str()).unwrap_or_default();
-                let (tables, columns) = dropped(sql);
+                let (tables, columns) = dropped_objects(sql);
                 for table in tables {
                     let count = format!("SELECT count(*) FROM {table}");
                     let rows =
@@ -126,19 +126,19 @@ impl Postgres {
                 }
                 down.columns.extend(columns);
             }
-            if goes_in(&down.tables, "collections") {
+            if is_dropped_with(&down.tables, "collections") {
                 down.collections =
                     sqlx::query_as("SELECT name, document_count FROM collections ORDER BY name")
                         .fetch_all(&self.pool)
                         .await?;
             }
-            if goes_in(&down.tables, "generations") {
+            if is_dropped_with(&down.tables, "generations") {
                 down.vectors = sqlx::query_scalar(
                     "SELECT vector_store_name FROM generations ORDER BY vector_store_name",
                 )
                 .fetch_all(&self.pool)
                 .await?;
-            } else if goes_in(&down.tables, "collections") {
+            } else if is_dropped_with(&down.tables, "collections") {
                 down.vectors = sqlx::query_scalar(
                     "SELECT vector_store_name FROM collections ORDER BY vector_store_name",
                 )
@@ -149,7 +149,8 @@ impl Postgres {
             down.columns = columns
                 .into_iter()
                 .filter(|it| {
-                    !it.split_once('.').is_some_and(|(table, _)| goes_in(&down.tables, table))
+                    !it.split_once('.')
+                        .is_some_and(|(table, _)| is_dropped_with(&down.tables, table))
                 })
                 .collect();
             Ok(down)
@@ -164,16 +165,16 @@ impl Postgres {
     /// # Errors
     /// If a migration fails, or a newer program created the database.
     pub async fn migrate_up(&self) -> Result<(), StoreError> {
-        if self.schema().await? == Schema::Current {
+        if self.schema_state().await? == SchemaState::Current {
             return Ok(());
         }
-        attempt(&self.pool, "migrate the database", || async {
-            let mut connection = self.unhurried().await?;
-            MIGRATOR.run(&mut connection).await.map_err(in_words)?;
+        retry_call(&self.pool, "migrate the database", || async {
+            let mut connection = self.connect_without_timeouts().await?;
+            MIGRATOR.run(&mut connection).await.map_err(migration_error)?;
             Ok(connection.close().await?)
         })
         .await?;
-        self.forget_statements().await;
+        self.close_idle_connections().await;
         Ok(())
     }
 
@@ -191,13 +192,13 @@ impl Postgres {
             .collect();
         let keep = applied.len().saturating_sub(steps);
         let target = if keep == 0 { 0 } else { applied[keep - 1] };
-        attempt(&self.pool, "revert migrations", || async {
-            let mut connection = self.unhurried().await?;
-            MIGRATOR.undo(&mut connection, target).await.map_err(in_words)?;
+        retry_call(&self.pool, "revert migrations", || async {
+            let mut connection = self.connect_without_timeouts().await?;
+            MIGRATOR.undo(&mut connection, target).await.map_err(migration_error)?;
             Ok(connection.close().await?)
         })
         .await?;
-        self.forget_statements().await;
+        self.close_idle_connections().await;
         Ok(())
     }
 
@@ -206,14 +207,14 @@ impl Postgres {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn migrate_status(&self) -> Result<Vec<AppliedMigration>, StoreError> {
-        attempt(&self.pool, "read the state of migrations", || async {
-            Ok(all(&self.applied().await?))
+        retry_call(&self.pool, "read the state of migrations", || async {
+            Ok(all_migrations(&self.applied().await?))
         })
         .await
     }
 
     /// The applied migrations, in order.
-    async fn applied(&self) -> Result<Vec<Applied>, Failure> {
+    async fn applied(&self) -> Result<Vec<AppliedRow>, QueryError> {
         let any: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
             .fetch_one(&self.pool)
             .await?;
@@ -228,8 +229,8 @@ impl Postgres {
     }
 
     /// Closes the idle connections: their prepared statements refer to the old tables.
-    async fn forget_statements(&self) {
-        for pool in [&self.pool, &self.building] {
+    async fn close_idle_connections(&self) {
+        for pool in [&self.pool, &self.building_pool] {
             while let Some(connection) = pool.try_acquire() {
                 if let Err(error) = connection.close().await {
                     tracing::debug!(%error, "an idle connection was closed before");
@@ -239,7 +240,7 @@ impl Postgres {
     }
 
     /// A connection without statement and lock timeouts.
-    pub(super) async fn unhurried(&self) -> Result<PgConnection, Failure> {
+    pub(super) async fn connect_without_timeouts(&self) -> Result<PgConnection, QueryError> {
         let options =
             self.options.clone().options([("statement_timeout", "0"), ("lock_timeout", "0")]);
         Ok(PgConnection::connect_with(&options).await?)
@@ -248,7 +249,7 @@ impl Postgres {
 
 /// A migration that the database records as applied.
 #[derive(FromRow)]
-struct Applied {
+struct AppliedRow {
     version: i64,
     installed_on: DateTime<Utc>,
     /// SHA-384 of its SQL.
@@ -256,7 +257,7 @@ struct Applied {
 }
 
 /// Every migration of this program, in order.
-fn all(applied: &[Applied]) -> Vec<AppliedMigration> {
+fn all_migrations(applied: &[AppliedRow]) -> Vec<AppliedMigration> {
     let at = |version| applied.iter().find(|it| it.version == version).map(|it| it.installed_on);
     MIGRATOR
         .iter()
@@ -269,12 +270,12 @@ fn all(applied: &[Applied]) -> Vec<AppliedMigration> {
         .collect()
 }
 
-fn goes_in(tables: &[(String, i64)], table: &str) -> bool {
+fn is_dropped_with(tables: &[(String, i64)], table: &str) -> bool {
     tables.iter().any(|(gone, _)| gone == table)
 }
 
 /// The tables and columns (as `table.column`) that the SQL of a migration drops.
-fn dropped(sql: &str) -> (Vec<String>, Vec<String>) {
+fn dropped_objects(sql: &str) -> (Vec<String>, Vec<String>) {
     let (mut tables, mut columns) = (Vec::new(), Vec::new());
     let code: String = sql
         .lines()
@@ -303,13 +304,13 @@ fn dropped(sql: &str) -> (Vec<String>, Vec<String>) {
     (tables, columns)
 }
 
-fn too_new(version: i64) -> String {
+fn newer_schema_message(version: i64) -> String {
     format!(
         "the database has migration {version}, which this version of semantik does not know; use a newer one"
     )
 }
 
-fn of_another_build(version: i64) -> String {
+fn foreign_schema_message(version: i64) -> String {
     format!(
         "migration {version} of the database differs from the one in this version of semantik: the database \
          belongs to another build of semantik, or its table `_sqlx_migrations` was edited; use the version that \
@@ -318,15 +319,19 @@ fn of_another_build(version: i64) -> String {
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "sqlx adds variants in minor versions")]
-fn in_words(error: MigrateError) -> Failure {
+fn migration_error(error: MigrateError) -> QueryError {
     match error {
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),
-        MigrateError::VersionMissing(version) => Failure::GiveUp(too_new(version)),
-        MigrateError::VersionMismatch(version) => Failure::GiveUp(of_another_build(version)),
-        MigrateError::Dirty(version) => Failure::GiveUp(format!(
+        MigrateError::VersionMissing(version) => {
+            QueryError::Permanent(newer_schema_message(version))
+        }
+        MigrateError::VersionMismatch(version) => {
+            QueryError::Permanent(foreign_schema_message(version))
+        }
+        MigrateError::Dirty(version) => QueryError::Permanent(format!(
             "migration {version} of the database was applied in part only; restore the database from a backup, or \
              index into a new one"
         )),
-        other => Failure::GiveUp(other.to_string()),
+        other => QueryError::Permanent(other.to_string()),
     }
 }

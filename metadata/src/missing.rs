@@ -8,13 +8,13 @@ use pipeline::StoreError;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::failure::Failure;
+use super::failure::QueryError;
 use super::run::RunMetadata;
-use super::{attempt, documents};
+use super::{documents, retry_call};
 
 /// Missing part of a source.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
-pub struct Missing {
+pub struct MissingDocuments {
     /// Path or URL of the source.
     pub source: String,
     /// Documents that have lost their last location.
@@ -29,7 +29,7 @@ pub struct Missing {
 
 /// Result of one step of deleting missing locations.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Forgotten {
+pub struct ForgottenBatch {
     /// Number of documents deleted by it.
     pub documents: u64,
     /// Key of the last location, from which the next step continues.
@@ -71,8 +71,11 @@ impl RunMetadata {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn missing(&self, sources: &[String]) -> Result<Vec<Missing>, StoreError> {
-        attempt(&self.pool, "find missing locations", || async {
+    pub async fn missing_documents(
+        &self,
+        sources: &[String],
+    ) -> Result<Vec<MissingDocuments>, StoreError> {
+        retry_call(&self.pool, "find missing locations", || async {
             Ok(sqlx::query_as(missing!(
                 ", lost AS (
                      SELECT document_id FROM missing WHERE document_id IS NOT NULL GROUP BY document_id
@@ -110,8 +113,8 @@ impl RunMetadata {
         sources: &[String],
         after: &[u8],
         limit: u32,
-    ) -> Result<Option<Forgotten>, StoreError> {
-        attempt(&self.pool, "delete missing locations", || {
+    ) -> Result<Option<ForgottenBatch>, StoreError> {
+        retry_call(&self.pool, "delete missing locations", || {
             self.try_forget_missing(sources, after, limit)
         })
         .await
@@ -122,7 +125,7 @@ impl RunMetadata {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn unknown_sources(&self, sources: &[String]) -> Result<Vec<String>, StoreError> {
-        attempt(&self.pool, "look up sources", || async {
+        retry_call(&self.pool, "look up sources", || async {
             Ok(sqlx::query_scalar(
                 "SELECT i.source FROM unnest($2::text[]) WITH ORDINALITY AS i (source, n)
                  WHERE NOT EXISTS (SELECT FROM collection_sources s
@@ -141,10 +144,10 @@ impl RunMetadata {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn note_devices(&self, devices: &[(String, i64)]) -> Result<(), StoreError> {
+    pub async fn record_devices(&self, devices: &[(String, i64)]) -> Result<(), StoreError> {
         let (sources, devices): (Vec<&str>, Vec<i64>) =
             devices.iter().map(|(source, device)| (source.as_str(), *device)).unzip();
-        attempt(&self.pool, "record the devices of sources", || async {
+        retry_call(&self.pool, "record the devices of sources", || async {
             sqlx::query(
                 "UPDATE collection_sources s SET meta = s.meta || jsonb_build_object('device', i.device)
                  FROM unnest($2::text[], $3::bigint[]) AS i (source, device)
@@ -166,8 +169,8 @@ impl RunMetadata {
         sources: &[String],
         after: &[u8],
         limit: u32,
-    ) -> Result<Option<Forgotten>, Failure> {
-        let mut transaction = self.begin().await?;
+    ) -> Result<Option<ForgottenBatch>, QueryError> {
+        let mut transaction = self.begin_transaction().await?;
         let gone: Vec<(Vec<u8>, Option<Uuid>)> = sqlx::query_as(FORGET)
             .bind(self.collection)
             .bind(sources)
@@ -180,6 +183,6 @@ impl RunMetadata {
         let owners: Vec<Uuid> = gone.into_iter().filter_map(|(_, owner)| owner).collect();
         let deleted = documents::delete_without_location(&mut transaction, self, &owners).await?;
         transaction.commit().await?;
-        Ok(Some(Forgotten { documents: deleted.len() as u64, last }))
+        Ok(Some(ForgottenBatch { documents: deleted.len() as u64, last }))
     }
 }

@@ -2,18 +2,18 @@
 //! locations and the recorded one is gone.
 
 use chrono::{DateTime, Utc};
-use pipeline::{Place, StoreError};
+use pipeline::{DocumentLocation, StoreError};
 use serde_json::json;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::attempt;
-use super::documents::{file_path, storable};
+use super::documents::{file_path, without_nul};
+use super::retry_call;
 use super::run::RunMetadata;
 
 /// A document with a location that differs from the one in its points.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
-pub struct Moved {
+pub struct Relocation {
     /// Id of the document.
     pub document: Uuid,
     /// The path in its points.
@@ -28,7 +28,7 @@ pub struct Moved {
     pub mtime: Option<DateTime<Utc>>,
 }
 
-pub(super) const MOVED: &str = "
+pub(super) const PENDING_RELOCATIONS: &str = "
     SELECT d.id AS document, d.file_path AS before, l.uri, s.source_path AS source, d.meta ->> 'title' AS title,
            l.mtime
     FROM documents d
@@ -44,14 +44,14 @@ pub(super) const MOVED: &str = "
                         AND o.source_id IS NOT DISTINCT FROM d.source_id OFFSET 0)
     ORDER BY uuid_send(d.collection_id) || uuid_send(d.id) LIMIT $2";
 
-pub(super) const RELOCATING: &str = "
+pub(super) const MARK_RELOCATING: &str = "
     UPDATE documents SET uri = NULL, points_digest = NULL
     WHERE ctid = ANY(ARRAY(
         SELECT d.ctid FROM unnest($2::uuid[]) AS i (id)
         CROSS JOIN LATERAL (SELECT d.ctid, d.collection_id FROM documents d WHERE d.id = i.id OFFSET 0) d
         WHERE d.collection_id = $1))";
 
-pub(super) const RELOCATED: &str = "
+pub(super) const MARK_RELOCATED: &str = "
     UPDATE documents d
     SET uri = f.uri, file_path = f.path, file_name = regexp_replace(rtrim(f.path, '/'), '^.*/', ''),
         source_id = f.source_id, meta = d.meta || f.title, points_digest = NULL
@@ -70,9 +70,13 @@ impl RunMetadata {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn moved(&self, after: Uuid, limit: u32) -> Result<Vec<Moved>, StoreError> {
-        attempt(&self.pool, "find moved documents", || async {
-            Ok(sqlx::query_as(MOVED)
+    pub async fn pending_relocations(
+        &self,
+        after: Uuid,
+        limit: u32,
+    ) -> Result<Vec<Relocation>, StoreError> {
+        retry_call(&self.pool, "find moved documents", || async {
+            Ok(sqlx::query_as(PENDING_RELOCATIONS)
                 .bind(self.collection)
                 .bind(i64::from(limit))
                 .bind(after)
@@ -87,10 +91,10 @@ impl RunMetadata {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn relocating(&self, documents: &[Uuid]) -> Result<(), StoreError> {
-        attempt(&self.pool, "record that documents have moved", || async {
-            let mut transaction = self.begin().await?;
-            sqlx::query(RELOCATING)
+    pub async fn mark_relocating(&self, documents: &[Uuid]) -> Result<(), StoreError> {
+        retry_call(&self.pool, "record that documents have moved", || async {
+            let mut transaction = self.begin_transaction().await?;
+            sqlx::query(MARK_RELOCATING)
                 .bind(self.collection)
                 .bind(documents)
                 .execute(&mut *transaction)
@@ -104,21 +108,24 @@ impl RunMetadata {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn relocated(&self, places: &[(Uuid, Place)]) -> Result<(), StoreError> {
+    pub async fn mark_relocated(
+        &self,
+        places: &[(Uuid, DocumentLocation)],
+    ) -> Result<(), StoreError> {
         let ids: Vec<Uuid> = places.iter().map(|(id, _)| *id).collect();
         let places = || places.iter().map(|(_, place)| place);
         let uris: Vec<&str> = places().map(|place| place.uri.as_str()).collect();
         let sources: Vec<&str> = places().map(|place| place.source.as_str()).collect();
         let paths: Vec<String> =
-            uris.iter().map(|uri| storable(&file_path(uri)).into_owned()).collect();
+            uris.iter().map(|uri| without_nul(&file_path(uri)).into_owned()).collect();
         let titles: Vec<_> = places()
             .map(|place| {
-                place.title.as_deref().map_or(json!({}), |it| json!({ "title": storable(it) }))
+                place.title.as_deref().map_or(json!({}), |it| json!({ "title": without_nul(it) }))
             })
             .collect();
-        attempt(&self.pool, "record the locations of documents", || async {
-            let mut transaction = self.begin().await?;
-            sqlx::query(RELOCATED)
+        retry_call(&self.pool, "record the locations of documents", || async {
+            let mut transaction = self.begin_transaction().await?;
+            sqlx::query(MARK_RELOCATED)
                 .bind(self.collection)
                 .bind(&ids)
                 .bind(&uris)

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::audit::Entry;
-use super::failure::Failure;
+use super::audit::CollectionEvent;
+use super::failure::QueryError;
 use super::takeover::end_transactions;
-use super::{attempt, collections, sources};
+use super::{collections, retry_call, sources};
 
 /// Type of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
@@ -53,14 +53,14 @@ pub enum OperationStatus {
 
 impl OperationStatus {
     /// Status of operations that have not ended.
-    pub const OPEN: [Self; 2] = [Self::Pending, Self::Processing];
+    pub const UNFINISHED: [Self; 2] = [Self::Pending, Self::Processing];
     /// Status of operations that have ended.
-    pub const ENDED: [Self; 3] = [Self::Completed, Self::Failed, Self::Cancelled];
+    pub const FINISHED: [Self; 3] = [Self::Completed, Self::Failed, Self::Cancelled];
 }
 
 /// Result of an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub enum OperationOutcome {
     /// It succeeded.
     Completed,
     /// It failed with this error message.
@@ -107,7 +107,7 @@ pub struct OperationSummary {
 
 /// Throughput of the last runs of a collection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, FromRow)]
-pub struct Rates {
+pub struct Throughput {
     /// Average over runs that embedded tokens, including their other work.
     pub tokens_per_second: Option<f64>,
     /// Average over runs that embedded nothing.
@@ -143,7 +143,7 @@ impl Operations<'_> {
         before: Option<DateTime<Utc>>,
         limit: u32,
     ) -> Result<Vec<OperationSummary>, StoreError> {
-        attempt(self.0, "list operations", || async {
+        retry_call(self.0, "list operations", || async {
             Ok(sqlx::query_as(select!(
                 "WHERE collection_id = $1 AND created_at < coalesce($2, 'infinity')
                  ORDER BY created_at DESC LIMIT $3"
@@ -166,18 +166,19 @@ impl Operations<'_> {
     pub async fn finish(
         &self,
         operation: Uuid,
-        ending: &Ending,
+        ending: &OperationOutcome,
         metrics: &[(String, f64)],
     ) -> Result<(), StoreError> {
-        attempt(self.0, "end the operation", || self.try_finish(operation, ending, metrics)).await
+        retry_call(self.0, "end the operation", || self.try_finish(operation, ending, metrics))
+            .await
     }
 
     async fn try_finish(
         &self,
         operation: Uuid,
-        ending: &Ending,
+        ending: &OperationOutcome,
         metrics: &[(String, f64)],
-    ) -> Result<(), Failure> {
+    ) -> Result<(), QueryError> {
         let mut transaction = self.0.begin().await?;
         finish_within(&mut transaction, operation, ending, metrics).await?;
         Ok(transaction.commit().await?)
@@ -190,11 +191,11 @@ impl Operations<'_> {
     /// # Errors
     /// [`pipeline::Remedy::Conflict`] if it has ended or does not exist.
     pub async fn cancel(&self, operation: Uuid) -> Result<OperationSummary, StoreError> {
-        attempt(self.0, "cancel the operation", || async {
+        retry_call(self.0, "cancel the operation", || async {
             let found = self
                 .try_find(operation)
                 .await?
-                .ok_or_else(|| Failure::Conflict(format!("unknown operation {operation}")))?;
+                .ok_or_else(|| QueryError::Conflict(format!("unknown operation {operation}")))?;
             let mut transaction = self.0.begin().await?;
             // A transaction of the operation may be long, or its process may be suspended in it.
             sqlx::query("SET LOCAL lock_timeout = '3s'").execute(&mut *transaction).await?;
@@ -204,7 +205,7 @@ impl Operations<'_> {
                 end_transactions(&mut *self.0.acquire().await?, operation).await?;
                 return Err(error.into());
             }
-            finish_within(&mut transaction, operation, &Ending::Cancelled, &[]).await?;
+            finish_within(&mut transaction, operation, &OperationOutcome::Cancelled, &[]).await?;
             transaction.commit().await?;
             Ok(found)
         })
@@ -216,7 +217,7 @@ impl Operations<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn find(&self, operation: Uuid) -> Result<Option<OperationSummary>, StoreError> {
-        attempt(self.0, "find the operation", || self.try_find(operation)).await
+        retry_call(self.0, "find the operation", || self.try_find(operation)).await
     }
 
     /// The operations on these collections with an id from `first` to `last`, newest first; at most
@@ -230,7 +231,7 @@ impl Operations<'_> {
         first: Uuid,
         last: Uuid,
     ) -> Result<Vec<OperationSummary>, StoreError> {
-        attempt(self.0, "find operations", || async {
+        retry_call(self.0, "find operations", || async {
             Ok(sqlx::query_as(select!(
                 "WHERE id BETWEEN $2 AND $3 AND collection_id = ANY($1) ORDER BY created_at DESC LIMIT 10"
             ))
@@ -246,7 +247,7 @@ impl Operations<'_> {
     pub(super) async fn try_find(
         &self,
         operation: Uuid,
-    ) -> Result<Option<OperationSummary>, Failure> {
+    ) -> Result<Option<OperationSummary>, QueryError> {
         Ok(sqlx::query_as(select!("WHERE id = $1")).bind(operation).fetch_optional(self.0).await?)
     }
 
@@ -254,8 +255,8 @@ impl Operations<'_> {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn rates(&self, collection: Uuid) -> Result<Rates, StoreError> {
-        attempt(self.0, "read the metrics of operations", || async {
+    pub async fn throughput(&self, collection: Uuid) -> Result<Throughput, StoreError> {
+        retry_call(self.0, "read the metrics of operations", || async {
             Ok(sqlx::query_as(
                 "WITH run AS (
                      SELECT o.id, o.completed_at,
@@ -287,7 +288,7 @@ impl Operations<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn metrics(&self, operation: Uuid) -> Result<Vec<(String, f64)>, StoreError> {
-        attempt(self.0, "read the metrics of the operation", || async {
+        retry_call(self.0, "read the metrics of the operation", || async {
             Ok(sqlx::query_as(
                 "SELECT metric_name, metric_value FROM operation_metrics WHERE operation_id = $1
                  ORDER BY metric_name",
@@ -313,9 +314,9 @@ pub(super) async fn summary(
 pub(super) async fn finish_within(
     transaction: &mut PgConnection,
     operation: Uuid,
-    ending: &Ending,
+    ending: &OperationOutcome,
     metrics: &[(String, f64)],
-) -> Result<Uuid, Failure> {
+) -> Result<Uuid, QueryError> {
     let found: Option<(Uuid, Uuid, OperationStatus)> = sqlx::query_as(
         "SELECT collection_id, user_id, status FROM operations WHERE id = $1 FOR NO KEY UPDATE",
     )
@@ -323,7 +324,7 @@ pub(super) async fn finish_within(
     .fetch_optional(&mut *transaction)
     .await?;
     let Some((collection, user, status)) = found else {
-        return Err(Failure::Conflict(format!("unknown operation {operation}")));
+        return Err(QueryError::Conflict(format!("unknown operation {operation}")));
     };
     if status == ending.status() {
         return Ok(user);
@@ -352,11 +353,11 @@ pub(super) async fn finish_within(
     if status == OperationStatus::Processing {
         sources::refresh(transaction, collection, operation).await?;
     }
-    end(transaction, operation, collection, user, status, ending).await?;
+    record_end(transaction, operation, collection, user, status, ending).await?;
     Ok(user)
 }
 
-impl Ending {
+impl OperationOutcome {
     fn status(&self) -> OperationStatus {
         match self {
             Self::Completed => OperationStatus::Completed,
@@ -382,28 +383,28 @@ impl Ending {
 }
 
 /// Writes the end of an operation and the resulting state of its collection.
-pub(super) async fn end(
+pub(super) async fn record_end(
     connection: &mut PgConnection,
     operation: Uuid,
     collection: Uuid,
     user: Uuid,
     status: OperationStatus,
-    ending: &Ending,
-) -> Result<(), Failure> {
+    ending: &OperationOutcome,
+) -> Result<(), QueryError> {
     sqlx::query("UPDATE operations SET status = $2, error_message = $3 WHERE id = $1")
         .bind(operation)
         .bind(ending.status())
         .bind(ending.reason())
         .execute(&mut *connection)
         .await?;
-    let cancelled = *ending == Ending::Cancelled;
+    let cancelled = *ending == OperationOutcome::Cancelled;
     // An operation that never started has changed nothing, and another one may be running.
     if status == OperationStatus::Processing {
-        collections::refresh(connection, collection, ending.reason(), cancelled).await?;
+        collections::refresh_counts(connection, collection, ending.reason(), cancelled).await?;
     }
     let details = ending.reason().map_or_else(|| json!({}), |reason| json!({ "error": reason }));
     let action = ending.action();
-    Ok(Entry { collection, operation: Some(operation), user, action, details }
-        .write(connection)
+    Ok(CollectionEvent { collection, operation: Some(operation), user, action, details }
+        .insert(connection)
         .await?)
 }

@@ -12,25 +12,28 @@ use sqlx::types::Json;
 use sqlx::{Connection as _, FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::claim::{Operation, Turn, at_work, begin, is_lock_of, lock_collection};
-use super::collections::Collection;
-use super::failure::Failure;
-use super::limits::within_limits;
-use super::operations::{
-    Ending, OperationStatus, OperationSummary, OperationType, Operations, finish_within, summary,
+use super::claim::{
+    OperationLease, WaitPolicy, at_work, is_lock_of, lock_collection, mark_started,
 };
-use super::takeover::bury_the_dead;
-use super::{Postgres, attempt};
+use super::collections::Collection;
+use super::failure::QueryError;
+use super::limits::check_operation_rate;
+use super::operations::{
+    OperationOutcome, OperationStatus, OperationSummary, OperationType, Operations, finish_within,
+    summary,
+};
+use super::takeover::fail_orphaned_operations;
+use super::{Postgres, retry_call};
 
 /// Maximum number of attempts when the worker dies: the operation may be the cause.
-const MOST_ATTEMPTS: i32 = 3;
+const MAX_ATTEMPTS: i32 = 3;
 
 /// Time without a heartbeat after which a worker is considered dead, as a Postgres interval.
-const ALIVE: &str = "15 seconds";
+const WORKER_TIMEOUT: &str = "15 seconds";
 
 /// An operation to queue.
 #[derive(Clone, Debug)]
-pub struct HandedOver<'a> {
+pub struct QueuedOperation<'a> {
     /// The collection of the operation.
     pub collection: &'a Collection,
     /// Type of the operation; the worker may change it when it starts.
@@ -61,11 +64,11 @@ impl Operations<'_> {
     ///
     /// # Errors
     /// If the limit of operations is reached, or the store cannot be reached.
-    pub async fn hand_over(&self, what: &HandedOver<'_>) -> Result<Uuid, StoreError> {
-        attempt(self.0, "queue the operation", || async {
+    pub async fn enqueue(&self, what: &QueuedOperation<'_>) -> Result<Uuid, StoreError> {
+        retry_call(self.0, "queue the operation", || async {
             let mut transaction = self.0.begin().await?;
-            within_limits(&mut transaction, what.collection).await?;
-            let id = hand_over(&mut transaction, what, None).await?;
+            check_operation_rate(&mut transaction, what.collection).await?;
+            let id = enqueue(&mut transaction, what, None).await?;
             transaction.commit().await?;
             Ok(id)
         })
@@ -77,7 +80,7 @@ impl Operations<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn progress(&self, operation: Uuid) -> Result<Option<Progress>, StoreError> {
-        attempt(self.0, "read the progress of the operation", || async {
+        retry_call(self.0, "read the progress of the operation", || async {
             let found: Option<Option<Json<Progress>>> =
                 sqlx::query_scalar(
                     "SELECT coalesce(e.progress, o.progress)
@@ -96,7 +99,7 @@ impl Operations<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn result(&self, operation: Uuid) -> Result<Value, StoreError> {
-        attempt(self.0, "read the result of the operation", || async {
+        retry_call(self.0, "read the result of the operation", || async {
             let found: Option<Value> =
                 sqlx::query_scalar("SELECT meta FROM operations WHERE id = $1")
                     .bind(operation)
@@ -111,11 +114,11 @@ impl Operations<'_> {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn continued_by(
+    pub async fn continuation(
         &self,
         operation: Uuid,
     ) -> Result<Option<OperationSummary>, StoreError> {
-        attempt(self.0, "find the continuing operation", || async {
+        retry_call(self.0, "find the continuing operation", || async {
             let id: Option<Uuid> =
                 sqlx::query_scalar("SELECT id FROM operations WHERE continues = $1")
                     .bind(operation)
@@ -135,19 +138,19 @@ impl Operations<'_> {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn hand_back(
+    pub async fn return_to_queue(
         &self,
         operation: Uuid,
         not_before: Option<DateTime<Utc>>,
     ) -> Result<Option<Uuid>, StoreError> {
-        attempt(self.0, "requeue the operation", || async {
+        retry_call(self.0, "requeue the operation", || async {
             let mut transaction = self.0.begin().await?;
             let status = summary(&mut transaction, operation).await?.map(|it| it.status);
             if !matches!(status, Some(OperationStatus::Processing)) {
                 return Ok(None);
             }
-            finish_within(&mut transaction, operation, &Ending::Cancelled, &[]).await?;
-            let next = go_on(&mut transaction, operation, Try::Same, not_before).await?;
+            finish_within(&mut transaction, operation, &OperationOutcome::Cancelled, &[]).await?;
+            let next = resume(&mut transaction, operation, Attempt::Same, not_before).await?;
             transaction.commit().await?;
             Ok(next)
         })
@@ -158,14 +161,15 @@ impl Operations<'_> {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn try_again(
+    pub async fn retry_later(
         &self,
         operation: Uuid,
         not_before: DateTime<Utc>,
     ) -> Result<Option<Uuid>, StoreError> {
-        attempt(self.0, "retry the operation", || async {
+        retry_call(self.0, "retry the operation", || async {
             let mut connection = self.0.acquire().await?;
-            Ok(go_on(&mut connection, operation, Try::Next(i32::MAX), Some(not_before)).await?)
+            Ok(resume(&mut connection, operation, Attempt::Next(i32::MAX), Some(not_before))
+                .await?)
         })
         .await
     }
@@ -173,7 +177,7 @@ impl Operations<'_> {
 
 /// Number of the attempt of a continuing operation.
 #[derive(Clone, Copy)]
-pub(super) enum Try {
+pub(super) enum Attempt {
     /// The same attempt, after an interruption.
     Same,
     /// The next attempt, if fewer than this number were made.
@@ -182,15 +186,15 @@ pub(super) enum Try {
 
 /// Inserts an operation that continues another one; `None` if that one was not queued or had too
 /// many attempts.
-pub(super) async fn go_on(
+pub(super) async fn resume(
     connection: &mut PgConnection,
     operation: Uuid,
-    which: Try,
+    which: Attempt,
     not_before: Option<DateTime<Utc>>,
 ) -> Result<Option<Uuid>, sqlx::Error> {
     let (more, below) = match which {
-        Try::Same => (0, i32::MAX),
-        Try::Next(below) => (1, below),
+        Attempt::Same => (0, i32::MAX),
+        Attempt::Next(below) => (1, below),
     };
     sqlx::query_scalar(
         "INSERT INTO operations (collection_id, user_id, type, config, handed_over, attempt, continues,
@@ -210,23 +214,23 @@ pub(super) async fn go_on(
 }
 
 /// Continues an operation whose worker died.
-pub(super) async fn survive(
+pub(super) async fn requeue(
     connection: &mut PgConnection,
     operation: Uuid,
 ) -> Result<(), sqlx::Error> {
-    if let Some(next) = go_on(connection, operation, Try::Next(MOST_ATTEMPTS), None).await? {
+    if let Some(next) = resume(connection, operation, Attempt::Next(MAX_ATTEMPTS), None).await? {
         tracing::info!(%operation, %next, "queued an operation that continues an orphaned one");
     }
     Ok(())
 }
 
 /// Inserts a queued operation. The caller checks the limits of the collection.
-pub(super) async fn hand_over(
+pub(super) async fn enqueue(
     connection: &mut PgConnection,
-    what: &HandedOver<'_>,
+    what: &QueuedOperation<'_>,
     for_run: Option<(Uuid, DateTime<Utc>)>,
 ) -> Result<Uuid, sqlx::Error> {
-    let HandedOver { collection, kind, config } = what;
+    let QueuedOperation { collection, kind, config } = what;
     let (run, not_before) = for_run.unzip();
     sqlx::query_scalar(
         "INSERT INTO operations (collection_id, user_id, type, config, handed_over, schedule_run_id, not_before)
@@ -248,21 +252,21 @@ impl Postgres {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn take_up(
+    pub async fn dequeue(
         &self,
         collections: &[Uuid],
-    ) -> Result<Option<(Operation, OperationSummary)>, StoreError> {
-        attempt(&self.pool, "start a queued operation", || self.try_take_up(collections)).await
+    ) -> Result<Option<(OperationLease, OperationSummary)>, StoreError> {
+        retry_call(&self.pool, "start a queued operation", || self.try_dequeue(collections)).await
     }
 
-    async fn try_take_up(
+    async fn try_dequeue(
         &self,
         collections: &[Uuid],
-    ) -> Result<Option<(Operation, OperationSummary)>, Failure> {
+    ) -> Result<Option<(OperationLease, OperationSummary)>, QueryError> {
         let waiting: Vec<Uuid> =
             sqlx::query_scalar(WAITING).bind(collections).fetch_all(&self.pool).await?;
         for collection in waiting {
-            if let Some(taken) = self.take_up_of(collection).await? {
+            if let Some(taken) = self.dequeue_from(collection).await? {
                 return Ok(Some(taken));
             }
         }
@@ -270,16 +274,16 @@ impl Postgres {
     }
 
     /// Starts the oldest queued operation of one collection, unless another process works on it.
-    async fn take_up_of(
+    async fn dequeue_from(
         &self,
         collection: Uuid,
-    ) -> Result<Option<(Operation, OperationSummary)>, Failure> {
+    ) -> Result<Option<(OperationLease, OperationSummary)>, QueryError> {
         let mut lock = PgConnection::connect_with(&self.options).await?;
-        if !lock_collection(&mut lock, collection, Turn::Wait).await? {
+        if !lock_collection(&mut lock, collection, WaitPolicy::Wait).await? {
             return Ok(None);
         }
         let mut transaction = lock.begin().await?;
-        let recovered = bury_the_dead(&mut transaction, collection).await?;
+        let recovered = fail_orphaned_operations(&mut transaction, collection).await?;
         let id: Option<Uuid> = sqlx::query_scalar(
             "SELECT o.id FROM operations o
              WHERE uuid_send(o.collection_id) = uuid_send($1) AND o.handed_over AND o.status = 'pending'
@@ -294,23 +298,23 @@ impl Postgres {
             transaction.commit().await?;
             return Ok(None);
         };
-        let started_at = begin(&mut transaction, collection, id).await?;
+        let started_at = mark_started(&mut transaction, collection, id).await?;
         let summary = summary(&mut transaction, id).await?;
         transaction.commit().await?;
         let operation =
-            Operation { postgres: self.clone(), collection, id, started_at, recovered, lock };
+            OperationLease { postgres: self.clone(), collection, id, started_at, recovered, lock };
         Ok(summary.map(|summary| (operation, summary)))
     }
 
     /// The workers that execute queued operations.
-    pub fn executors(&self) -> Executors<'_> {
-        Executors(&self.pool)
+    pub fn workers(&self) -> Workers<'_> {
+        Workers(&self.pool)
     }
 }
 
 /// A worker that executes queued operations.
 #[derive(Clone, Debug, PartialEq, FromRow)]
-pub struct ExecutorSummary {
+pub struct WorkerSummary {
     /// Id of the worker.
     pub id: Uuid,
     /// Host and process.
@@ -326,21 +330,21 @@ pub struct ExecutorSummary {
 }
 
 /// The workers of the metadata store.
-pub struct Executors<'a>(&'a PgPool);
+pub struct Workers<'a>(&'a PgPool);
 
-impl Executors<'_> {
+impl Workers<'_> {
     /// Writes the heartbeat of a worker with its collections and files. Deletes workers that have
     /// been dead for a day.
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn beat(
+    pub async fn heartbeat(
         &self,
         id: Uuid,
         collections: &[Uuid],
         files: &Value,
     ) -> Result<(), StoreError> {
-        attempt(self.0, "send the heartbeat", || async {
+        retry_call(self.0, "send the heartbeat", || async {
             sqlx::query(
                 "WITH dead AS (DELETE FROM executors WHERE seen_at < now() - interval '1 day')
                  INSERT INTO executors (id, worker, collections, files) VALUES ($1, $2, $3, $4)
@@ -348,7 +352,7 @@ impl Executors<'_> {
                  SET seen_at = now(), collections = EXCLUDED.collections, files = EXCLUDED.files",
             )
             .bind(id)
-            .bind(super::claim::worker())
+            .bind(super::claim::worker_name())
             .bind(collections)
             .bind(files)
             .execute(self.0)
@@ -362,8 +366,8 @@ impl Executors<'_> {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn forget(&self, id: Uuid) -> Result<(), StoreError> {
-        attempt(self.0, "unregister the worker", || async {
+    pub async fn remove(&self, id: Uuid) -> Result<(), StoreError> {
+        retry_call(self.0, "unregister the worker", || async {
             sqlx::query("DELETE FROM executors WHERE id = $1").bind(id).execute(self.0).await?;
             Ok(())
         })
@@ -374,17 +378,17 @@ impl Executors<'_> {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn alive(
+    pub async fn list_alive(
         &self,
         collection: Option<Uuid>,
-    ) -> Result<Vec<ExecutorSummary>, StoreError> {
-        attempt(self.0, "list workers", || async {
+    ) -> Result<Vec<WorkerSummary>, StoreError> {
+        retry_call(self.0, "list workers", || async {
             Ok(sqlx::query_as(
                 "SELECT id, worker, collections, started_at, seen_at, files FROM executors
                  WHERE seen_at > now() - $1::interval AND ($2::uuid IS NULL OR $2 = ANY(collections))
                  ORDER BY started_at",
             )
-            .bind(ALIVE)
+            .bind(WORKER_TIMEOUT)
             .bind(collection)
             .fetch_all(self.0)
             .await?)

@@ -11,18 +11,18 @@ use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use uuid::Uuid;
 
-use super::attempt;
-use super::audit::Entry;
-use super::claim::Operation;
-use super::failure::Failure;
+use super::audit::CollectionEvent;
+use super::claim::OperationLease;
+use super::failure::QueryError;
 use super::locations::WITHHELD;
-use super::operations::{Ending, OperationStatus, finish_within, summary};
+use super::operations::{OperationOutcome, OperationStatus, finish_within, summary};
+use super::retry_call;
 
 /// Schemas with tables of documents.
 const SCHEMAS: [&str; 3] = ["public", "building", "retired"];
 
 /// Maximum number of rows that one transaction deletes.
-const AT_ONCE: i64 = 5_000;
+const ROWS_PER_TRANSACTION: i64 = 5_000;
 
 /// Result of one step of removing a source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,16 +33,16 @@ pub struct RemovedSource {
     pub locations: u64,
 }
 
-impl Operation {
+impl OperationLease {
     /// Deletes documents until [`Operation::readmit`] and returns the ones that existed. Their
     /// points are to be removed; see [`super::RunMetadata::unpurged`].
     ///
     /// # Errors
     /// If the store cannot be reached, or the operation was taken over or has ended.
     pub async fn withhold(&self, documents: &[Uuid], by: &str) -> Result<Vec<Uuid>, StoreError> {
-        attempt(&self.postgres().pool, "delete documents", || async {
+        retry_call(&self.postgres().pool, "delete documents", || async {
             let mut transaction = self.postgres().pool.begin().await?;
-            self.hold(&mut transaction).await?;
+            self.assert_owned(&mut transaction).await?;
             let mut deleted = Vec::new();
             for schema in SCHEMAS {
                 let withhold = sqlx::query(AssertSqlSafe(format!(
@@ -72,7 +72,7 @@ impl Operation {
                     deleted = ids;
                 }
             }
-            self.audit(&mut transaction, "documents_deleted", json!({ "documents": deleted }))
+            self.write_audit_entry(&mut transaction, "documents_deleted", json!({ "documents": deleted }))
                 .await?;
             transaction.commit().await?;
             Ok(deleted)
@@ -86,9 +86,9 @@ impl Operation {
     /// # Errors
     /// If the store cannot be reached, or the operation was taken over or has ended.
     pub async fn readmit(&self, documents: &[Uuid]) -> Result<Vec<Uuid>, StoreError> {
-        attempt(&self.postgres().pool, "undelete documents", || async {
+        retry_call(&self.postgres().pool, "undelete documents", || async {
             let mut transaction = self.postgres().pool.begin().await?;
-            self.hold(&mut transaction).await?;
+            self.assert_owned(&mut transaction).await?;
             let mut readmitted = Vec::new();
             for schema in SCHEMAS {
                 let readmit = sqlx::query_scalar(AssertSqlSafe(format!(
@@ -110,7 +110,7 @@ impl Operation {
             readmitted.sort_unstable();
             readmitted.dedup();
             let details = json!({ "documents": readmitted });
-            self.audit(&mut transaction, "documents_undeleted", details).await?;
+            self.write_audit_entry(&mut transaction, "documents_undeleted", details).await?;
             transaction.commit().await?;
             Ok(readmitted)
         })
@@ -124,12 +124,13 @@ impl Operation {
     /// # Errors
     /// If the store cannot be reached, or the operation was taken over or has ended.
     pub async fn remove_source(&self, source: &str) -> Result<Option<RemovedSource>, StoreError> {
-        attempt(&self.postgres().pool, "remove the source", || async {
+        retry_call(&self.postgres().pool, "remove the source", || async {
             let mut transaction = self.postgres().pool.begin().await?;
-            self.hold(&mut transaction).await?;
+            self.assert_owned(&mut transaction).await?;
             let mut removed = RemovedSource::default();
             for schema in SCHEMAS {
-                let some = remove_some(&mut transaction, schema, self.collection(), source).await?;
+                let some =
+                    remove_batch(&mut transaction, schema, self.collection(), source).await?;
                 if schema == "public" {
                     removed.documents += some.documents;
                 }
@@ -143,7 +144,12 @@ impl Operation {
                 .bind(source)
                 .execute(&mut *transaction)
                 .await?;
-                self.audit(&mut transaction, "source_removed", json!({ "source": source })).await?;
+                self.write_audit_entry(
+                    &mut transaction,
+                    "source_removed",
+                    json!({ "source": source }),
+                )
+                .await?;
             }
             transaction.commit().await?;
             Ok((removed.locations > 0).then_some(removed))
@@ -157,9 +163,9 @@ impl Operation {
     /// # Errors
     /// If the store cannot be reached, or the operation was taken over or has ended.
     pub async fn begin_deletion(&self) -> Result<(), StoreError> {
-        attempt(&self.postgres().pool, "start the deletion of the collection", || async {
+        retry_call(&self.postgres().pool, "start the deletion of the collection", || async {
             let mut transaction = self.postgres().pool.begin().await?;
-            self.hold(&mut transaction).await?;
+            self.assert_owned(&mut transaction).await?;
             sqlx::query(
                 "UPDATE collections SET deleting_since = coalesce(deleting_since, now()) WHERE id = $1",
             )
@@ -177,14 +183,14 @@ impl Operation {
     /// # Errors
     /// If the store cannot be reached; another call continues from there.
     pub async fn delete_collection(&self, metrics: &[(String, f64)]) -> Result<(), StoreError> {
-        attempt(&self.postgres().pool, "delete the collection", || {
+        retry_call(&self.postgres().pool, "delete the collection", || {
             self.try_delete_collection(metrics)
         })
         .await
     }
 
-    async fn try_delete_collection(&self, metrics: &[(String, f64)]) -> Result<(), Failure> {
-        let mut connection = self.postgres().unhurried().await?;
+    async fn try_delete_collection(&self, metrics: &[(String, f64)]) -> Result<(), QueryError> {
+        let mut connection = self.postgres().connect_without_timeouts().await?;
         delete_documents(&mut connection, self.collection()).await?;
         let mut transaction = connection.begin().await?;
         let found = summary(&mut transaction, self.id()).await?;
@@ -192,14 +198,15 @@ impl Operation {
             // The response to the commit was lost.
             return Ok(());
         }
-        self.hold(&mut transaction).await?;
+        self.assert_owned(&mut transaction).await?;
         let name: Option<String> =
             sqlx::query_scalar("DELETE FROM collections WHERE id = $1 RETURNING name")
                 .bind(self.collection())
                 .fetch_optional(&mut *transaction)
                 .await?;
-        self.audit(&mut transaction, "collection_deleted", json!({ "name": name })).await?;
-        finish_within(&mut transaction, self.id(), &Ending::Completed, metrics).await?;
+        self.write_audit_entry(&mut transaction, "collection_deleted", json!({ "name": name }))
+            .await?;
+        finish_within(&mut transaction, self.id(), &OperationOutcome::Completed, metrics).await?;
         transaction.commit().await?;
         Ok(connection.close().await?)
     }
@@ -209,10 +216,10 @@ impl Operation {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn forget_deleted(&self, retention: Duration) -> Result<u64, StoreError> {
-        attempt(&self.postgres().pool, "delete expired tombstones", || async {
+    pub async fn purge_deleted(&self, retention: Duration) -> Result<u64, StoreError> {
+        retry_call(&self.postgres().pool, "delete expired tombstones", || async {
             let mut transaction = self.postgres().pool.begin().await?;
-            self.hold(&mut transaction).await?;
+            self.assert_owned(&mut transaction).await?;
             let forgotten = sqlx::query(
                 "DELETE FROM documents d
                  WHERE d.collection_id = $1 AND d.status = 'deleted' AND d.chunk_count = 0
@@ -234,7 +241,7 @@ impl Operation {
         .await
     }
 
-    async fn audit(
+    async fn write_audit_entry(
         &self,
         connection: &mut PgConnection,
         action: &str,
@@ -245,11 +252,11 @@ impl Operation {
             .fetch_one(&mut *connection)
             .await?;
         let (collection, operation) = (self.collection(), Some(self.id()));
-        Entry { collection, operation, user, action, details }.write(connection).await
+        CollectionEvent { collection, operation, user, action, details }.insert(connection).await
     }
 }
 
-async fn remove_some(
+async fn remove_batch(
     connection: &mut PgConnection,
     schema: &'static str,
     collection: Uuid,
@@ -264,7 +271,7 @@ async fn remove_some(
              WHERE collection_id = $1 AND source_id = (
                  SELECT id FROM public.collection_sources
                  WHERE collection_id = $1 AND source_path = $2)
-             LIMIT {AT_ONCE})
+             LIMIT {ROWS_PER_TRANSACTION})
          RETURNING document_id"
     )));
     let gone: Vec<Option<Uuid>> =
@@ -297,7 +304,7 @@ async fn delete_documents(
         loop {
             let delete = sqlx::query(AssertSqlSafe(format!(
                 "DELETE FROM {table} WHERE ctid = ANY(ARRAY(
-                     SELECT ctid FROM {table} WHERE collection_id = $1 LIMIT {AT_ONCE}))"
+                     SELECT ctid FROM {table} WHERE collection_id = $1 LIMIT {ROWS_PER_TRANSACTION}))"
             )));
             if delete.bind(collection).execute(&mut *connection).await?.rows_affected() == 0 {
                 break;

@@ -6,19 +6,19 @@ use pipeline::StoreError;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::attempt;
-use super::audit::{By, of_collection};
-use super::limits::{Reached, reached};
+use super::audit::{Actor, record_collection_event};
+use super::limits::{LimitReached, find_reached_limit};
 use super::operations::Operations;
-use super::queue::{HandedOver, hand_over};
+use super::queue::{QueuedOperation, enqueue};
+use super::retry_call;
 
 /// Result of a request.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Asked {
+pub enum EnqueueResult {
     /// The id of the queued operation.
-    For(Uuid),
+    Queued(Uuid),
     /// The request is refused because a limit of the collection is reached.
-    Limit {
+    LimitReached {
         /// `documents`, `gigabytes`, `sources`, or `operations within an hour`.
         of: &'static str,
         /// Value of the limit.
@@ -36,13 +36,13 @@ impl Operations<'_> {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn ask(
+    pub async fn enqueue_within_limits(
         &self,
-        what: &HandedOver<'_>,
+        what: &QueuedOperation<'_>,
         takes_in: bool,
-        by: &By,
-    ) -> Result<Asked, StoreError> {
-        attempt(self.0, "request the operation", || async {
+        by: &Actor,
+    ) -> Result<EnqueueResult, StoreError> {
+        retry_call(self.0, "request the operation", || async {
             let mut transaction = self.0.begin().await?;
             let collection = what.collection.id;
             // Serialises concurrent requests, so that each sees the count of the previous one.
@@ -50,11 +50,11 @@ impl Operations<'_> {
                 .bind(collection)
                 .execute(&mut *transaction)
                 .await?;
-            let limit = reached(&mut transaction, collection, takes_in).await?;
-            if let Some(Reached { of, most, retry_after }) = limit {
-                return Ok(Asked::Limit { of, most, retry_after });
+            let limit = find_reached_limit(&mut transaction, collection, takes_in).await?;
+            if let Some(LimitReached { resource: of, max: most, retry_after }) = limit {
+                return Ok(EnqueueResult::LimitReached { of, most, retry_after });
             }
-            let id = hand_over(&mut transaction, what, None).await?;
+            let id = enqueue(&mut transaction, what, None).await?;
             sqlx::query("UPDATE operations SET user_id = coalesce($2, user_id) WHERE id = $1")
                 .bind(id)
                 .bind(by.user)
@@ -62,9 +62,10 @@ impl Operations<'_> {
                 .await?;
             let details = json!({ "operation": id });
             let action = "operation_requested";
-            of_collection(&mut transaction, collection, Some(id), by, action, &details).await?;
+            record_collection_event(&mut transaction, collection, Some(id), by, action, &details)
+                .await?;
             transaction.commit().await?;
-            Ok(Asked::For(id))
+            Ok(EnqueueResult::Queued(id))
         })
         .await
     }
@@ -73,18 +74,25 @@ impl Operations<'_> {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn note_cancelled(
+    pub async fn record_cancellation(
         &self,
         collection: Uuid,
         operation: Uuid,
-        by: &By,
+        by: &Actor,
     ) -> Result<(), StoreError> {
-        attempt(self.0, "record the cancellation request", || async {
+        retry_call(self.0, "record the cancellation request", || async {
             let mut connection = self.0.acquire().await?;
             let details = json!({ "operation": operation });
             let action = "operation_cancel_requested";
-            of_collection(&mut connection, collection, Some(operation), by, action, &details)
-                .await?;
+            record_collection_event(
+                &mut connection,
+                collection,
+                Some(operation),
+                by,
+                action,
+                &details,
+            )
+            .await?;
             Ok(())
         })
         .await

@@ -7,16 +7,16 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt as _;
 use pipeline::{
-    ContentHash, Fingerprint, Identity, Incoming, KnownHashes, KnownLocation, MetadataStore,
-    SetAside, StoreError, StoredDocument, Why,
+    ContentHash, DocumentIdentity, Fingerprint, IncomingDocument, KnownHashes, KnownLocation,
+    MetadataStore, RejectReason, Rejection, StoreError, StoredDocument,
 };
 use sqlx::{PgPool, Transaction};
 use uuid::Uuid;
 
-use super::claim::hold;
-use super::failure::Failure;
-use super::growth::Growth;
-use super::{attempt, identify, locations, write};
+use super::claim::assert_owned;
+use super::failure::QueryError;
+use super::growth::StatisticsUpdater;
+use super::{identify, locations, retry_call, write};
 
 /// The documents of one collection, for one operation with one fingerprint. The search path of the
 /// connections selects the live generation or the one being built; the queries are the same.
@@ -30,12 +30,12 @@ pub struct RunMetadata {
     /// `true` if failed documents are retried once their delay has passed.
     pub(super) retry_failed: bool,
     /// Shared by clones.
-    pub(super) growth: Arc<Growth>,
+    pub(super) statistics: Arc<StatisticsUpdater>,
 }
 
 /// A generation of a collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
+pub enum GenerationSlot {
     /// The generation that searches read.
     Live,
     /// The generation being built.
@@ -91,7 +91,7 @@ pub(super) const KNOWN_HASHES: &str = "
 impl RunMetadata {
     /// Retries failed documents whose delay has passed.
     #[must_use]
-    pub fn retrying_failed(self) -> Self {
+    pub fn with_retries(self) -> Self {
         Self { retry_failed: true, ..self }
     }
 
@@ -100,8 +100,8 @@ impl RunMetadata {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn from_now(self) -> Result<Self, StoreError> {
-        let started_at = attempt(&self.pool, "start a pass", || async {
+    pub async fn with_current_time(self) -> Result<Self, StoreError> {
+        let started_at = retry_call(&self.pool, "start a pass", || async {
             Ok(sqlx::query_scalar("SELECT greatest(now(), $1)")
                 .bind(self.started_at)
                 .fetch_one(&self.pool)
@@ -117,8 +117,8 @@ impl RunMetadata {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn recover(&self) -> Result<(), StoreError> {
-        attempt(&self.pool, "recover from a run that died", || async {
-            let mut transaction = self.begin().await?;
+        retry_call(&self.pool, "recover from a run that died", || async {
+            let mut transaction = self.begin_transaction().await?;
             sqlx::query(RECOVER)
                 .bind(self.collection)
                 .bind(self.operation)
@@ -138,7 +138,7 @@ impl RunMetadata {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn unpurged(&self, limit: u32) -> Result<Vec<Uuid>, StoreError> {
-        attempt(&self.pool, "list documents with points to remove", || async {
+        retry_call(&self.pool, "list documents with points to remove", || async {
             Ok(sqlx::query_scalar(UNPURGED)
                 .bind(self.collection)
                 .bind(self.operation)
@@ -155,8 +155,8 @@ impl RunMetadata {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn unattached(&self) -> Result<u64, StoreError> {
-        attempt(&self.pool, "count locations without a document", || async {
+    pub async fn count_unattached(&self) -> Result<u64, StoreError> {
+        retry_call(&self.pool, "count locations without a document", || async {
             let count: i64 = sqlx::query_scalar(
                 "SELECT count(*) FROM document_locations
                  WHERE collection_id = $1 AND document_id IS NULL AND content_hash IS NOT NULL
@@ -174,17 +174,19 @@ impl RunMetadata {
     /// Analyses the tables if rows were written since the last ANALYZE. Call it at the end of a
     /// run.
     pub async fn analyze(&self) {
-        self.growth.ended(&self.pool).await;
+        self.statistics.finish(&self.pool).await;
     }
 
     /// A transaction that has checked the right to write to the collection.
-    pub(super) async fn begin(&self) -> Result<Transaction<'static, sqlx::Postgres>, Failure> {
+    pub(super) async fn begin_transaction(
+        &self,
+    ) -> Result<Transaction<'static, sqlx::Postgres>, QueryError> {
         let mut transaction = self.pool.begin().await?;
-        hold(&mut transaction, self.operation).await?;
+        assert_owned(&mut transaction, self.operation).await?;
         Ok(transaction)
     }
 
-    async fn try_known_hashes(&self) -> Result<KnownHashes, Failure> {
+    async fn try_known_hashes(&self) -> Result<KnownHashes, QueryError> {
         let mut rows = sqlx::query_scalar::<_, Vec<u8>>(KNOWN_HASHES)
             .bind(self.collection)
             .bind(&self.fingerprint.0[..])
@@ -197,23 +199,26 @@ impl RunMetadata {
         Ok(known)
     }
 
-    async fn try_identify(&self, incoming: &[Incoming]) -> Result<Vec<Identity>, Failure> {
-        let mut transaction = self.begin().await?;
+    async fn try_identify(
+        &self,
+        incoming: &[IncomingDocument],
+    ) -> Result<Vec<DocumentIdentity>, QueryError> {
+        let mut transaction = self.begin_transaction().await?;
         let found = identify::identify(&mut transaction, self, incoming).await?;
-        identify::note_writes(&mut transaction, self, &found).await?;
+        identify::mark_writing(&mut transaction, self, &found).await?;
         transaction.commit().await?;
         Ok(found.into_iter().map(|found| found.identity).collect())
     }
 
-    async fn try_commit(&self, documents: &[StoredDocument]) -> Result<Vec<Uuid>, Failure> {
-        let mut transaction = self.begin().await?;
+    async fn try_commit(&self, documents: &[StoredDocument]) -> Result<Vec<Uuid>, QueryError> {
+        let mut transaction = self.begin_transaction().await?;
         let lost = write::commit(&mut transaction, self, documents).await?;
         transaction.commit().await?;
         Ok(lost)
     }
 
-    async fn try_record(&self, left: &[(String, SetAside)]) -> Result<Vec<Uuid>, Failure> {
-        let mut transaction = self.begin().await?;
+    async fn try_record(&self, left: &[(String, Rejection)]) -> Result<Vec<Uuid>, QueryError> {
+        let mut transaction = self.begin_transaction().await?;
         // Losing these rows in a crash is harmless: the next run determines them again.
         sqlx::query("SET LOCAL synchronous_commit TO off").execute(&mut *transaction).await?;
         let lost = write::record(&mut transaction, self, left).await?;
@@ -221,8 +226,8 @@ impl RunMetadata {
         Ok(lost)
     }
 
-    async fn try_purged(&self, documents: &[Uuid]) -> Result<(), Failure> {
-        let mut transaction = self.begin().await?;
+    async fn try_purged(&self, documents: &[Uuid]) -> Result<(), QueryError> {
+        let mut transaction = self.begin_transaction().await?;
         sqlx::query(PURGED)
             .bind(self.collection)
             .bind(documents)
@@ -240,44 +245,58 @@ impl RunMetadata {
 
 #[async_trait]
 impl MetadataStore for RunMetadata {
-    async fn locate(&self, uris: &[String]) -> Result<Vec<Option<KnownLocation>>, StoreError> {
-        attempt(&self.pool, "look up locations", || async {
+    async fn lookup_locations(
+        &self,
+        uris: &[String],
+    ) -> Result<Vec<Option<KnownLocation>>, StoreError> {
+        retry_call(&self.pool, "look up locations", || async {
             Ok(locations::locate(&self.pool, self, uris).await?)
         })
         .await
     }
 
     async fn known_hashes(&self) -> Result<KnownHashes, StoreError> {
-        attempt(&self.pool, "read the known contents", || self.try_known_hashes()).await
+        retry_call(&self.pool, "read the known contents", || self.try_known_hashes()).await
     }
 
-    async fn identify(&self, incoming: &[Incoming]) -> Result<Vec<Identity>, StoreError> {
-        attempt(&self.pool, "identify documents", || self.try_identify(incoming)).await
+    async fn assign_ids(
+        &self,
+        incoming: &[IncomingDocument],
+    ) -> Result<Vec<DocumentIdentity>, StoreError> {
+        retry_call(&self.pool, "identify documents", || self.try_identify(incoming)).await
     }
 
     async fn commit(&self, documents: &[StoredDocument]) -> Result<Vec<Uuid>, StoreError> {
-        let lost = attempt(&self.pool, "commit documents", || self.try_commit(documents)).await?;
-        self.growth.wrote(&self.pool, documents.len()).await;
+        let lost =
+            retry_call(&self.pool, "commit documents", || self.try_commit(documents)).await?;
+        self.statistics.add_rows(&self.pool, documents.len()).await;
         Ok(lost)
     }
 
-    async fn record(&self, set_aside: &[(String, SetAside)]) -> Result<Vec<Uuid>, StoreError> {
-        let lost = attempt(&self.pool, "record documents that were set aside", || {
+    async fn record_rejections(
+        &self,
+        set_aside: &[(String, Rejection)],
+    ) -> Result<Vec<Uuid>, StoreError> {
+        let lost = retry_call(&self.pool, "record documents that were set aside", || {
             self.try_record(set_aside)
         })
         .await?;
-        let is_news = |why: &Why| {
+        let is_news = |why: &RejectReason| {
             !matches!(
                 why,
-                Why::Unchanged | Why::Touched | Why::Before { .. } | Why::Withheld { .. }
+                RejectReason::Unchanged
+                    | RejectReason::MetadataChanged
+                    | RejectReason::PreviouslyRejected { .. }
+                    | RejectReason::Withheld { .. }
             )
         };
-        let news = set_aside.iter().filter(|(_, one)| is_news(&one.why)).count();
-        self.growth.wrote(&self.pool, news).await;
+        let news = set_aside.iter().filter(|(_, one)| is_news(&one.reason)).count();
+        self.statistics.add_rows(&self.pool, news).await;
         Ok(lost)
     }
 
-    async fn purged(&self, documents: &[Uuid]) -> Result<(), StoreError> {
-        attempt(&self.pool, "record that points are removed", || self.try_purged(documents)).await
+    async fn mark_purged(&self, documents: &[Uuid]) -> Result<(), StoreError> {
+        retry_call(&self.pool, "record that points are removed", || self.try_purged(documents))
+            .await
     }
 }

@@ -11,11 +11,11 @@ use serde_json::Value;
 use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::failure::Failure;
-use super::limits::reached;
-use super::operations::{Ending, OperationStatus, finish_within};
-use super::queue::{HandedOver, hand_over};
-use super::{Postgres, attempt};
+use super::failure::QueryError;
+use super::limits::find_reached_limit;
+use super::operations::{OperationOutcome, OperationStatus, finish_within};
+use super::queue::{QueuedOperation, enqueue};
+use super::{Postgres, retry_call};
 
 /// Key of a schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +68,7 @@ pub struct ScheduleRun {
     /// Due time according to the cron expression.
     pub due_at: DateTime<Utc>,
     /// Result: started, skipped or missed.
-    pub fate: RunFate,
+    pub fate: ScheduledRunOutcome,
     /// Reason why it was not started.
     pub message: Option<String>,
     /// Host and process of the worker that recorded it.
@@ -90,7 +90,7 @@ pub struct ScheduleRun {
 /// Result for a due run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
 #[sqlx(type_name = "schedule_run_fate", rename_all = "lowercase")]
-pub enum RunFate {
+pub enum ScheduledRunOutcome {
     /// An operation was queued for it.
     Fired,
     /// Skipped: the previous run had not ended, or a limit of the collection was reached.
@@ -101,7 +101,7 @@ pub enum RunFate {
 
 /// Overlap policy: the action if the previous run has not ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Meeting {
+pub enum OverlapPolicy {
     /// Skip the new run.
     Skip,
     /// Queue the new run.
@@ -120,12 +120,12 @@ pub struct DueRun {
     /// Earliest start.
     pub not_before: DateTime<Utc>,
     /// Overlap policy.
-    pub meeting: Meeting,
+    pub overlap_policy: OverlapPolicy,
 }
 
 /// Result of a worker's check of a schedule.
 #[derive(Clone, Debug)]
-pub struct Look {
+pub struct SchedulePoll {
     /// [`ScheduleSummary::looked_until`] at the start of the check.
     pub since: DateTime<Utc>,
     /// Time of the check.
@@ -159,7 +159,7 @@ impl Postgres {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
-        attempt(&self.pool, "read the time of the store", || async {
+        retry_call(&self.pool, "read the time of the store", || async {
             Ok(sqlx::query_scalar("SELECT now()").fetch_one(&self.pool).await?)
         })
         .await
@@ -177,7 +177,7 @@ impl Schedules<'_> {
         key: &ScheduleKey<'_>,
         spec: &Value,
     ) -> Result<ScheduleSummary, StoreError> {
-        attempt(self.0, "register the schedule", || async {
+        retry_call(self.0, "register the schedule", || async {
             // Reads first to avoid a write without changes; several workers call this concurrently.
             let known = self.try_find(key).await?;
             if let Some(known) = known.filter(|known| known.spec == *spec) {
@@ -195,7 +195,9 @@ impl Schedules<'_> {
             .bind(spec)
             .execute(self.0)
             .await?;
-            self.try_find(key).await?.ok_or_else(|| Failure::Conflict("it was deleted".to_owned()))
+            self.try_find(key)
+                .await?
+                .ok_or_else(|| QueryError::Conflict("it was deleted".to_owned()))
         })
         .await
     }
@@ -205,10 +207,10 @@ impl Schedules<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn find(&self, key: &ScheduleKey<'_>) -> Result<Option<ScheduleSummary>, StoreError> {
-        attempt(self.0, "find the schedule", || self.try_find(key)).await
+        retry_call(self.0, "find the schedule", || self.try_find(key)).await
     }
 
-    async fn try_find(&self, key: &ScheduleKey<'_>) -> Result<Option<ScheduleSummary>, Failure> {
+    async fn try_find(&self, key: &ScheduleKey<'_>) -> Result<Option<ScheduleSummary>, QueryError> {
         Ok(sqlx::query_as(select!("WHERE owner = $1 AND collection = $2 AND pipeline = $3"))
             .bind(key.owner)
             .bind(key.collection)
@@ -222,7 +224,7 @@ impl Schedules<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn list(&self) -> Result<Vec<ScheduleSummary>, StoreError> {
-        attempt(self.0, "list schedules", || async {
+        retry_call(self.0, "list schedules", || async {
             Ok(sqlx::query_as(select!("ORDER BY owner, collection, pipeline"))
                 .fetch_all(self.0)
                 .await?)
@@ -235,7 +237,7 @@ impl Schedules<'_> {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn look(
+    pub async fn poll(
         &self,
         keys: &[ScheduleKey<'_>],
     ) -> Result<(DateTime<Utc>, Vec<ScheduleSummary>), StoreError> {
@@ -249,7 +251,7 @@ impl Schedules<'_> {
         let owners = of(|it| it.owner.to_owned());
         let collections = of(|it| it.collection.to_owned());
         let pipelines = of(|it| it.pipeline.to_owned());
-        attempt(self.0, "check schedules", || async {
+        retry_call(self.0, "check schedules", || async {
             let rows: Vec<Row> = sqlx::query_as(
                 "SELECT now() AS now, id, owner, collection, pipeline, spec, looked_until, next_due_at, paused_at
                  FROM schedules
@@ -274,7 +276,7 @@ impl Schedules<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn withdraw(&self, schedule: Uuid) -> Result<(), StoreError> {
-        attempt(self.0, "withdraw the schedule", || async {
+        retry_call(self.0, "withdraw the schedule", || async {
             sqlx::query(
                 "UPDATE schedules SET spec = 'null', next_due_at = NULL, looked_until = now() WHERE id = $1",
             )
@@ -291,7 +293,7 @@ impl Schedules<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn pause(&self, schedule: Uuid, paused: bool) -> Result<(), StoreError> {
-        attempt(self.0, "pause the schedule", || async {
+        retry_call(self.0, "pause the schedule", || async {
             sqlx::query(
                 "UPDATE schedules
                  SET paused_at = CASE WHEN $2 THEN coalesce(paused_at, now()) END,
@@ -316,18 +318,18 @@ impl Schedules<'_> {
     pub async fn fire(
         &self,
         schedule: Uuid,
-        look: &Look,
-        errand: &HandedOver<'_>,
+        look: &SchedulePoll,
+        errand: &QueuedOperation<'_>,
     ) -> Result<Vec<Uuid>, StoreError> {
-        attempt(self.0, "start due runs", || self.try_fire(schedule, look, errand)).await
+        retry_call(self.0, "start due runs", || self.try_fire(schedule, look, errand)).await
     }
 
     async fn try_fire(
         &self,
         schedule: Uuid,
-        look: &Look,
-        errand: &HandedOver<'_>,
-    ) -> Result<Vec<Uuid>, Failure> {
+        look: &SchedulePoll,
+        errand: &QueuedOperation<'_>,
+    ) -> Result<Vec<Uuid>, QueryError> {
         let mut transaction = self.0.begin().await?;
         let ours: Option<Uuid> = sqlx::query_scalar(
             "UPDATE schedules SET looked_until = $3, next_due_at = $4
@@ -344,7 +346,7 @@ impl Schedules<'_> {
         }
         let mut fired = Vec::new();
         for due in &look.due {
-            fired.extend(fire_one(&mut transaction, schedule, due, errand).await?);
+            fired.extend(fire_run(&mut transaction, schedule, due, errand).await?);
         }
         transaction.commit().await?;
         Ok(fired)
@@ -357,21 +359,22 @@ impl Schedules<'_> {
     pub async fn run_now(
         &self,
         schedule: Uuid,
-        errand: &HandedOver<'_>,
+        errand: &QueuedOperation<'_>,
     ) -> Result<Uuid, StoreError> {
-        attempt(self.0, "run the schedule now", || async {
+        retry_call(self.0, "run the schedule now", || async {
             let mut transaction = self.0.begin().await?;
             // A client requested the run and receives an error; skipping would hide it.
             let collection = errand.collection;
-            if let Some(limit) = reached(&mut transaction, collection.id, true).await? {
-                return Err(limit.refusal(&collection.name));
+            if let Some(limit) = find_reached_limit(&mut transaction, collection.id, true).await? {
+                return Err(limit.into_conflict(&collection.name));
             }
             let at: DateTime<Utc> =
                 sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&mut *transaction).await?;
-            let due = DueRun { at, missed: None, not_before: at, meeting: Meeting::Queue };
-            let fired = fire_one(&mut transaction, schedule, &due, errand).await?;
+            let due =
+                DueRun { at, missed: None, not_before: at, overlap_policy: OverlapPolicy::Queue };
+            let fired = fire_run(&mut transaction, schedule, &due, errand).await?;
             transaction.commit().await?;
-            fired.ok_or_else(|| Failure::Conflict("it was just requested".to_owned()))
+            fired.ok_or_else(|| QueryError::Conflict("it was just requested".to_owned()))
         })
         .await
     }
@@ -385,7 +388,7 @@ impl Schedules<'_> {
         schedule: Uuid,
         limit: u32,
     ) -> Result<Vec<ScheduleRun>, StoreError> {
-        attempt(self.0, "list the runs of the schedule", || async {
+        retry_call(self.0, "list the runs of the schedule", || async {
             Ok(sqlx::query_as(
                 "SELECT r.id, r.due_at, r.fate, r.message, r.worker, o.id AS operation_id, o.status, o.attempt,
                         o.error_message, o.started_at, o.completed_at
@@ -406,28 +409,30 @@ impl Schedules<'_> {
 /// Records one due run and returns its operation; `None` if it is not started or was recorded
 /// before. If a limit of the collection is reached, the run is skipped: an error would roll back
 /// this check and all later ones.
-async fn fire_one(
+async fn fire_run(
     connection: &mut PgConnection,
     schedule: Uuid,
     due: &DueRun,
-    errand: &HandedOver<'_>,
-) -> Result<Option<Uuid>, Failure> {
-    let before = if due.missed.is_some() || due.meeting == Meeting::Queue {
+    errand: &QueuedOperation<'_>,
+) -> Result<Option<Uuid>, QueryError> {
+    let before = if due.missed.is_some() || due.overlap_policy == OverlapPolicy::Queue {
         Vec::new()
     } else {
-        unfinished(connection, schedule).await?
+        unfinished_operations(connection, schedule).await?
     };
-    let (mut fate, mut message) = match (&due.missed, due.meeting, before.first()) {
-        (Some(why), _, _) => (RunFate::Missed, Some(why.clone())),
-        (None, Meeting::Skip, Some(other)) => {
-            (RunFate::Skipped, Some(format!("operation {other} of the previous run has not ended")))
-        }
-        (None, _, _) => (RunFate::Fired, None),
+    let (mut fate, mut message) = match (&due.missed, due.overlap_policy, before.first()) {
+        (Some(why), _, _) => (ScheduledRunOutcome::Missed, Some(why.clone())),
+        (None, OverlapPolicy::Skip, Some(other)) => (
+            ScheduledRunOutcome::Skipped,
+            Some(format!("operation {other} of the previous run has not ended")),
+        ),
+        (None, _, _) => (ScheduledRunOutcome::Fired, None),
     };
-    if fate == RunFate::Fired
-        && let Some(limit) = reached(connection, errand.collection.id, true).await?
+    if fate == ScheduledRunOutcome::Fired
+        && let Some(limit) = find_reached_limit(connection, errand.collection.id, true).await?
     {
-        (fate, message) = (RunFate::Skipped, Some(limit.in_words(&errand.collection.name)));
+        (fate, message) =
+            (ScheduledRunOutcome::Skipped, Some(limit.message(&errand.collection.name)));
     }
     let run: Option<Uuid> = sqlx::query_scalar(
         "INSERT INTO schedule_runs (schedule_id, due_at, fate, message, worker) VALUES ($1, $2, $3, $4, $5)
@@ -437,20 +442,20 @@ async fn fire_one(
     .bind(due.at)
     .bind(fate)
     .bind(message)
-    .bind(super::claim::worker())
+    .bind(super::claim::worker_name())
     .fetch_optional(&mut *connection)
     .await?;
-    let Some(run) = run.filter(|_| fate == RunFate::Fired) else { return Ok(None) };
-    if due.meeting == Meeting::Cancel {
+    let Some(run) = run.filter(|_| fate == ScheduledRunOutcome::Fired) else { return Ok(None) };
+    if due.overlap_policy == OverlapPolicy::Cancel {
         for other in before {
-            finish_within(connection, other, &Ending::Cancelled, &[]).await?;
+            finish_within(connection, other, &OperationOutcome::Cancelled, &[]).await?;
         }
     }
-    Ok(Some(hand_over(connection, errand, Some((run, due.not_before))).await?))
+    Ok(Some(enqueue(connection, errand, Some((run, due.not_before))).await?))
 }
 
 /// Operations of earlier runs that have not ended.
-async fn unfinished(
+async fn unfinished_operations(
     connection: &mut PgConnection,
     schedule: Uuid,
 ) -> Result<Vec<Uuid>, sqlx::Error> {

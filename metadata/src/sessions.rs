@@ -12,9 +12,9 @@ use serde_json::json;
 use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::attempt;
-use super::audit::{By, of_account};
-use super::failure::Failure;
+use super::audit::{Actor, record_account_event};
+use super::failure::QueryError;
+use super::retry_call;
 use super::users::{NewUser, User, has_administrator, insert, select_user};
 
 /// Credential of a new or renewed session.
@@ -28,7 +28,7 @@ pub struct NewToken<'a> {
 
 /// Kind of the credential of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum CredentialKind {
     /// A refresh token: each use replaces it.
     Rotating,
     /// The cookie of a browser: unchanged during the whole session.
@@ -37,7 +37,7 @@ pub(super) enum Kind {
 
 /// Result of the use of a refresh token.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Rotation {
+pub enum RotationResult {
     /// The token was replaced by the new one; account and token family.
     Rotated(Box<User>, Uuid),
     /// The token is unknown, expired or revoked, or its account is deactivated.
@@ -59,7 +59,7 @@ pub struct SigningKey {
 
 /// Stored state of a refresh token.
 #[derive(FromRow)]
-struct Known {
+struct RefreshTokenRow {
     id: Uuid,
     user_id: Uuid,
     family_id: Uuid,
@@ -69,7 +69,7 @@ struct Known {
     is_browser: bool,
 }
 
-pub(super) const ALIVE: &str = select_user!(
+pub(super) const ACTIVE_USER: &str = select_user!(
     "WHERE u.is_active AND u.id = (
          SELECT t.user_id FROM refresh_tokens t
          WHERE t.family_id = $1 AND NOT t.is_revoked AND t.expires_at > now() LIMIT 1)"
@@ -90,21 +90,21 @@ impl Sessions<'_> {
         &self,
         user: Uuid,
         token: NewToken<'_>,
-        by: &By,
+        by: &Actor,
     ) -> Result<Uuid, StoreError> {
-        self.begin_as(Kind::Rotating, user, token, by).await
+        self.begin_as(CredentialKind::Rotating, user, token, by).await
     }
 
     /// Starts a session with a credential of this kind and returns its token family.
     pub(super) async fn begin_as(
         &self,
-        kind: Kind,
+        kind: CredentialKind,
         user: Uuid,
         token: NewToken<'_>,
-        by: &By,
+        by: &Actor,
     ) -> Result<Uuid, StoreError> {
         let family = Uuid::new_v4();
-        attempt(self.0, "start the session", || async {
+        retry_call(self.0, "start the session", || async {
             let mut transaction = self.0.begin().await?;
             sqlx::query("DELETE FROM refresh_tokens WHERE user_id = $1 AND expires_at < now()")
                 .bind(user)
@@ -115,7 +115,7 @@ impl Sessions<'_> {
                 .bind(user)
                 .execute(&mut *transaction)
                 .await?;
-            of_account(&mut transaction, Some(user), by, "login", &json!({})).await?;
+            record_account_event(&mut transaction, Some(user), by, "login", &json!({})).await?;
             Ok(transaction.commit().await?)
         })
         .await?;
@@ -130,57 +130,59 @@ impl Sessions<'_> {
         &self,
         hash: &str,
         token: NewToken<'_>,
-        by: &By,
-    ) -> Result<Rotation, StoreError> {
+        by: &Actor,
+    ) -> Result<RotationResult, StoreError> {
         let rotated = self.try_rotate(hash, token, by).await;
-        rotated.map_err(|failure| failure.at(self.0).doing("renew the session"))
+        rotated.map_err(|failure| failure.at(self.0).into_store_error("renew the session"))
     }
 
     async fn try_rotate(
         &self,
         hash: &str,
         token: NewToken<'_>,
-        by: &By,
-    ) -> Result<Rotation, Failure> {
+        by: &Actor,
+    ) -> Result<RotationResult, QueryError> {
         let mut transaction = self.0.begin().await?;
-        let Some(known) = find(&mut transaction, hash).await? else {
-            return Ok(Rotation::Unknown);
+        let Some(known) = find_token(&mut transaction, hash).await? else {
+            return Ok(RotationResult::Unknown);
         };
-        let Known { id, user_id: user, family_id: family, is_spent, is_good, is_browser } = known;
+        let RefreshTokenRow { id, user_id: user, family_id: family, is_spent, is_good, is_browser } =
+            known;
         // The credential of a browser session is valid only as a cookie.
         if !is_good || is_browser {
-            return Ok(Rotation::Unknown);
+            return Ok(RotationResult::Unknown);
         }
         if is_spent {
-            revoke(&mut transaction, family).await?;
+            revoke_family(&mut transaction, family).await?;
             let what = "refresh_token_reused";
-            of_account(&mut transaction, Some(user), by, what, &json!({})).await?;
+            record_account_event(&mut transaction, Some(user), by, what, &json!({})).await?;
             transaction.commit().await?;
-            return Ok(Rotation::Reused);
+            return Ok(RotationResult::Reused);
         }
         sqlx::query("UPDATE refresh_tokens SET used_at = now() WHERE id = $1")
             .bind(id)
             .execute(&mut *transaction)
             .await?;
-        insert_token(&mut transaction, Kind::Rotating, user, family, token).await?;
+        insert_token(&mut transaction, CredentialKind::Rotating, user, family, token).await?;
         let user = sqlx::query_as(select_user!("WHERE u.id = $1"))
             .bind(user)
             .fetch_one(&mut *transaction)
             .await?;
         transaction.commit().await?;
-        Ok(Rotation::Rotated(Box::new(user), family))
+        Ok(RotationResult::Rotated(Box::new(user), family))
     }
 
     /// Ends the session of a refresh token and returns its family; `None` if the token is unknown.
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn end(&self, hash: &str, by: &By) -> Result<Option<Uuid>, StoreError> {
-        attempt(self.0, "end the session", || async {
+    pub async fn end(&self, hash: &str, by: &Actor) -> Result<Option<Uuid>, StoreError> {
+        retry_call(self.0, "end the session", || async {
             let mut transaction = self.0.begin().await?;
-            let Some(known) = find(&mut transaction, hash).await? else { return Ok(None) };
-            revoke(&mut transaction, known.family_id).await?;
-            of_account(&mut transaction, Some(known.user_id), by, "logout", &json!({})).await?;
+            let Some(known) = find_token(&mut transaction, hash).await? else { return Ok(None) };
+            revoke_family(&mut transaction, known.family_id).await?;
+            record_account_event(&mut transaction, Some(known.user_id), by, "logout", &json!({}))
+                .await?;
             transaction.commit().await?;
             Ok(Some(known.family_id))
         })
@@ -191,9 +193,9 @@ impl Sessions<'_> {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn alive(&self, family: Uuid) -> Result<Option<User>, StoreError> {
-        attempt(self.0, "find the session", || async {
-            Ok(sqlx::query_as(ALIVE).bind(family).fetch_optional(self.0).await?)
+    pub async fn active_user(&self, family: Uuid) -> Result<Option<User>, StoreError> {
+        retry_call(self.0, "find the session", || async {
+            Ok(sqlx::query_as(ACTIVE_USER).bind(family).fetch_optional(self.0).await?)
         })
         .await
     }
@@ -202,8 +204,8 @@ impl Sessions<'_> {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn is_set_up(&self) -> Result<bool, StoreError> {
-        attempt(self.0, "look for an administrator", || async {
+    pub async fn has_administrator(&self) -> Result<bool, StoreError> {
+        retry_call(self.0, "look for an administrator", || async {
             Ok(has_administrator(&mut *self.0.acquire().await?).await?)
         })
         .await
@@ -220,7 +222,7 @@ impl Sessions<'_> {
         age: Duration,
     ) -> Result<Vec<SigningKey>, StoreError> {
         let seconds = age.as_secs_f64();
-        attempt(self.0, "read the signing keys", || async {
+        retry_call(self.0, "read the signing keys", || async {
             let read_only: bool = sqlx::query_scalar(
                 "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean",
             )
@@ -268,8 +270,12 @@ impl Sessions<'_> {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn offer_setup(&self, hash: &str, lifetime: Duration) -> Result<bool, StoreError> {
-        attempt(self.0, "offer the setup token", || async {
+    pub async fn create_setup_token(
+        &self,
+        hash: &str,
+        lifetime: Duration,
+    ) -> Result<bool, StoreError> {
+        retry_call(self.0, "offer the setup token", || async {
             let offered = sqlx::query(
                 "INSERT INTO setup_tokens (token_hash, expires_at)
                  SELECT $1, now() + make_interval(secs => $2)
@@ -292,14 +298,14 @@ impl Sessions<'_> {
     /// # Errors
     /// [`pipeline::Remedy::Conflict`] if the name or the email address is in use; the token stays
     /// valid then.
-    pub async fn set_up(
+    pub async fn create_first_administrator(
         &self,
         hash: &str,
         new: &NewUser,
-        by: &By,
+        by: &Actor,
     ) -> Result<Option<User>, StoreError> {
         let id = Uuid::new_v4();
-        attempt(self.0, "create the first administrator", || async {
+        retry_call(self.0, "create the first administrator", || async {
             let mut transaction = self.0.begin().await?;
             // A concurrent caller waits here and then finds the token consumed.
             let spent = sqlx::query(
@@ -322,7 +328,10 @@ impl Sessions<'_> {
 }
 
 /// Ends every session of an account.
-pub(super) async fn end_all(connection: &mut PgConnection, user: Uuid) -> Result<(), sqlx::Error> {
+pub(super) async fn revoke_all(
+    connection: &mut PgConnection,
+    user: Uuid,
+) -> Result<(), sqlx::Error> {
     sqlx::query("UPDATE refresh_tokens SET is_revoked = TRUE WHERE user_id = $1")
         .bind(user)
         .execute(connection)
@@ -330,7 +339,10 @@ pub(super) async fn end_all(connection: &mut PgConnection, user: Uuid) -> Result
         .map(drop)
 }
 
-pub(super) async fn revoke(connection: &mut PgConnection, family: Uuid) -> Result<(), sqlx::Error> {
+pub(super) async fn revoke_family(
+    connection: &mut PgConnection,
+    family: Uuid,
+) -> Result<(), sqlx::Error> {
     sqlx::query("UPDATE refresh_tokens SET is_revoked = TRUE WHERE family_id = $1")
         .bind(family)
         .execute(connection)
@@ -338,7 +350,10 @@ pub(super) async fn revoke(connection: &mut PgConnection, family: Uuid) -> Resul
         .map(drop)
 }
 
-async fn find(connection: &mut PgConnection, hash: &str) -> Result<Option<Known>, sqlx::Error> {
+async fn find_token(
+    connection: &mut PgConnection,
+    hash: &str,
+) -> Result<Option<RefreshTokenRow>, sqlx::Error> {
     sqlx::query_as(
         "SELECT t.id, t.user_id, t.family_id, t.used_at IS NOT NULL AS is_spent,
                 NOT t.is_revoked AND t.expires_at > now() AND u.is_active AS is_good, t.is_browser
@@ -351,7 +366,7 @@ async fn find(connection: &mut PgConnection, hash: &str) -> Result<Option<Known>
 
 async fn insert_token(
     connection: &mut PgConnection,
-    kind: Kind,
+    kind: CredentialKind,
     user: Uuid,
     family: Uuid,
     token: NewToken<'_>,
@@ -364,7 +379,7 @@ async fn insert_token(
     .bind(family)
     .bind(token.hash)
     .bind(token.lifetime.as_secs_f64())
-    .bind(kind == Kind::Browser)
+    .bind(kind == CredentialKind::Browser)
     .execute(connection)
     .await
     .map(drop)

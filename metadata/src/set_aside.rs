@@ -5,13 +5,13 @@ use pipeline::StoreError;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::attempt;
 use super::documents::Documents;
+use super::retry_call;
 
 /// A location without a document: its content was not read, or its document was deleted by a
 /// client.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
-pub struct PlaceSetAside {
+pub struct RejectedLocation {
     /// URI of the location.
     pub uri: String,
     /// Size in bytes.
@@ -29,11 +29,11 @@ impl Documents<'_> {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn count_set_aside(
+    pub async fn count_rejected_locations(
         &self,
         collection: Uuid,
     ) -> Result<Vec<(String, i64)>, StoreError> {
-        attempt(self.0, "count rejected locations", || async {
+        retry_call(self.0, "count rejected locations", || async {
             Ok(sqlx::query_as(
                 "SELECT reason, count(*) FROM (
                      SELECT set_aside ->> 'reason' AS reason FROM document_locations
@@ -56,14 +56,14 @@ impl Documents<'_> {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn places_set_aside(
+    pub async fn rejected_locations(
         &self,
         collection: Uuid,
         reason: Option<&str>,
         after: Option<&str>,
         limit: u32,
-    ) -> Result<Vec<PlaceSetAside>, StoreError> {
-        attempt(self.0, "list rejected locations", || async {
+    ) -> Result<Vec<RejectedLocation>, StoreError> {
+        retry_call(self.0, "list rejected locations", || async {
             Ok(sqlx::query_as(
                 r#"SELECT uri, size, set_aside ->> 'reason' AS reason, set_aside ->> 'message' AS message, last_seen_at
                    FROM document_locations

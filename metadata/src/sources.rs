@@ -7,7 +7,7 @@ use pipeline::StoreError;
 use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::attempt;
+use super::retry_call;
 
 pub(super) const ENSURE: &str = "
     INSERT INTO collection_sources (collection_id, source_path, source_type)
@@ -86,7 +86,7 @@ impl Sources<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn list(&self, collection: Uuid) -> Result<Vec<SourceSummary>, StoreError> {
-        attempt(self.0, "list sources", || async {
+        retry_call(self.0, "list sources", || async {
             Ok(sqlx::query_as(
                 "SELECT id, source_path, source_type, document_count, size_bytes, last_indexed_at
                  FROM collection_sources WHERE collection_id = $1 ORDER BY source_path",

@@ -5,24 +5,24 @@ use pipeline::StoreError;
 use sqlx::FromRow;
 
 use super::operations::{OperationStatus, OperationType};
-use super::{Postgres, attempt};
+use super::{Postgres, retry_call};
 
 /// Status of the whole metadata store.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Standing {
+pub struct StoreStatus {
     /// Number of operations that have not ended, by type and status.
     pub operations: Vec<(OperationType, OperationStatus, i64)>,
     /// Time of the last successful run of each pipeline.
     pub last_success: Vec<(String, DateTime<Utc>)>,
     /// Active schedules: in a pipeline file and not paused.
-    pub schedules: Vec<ScheduleStanding>,
+    pub schedules: Vec<ScheduleStatus>,
     /// All collections.
-    pub collections: Vec<CollectionStanding>,
+    pub collections: Vec<CollectionFigures>,
 }
 
 /// Next run of a schedule.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
-pub struct ScheduleStanding {
+pub struct ScheduleStatus {
     /// Name of its pipeline.
     pub pipeline: String,
     /// Time of creation.
@@ -33,7 +33,7 @@ pub struct ScheduleStanding {
 
 /// Size of a collection at the end of its last operation.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
-pub struct CollectionStanding {
+pub struct CollectionFigures {
     /// User name of the owner.
     pub owner: String,
     /// Unique among the collections of the owner.
@@ -51,8 +51,8 @@ impl Postgres {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn standing(&self) -> Result<Standing, StoreError> {
-        attempt(&self.pool, "read the status of the metadata store", || async {
+    pub async fn status(&self) -> Result<StoreStatus, StoreError> {
+        retry_call(&self.pool, "read the status of the metadata store", || async {
             let operations = sqlx::query_as(
                 "SELECT type, status, count(*) FROM operations WHERE status IN ('pending', 'processing')
                  GROUP BY type, status",
@@ -73,7 +73,7 @@ impl Postgres {
                         c.total_size_bytes AS bytes
                  FROM collections c JOIN users u ON u.id = c.owner_id WHERE c.deleting_since IS NULL",
             );
-            Ok(Standing {
+            Ok(StoreStatus {
                 operations: operations.fetch_all(&self.pool).await?,
                 last_success: last_success.fetch_all(&self.pool).await?,
                 schedules: schedules.fetch_all(&self.pool).await?,

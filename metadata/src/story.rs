@@ -6,14 +6,14 @@ use serde_json::Value;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::attempt;
 use super::documents::{DocumentStatus, Documents, file_path};
 use super::locations::uri_hash;
 use super::operations::OperationType;
+use super::retry_call;
 
 /// A location, as last seen.
 #[derive(Clone, Debug, PartialEq, FromRow)]
-pub struct Place {
+pub struct SeenLocation {
     /// URI of the location.
     pub uri: String,
     /// Its source.
@@ -40,7 +40,7 @@ pub struct Place {
 
 /// A document with its history.
 #[derive(Clone, Debug, PartialEq, FromRow)]
-pub struct DocumentStory {
+pub struct DocumentDetails {
     /// Id of the document.
     pub id: Uuid,
     /// Path of its location at the last write.
@@ -81,7 +81,7 @@ pub struct DocumentStory {
 
 /// A deletion of the document by a client, or its reversal.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
-pub struct Deed {
+pub struct DocumentAction {
     /// `documents_deleted` or `documents_undeleted`.
     pub action: String,
     /// User name of the actor.
@@ -94,13 +94,13 @@ pub struct Deed {
 
 /// Stored state of a document, or of a location without one.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Story {
+pub struct DocumentHistory {
     /// The document; `None` if the location led to none.
-    pub document: Option<DocumentStory>,
+    pub document: Option<DocumentDetails>,
     /// Its locations, a requested location first; at most about a hundred.
-    pub places: Vec<Place>,
+    pub locations: Vec<SeenLocation>,
     /// Deletions and their reversals, latest first.
-    pub deeds: Vec<Deed>,
+    pub actions: Vec<DocumentAction>,
 }
 
 macro_rules! places {
@@ -116,9 +116,9 @@ macro_rules! places {
     };
 }
 
-pub(super) const PLACE: &str = places!("WHERE l.collection_id = $1 AND l.uri_hash = $2");
+pub(super) const LOCATION: &str = places!("WHERE l.collection_id = $1 AND l.uri_hash = $2");
 
-pub(super) const PLACES_OF: &str = places!("WHERE l.document_id = $1 ORDER BY l.uri LIMIT 100");
+pub(super) const LOCATIONS_OF: &str = places!("WHERE l.document_id = $1 ORDER BY l.uri LIMIT 100");
 
 macro_rules! documents {
     ($rest:literal) => {
@@ -138,9 +138,13 @@ impl Documents<'_> {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn story_at(&self, collection: Uuid, uri: &str) -> Result<Story, StoreError> {
-        let place: Option<Place> = attempt(self.0, "find the location", || async {
-            Ok(sqlx::query_as(PLACE)
+    pub async fn history_at(
+        &self,
+        collection: Uuid,
+        uri: &str,
+    ) -> Result<DocumentHistory, StoreError> {
+        let place: Option<SeenLocation> = retry_call(self.0, "find the location", || async {
+            Ok(sqlx::query_as(LOCATION)
                 .bind(collection)
                 .bind(uri_hash(uri))
                 .fetch_optional(self.0)
@@ -148,18 +152,18 @@ impl Documents<'_> {
         })
         .await?;
         let document = match &place {
-            Some(Place { document_id: Some(document), .. }) => Some(*document),
+            Some(SeenLocation { document_id: Some(document), .. }) => Some(*document),
             // A document that a client deleted is found by the content of its location.
-            Some(_) => self.at(collection, uri).await?,
+            Some(_) => self.find_by_uri(collection, uri).await?,
             None => self.last_deleted_at(collection, uri).await?,
         };
         let mut story = match document {
-            Some(document) => self.story_of(collection, document).await?,
-            None => Story { document: None, places: Vec::new(), deeds: Vec::new() },
+            Some(document) => self.history_of(collection, document).await?,
+            None => DocumentHistory { document: None, locations: Vec::new(), actions: Vec::new() },
         };
         if let Some(place) = place {
-            story.places.retain(|other| other.uri != place.uri);
-            story.places.insert(0, place);
+            story.locations.retain(|other| other.uri != place.uri);
+            story.locations.insert(0, place);
         }
         Ok(story)
     }
@@ -168,16 +172,20 @@ impl Documents<'_> {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn story_of(&self, collection: Uuid, document: Uuid) -> Result<Story, StoreError> {
-        attempt(self.0, "read the history of the document", || async {
-            let found: Option<DocumentStory> =
+    pub async fn history_of(
+        &self,
+        collection: Uuid,
+        document: Uuid,
+    ) -> Result<DocumentHistory, StoreError> {
+        retry_call(self.0, "read the history of the document", || async {
+            let found: Option<DocumentDetails> =
                 sqlx::query_as(documents!("WHERE d.collection_id = $1 AND d.id = $2"))
                     .bind(collection)
                     .bind(document)
                     .fetch_optional(self.0)
                     .await?;
             let places =
-                sqlx::query_as(PLACES_OF).bind(document).fetch_all(self.0).await?;
+                sqlx::query_as(LOCATIONS_OF).bind(document).fetch_all(self.0).await?;
             let deeds = sqlx::query_as(
                 "SELECT a.action, u.username AS by, a.created_at AS at, a.operation_id
                  FROM collection_audit_log a LEFT JOIN users u ON u.id = a.user_id
@@ -189,7 +197,7 @@ impl Documents<'_> {
             .bind(document.to_string())
             .fetch_all(self.0)
             .await?;
-            Ok(Story { document: found, places, deeds })
+            Ok(DocumentHistory { document: found, locations: places, actions: deeds })
         })
         .await
     }
@@ -200,7 +208,7 @@ impl Documents<'_> {
         collection: Uuid,
         uri: &str,
     ) -> Result<Option<Uuid>, StoreError> {
-        attempt(self.0, "find the document", || async {
+        retry_call(self.0, "find the document", || async {
             Ok(sqlx::query_scalar(
                 "SELECT id FROM documents
                  WHERE collection_id = $1 AND status = 'deleted' AND file_path = $2

@@ -4,13 +4,13 @@
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::claim::{READER, is_lock_of};
-use super::failure::Failure;
-use super::operations::{Ending, OperationStatus, end};
-use super::queue::survive;
+use super::claim::{LOCK_SESSION_NAME, is_lock_of};
+use super::failure::QueryError;
+use super::operations::{OperationOutcome, OperationStatus, record_end};
+use super::queue::requeue;
 
 /// Terminates the session that holds the lock of a collection, if its operation has lost its lease.
-pub(super) async fn evict(
+pub(super) async fn evict_expired_owner(
     connection: &mut PgConnection,
     collection: Uuid,
 ) -> Result<(), sqlx::Error> {
@@ -25,7 +25,7 @@ pub(super) async fn evict(
                          AND coalesce(e.expires_at < now(), TRUE))",
     ))
     .bind(collection)
-    .bind(READER)
+    .bind(LOCK_SESSION_NAME)
     .execute(connection)
     .await
     .map(drop)
@@ -34,7 +34,7 @@ pub(super) async fn evict(
 /// Terminates the transactions left open by orphaned operations of a collection. Otherwise the
 /// holder of the lock waits until the server detects the dead client, which takes two minutes if
 /// the process was suspended.
-async fn end_transactions_of_the_dead(
+async fn end_orphaned_transactions(
     connection: &mut PgConnection,
     collection: Uuid,
 ) -> Result<(), sqlx::Error> {
@@ -65,7 +65,7 @@ pub(super) async fn end_transactions(
     .map(drop)
 }
 
-pub(super) const DEAD: &str = "
+pub(super) const ORPHANED_OPERATIONS: &str = "
     SELECT o.id, o.user_id, o.status FROM operations o
     WHERE uuid_send(o.collection_id) = uuid_send($1) AND o.status IN ('pending', 'processing')
       AND (o.status = 'processing'
@@ -75,24 +75,24 @@ pub(super) const DEAD: &str = "
 
 /// Marks orphaned operations as failed, and cancels pending ones whose requester no longer renews
 /// the lease. Returns the failed ones.
-pub(super) async fn bury_the_dead(
+pub(super) async fn fail_orphaned_operations(
     connection: &mut PgConnection,
     collection: Uuid,
-) -> Result<Vec<Uuid>, Failure> {
-    end_transactions_of_the_dead(connection, collection).await?;
+) -> Result<Vec<Uuid>, QueryError> {
+    end_orphaned_transactions(connection, collection).await?;
     let dead: Vec<(Uuid, Uuid, OperationStatus)> =
-        sqlx::query_as(DEAD).bind(collection).fetch_all(&mut *connection).await?;
+        sqlx::query_as(ORPHANED_OPERATIONS).bind(collection).fetch_all(&mut *connection).await?;
     let mut recovered = Vec::new();
     for (id, user, status) in dead {
         let ending = if status == OperationStatus::Processing {
             tracing::warn!(operation = %id, %collection, "the process of an operation died");
             recovered.push(id);
-            Ending::Failed("the process that worked on it died".to_owned())
+            OperationOutcome::Failed("the process that worked on it died".to_owned())
         } else {
-            Ending::Cancelled
+            OperationOutcome::Cancelled
         };
-        end(connection, id, collection, user, status, &ending).await?;
-        survive(connection, id).await?;
+        record_end(connection, id, collection, user, status, &ending).await?;
+        requeue(connection, id).await?;
     }
     Ok(recovered)
 }

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::audit::{By, given, of_account};
-use super::failure::Failure;
-use super::{LOCAL_ACCOUNT, attempt, sessions};
+use super::audit::{Actor, record_account_event, without_nulls};
+use super::failure::QueryError;
+use super::{LOCAL_ACCOUNT, retry_call, sessions};
 
 /// An account.
 #[derive(Clone, Debug, PartialEq, FromRow)]
@@ -50,7 +50,7 @@ pub struct NewUser {
 
 /// Changes to an account; `None` keeps a field.
 #[derive(Clone, Debug, Default)]
-pub struct UserChange {
+pub struct UserUpdate {
     /// New email address, unique.
     pub email: Option<String>,
     /// New display name.
@@ -85,7 +85,7 @@ impl Users<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn list(&self, after: Option<Uuid>, limit: u32) -> Result<Vec<User>, StoreError> {
-        attempt(self.0, "list the users", || async {
+        retry_call(self.0, "list the users", || async {
             Ok(sqlx::query_as(select!("WHERE u.id > $1 ORDER BY u.id LIMIT $2"))
                 .bind(after.unwrap_or(Uuid::nil()))
                 .bind(i64::from(limit))
@@ -100,7 +100,7 @@ impl Users<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn find(&self, id: Uuid) -> Result<Option<User>, StoreError> {
-        attempt(self.0, "find the user", || async {
+        retry_call(self.0, "find the user", || async {
             Ok(sqlx::query_as(select!("WHERE u.id = $1")).bind(id).fetch_optional(self.0).await?)
         })
         .await
@@ -110,8 +110,8 @@ impl Users<'_> {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn named(&self, username: &str) -> Result<Option<User>, StoreError> {
-        attempt(self.0, "find the user", || async {
+    pub async fn find_by_name(&self, username: &str) -> Result<Option<User>, StoreError> {
+        retry_call(self.0, "find the user", || async {
             Ok(sqlx::query_as(select!("WHERE u.username = $1"))
                 .bind(username)
                 .fetch_optional(self.0)
@@ -124,8 +124,8 @@ impl Users<'_> {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn password(&self, id: Uuid) -> Result<Option<String>, StoreError> {
-        attempt(self.0, "read the password", || async {
+    pub async fn password_hash(&self, id: Uuid) -> Result<Option<String>, StoreError> {
+        retry_call(self.0, "read the password", || async {
             Ok(sqlx::query_scalar("SELECT hashed_password FROM users WHERE id = $1")
                 .bind(id)
                 .fetch_optional(self.0)
@@ -138,9 +138,9 @@ impl Users<'_> {
     ///
     /// # Errors
     /// [`pipeline::Remedy::Conflict`] if the name or the email address is in use.
-    pub async fn create(&self, new: &NewUser, by: &By) -> Result<User, StoreError> {
+    pub async fn create(&self, new: &NewUser, by: &Actor) -> Result<User, StoreError> {
         let id = Uuid::new_v4();
-        attempt(self.0, "create the user", || async {
+        retry_call(self.0, "create the user", || async {
             let mut transaction = self.0.begin().await?;
             let user = insert(&mut transaction, id, new, by).await?;
             transaction.commit().await?;
@@ -154,21 +154,21 @@ impl Users<'_> {
     /// # Errors
     /// [`pipeline::Remedy::Conflict`] if the email address is in use, or no administrator would be
     /// left.
-    pub async fn change(
+    pub async fn update(
         &self,
         id: Uuid,
-        change: &UserChange,
-        by: &By,
+        change: &UserUpdate,
+        by: &Actor,
     ) -> Result<Option<User>, StoreError> {
-        attempt(self.0, "change the user", || self.try_change(id, change, by)).await
+        retry_call(self.0, "change the user", || self.try_update(id, change, by)).await
     }
 
-    async fn try_change(
+    async fn try_update(
         &self,
         id: Uuid,
-        change: &UserChange,
-        by: &By,
-    ) -> Result<Option<User>, Failure> {
+        change: &UserUpdate,
+        by: &Actor,
+    ) -> Result<Option<User>, QueryError> {
         let mut transaction = self.0.begin().await?;
         // Serialises two administrators that deactivate each other.
         sqlx::query("SELECT id FROM users WHERE is_superuser ORDER BY id FOR UPDATE")
@@ -195,16 +195,16 @@ impl Users<'_> {
         }
         let loses_rights = change.is_active == Some(false) || change.is_superuser == Some(false);
         if loses_rights && !has_administrator(&mut transaction).await? {
-            return Err(Failure::Conflict("no administrator would be left".to_owned()));
+            return Err(QueryError::Conflict("no administrator would be left".to_owned()));
         }
         if change.is_active == Some(false) {
-            sessions::end_all(&mut transaction, id).await?;
+            sessions::revoke_all(&mut transaction, id).await?;
         }
-        let details = given(json!({
+        let details = without_nulls(json!({
             "email": change.email, "full_name": change.full_name, "is_active": change.is_active,
             "is_superuser": change.is_superuser,
         }));
-        of_account(&mut transaction, Some(id), by, "user_changed", &details).await?;
+        record_account_event(&mut transaction, Some(id), by, "user_changed", &details).await?;
         let user = sqlx::query_as(select!("WHERE u.id = $1"))
             .bind(id)
             .fetch_one(&mut *transaction)
@@ -217,8 +217,8 @@ impl Users<'_> {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn set_password(&self, id: Uuid, hash: &str, by: &By) -> Result<bool, StoreError> {
-        attempt(self.0, "change the password", || async {
+    pub async fn set_password(&self, id: Uuid, hash: &str, by: &Actor) -> Result<bool, StoreError> {
+        retry_call(self.0, "change the password", || async {
             let mut transaction = self.0.begin().await?;
             let changed = sqlx::query(
                 "UPDATE users SET hashed_password = $2 WHERE id = $1 AND username <> $3",
@@ -230,8 +230,15 @@ impl Users<'_> {
             .await?
             .rows_affected();
             if changed > 0 {
-                sessions::end_all(&mut transaction, id).await?;
-                of_account(&mut transaction, Some(id), by, "password_changed", &json!({})).await?;
+                sessions::revoke_all(&mut transaction, id).await?;
+                record_account_event(
+                    &mut transaction,
+                    Some(id),
+                    by,
+                    "password_changed",
+                    &json!({}),
+                )
+                .await?;
             }
             transaction.commit().await?;
             Ok(changed > 0)
@@ -244,7 +251,7 @@ impl Users<'_> {
     /// # Errors
     /// If the store cannot be reached.
     pub async fn login_addresses(&self, username: &str) -> Result<Vec<String>, StoreError> {
-        attempt(self.0, "find the addresses of logins", || async {
+        retry_call(self.0, "find the addresses of logins", || async {
             Ok(sqlx::query_scalar(
                 "SELECT DISTINCT ip_address FROM (
                      SELECT a.ip_address FROM account_audit_log a
@@ -264,10 +271,14 @@ impl Users<'_> {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn refused(&self, user: Option<Uuid>, by: &By) -> Result<(), StoreError> {
-        attempt(self.0, "record the failed login", || async {
+    pub async fn record_failed_login(
+        &self,
+        user: Option<Uuid>,
+        by: &Actor,
+    ) -> Result<(), StoreError> {
+        retry_call(self.0, "record the failed login", || async {
             let mut connection = self.0.acquire().await?;
-            Ok(of_account(&mut connection, user, by, "login_failed", &json!({})).await?)
+            Ok(record_account_event(&mut connection, user, by, "login_failed", &json!({})).await?)
         })
         .await
     }
@@ -285,7 +296,7 @@ pub(super) async fn insert(
     connection: &mut PgConnection,
     id: Uuid,
     new: &NewUser,
-    by: &By,
+    by: &Actor,
 ) -> Result<User, sqlx::Error> {
     let user = sqlx::query_as(
         "INSERT INTO users AS u (id, username, email, full_name, hashed_password, is_superuser)
@@ -302,6 +313,6 @@ pub(super) async fn insert(
     .fetch_one(&mut *connection)
     .await?;
     let details = json!({ "username": new.username, "is_superuser": new.is_superuser });
-    of_account(connection, Some(id), by, "user_created", &details).await?;
+    record_account_event(connection, Some(id), by, "user_created", &details).await?;
     Ok(user)
 }

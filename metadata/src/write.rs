@@ -8,13 +8,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pipeline::{DocError, Incoming, SetAside, StoredDocument, Why};
+use pipeline::{DocumentError, IncomingDocument, RejectReason, Rejection, StoredDocument};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::documents::{self, DocumentOutcome, DocumentRow};
 use super::identify;
-use super::locations::{self, Former, LocationRow};
+use super::locations::{self, LocationRow, PreviousLocation};
 use super::run::RunMetadata;
 use super::sources;
 
@@ -37,17 +37,21 @@ pub(super) async fn commit(
                 chunks: one.chunks,
                 digest: one.digest,
                 mime_type: &one.mime_type,
-                meta: documents::meta(one.title.as_deref(), one.language.as_deref(), &one.metadata),
+                meta: documents::document_meta(
+                    one.title.as_deref(),
+                    one.language.as_deref(),
+                    &one.metadata,
+                ),
             },
         })
         .collect();
-    let locations = in_order(stored.iter().map(|one| LocationRow {
+    let locations = deduplicated(stored.iter().map(|one| LocationRow {
         location: &one.incoming.location,
         content_hash: Some(one.incoming.content_hash),
-        set_aside: None,
+        rejection: None,
     }));
     let ids: Vec<_> = by_id.keys().copied().collect();
-    identify::settle_writes(connection, &ids).await?;
+    identify::mark_written(connection, &ids).await?;
     write(connection, run, &documents, &locations).await
 }
 
@@ -56,7 +60,7 @@ pub(super) async fn commit(
 pub(super) async fn record(
     connection: &mut PgConnection,
     run: &RunMetadata,
-    left: &[(String, SetAside)],
+    left: &[(String, Rejection)],
 ) -> Result<Vec<Uuid>, sqlx::Error> {
     let mut seen = Vec::new();
     let mut touched = Vec::new();
@@ -65,54 +69,61 @@ pub(super) async fn record(
     let mut failed = Vec::new();
     for (node, one) in left {
         let location = &one.location;
-        let set_aside = || Some(locations::set_aside(node, one.why.reason(), &one.why.to_string()));
-        match (&one.why, one.content_hash) {
-            (Why::Unchanged | Why::Before { .. } | Why::Withheld { .. }, _) => seen.push(location),
-            (Why::Touched, _) => touched.push(location),
-            (Why::Duplicate, Some(_)) => {
+        let set_aside =
+            || Some(locations::rejection_json(node, one.reason.code(), &one.reason.to_string()));
+        match (&one.reason, one.content_hash) {
+            (
+                RejectReason::Unchanged
+                | RejectReason::PreviouslyRejected { .. }
+                | RejectReason::Withheld { .. },
+                _,
+            ) => seen.push(location),
+            (RejectReason::MetadataChanged, _) => touched.push(location),
+            (RejectReason::Duplicate, Some(_)) => {
                 moved.push(LocationRow {
                     location,
                     content_hash: one.content_hash,
-                    set_aside: None,
+                    rejection: None,
                 });
             }
-            (Why::Failed(DocError::Unreadable { .. }), _) | (Why::Failed(_), None) => {
+            (RejectReason::Failed(DocumentError::Unreadable { .. }), _)
+            | (RejectReason::Failed(_), None) => {
                 unreadable.push(LocationRow {
                     location,
                     content_hash: None,
-                    set_aside: set_aside(),
+                    rejection: set_aside(),
                 });
             }
             (
-                Why::Duplicate
-                | Why::Empty
-                | Why::Images { .. }
-                | Why::TooLarge { .. }
-                | Why::Unsupported { .. }
-                | Why::Unrouted,
+                RejectReason::Duplicate
+                | RejectReason::Empty
+                | RejectReason::ImagesOnly { .. }
+                | RejectReason::TooLarge { .. }
+                | RejectReason::Unsupported { .. }
+                | RejectReason::Unrouted,
                 None,
-            ) => moved.push(LocationRow { location, content_hash: None, set_aside: set_aside() }),
+            ) => moved.push(LocationRow { location, content_hash: None, rejection: set_aside() }),
             (
-                Why::Empty
-                | Why::Images { .. }
-                | Why::TooLarge { .. }
-                | Why::Unsupported { .. }
-                | Why::Unrouted
-                | Why::Failed(_),
+                RejectReason::Empty
+                | RejectReason::ImagesOnly { .. }
+                | RejectReason::TooLarge { .. }
+                | RejectReason::Unsupported { .. }
+                | RejectReason::Unrouted
+                | RejectReason::Failed(_),
                 Some(content_hash),
             ) => {
-                let incoming = Incoming { location: location.clone(), content_hash };
-                failed.push((node.as_str(), &one.why, incoming));
+                let incoming = IncomingDocument { location: location.clone(), content_hash };
+                failed.push((node.as_str(), &one.reason, incoming));
                 moved.push(LocationRow {
                     location,
                     content_hash: Some(content_hash),
-                    set_aside: None,
+                    rejection: None,
                 });
             }
         }
     }
     if !seen.is_empty() {
-        locations::see(connection, run, &seen).await?;
+        locations::mark_seen(connection, run, &seen).await?;
     }
     if !touched.is_empty() {
         sources::ensure(
@@ -124,12 +135,12 @@ pub(super) async fn record(
         locations::touch(connection, run, &touched).await?;
     }
     if !unreadable.is_empty() {
-        let unreadable = in_order(unreadable);
+        let unreadable = deduplicated(unreadable);
         ensure_sources(connection, run, &unreadable).await?;
-        locations::upsert(connection, run, &unreadable, Former::Kept).await?;
+        locations::upsert(connection, run, &unreadable, PreviousLocation::Kept).await?;
     }
     let documents = failures(connection, run, &failed).await?;
-    write(connection, run, &documents, &in_order(moved)).await
+    write(connection, run, &documents, &deduplicated(moved)).await
 }
 
 /// Rows of failed documents, without those stored with the current settings: for these, another
@@ -137,7 +148,7 @@ pub(super) async fn record(
 async fn failures<'a>(
     connection: &mut PgConnection,
     run: &RunMetadata,
-    failed: &'a [(&'a str, &'a Why, Incoming)],
+    failed: &'a [(&'a str, &'a RejectReason, IncomingDocument)],
 ) -> Result<Vec<DocumentRow<'a>>, sqlx::Error> {
     if failed.is_empty() {
         return Ok(Vec::new());
@@ -151,7 +162,7 @@ async fn failures<'a>(
         .map(|((node, why, incoming), found)| {
             let id = found.identity.document;
             let outcome =
-                DocumentOutcome::Failed { node, reason: why.reason(), message: why.to_string() };
+                DocumentOutcome::Failed { node, reason: why.code(), message: why.to_string() };
             let row = DocumentRow {
                 id,
                 location: &incoming.location,
@@ -176,15 +187,15 @@ async fn write(
     }
     ensure_sources(connection, run, locations).await?;
     let ids: Vec<_> = documents.iter().map(|row| row.id).collect();
-    let mut candidates = locations::owners(connection, run, locations).await?;
+    let mut candidates = locations::owning_documents(connection, run, locations).await?;
     let mut lost = Vec::new();
     if !documents.is_empty() {
-        lost = documents::replace(connection, run, documents).await?;
+        lost = documents::delete_superseded(connection, run, documents).await?;
         documents::upsert(connection, run, documents).await?;
         let changed = [&ids[..], &lost[..]].concat();
         locations::detach(connection, &changed).await?;
     }
-    locations::upsert(connection, run, locations, Former::Replaced).await?;
+    locations::upsert(connection, run, locations, PreviousLocation::Replaced).await?;
     if !documents.is_empty() {
         locations::attach(connection, run, &ids).await?;
     }
@@ -204,7 +215,7 @@ async fn ensure_sources(
 }
 
 /// Each location once, with its last row, in order of URI.
-fn in_order<'a>(rows: impl IntoIterator<Item = LocationRow<'a>>) -> Vec<LocationRow<'a>> {
+fn deduplicated<'a>(rows: impl IntoIterator<Item = LocationRow<'a>>) -> Vec<LocationRow<'a>> {
     let by_uri: BTreeMap<_, _> =
         rows.into_iter().map(|row| (row.location.uri.as_str(), row)).collect();
     by_uri.into_values().collect()

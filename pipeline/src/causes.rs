@@ -5,11 +5,11 @@ use std::error::Error;
 use std::io;
 
 /// An error with its causes in one line, separated by `: `.
-pub fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut out = without_numbers(&error.to_string());
+pub fn error_chain(error: &(dyn Error + 'static)) -> String {
+    let mut out = strip_os_error_code(&error.to_string());
     let mut source = error.source();
     while let Some(cause) = source {
-        let cause_text = without_numbers(&cause.to_string());
+        let cause_text = strip_os_error_code(&cause.to_string());
         if !out.ends_with(&cause_text) {
             out.push_str(": ");
             out.push_str(&cause_text);
@@ -22,7 +22,7 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
 /// Message of a failed file operation without the path, which the caller names: `it does not
 /// exist`.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the standard library adds kinds over time")]
-pub fn io_words(error: &io::Error) -> String {
+pub fn io_error_text(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "it does not exist".to_owned(),
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
@@ -32,7 +32,7 @@ pub fn io_words(error: &io::Error) -> String {
         io::ErrorKind::StorageFull => "no space left on the device".to_owned(),
         _ => {
             let text = error.to_string();
-            let plain = without_numbers(&text);
+            let plain = strip_os_error_code(&text);
             // Libraries put the path and a colon in front of the message of the system.
             let is_system = plain != text;
             let end = plain.rsplit(": ").next().filter(|_| is_system);
@@ -42,7 +42,7 @@ pub fn io_words(error: &io::Error) -> String {
 }
 
 /// A message without the numbers of system errors, such as ` (os error 111)`.
-pub fn without_numbers(message: &str) -> String {
+pub fn strip_os_error_code(message: &str) -> String {
     const BEGIN: &str = " (os error ";
     let mut out = String::with_capacity(message.len());
     let mut rest = message;
@@ -60,7 +60,7 @@ pub fn without_numbers(message: &str) -> String {
 }
 
 /// Scheme, host and port of a URL, for messages; the other parts may contain a secret.
-pub fn origin(url: &str) -> String {
+pub fn url_origin(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
@@ -80,7 +80,7 @@ mod tests {
             ("cut (os error 1", "cut (os error 1"),
             ("", ""),
         ] {
-            assert_eq!(without_numbers(said), wanted);
+            assert_eq!(strip_os_error_code(said), wanted);
         }
     }
 
@@ -90,11 +90,11 @@ mod tests {
             let system = io::Error::from_raw_os_error(code);
             io::Error::new(system.kind(), format!("failed to read `/a: b`: {system}"))
         };
-        assert_eq!(io_words(&wrapped(2)), "it does not exist");
-        assert_eq!(io_words(&wrapped(21)), "it is a folder, not a file");
-        assert_eq!(io_words(&wrapped(5)), "Input/output error");
-        assert_eq!(io_words(&io::Error::from_raw_os_error(32)), "Broken pipe");
-        assert_eq!(io_words(&io::Error::other("no more")), "no more");
+        assert_eq!(io_error_text(&wrapped(2)), "it does not exist");
+        assert_eq!(io_error_text(&wrapped(21)), "it is a folder, not a file");
+        assert_eq!(io_error_text(&wrapped(5)), "Input/output error");
+        assert_eq!(io_error_text(&io::Error::from_raw_os_error(32)), "Broken pipe");
+        assert_eq!(io_error_text(&io::Error::other("no more")), "no more");
     }
 
     #[test]
@@ -104,7 +104,7 @@ mod tests {
             ("https://me:secret@h:1/path?key=secret", "https://h:1"),
             ("localhost:6334", "http://localhost:6334"),
         ] {
-            assert_eq!(origin(url), shown);
+            assert_eq!(url_origin(url), shown);
         }
     }
 }

@@ -24,101 +24,101 @@ pub struct Column<A> {
 }
 
 /// Type of the columns declared below.
-pub type Declared<A> = LazyLock<Column<A>>;
+pub type LazyColumn<A> = LazyLock<Column<A>>;
 
 macro_rules! columns {
     ($($(#[$doc:meta])* $name:ident: $array:ty = $text:literal, $data_type:expr, $nullable:expr;)*) => {
-        $($(#[$doc])* pub static $name: Declared<$array> =
+        $($(#[$doc])* pub static $name: LazyColumn<$array> =
             LazyLock::new(|| Column::new($text, $data_type, $nullable));)*
     };
 }
 
-const OPTIONAL: bool = true;
-const REQUIRED: bool = false;
+const NULLABLE: bool = true;
+const NOT_NULL: bool = false;
 
 columns! {
     /// URI of the document, `file:///…` for a file; it identifies the document during a run.
-    URI: StringArray = "uri", DataType::Utf8, REQUIRED;
+    URI: StringArray = "uri", DataType::Utf8, NOT_NULL;
     /// Source root: the path or URL in the pipeline file, made absolute.
-    SOURCE: StringArray = "source", DataType::Utf8, REQUIRED;
+    SOURCE: StringArray = "source", DataType::Utf8, NOT_NULL;
     /// Size in bytes.
-    SIZE: UInt64Array = "size", DataType::UInt64, REQUIRED;
+    SIZE: UInt64Array = "size", DataType::UInt64, NOT_NULL;
     /// Time of last modification, UTC.
-    MTIME: TimestampMicrosecondArray = "mtime", instant(), OPTIONAL;
+    MTIME: TimestampMicrosecondArray = "mtime", timestamp_utc(), NULLABLE;
     /// Time of last change of the inode, UTC.
-    CTIME: TimestampMicrosecondArray = "ctime", instant(), OPTIONAL;
+    CTIME: TimestampMicrosecondArray = "ctime", timestamp_utc(), NULLABLE;
     /// Inode number.
-    INODE: UInt64Array = "inode", DataType::UInt64, OPTIONAL;
+    INODE: UInt64Array = "inode", DataType::UInt64, NULLABLE;
     /// Media type, lower case and without parameters: `text/html`.
-    MIME_TYPE: StringArray = "mime_type", DataType::Utf8, REQUIRED;
+    MIME_TYPE: StringArray = "mime_type", DataType::Utf8, NOT_NULL;
     /// The raw content.
-    BYTES: LargeBinaryArray = "bytes", DataType::LargeBinary, REQUIRED;
+    BYTES: LargeBinaryArray = "bytes", DataType::LargeBinary, NOT_NULL;
     /// SHA-256 of the content last stored for this location; null if unknown.
-    KNOWN_HASH: FixedSizeBinaryArray = "known_hash", DataType::FixedSizeBinary(32), OPTIONAL;
+    KNOWN_HASH: FixedSizeBinaryArray = "known_hash", DataType::FixedSizeBinary(32), NULLABLE;
     /// SHA-256 of the content.
-    CONTENT_HASH: FixedSizeBinaryArray = "content_hash", DataType::FixedSizeBinary(32), REQUIRED;
+    CONTENT_HASH: FixedSizeBinaryArray = "content_hash", DataType::FixedSizeBinary(32), NOT_NULL;
     /// The extracted text. All offsets below are bytes into it, always on character boundaries.
-    TEXT: LargeStringArray = "text", DataType::LargeUtf8, REQUIRED;
+    TEXT: LargeStringArray = "text", DataType::LargeUtf8, NOT_NULL;
     /// Title of the document.
-    TITLE: StringArray = "title", DataType::Utf8, OPTIONAL;
+    TITLE: StringArray = "title", DataType::Utf8, NULLABLE;
     /// ISO 639-1 code of the language.
-    LANGUAGE: StringArray = "language", DataType::Utf8, OPTIONAL;
+    LANGUAGE: StringArray = "language", DataType::Utf8, NULLABLE;
     /// Other metadata of the document (author, dates, …): a JSON object.
-    METADATA: StringArray = "metadata", DataType::Utf8, REQUIRED;
+    METADATA: StringArray = "metadata", DataType::Utf8, NOT_NULL;
     /// Where each page starts in `text`; empty for a document without pages.
-    PAGES: ListArray = "pages", list(DataType::UInt64), REQUIRED;
+    PAGES: ListArray = "pages", list_of(DataType::UInt64), NOT_NULL;
     /// The headings, in order: struct of `at` (start of the heading in `text`), `level` (1 is the
     /// highest) and `title`.
-    OUTLINE: ListArray = "outline", list(DataType::Struct(outline_fields())), REQUIRED;
+    OUTLINE: ListArray = "outline", list_of(DataType::Struct(outline_fields())), NOT_NULL;
     /// The chunks, in order: struct of `start` and `end` (the chunk is `text[start..end]`), `page`
     /// (from 1), `headings` (the heading path, joined by ` > `) and `tokens` (token ids of the
     /// encoded input, with special tokens and document prompt; empty if no model follows).
-    CHUNKS: ListArray = "chunks", list(DataType::Struct(chunk_fields())), REQUIRED;
+    CHUNKS: ListArray = "chunks", list_of(DataType::Struct(chunk_fields())), NOT_NULL;
     /// Sparse vectors of the chunks, one per chunk: struct of `indices` (ascending) and `values`.
-    SPARSE: ListArray = "sparse", list(DataType::Struct(sparse_fields())), REQUIRED;
+    SPARSE: ListArray = "sparse", list_of(DataType::Struct(sparse_fields())), NOT_NULL;
 }
 
 /// The column of dense vectors of the chunks, one per chunk, with this dimension.
-pub fn vectors(dim: usize) -> Column<ListArray> {
+pub fn vectors_column(dim: usize) -> Column<ListArray> {
     let dim = i32::try_from(dim).expect("the dimension of a model fits in an i32");
-    let item = Arc::new(Field::new_list_field(DataType::Float32, REQUIRED));
-    Column::new("vectors", list(DataType::FixedSizeList(item, dim)), REQUIRED)
+    let item = Arc::new(Field::new_list_field(DataType::Float32, NOT_NULL));
+    Column::new("vectors", list_of(DataType::FixedSizeList(item, dim)), NOT_NULL)
 }
 
 /// Fields of an element of [`OUTLINE`].
 pub fn outline_fields() -> Fields {
     Fields::from(vec![
-        Field::new("at", DataType::UInt64, REQUIRED),
-        Field::new("level", DataType::UInt8, REQUIRED),
-        Field::new("title", DataType::Utf8, REQUIRED),
+        Field::new("at", DataType::UInt64, NOT_NULL),
+        Field::new("level", DataType::UInt8, NOT_NULL),
+        Field::new("title", DataType::Utf8, NOT_NULL),
     ])
 }
 
 /// Fields of an element of [`CHUNKS`].
 pub fn chunk_fields() -> Fields {
     Fields::from(vec![
-        Field::new("start", DataType::UInt64, REQUIRED),
-        Field::new("end", DataType::UInt64, REQUIRED),
-        Field::new("page", DataType::UInt32, OPTIONAL),
-        Field::new("headings", DataType::Utf8, OPTIONAL),
-        Field::new("tokens", list(DataType::UInt32), REQUIRED),
+        Field::new("start", DataType::UInt64, NOT_NULL),
+        Field::new("end", DataType::UInt64, NOT_NULL),
+        Field::new("page", DataType::UInt32, NULLABLE),
+        Field::new("headings", DataType::Utf8, NULLABLE),
+        Field::new("tokens", list_of(DataType::UInt32), NOT_NULL),
     ])
 }
 
 /// Fields of an element of [`SPARSE`].
 pub fn sparse_fields() -> Fields {
     Fields::from(vec![
-        Field::new("indices", list(DataType::UInt32), REQUIRED),
-        Field::new("values", list(DataType::Float32), REQUIRED),
+        Field::new("indices", list_of(DataType::UInt32), NOT_NULL),
+        Field::new("values", list_of(DataType::Float32), NOT_NULL),
     ])
 }
 
 /// A list type without null items, with the default item name of Arrow.
-pub fn list(item: DataType) -> DataType {
-    DataType::List(Arc::new(Field::new_list_field(item, REQUIRED)))
+pub fn list_of(item: DataType) -> DataType {
+    DataType::List(Arc::new(Field::new_list_field(item, NOT_NULL)))
 }
 
-fn instant() -> DataType {
+fn timestamp_utc() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
 

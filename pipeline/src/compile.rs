@@ -13,9 +13,11 @@ use schemars::SchemaGenerator;
 use serde_json::{Value, json};
 
 use crate::finding::{Finding, Findings, suggest};
-use crate::plan::NodeIdx;
+use crate::plan::NodeIndex;
 use crate::validate::validate;
-use crate::{ModelInfo, Models, NodeDef, NodeKind, Parallel, PipelineSpec, Plan, Registry};
+use crate::{
+    ModelInfo, ModelProvider, NodeDef, NodeKind, Parallelism, PipelineSpec, Plan, Registry,
+};
 
 impl Plan {
     /// Checks a file against the node types of the registry and reports every error in it.
@@ -25,19 +27,19 @@ impl Plan {
     pub fn compile(
         spec: &PipelineSpec,
         registry: &Registry,
-        models: &dyn Models,
+        models: &dyn ModelProvider,
     ) -> Result<Self, Findings> {
-        let mut findings = spec.faults.clone();
+        let mut findings = spec.parse_findings.clone();
         let mut drafts = read_nodes(spec, registry, &mut findings);
         graph::resolve(spec, &mut drafts, &mut findings);
-        let order = graph::sort(spec, &drafts, &mut findings);
+        let order = graph::topological_order(spec, &drafts, &mut findings);
         models::bind(spec, &mut drafts, models, &mut findings);
         vectors::check(spec, &mut drafts, &mut findings);
         crate::schedule::check(spec, &mut findings);
         crate::spec::samples::check(spec, &mut findings);
         let nodes = schemas::derive(spec, drafts, &order, &mut findings);
         if !findings.is_empty() {
-            return Err(spec.refuse(findings));
+            return Err(spec.to_findings(findings));
         }
         Ok(Self {
             nodes: nodes
@@ -51,18 +53,22 @@ impl Plan {
 }
 
 /// A node during the checks.
-struct Draft {
+struct NodeDraft {
     pointer: String,
     def: Option<&'static NodeDef>,
     /// `None` once an error was found in it.
     kind: Option<NodeKind>,
-    inputs: Vec<NodeIdx>,
+    inputs: Vec<NodeIndex>,
     /// `true` if an input is missing or invalid, so that the schema of the node is unknown.
-    blocked: bool,
+    has_invalid_input: bool,
     model: Option<ModelInfo>,
 }
 
-fn read_nodes(spec: &PipelineSpec, registry: &Registry, findings: &mut Vec<Finding>) -> Vec<Draft> {
+fn read_nodes(
+    spec: &PipelineSpec,
+    registry: &Registry,
+    findings: &mut Vec<Finding>,
+) -> Vec<NodeDraft> {
     let nodes = spec.file.nodes.iter().enumerate();
     nodes
         .map(|(index, node)| {
@@ -76,22 +82,32 @@ fn read_nodes(spec: &PipelineSpec, registry: &Registry, findings: &mut Vec<Findi
                     let known: Vec<&str> = registry.iter().map(|def| def.name).collect();
                     let help = suggest(&node.uses, known.iter().copied())
                         .unwrap_or_else(|| format!("known node types: {}", known.join(", ")));
-                    let at = spec.at(&format!("{pointer}/uses"));
+                    let at = spec.span_of(&format!("{pointer}/uses"));
                     findings.push(
-                        Finding::new(at, format!("unknown node type `{}`", node.uses)).help(help),
+                        Finding::new(at, format!("unknown node type `{}`", node.uses))
+                            .with_help(help),
                     );
                     None
                 }
             };
             if let Some(def) = def
-                && def.parallel == Parallel::Single
+                && def.parallelism == Parallelism::Single
                 && node.workers != 1
             {
                 let message = format!("`{}` cannot have {} workers", node.uses, node.workers);
-                let finding = Finding::new(spec.at(&format!("{pointer}/workers")), message);
-                findings.push(finding.help("it keeps state between batches, so it has one worker"));
+                let finding = Finding::new(spec.span_of(&format!("{pointer}/workers")), message);
+                findings.push(
+                    finding.with_help("it keeps state between batches, so it has one worker"),
+                );
             }
-            Draft { pointer, def, kind, inputs: Vec::new(), blocked: false, model: None }
+            NodeDraft {
+                pointer,
+                def,
+                kind,
+                inputs: Vec::new(),
+                has_invalid_input: false,
+                model: None,
+            }
         })
         .collect()
 }
@@ -116,9 +132,9 @@ fn read_options(
     }
     let faults = if given.is_some() {
         let faults = validate(&spec.document, &with, &schema).into_iter();
-        faults.map(|fault| fault.finding(&spec.document)).collect()
+        faults.map(|fault| fault.into_finding(&spec.document)).collect()
     } else {
-        missing_options(spec, pointer, &schema)
+        missing_option_findings(spec, pointer, &schema)
     };
     if !faults.is_empty() {
         findings.extend(faults);
@@ -127,23 +143,23 @@ fn read_options(
     match (def.parse)(options.clone(), &spec.base) {
         Ok(kind) => Some(kind),
         Err(error) => {
-            findings.push(Finding::new(spec.at(&with), error.to_string()));
+            findings.push(Finding::new(spec.span_of(&with), error.to_string()));
             None
         }
     }
 }
 
 /// Findings for the required options of a node without `with`.
-fn missing_options(spec: &PipelineSpec, pointer: &str, schema: &Value) -> Vec<Finding> {
+fn missing_option_findings(spec: &PipelineSpec, pointer: &str, schema: &Value) -> Vec<Finding> {
     let reference = schema.get("$ref").and_then(Value::as_str).and_then(|it| it.strip_prefix('#'));
     let schema = reference.and_then(|path| schema.pointer(path)).unwrap_or(schema);
     let required = schema.get("required").and_then(Value::as_array).into_iter().flatten();
     required
         .filter_map(Value::as_str)
         .map(|key| {
-            let at = spec.at(&format!("{pointer}/uses"));
+            let at = spec.span_of(&format!("{pointer}/uses"));
             Finding::new(at, format!("missing option `{key}`"))
-                .help(format!("add `with: {{ {key}: … }}`"))
+                .with_help(format!("add `with: {{ {key}: … }}`"))
         })
         .collect()
 }

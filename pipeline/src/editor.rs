@@ -13,7 +13,7 @@ pub fn file_schema(registry: &Registry) -> Value {
     for def in registry.iter() {
         let schema: Value = (def.schema)(&mut generator).into();
         let properties = json!({ "with": schema });
-        let then = if needs_options(def) {
+        let then = if requires_options(def) {
             json!({ "properties": properties, "required": ["with"] })
         } else {
             json!({ "properties": properties })
@@ -35,7 +35,7 @@ pub fn file_schema(registry: &Registry) -> Value {
 }
 
 /// `true` if a node type has required options.
-fn needs_options(def: &NodeDef) -> bool {
+fn requires_options(def: &NodeDef) -> bool {
     let mut generator =
         schemars::SchemaGenerator::new(SchemaSettings::draft2020_12().with(|settings| {
             settings.inline_subschemas = true;

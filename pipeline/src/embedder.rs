@@ -27,7 +27,7 @@ impl ModelInfo {
     /// fingerprint differs, because its vectors are not comparable with those of the full model.
     /// `None`, 0 and a `dim` that is not smaller return the model unchanged.
     #[must_use]
-    pub fn shortened(self, dim: Option<usize>) -> Self {
+    pub fn with_truncated_dim(self, dim: Option<usize>) -> Self {
         match dim {
             Some(dim) if dim > 0 && dim < self.dim => {
                 Self { dim, fingerprint: format!("{}/{dim}", self.fingerprint), ..self }
@@ -53,7 +53,7 @@ pub struct EmbedderOptions {
 
 /// Provides models by folder, or by name on the hub. A model is loaded once for the same options,
 /// however often it is requested.
-pub trait Models: Send + Sync {
+pub trait ModelProvider: Send + Sync {
     /// Reads the description of a model; cheap.
     ///
     /// # Errors
@@ -90,23 +90,23 @@ pub enum TextKind {
 
 /// Tokens of a text, without special tokens or prompt.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tokens {
+pub struct TokenizedText {
     /// Token ids, in order.
     pub ids: Vec<u32>,
     /// Byte range of the text for each token; ascending.
-    pub spans: Vec<Range<usize>>,
+    pub offsets: Vec<Range<usize>>,
     /// For each token, `true` if the text may be split before it: each side, encoded alone, has the
     /// same ids. True at the start of a word for a tokenizer that splits at words first.
-    pub may_cut: Vec<bool>,
+    pub can_split_before: Vec<bool>,
 }
 
 /// Encoded input: token ids of a text with prompt and special tokens.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reading {
+pub struct EncodedInput {
     /// All token ids, prompt and special tokens included.
     pub ids: Vec<u32>,
     /// `true` if the text was too long and its end was truncated.
-    pub cut: bool,
+    pub truncated: bool,
 }
 
 /// Encodes text for a model. Any number of threads may use it concurrently.
@@ -116,13 +116,13 @@ pub trait Tokenizer: Send + Sync {
     ///
     /// # Errors
     /// If the files of the tokenizer have a defect that only some texts reveal.
-    fn encode(&self, text: &str) -> Result<Tokens, BoxError>;
+    fn encode(&self, text: &str) -> Result<TokenizedText, BoxError>;
 
     /// Encoded input of a passage with these ids: adds prompt and special tokens.
-    fn frame(&self, ids: &[u32]) -> Vec<u32>;
+    fn add_special_tokens(&self, ids: &[u32]) -> Vec<u32>;
 
     /// Number of ids that [`Tokenizer::frame`] adds.
-    fn overhead(&self) -> usize;
+    fn num_added_tokens(&self) -> usize;
 
     /// Encoded input of a whole text: its prompt, and as much of the text as fits. For a passage
     /// that fits, it equals the frame of its ids. The prompt of a query may share a token with the
@@ -130,7 +130,7 @@ pub trait Tokenizer: Send + Sync {
     ///
     /// # Errors
     /// Those of [`Tokenizer::encode`].
-    fn read(&self, text: &str, kind: TextKind) -> Result<Reading, BoxError>;
+    fn encode_input(&self, text: &str, kind: TextKind) -> Result<EncodedInput, BoxError>;
 
     /// Maximum number of ids per input, [`Tokenizer::overhead`] included.
     fn max_tokens(&self) -> usize;
@@ -170,9 +170,9 @@ pub struct EmbedderUsage {
     /// Tokens of the reused sequences.
     pub reused_tokens: u64,
     /// Padding computed with the embedded tokens.
-    pub padding: u64,
+    pub padding_tokens: u64,
     /// Forward passes.
-    pub batches: u64,
+    pub forward_passes: u64,
     /// Seconds in which the thread of the model computed.
     pub busy_seconds: f64,
 }

@@ -15,16 +15,16 @@ pub enum Filter {
     /// This does not hold.
     Not(Box<Filter>),
     /// The field has one of these values.
-    Is(Keyword, Vec<String>),
+    In(KeywordField, Vec<String>),
     /// The number is within these bounds; a missing number is not.
-    Within(Number, Bounds),
+    Range(NumericField, NumericRange),
     /// The text contains all of these words, in any order and case.
-    Says(Text, String),
+    Match(TextField, String),
 }
 
 /// A field that is compared as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Keyword {
+pub enum KeywordField {
     /// [`Payload::document`].
     Document,
     /// [`Payload::uri`].
@@ -41,18 +41,18 @@ pub enum Keyword {
 
 /// A numeric field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Number {
+pub enum NumericField {
     /// [`Payload::page`].
     Page,
     /// [`Payload::chunk_index`].
-    Chunk,
+    ChunkIndex,
     /// [`Payload::modified_at`], microseconds.
-    Modified,
+    ModifiedAt,
 }
 
 /// A field that is matched by words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Text {
+pub enum TextField {
     /// [`Payload::title`].
     Title,
     /// [`Payload::headings`].
@@ -61,7 +61,7 @@ pub enum Text {
 
 /// Bounds of a number; `None` is unbounded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Bounds {
+pub struct NumericRange {
     /// More than this.
     pub gt: Option<i64>,
     /// At least this.
@@ -72,14 +72,14 @@ pub struct Bounds {
     pub lte: Option<i64>,
 }
 
-impl Bounds {
+impl NumericRange {
     /// Bounds that admit only this number.
     pub fn exactly(number: i64) -> Self {
         Self { gte: Some(number), lte: Some(number), ..Self::default() }
     }
 
     /// `true` if the number is within the bounds.
-    pub fn hold(&self, number: i64) -> bool {
+    pub fn contains(&self, number: i64) -> bool {
         self.gt.is_none_or(|bound| number > bound)
             && self.gte.is_none_or(|bound| number >= bound)
             && self.lt.is_none_or(|bound| number < bound)
@@ -87,7 +87,7 @@ impl Bounds {
     }
 }
 
-impl Keyword {
+impl KeywordField {
     /// Values of this field in a chunk.
     pub fn values(self, payload: &Payload) -> Vec<String> {
         match self {
@@ -104,36 +104,36 @@ impl Keyword {
 impl Filter {
     /// `true` if the filter holds for a chunk. This defines the meaning of a filter; stores must
     /// return the same result from their indexes.
-    pub fn holds(&self, payload: &Payload) -> bool {
+    pub fn matches(&self, payload: &Payload) -> bool {
         match self {
-            Self::All(filters) => filters.iter().all(|filter| filter.holds(payload)),
-            Self::Any(filters) => filters.iter().any(|filter| filter.holds(payload)),
-            Self::Not(filter) => !filter.holds(payload),
-            Self::Is(field, wanted) => {
+            Self::All(filters) => filters.iter().all(|filter| filter.matches(payload)),
+            Self::Any(filters) => filters.iter().any(|filter| filter.matches(payload)),
+            Self::Not(filter) => !filter.matches(payload),
+            Self::In(field, wanted) => {
                 field.values(payload).iter().any(|value| wanted.contains(value))
             }
-            Self::Within(field, bounds) => {
+            Self::Range(field, bounds) => {
                 let number = match field {
-                    Number::Page => payload.page.map(i64::from),
-                    Number::Chunk => Some(i64::from(payload.chunk_index)),
-                    Number::Modified => payload.modified_at,
+                    NumericField::Page => payload.page.map(i64::from),
+                    NumericField::ChunkIndex => Some(i64::from(payload.chunk_index)),
+                    NumericField::ModifiedAt => payload.modified_at,
                 };
-                number.is_some_and(|number| bounds.hold(number))
+                number.is_some_and(|number| bounds.contains(number))
             }
-            Self::Says(field, words) => {
+            Self::Match(field, words) => {
                 let text = match field {
-                    Text::Title => payload.title.as_deref(),
-                    Text::Headings => payload.headings.as_deref(),
+                    TextField::Title => payload.title.as_deref(),
+                    TextField::Headings => payload.headings.as_deref(),
                 };
-                let said = words_of(text.unwrap_or_default());
-                words_of(words).iter().all(|word| said.contains(word))
+                let said = tokenize(text.unwrap_or_default());
+                tokenize(words).iter().all(|word| said.contains(word))
             }
         }
     }
 }
 
 /// Words of a text as in the index of a text field: runs of letters and digits, in lower case.
-fn words_of(text: &str) -> Vec<String> {
+fn tokenize(text: &str) -> Vec<String> {
     let words = text.split(|letter: char| !letter.is_alphanumeric());
     words.filter(|word| !word.is_empty()).map(str::to_lowercase).collect()
 }

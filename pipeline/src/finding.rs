@@ -10,25 +10,25 @@ use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// Byte range in the file.
-    pub at: Range<usize>,
+    pub span: Range<usize>,
     /// Message in one line.
     pub message: String,
     /// Byte range of another part of the file that is involved, with a label.
-    pub beside: Option<(Range<usize>, String)>,
+    pub related: Option<(Range<usize>, String)>,
     /// Suggested remedy.
     pub help: Option<String>,
 }
 
 impl Finding {
     pub(crate) fn new(at: Range<usize>, message: impl Into<String>) -> Self {
-        Self { at, message: message.into(), beside: None, help: None }
+        Self { span: at, message: message.into(), related: None, help: None }
     }
 
-    pub(crate) fn beside(self, at: Range<usize>, label: String) -> Self {
-        Self { beside: Some((at, label)), ..self }
+    pub(crate) fn with_related(self, at: Range<usize>, label: String) -> Self {
+        Self { related: Some((at, label)), ..self }
     }
 
-    pub(crate) fn help(self, help: impl Into<String>) -> Self {
+    pub(crate) fn with_help(self, help: impl Into<String>) -> Self {
         Self { help: Some(help.into()), ..self }
     }
 }
@@ -39,26 +39,26 @@ pub struct Findings {
     /// Path of the file as given by the user.
     pub file: String,
     /// Text of the file, for the lines in the output.
-    pub text: String,
+    pub source: String,
     /// At least one finding.
     pub findings: Vec<Finding>,
 }
 
 impl Findings {
     pub(crate) fn new(file: &str, text: &str, mut findings: Vec<Finding>) -> Self {
-        findings.sort_by_key(|finding| (finding.at.start, finding.at.end));
+        findings.sort_by_key(|finding| (finding.span.start, finding.span.end));
         findings.dedup();
-        Self { file: file.to_owned(), text: text.to_owned(), findings }
+        Self { file: file.to_owned(), source: text.to_owned(), findings }
     }
 
     /// A single finding about a file.
-    pub fn one(file: &Path, text: &str, at: Range<usize>, message: &str) -> Self {
+    pub fn single(file: &Path, text: &str, at: Range<usize>, message: &str) -> Self {
         Self::new(&file.display().to_string(), text, vec![Finding::new(at, message)])
     }
 
     /// Line and column of a finding, both from 1; the column counts characters.
     pub fn position(&self, finding: &Finding) -> (usize, usize) {
-        let before = &self.text[..finding.at.start.min(self.text.len())];
+        let before = &self.source[..finding.span.start.min(self.source.len())];
         let line = before.matches('\n').count() + 1;
         let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
         (line, column)
@@ -78,10 +78,10 @@ impl Findings {
         let renderer = if colours { Renderer::styled() } else { Renderer::plain() };
         let mut out = String::new();
         for finding in &self.findings {
-            let mut place = Snippet::source(&self.text)
+            let mut place = Snippet::source(&self.source)
                 .path(&self.file)
-                .annotation(AnnotationKind::Primary.span(finding.at.clone()));
-            if let Some((at, label)) = &finding.beside {
+                .annotation(AnnotationKind::Primary.span(finding.span.clone()));
+            if let Some((at, label)) = &finding.related {
                 place = place.annotation(AnnotationKind::Context.span(at.clone()).label(label));
             }
             let title = level.clone().primary_title(&finding.message);

@@ -4,10 +4,10 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-const WORD: &str = "hf:";
+const HUB_PREFIX: &str = "hf:";
 
 /// Default revision of the hub.
-const MAIN: &str = "main";
+const DEFAULT_REVISION: &str = "main";
 
 /// A model on the hub. Repository and revision need no escaping in a URL or in a path below a
 /// folder.
@@ -29,9 +29,9 @@ impl HubModel {
     ///
     /// # Errors
     /// If the name has the prefix `hf:` and is malformed.
-    pub fn named(model: &Path) -> Option<Result<Self, HubModelError>> {
+    pub fn from_path(model: &Path) -> Option<Result<Self, HubModelError>> {
         let text = model.to_str()?;
-        let name = text.strip_prefix(WORD)?;
+        let name = text.strip_prefix(HUB_PREFIX)?;
         let (repository, revision) = match name.split_once('@') {
             Some((repository, revision)) => (repository, Some(revision)),
             None => (name, None),
@@ -48,13 +48,13 @@ impl HubModel {
 
     /// The same model at this revision.
     #[must_use]
-    pub fn at(&self, revision: &str) -> Self {
+    pub fn with_revision(&self, revision: &str) -> Self {
         Self { revision: Some(revision.to_owned()), ..self.clone() }
     }
 
     /// The name in place of a folder, with the prefix `hf:`.
-    pub fn path(&self) -> PathBuf {
-        format!("{WORD}{self}").into()
+    pub fn to_path(&self) -> PathBuf {
+        format!("{HUB_PREFIX}{self}").into()
     }
 
     /// Repository of the model, such as `ORG/NAME`.
@@ -69,7 +69,7 @@ impl HubModel {
 
     /// Branch, tag or commit; `main` by default.
     pub fn revision(&self) -> &str {
-        self.revision.as_deref().unwrap_or(MAIN)
+        self.revision.as_deref().unwrap_or(DEFAULT_REVISION)
     }
 }
 
@@ -99,7 +99,7 @@ mod tests {
     use super::HubModel;
 
     fn named(text: &str) -> Option<Result<String, String>> {
-        let named = HubModel::named(Path::new(text))?;
+        let named = HubModel::from_path(Path::new(text))?;
         let told =
             |it: HubModel| format!("{it} {} {} {}", it.repository(), it.name(), it.revision());
         Some(named.map(told).map_err(|error| error.to_string()))

@@ -7,18 +7,18 @@
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use crate::{Filter, Keyword, Payload, Point, SparseVector, StoreError, point_id};
+use crate::{Filter, KeywordField, Payload, Point, SparseVector, StoreError, point_id};
 
 /// Vectors of a query, which rank the chunks.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Legs {
+pub enum QueryVectors {
     /// Ranking by cosine similarity to this dense vector.
     Dense(Vec<f32>),
     /// Ranking by BM25: the sum, over the terms of the query, of the weight of the term in the
     /// chunk times its rarity in the collection.
     Sparse {
         /// Sparse vector of the query.
-        words: SparseVector,
+        sparse: SparseVector,
         /// Dense vector of the query, if hits are to report their similarity.
         dense: Option<Vec<f32>>,
     },
@@ -27,7 +27,7 @@ pub enum Legs {
         /// Dense vector of the query.
         dense: Vec<f32>,
         /// Sparse vector of the query.
-        words: SparseVector,
+        sparse: SparseVector,
         /// Parameters of rank fusion.
         fusion: Fusion,
     },
@@ -56,7 +56,7 @@ impl Default for Fusion {
 
 impl Fusion {
     /// Score of a rank (from 0) in a ranking of this weight.
-    pub fn worth(&self, rank: usize, weight: f32) -> f32 {
+    pub fn rank_score(&self, rank: usize, weight: f32) -> f32 {
         if weight <= 0.0 {
             return 0.0;
         }
@@ -70,30 +70,30 @@ impl Fusion {
 #[derive(Clone, Debug, PartialEq)]
 pub struct IndexQuery {
     /// Vectors of the query.
-    pub legs: Legs,
+    pub vectors: QueryVectors,
     /// Condition on hits.
     pub filter: Option<Filter>,
     /// Minimum cosine similarity of the dense vectors of hit and query, for every kind of ranking.
-    pub threshold: Option<f32>,
+    pub min_similarity: Option<f32>,
     /// Maximum number of hits.
     pub limit: usize,
     /// Approximate or exact search.
-    pub effort: Effort,
+    pub accuracy: SearchAccuracy,
 }
 
 impl IndexQuery {
     /// Query for the chunks most similar to a vector.
-    pub fn nearest(vector: &[f32], limit: usize, effort: Effort) -> Self {
-        let legs = Legs::Dense(vector.to_vec());
-        Self { legs, filter: None, threshold: None, limit, effort }
+    pub fn nearest(vector: &[f32], limit: usize, effort: SearchAccuracy) -> Self {
+        let legs = QueryVectors::Dense(vector.to_vec());
+        Self { vectors: legs, filter: None, min_similarity: None, limit, accuracy: effort }
     }
 }
 
 /// Approximate or exact search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Effort {
+pub enum SearchAccuracy {
     /// Search in the approximate index (HNSW), which may miss some of the best hits.
-    Indexed,
+    Approximate,
     /// Comparison with every vector, in stored precision.
     Exact,
 }
@@ -143,7 +143,7 @@ pub trait VectorIndex: Send + Sync {
     /// If the store cannot be reached.
     async fn facet(
         &self,
-        field: Keyword,
+        field: KeywordField,
         filter: Option<&Filter>,
         limit: usize,
     ) -> Result<Vec<Facet>, StoreError>;

@@ -8,34 +8,34 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use tokio::time::timeout_at;
 
-use crate::channel::{Receiver, size};
-use crate::window::Window;
-use crate::{BoxError, Gather};
+use crate::channel::{BatchReceiver, batch_bytes};
+use crate::window::BatchSizer;
+use crate::{BatchPolicy, BoxError};
 
-pub(crate) struct Inlet {
-    queue: Receiver,
-    gather: Option<(Gather, Window)>,
+pub(crate) struct NodeInput {
+    receiver: BatchReceiver,
+    batching: Option<(BatchPolicy, BatchSizer)>,
     /// Size in bytes at which batches are passed on, whatever their weight is.
-    most_bytes: usize,
+    max_bytes: usize,
     held: VecDeque<RecordBatch>,
-    weight: usize,
-    bytes: usize,
+    pending_weight: usize,
+    pending_bytes: usize,
     /// Arrival of the first held batch.
-    since: Option<Instant>,
-    ended: bool,
+    pending_since: Option<Instant>,
+    is_closed: bool,
 }
 
-impl Inlet {
-    pub(crate) fn new(queue: Receiver, gather: Option<Gather>, most_bytes: u32) -> Self {
+impl NodeInput {
+    pub(crate) fn new(queue: BatchReceiver, gather: Option<BatchPolicy>, most_bytes: u32) -> Self {
         Self {
-            queue,
-            gather: gather.map(|gather| (gather, Window::of(&gather))),
-            most_bytes: most_bytes as usize,
+            receiver: queue,
+            batching: gather.map(|gather| (gather, BatchSizer::new(&gather))),
+            max_bytes: most_bytes as usize,
             held: VecDeque::new(),
-            weight: 0,
-            bytes: 0,
-            since: None,
-            ended: false,
+            pending_weight: 0,
+            pending_bytes: 0,
+            pending_since: None,
+            is_closed: false,
         }
     }
 
@@ -43,36 +43,37 @@ impl Inlet {
     ///
     /// # Cancellation
     /// Dropping the future loses nothing: held batches stay in the inlet.
-    pub(crate) async fn next(&mut self) -> Result<Option<RecordBatch>, BoxError> {
-        let Some((gather, window)) = &self.gather else { return Ok(self.queue.recv().await) };
-        let wanted = window.weight();
-        while !self.ended && self.weight < wanted && self.bytes < self.most_bytes {
-            let until = self.since.zip(gather.hold).map(|(since, hold)| since + hold);
+    pub(crate) async fn next_batch(&mut self) -> Result<Option<RecordBatch>, BoxError> {
+        let Some((gather, window)) = &self.batching else { return Ok(self.receiver.recv().await) };
+        let wanted = window.target();
+        while !self.is_closed && self.pending_weight < wanted && self.pending_bytes < self.max_bytes
+        {
+            let until = self.pending_since.zip(gather.max_wait).map(|(since, hold)| since + hold);
             let received = match until {
                 // Batches in the queue are taken even after the deadline.
-                Some(until) => match timeout_at(until.into(), self.queue.recv()).await {
+                Some(until) => match timeout_at(until.into(), self.receiver.recv()).await {
                     Ok(received) => received,
                     Err(_) => break,
                 },
-                None => self.queue.recv().await,
+                None => self.receiver.recv().await,
             };
             match received {
                 Some(rows) => {
-                    self.weight += (gather.weight)(&rows);
-                    self.bytes += size(&rows);
+                    self.pending_weight += (gather.weight)(&rows);
+                    self.pending_bytes += batch_bytes(&rows);
                     self.held.push_back(rows);
-                    self.since.get_or_insert_with(Instant::now);
+                    self.pending_since.get_or_insert_with(Instant::now);
                 }
-                None => self.ended = true,
+                None => self.is_closed = true,
             }
         }
-        let rest = if window.adapts() { self.over(wanted) } else { None };
+        let rest = if window.is_adaptive() { self.split_excess(wanted) } else { None };
         let held: Vec<RecordBatch> = std::mem::take(&mut self.held).into();
-        (self.weight, self.bytes, self.since) = (0, 0, None);
+        (self.pending_weight, self.pending_bytes, self.pending_since) = (0, 0, None);
         if let Some(rest) = rest {
             // The rest waits anew for further rows, as the start of the next batch.
-            (self.weight, self.bytes) = (self.weight_of(&rest), size(&rest));
-            self.since = Some(Instant::now());
+            (self.pending_weight, self.pending_bytes) = (self.weight_of(&rest), batch_bytes(&rest));
+            self.pending_since = Some(Instant::now());
             self.held.push_back(rest);
         }
         match held.as_slice() {
@@ -84,9 +85,9 @@ impl Inlet {
 
     /// Removes the rows beyond the weight `wanted` from the held batches, if there are any. At
     /// least one row stays.
-    fn over(&mut self, wanted: usize) -> Option<RecordBatch> {
+    fn split_excess(&mut self, wanted: usize) -> Option<RecordBatch> {
         let last = self.held.back()?;
-        let before = self.weight - self.weight_of(last);
+        let before = self.pending_weight - self.weight_of(last);
         let room = wanted.saturating_sub(before);
         // Largest number of rows that fits; the weight of a slice grows with its length.
         let (mut fits, mut too_many) = (0, last.num_rows() + 1);
@@ -112,13 +113,13 @@ impl Inlet {
 
     /// Weight of the rows by the batch policy; 0 without one.
     pub(crate) fn weight_of(&self, rows: &RecordBatch) -> usize {
-        self.gather.as_ref().map_or(0, |(gather, _)| (gather.weight)(rows))
+        self.batching.as_ref().map_or(0, |(gather, _)| (gather.weight)(rows))
     }
 
     /// Records the time of a batch of this weight; see [`Window::took`].
-    pub(crate) fn took(&mut self, weight: usize, began: Instant, done: Instant) {
-        if let Some((_, window)) = &mut self.gather {
-            window.took(weight, began, done);
+    pub(crate) fn record_duration(&mut self, weight: usize, began: Instant, done: Instant) {
+        if let Some((_, window)) = &mut self.batching {
+            window.record(weight, began, done);
         }
     }
 }

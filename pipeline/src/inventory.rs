@@ -33,15 +33,15 @@ pub trait Inventory: Send + Sync {
         &self,
         after: Option<Uuid>,
         limit: usize,
-    ) -> Result<Vec<Inspected>, StoreError> {
+    ) -> Result<Vec<InspectedPoint>, StoreError> {
         let keys = self.keys(after, limit).await?.into_iter();
-        Ok(keys.map(|key| Inspected { id: key.id, key: Some(key), fault: None }).collect())
+        Ok(keys.map(|key| InspectedPoint { id: key.id, key: Some(key), fault: None }).collect())
     }
 }
 
 /// A point that was checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Inspected {
+pub struct InspectedPoint {
     /// Id of the point.
     pub id: Uuid,
     /// Chunk of the point; `None` if it cannot be read.
@@ -63,7 +63,7 @@ pub struct PointKey {
 
 impl PointKey {
     /// `true` if the id is the one derived from document and chunk.
-    pub fn is_its_own(&self) -> bool {
+    pub fn has_derived_id(&self) -> bool {
         self.id == point_id(self.document, self.chunk_index)
     }
 }

@@ -47,51 +47,56 @@ mod window;
 mod words;
 mod yaml;
 
-pub use accounts::chunks_and_tokens;
+pub use accounts::chunk_and_token_counts;
 pub use byte_size::ByteSize;
-pub use causes::{chain, io_words, origin, without_numbers};
+pub use causes::{error_chain, io_error_text, strip_os_error_code, url_origin};
 pub use editor::file_schema;
 pub use embedder::{
-    Embedder, EmbedderOptions, EmbedderUsage, ModelInfo, Models, Reading, TextKind, Tokenizer,
-    Tokens,
+    Embedder, EmbedderOptions, EmbedderUsage, EncodedInput, ModelInfo, ModelProvider, TextKind,
+    TokenizedText, Tokenizer,
 };
-pub use filter::{Bounds, Filter, Keyword, Number, Text};
+pub use filter::{Filter, KeywordField, NumericField, NumericRange, TextField};
 pub use finding::{Finding, Findings};
 pub use hub_model::{HubModel, HubModelError, is_plain_name};
-pub use index::{Effort, Facet, Fusion, Hit, IndexQuery, Legs, VectorIndex};
-pub use inventory::{Inspected, Inventory, PointKey, Vectors};
-pub use memo::{Memo, MemoKey};
-pub use metrics::{Exposed, Exposition, Metrics, StoreMetrics, counters, gauges, histograms};
-pub use node::{
-    BoxError, Gather, Misfit, ModelUse, NodeDef, NodeKind, Parallel, Registry, Resources, Sink,
-    SinkConfig, Source, SourceConfig, SourceTotals, SourceWarning, Stage, StageConfig, Verdict,
-    options_schema, resolve_path,
+pub use index::{Facet, Fusion, Hit, IndexQuery, QueryVectors, SearchAccuracy, VectorIndex};
+pub use inventory::{InspectedPoint, Inventory, PointKey, Vectors};
+pub use memo::{Cache, CacheKey};
+pub use metrics::{
+    ExportedRun, Metrics, MetricsExporter, StoreMetrics, register_counters, register_gauges,
+    register_histograms,
 };
-pub use outcome::{ContentHash, DocError, FAILED, Location, Outcome, SetAside, Why};
+pub use node::{
+    BatchPolicy, BoxError, IncompatibleOption, ModelUse, NodeDef, NodeKind, Parallelism, Registry,
+    Resources, Sink, SinkConfig, Source, SourceConfig, SourceDecision, SourceTotals, SourceWarning,
+    Stage, StageConfig, options_schema, resolve_path,
+};
+pub use outcome::{
+    ContentHash, DocumentError, FAILED_REASON, Location, Outcome, RejectReason, Rejection,
+};
 pub use pattern::{
     MAX_ALTERNATIVES, MAX_BRACE_DEPTH, MAX_PATTERN_BYTES, MAX_PATTERNS, PatternError,
     check_pattern, check_patterns,
 };
 pub use plan::Plan;
-pub use progress::{Feed, NodeState, Progress, Watch};
-pub use report::{DocumentCounts, Known, NodeReport, RunReport, SetAsideReport};
+pub use progress::{NodeState, Progress, ProgressSampler, RejectionLog};
+pub use report::{DocumentCounts, EarlierRejection, NodeReport, RejectionReport, RunReport};
 pub use retry::{retrying, retrying_while};
 pub use run::{RunError, RunOptions, run};
-pub use schedule::{Due, Fate, Schedule, ScheduleFault};
+pub use schedule::{Occurrence, OccurrenceStatus, Schedule, ScheduleError};
 pub use schema::{RowsExt, SchemaError, SchemaExt};
 pub use secret::Secret;
 pub use spec::{
-    ChunkSpec, ChunksSpec, Event, ExpectSpec, GoldenSpec, InputSpec, LeastSpec, LifecycleSpec,
-    Migrate, Missed, NodeSpec, NotifySpec, Overlap, PipelineFile, PipelineSpec, PostgresSpec,
-    QdrantSpec, RetrySpec, RouteSpec, SampleSpec, ScheduleSpec, ScheduledOperation, Span,
-    StoresSpec, TextSpec, VectorsSpec, WebhookSpec, Webhooks,
+    ChunkSpec, ChunksSpec, ExpectSpec, GoldenSpec, HumanDuration, InputSpec, LifecycleSpec,
+    Migrate, MinScoresSpec, MissedRunPolicy, NodeSpec, NotifyEvent, NotifySpec, Overlap,
+    PipelineFile, PipelineSpec, PostgresSpec, QdrantSpec, RetrySpec, RouteSpec, SampleSpec,
+    ScheduleSpec, ScheduledOperation, StoresSpec, TextSpec, VectorsSpec, WebhookSpec, Webhooks,
 };
 pub use store::{
-    Fingerprint, Identity, Incoming, KnownHashes, KnownLocation, KnownState, MetadataStore,
-    Payload, Place, Point, ReadOnly, Remedy, StoreError, StoredDocument, VectorStore, fact,
-    point_id,
+    DocumentIdentity, DocumentLocation, Fingerprint, IncomingDocument, KnownHashes, KnownLocation,
+    KnownState, MetadataStore, Payload, Point, ReadOnly, Remedy, StoreError, StoredDocument,
+    VectorStore, format_fact, point_id,
 };
 pub use store_call::{TARGET as STORE_CALLS, store_call};
 pub use title::is_meaningful_title;
 pub use vectors_config::{Quantization, VectorsConfig};
-pub use words::{SparseVector, Words};
+pub use words::{SparseEncoder, SparseVector};

@@ -5,23 +5,23 @@
 
 use std::ops::Range;
 
-use crate::yaml::Document;
+use crate::yaml::YamlDocument;
 
 /// Hides every value below `stores` that is not known to be harmless.
-pub(crate) fn masked(text: &str, document: &Document) -> String {
+pub(crate) fn redact(text: &str, document: &YamlDocument) -> String {
     let mut shown = text.to_owned();
-    for (pointer, at, value) in document.texts_below("/stores") {
-        if !is_harmless(pointer, &value) {
-            hide(&mut shown, at);
+    for (pointer, at, value) in document.strings_below("/stores") {
+        if !is_safe_to_show(pointer, &value) {
+            redact_range(&mut shown, at);
         }
     }
     // The loop does not find values below a misspelt `stores`.
-    without_passwords(&shown)
+    redact_credentials(&shown)
 }
 
 /// Hides possible secrets in a file that cannot be parsed: all of `stores`, and text that looks
 /// like a password in other places.
-pub(crate) fn masked_blindly(text: &str) -> String {
+pub(crate) fn redact_unparsed(text: &str) -> String {
     let mut shown = text.to_owned();
     if let Some(at) = text.find("stores") {
         let start = at + "stores".len();
@@ -32,12 +32,12 @@ pub(crate) fn masked_blindly(text: &str) -> String {
             }
             end += line.len();
         }
-        hide(&mut shown, start..end);
+        redact_range(&mut shown, start..end);
     }
-    without_passwords(&shown)
+    redact_credentials(&shown)
 }
 
-fn is_harmless(pointer: &str, value: &str) -> bool {
+fn is_safe_to_show(pointer: &str, value: &str) -> bool {
     // The URL of a webhook is often sufficient to write to it.
     if pointer.starts_with("/stores/webhooks") {
         return false;
@@ -48,14 +48,14 @@ fn is_harmless(pointer: &str, value: &str) -> bool {
 
 /// Hides the user and password of every URL, and the text after a word such as `password` or
 /// `api_key`.
-fn without_passwords(text: &str) -> String {
+fn redact_credentials(text: &str) -> String {
     let mut shown = text.to_owned();
     let mut from = 0;
     while let Some(at) = text[from..].find("://") {
         let start = from + at + 3;
         let end = start + text[start..].find(char::is_whitespace).unwrap_or(text.len() - start);
         if let Some(user) = text[start..end].rfind('@') {
-            hide(&mut shown, start..start + user);
+            redact_range(&mut shown, start..start + user);
         }
         from = start;
     }
@@ -67,7 +67,7 @@ fn without_passwords(text: &str) -> String {
             if value.starts_with([':', '=']) {
                 let start = text.len() - value.len() + 1;
                 let end = start + text[start..].find('\n').unwrap_or(text.len() - start);
-                hide(&mut shown, start..end);
+                redact_range(&mut shown, start..end);
             }
         }
     }
@@ -75,11 +75,11 @@ fn without_passwords(text: &str) -> String {
 }
 
 /// Replaces all text with `*`, except white space, the punctuation of YAML and names of variables.
-fn hide(text: &mut String, range: Range<usize>) {
+fn redact_range(text: &mut String, range: Range<usize>) {
     let mut hidden = String::with_capacity(range.len());
     let mut rest = &text[range.clone()];
     while let Some(c) = rest.chars().next() {
-        let taken = variable(rest).unwrap_or(c.len_utf8());
+        let taken = variable_len(rest).unwrap_or(c.len_utf8());
         let keep = taken > 1 && c == '$';
         if keep || c.is_whitespace() || matches!(c, '{' | '}' | '[' | ']' | ',' | '"' | '\'') {
             hidden.push_str(&rest[..taken]);
@@ -92,7 +92,7 @@ fn hide(text: &mut String, range: Range<usize>) {
 }
 
 /// Length of a `${NAME}` at the start of a text.
-fn variable(text: &str) -> Option<usize> {
+fn variable_len(text: &str) -> Option<usize> {
     let (name, _) = text.strip_prefix("${")?.split_once('}')?;
     name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_').then_some(name.len() + 3)
 }

@@ -8,9 +8,9 @@ use sha2::{Digest as _, Sha256};
 
 /// Key of a result: a hash of everything that the result depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct MemoKey(pub [u8; 32]);
+pub struct CacheKey(pub [u8; 32]);
 
-impl MemoKey {
+impl CacheKey {
     /// The key of the result of `what` for these parts: SHA-256 over `what` and all parts, each
     /// preceded by its length, so that different lists of parts have different keys. `what`
     /// contains a version, which is incremented when the format of the value changes.
@@ -23,7 +23,7 @@ impl MemoKey {
     /// assert_ne!(key, MemoKey::of("sum 1", &[b"12", b"3"]));
     /// assert_ne!(key, MemoKey::of("sum 2", &[b"1", b"23"]));
     /// ```
-    pub fn of(what: &str, parts: &[&[u8]]) -> Self {
+    pub fn new(what: &str, parts: &[&[u8]]) -> Self {
         let mut hash = Sha256::new();
         for part in std::iter::once(&what.as_bytes()).chain(parts) {
             hash.update((part.len() as u64).to_le_bytes());
@@ -34,10 +34,10 @@ impl MemoKey {
 }
 
 /// A cache of results by key. Any number of threads may use it concurrently; calls block.
-pub trait Memo: Send + Sync {
+pub trait Cache: Send + Sync {
     /// The cached values, in order of the keys; `None` for a key without value.
-    fn get(&self, keys: &[MemoKey]) -> Vec<Option<Vec<u8>>>;
+    fn get(&self, keys: &[CacheKey]) -> Vec<Option<Vec<u8>>>;
 
     /// Stores values under their keys. An existing value is replaced.
-    fn put(&self, entries: &[(MemoKey, Vec<u8>)]);
+    fn put(&self, entries: &[(CacheKey, Vec<u8>)]);
 }

@@ -20,8 +20,8 @@ use prometheus::{
     Opts, Registry, TextEncoder,
 };
 
-use self::embedding::Embedding;
-pub use self::exposition::{Exposed, Exposition};
+use self::embedding::EmbeddingMetrics;
+pub use self::exposition::{ExportedRun, MetricsExporter};
 pub(crate) use self::node::NodeMetrics;
 use self::node::NodeVecs;
 pub use self::stores::StoreMetrics;
@@ -33,7 +33,7 @@ pub struct Metrics {
     registry: Registry,
     pipeline: String,
     node: NodeVecs,
-    embedding: Embedding,
+    embedding: EmbeddingMetrics,
     seen: IntCounter,
     documents: IntCounterVec,
     chunks: IntCounter,
@@ -45,13 +45,13 @@ impl Metrics {
     pub fn new(pipeline: &str) -> Self {
         let registry = Registry::new();
         let of_pipeline = |name, help| {
-            counters(&registry, name, help, &["pipeline"]).with_label_values(&[pipeline])
+            register_counters(&registry, name, help, &["pipeline"]).with_label_values(&[pipeline])
         };
         Self {
             node: NodeVecs::new(&registry),
-            embedding: Embedding::new(&registry),
+            embedding: EmbeddingMetrics::new(&registry),
             seen: of_pipeline("semantik_documents_seen_total", "Documents produced by sources"),
-            documents: counters(
+            documents: register_counters(
                 &registry,
                 "semantik_documents_total",
                 "Documents that left the pipeline, by outcome: stored or a reason",
@@ -70,7 +70,7 @@ impl Metrics {
     }
 
     /// The metrics in the text format of Prometheus.
-    pub fn text(&self) -> String {
+    pub fn encode_text(&self) -> String {
         text(&self.registry.gather())
     }
 
@@ -108,31 +108,31 @@ impl Metrics {
     }
 
     /// Updates the metrics of a model, given its short name and its usage so far.
-    pub fn embedding(&self, model: &str, usage: EmbedderUsage) {
+    pub fn record_embedding(&self, model: &str, usage: EmbedderUsage) {
         self.embedding.update(&self.pipeline, model, usage);
     }
 
     /// Counters of a node so far.
-    pub fn node(&self, id: &str) -> NodeState {
-        self.of(id).progress()
+    pub fn node_state(&self, id: &str) -> NodeState {
+        self.node_metrics(id).state()
     }
 
-    pub(crate) fn seen(&self, documents: u64) {
+    pub(crate) fn add_seen(&self, documents: u64) {
         self.seen.inc_by(documents);
     }
 
-    pub(crate) fn left(&self, outcome: &str) {
+    pub(crate) fn count_outcome(&self, outcome: &str) {
         self.documents.with_label_values(&[self.pipeline.as_str(), outcome]).inc();
     }
 
-    pub(crate) fn stored(&self, chunks: u64, tokens: u64) {
-        self.left("stored");
+    pub(crate) fn add_stored(&self, chunks: u64, tokens: u64) {
+        self.count_outcome("stored");
         self.chunks.inc_by(chunks);
         self.tokens.inc_by(tokens);
     }
 
-    pub(crate) fn of(&self, node: &str) -> Arc<NodeMetrics> {
-        Arc::new(self.node.of(&self.pipeline, node))
+    pub(crate) fn node_metrics(&self, node: &str) -> Arc<NodeMetrics> {
+        Arc::new(self.node.for_node(&self.pipeline, node))
     }
 }
 
@@ -147,12 +147,17 @@ fn text(families: &[MetricFamily]) -> String {
 ///
 /// # Panics
 /// If the name or a label is invalid, or the name is already registered.
-pub fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+pub fn register_counters(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> IntCounterVec {
     register(registry, IntCounterVec::new(Opts::new(name, help), labels))
 }
 
 /// Registers counters of seconds.
-fn seconds(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> CounterVec {
+fn register_seconds(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> CounterVec {
     register(registry, CounterVec::new(Opts::new(name, help), labels))
 }
 
@@ -160,7 +165,12 @@ fn seconds(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Coun
 ///
 /// # Panics
 /// As [`counters`].
-pub fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+pub fn register_gauges(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> IntGaugeVec {
     register(registry, IntGaugeVec::new(Opts::new(name, help), labels))
 }
 
@@ -168,7 +178,7 @@ pub fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> I
 ///
 /// # Panics
 /// As [`counters`], and if the buckets are not sorted.
-pub fn histograms(
+pub fn register_histograms(
     registry: &Registry,
     name: &str,
     help: &str,
@@ -188,6 +198,6 @@ fn register<C: Collector + Clone + 'static>(
     collector
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

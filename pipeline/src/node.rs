@@ -11,7 +11,9 @@ use async_trait::async_trait;
 use schemars::SchemaGenerator;
 use serde_json::Value;
 
-use crate::{Location, Memo, MetadataStore, ModelInfo, Models, Outcome, SchemaError, VectorStore};
+use crate::{
+    Cache, Location, MetadataStore, ModelInfo, ModelProvider, Outcome, SchemaError, VectorStore,
+};
 
 /// An error of any type, for code that only passes it on.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -57,7 +59,7 @@ pub trait StageConfig: Send + Sync {
     fn identity(&self) -> Value;
 
     /// Batch policy of the stage; `None` takes batches unchanged.
-    fn gather(&self) -> Option<Gather> {
+    fn batch_policy(&self) -> Option<BatchPolicy> {
         None
     }
 
@@ -71,14 +73,14 @@ pub trait StageConfig: Send + Sync {
     ///
     /// # Errors
     /// If an option conflicts with the model.
-    fn bind(&mut self, _model: &ModelInfo) -> Result<(), Misfit> {
+    fn bind_model(&mut self, _model: &ModelInfo) -> Result<(), IncompatibleOption> {
         Ok(())
     }
 }
 
 /// An option that conflicts with the model.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Misfit {
+pub struct IncompatibleOption {
     /// Name of the option.
     pub option: &'static str,
     /// Message for the finding.
@@ -91,23 +93,23 @@ pub enum ModelUse<'a> {
     /// The stage uses no model.
     None,
     /// The stage runs this model.
-    Names {
+    Runs {
         /// Folder of the model, or its name on the hub.
         model: &'a Path,
         /// Dimension of the vectors, if shorter than that of the model.
         dim: Option<usize>,
     },
     /// The stage prepares text for the model of a later node, if there is one.
-    Follows,
+    FollowsDownstream,
     /// The stage prepares text for the model of a later node, which is required.
-    Needs,
+    RequiresDownstream,
 }
 
 /// Batch policy: the runtime combines batches until they reach this weight.
 #[derive(Clone, Copy)]
-pub struct Gather {
+pub struct BatchPolicy {
     /// Minimum weight of a batch. With [`Gather::first`], the maximum weight.
-    pub at_least: usize,
+    pub target_weight: usize,
     /// Weight of a batch, in a unit of the node. The weights of the slices of a batch add up to its
     /// weight.
     pub weight: fn(&RecordBatch) -> usize,
@@ -116,9 +118,9 @@ pub struct Gather {
     /// weight up to [`Gather::at_least`]. Batches are split between rows to keep to the weight. Two
     /// batches are in progress concurrently, so that the device of the stage does not idle between
     /// them. `None` keeps the weight fixed and never splits batches.
-    pub first: Option<usize>,
+    pub initial_weight: Option<usize>,
     /// Longest wait for further rows. `None` waits until the batch is full or the input has ended.
-    pub hold: Option<Duration>,
+    pub max_wait: Option<Duration>,
 }
 
 /// A running source. The runtime polls it on its own thread, so it may block.
@@ -131,12 +133,12 @@ pub trait Source: Send {
     ///
     /// # Cancellation
     /// The runtime never drops the future; it stops calling the method.
-    async fn next(&mut self) -> Result<Option<Outcome>, BoxError>;
+    async fn next_batch(&mut self) -> Result<Option<Outcome>, BoxError>;
 
     /// Source roots ([`crate::column::SOURCE`]) of which all documents were produced; called after
     /// [`Source::next`] returned `None`. Known documents of these roots that were not produced are
     /// gone.
-    fn covered(&self) -> Vec<String>;
+    fn exhausted_roots(&self) -> Vec<String>;
 
     /// Totals for the report; called together with [`Source::covered`].
     fn totals(&self) -> SourceTotals {
@@ -148,9 +150,9 @@ pub trait Source: Send {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SourceTotals {
     /// Covered source roots without a document.
-    pub empty: Vec<String>,
+    pub empty_roots: Vec<String>,
     /// Number of files and folders that options excluded, by option; a folder counts once.
-    pub left_out: BTreeMap<String, u64>,
+    pub excluded: BTreeMap<String, u64>,
 }
 
 /// Parsed options of a source.
@@ -165,12 +167,12 @@ pub trait SourceConfig: Send + Sync {
     fn build(&self, with: &Resources) -> Result<Box<dyn Source>, BoxError>;
 
     /// Decision of the source about a URI at this time; `None` if the source cannot decide.
-    fn verdict(&self, _uri: &str) -> Option<Verdict> {
+    fn decide(&self, _uri: &str) -> Option<SourceDecision> {
         None
     }
 
     /// Source roots, as in [`crate::column::SOURCE`]; empty if the source does not know them.
-    fn places(&self) -> Vec<String> {
+    fn roots(&self) -> Vec<String> {
         Vec::new()
     }
 
@@ -194,17 +196,17 @@ pub struct SourceWarning {
 
 /// Decision of a source about a URI ([`crate::column::URI`]).
 #[derive(Clone, Debug, PartialEq)]
-pub enum Verdict {
+pub enum SourceDecision {
     /// The source produces the document, if it is new or changed.
-    Given(Location),
+    Included(Location),
     /// The source sets the document aside.
-    SetAside(crate::SetAside),
+    Rejected(crate::Rejection),
     /// The URI is below a source root and excluded by options; one description per option.
-    LeftOut(Vec<String>),
+    Excluded(Vec<String>),
     /// The URI is below a source root and does not exist.
-    NotThere,
+    Missing,
     /// The URI is outside the source roots.
-    Elsewhere,
+    OutsideSource,
 }
 
 /// A running sink. Writes are idempotent.
@@ -237,7 +239,7 @@ pub trait SinkConfig: Send + Sync {
     fn build(&self, with: &Resources) -> Result<Box<dyn Sink>, BoxError>;
 
     /// Batch policy of the sink; `None` takes batches unchanged.
-    fn gather(&self) -> Option<Gather> {
+    fn batch_policy(&self) -> Option<BatchPolicy> {
         None
     }
 }
@@ -248,18 +250,18 @@ pub struct Resources {
     /// Id of the collection.
     pub collection: uuid::Uuid,
     /// Embedding models.
-    pub models: Arc<dyn Models>,
+    pub models: Arc<dyn ModelProvider>,
     /// Metadata store of the collection.
     pub metadata: Arc<dyn MetadataStore>,
     /// Vector store of the collection.
     pub vectors: Arc<dyn VectorStore>,
     /// Content hashes that are stored with the current settings, loaded before the run.
-    pub known: Arc<crate::KnownHashes>,
+    pub known_hashes: Arc<crate::KnownHashes>,
     /// Program of the extract worker, started with the argument `extract-worker`; `None` extracts
     /// in this process, without limits on time and memory.
     pub extract_worker: Option<PathBuf>,
     /// Cache of earlier results; `None` computes everything.
-    pub memo: Option<Arc<dyn Memo>>,
+    pub cache: Option<Arc<dyn Cache>>,
 }
 
 /// A node with its parsed options.
@@ -274,7 +276,7 @@ pub enum NodeKind {
 
 /// Limit on the workers of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Parallel {
+pub enum Parallelism {
     /// Any number of workers: the node keeps no state between batches.
     Any,
     /// One worker: the node keeps state between batches or uses an exclusive resource.
@@ -290,7 +292,7 @@ pub struct NodeDef {
     /// Incremented when the same options and input give another output than before.
     pub version: u32,
     /// Limit on the workers of the node.
-    pub parallel: Parallel,
+    pub parallelism: Parallelism,
     /// JSON Schema of the options ([`options_schema`] of the options struct).
     pub schema: fn(&mut SchemaGenerator) -> schemars::Schema,
     /// Parses the options, which are valid against the schema; relative paths in them are relative

@@ -15,12 +15,12 @@ pub struct Outcome {
     /// Rows for the next nodes.
     pub rows: RecordBatch,
     /// Documents that leave the pipeline here, with their reasons.
-    pub set_aside: Vec<SetAside>,
+    pub rejected: Vec<Rejection>,
 }
 
 impl From<RecordBatch> for Outcome {
     fn from(rows: RecordBatch) -> Self {
-        Self { rows, set_aside: Vec::new() }
+        Self { rows, rejected: Vec::new() }
     }
 }
 
@@ -75,7 +75,7 @@ impl Location {
     ///
     /// # Errors
     /// If the batch lacks one of [`Location::fields`].
-    pub fn of(rows: &RecordBatch, row: usize) -> Result<Self, SchemaError> {
+    pub fn from_row(rows: &RecordBatch, row: usize) -> Result<Self, SchemaError> {
         let (mtime, ctime, inode) = (MTIME.of(rows)?, CTIME.of(rows)?, INODE.of(rows)?);
         Ok(Self {
             uri: URI.of(rows)?.value(row).to_owned(),
@@ -90,39 +90,43 @@ impl Location {
 
 /// A document that leaves the pipeline before a sink. It is data, not an error: the run continues.
 #[derive(Clone, Debug, PartialEq)]
-pub struct SetAside {
+pub struct Rejection {
     /// Location of the document.
     pub location: Location,
     /// Hash of the content; `None` if it was not computed.
     pub content_hash: Option<ContentHash>,
     /// The reason.
-    pub why: Why,
+    pub reason: RejectReason,
 }
 
-impl SetAside {
+impl Rejection {
     /// Sets a row of a batch aside.
     ///
     /// # Errors
     /// If the batch lacks one of [`Location::fields`].
-    pub fn row(rows: &RecordBatch, row: usize, why: Why) -> Result<Self, SchemaError> {
+    pub fn from_row(
+        rows: &RecordBatch,
+        row: usize,
+        why: RejectReason,
+    ) -> Result<Self, SchemaError> {
         let content_hash = match CONTENT_HASH.of(rows) {
             Ok(hashes) => ContentHash::try_from(hashes.value(row)).ok(),
             Err(_) => None,
         };
-        Ok(Self { location: Location::of(rows, row)?, content_hash, why })
+        Ok(Self { location: Location::from_row(rows, row)?, content_hash, reason: why })
     }
 }
 
 /// The reason why a document leaves the pipeline before a sink.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum Why {
+pub enum RejectReason {
     /// Intended: it is already stored, and its file is unchanged.
     #[error("is already stored, and its file is unchanged")]
     Unchanged,
     /// Intended: it is already stored, and only attributes of its file, such as times, have
     /// changed.
     #[error("is already stored, and only attributes of its file have changed")]
-    Touched,
+    MetadataChanged,
     /// Intended: a document with this content is in the collection, or came earlier in this run.
     #[error("has the same content as another document")]
     Duplicate,
@@ -130,8 +134,8 @@ pub enum Why {
     #[error("has no text")]
     Empty,
     /// It contains no text, only images of pages, such as those of a scanner.
-    #[error("has no text layer: {} (OCR is not supported)", images_of(*images, *pages))]
-    Images {
+    #[error("has no text layer: {} (OCR is not supported)", image_page_text(*images, *pages))]
+    ImagesOnly {
         /// Number of pages that are images.
         images: u64,
         /// Number of pages.
@@ -158,7 +162,7 @@ pub enum Why {
     Unrouted,
     /// Not intended: the document could not be processed.
     #[error("{0}")]
-    Failed(#[from] DocError),
+    Failed(#[from] DocumentError),
     /// Intended: a user deleted it, and its content is unchanged since.
     #[error("{message} (`semantik documents undelete` restores it)")]
     Withheld {
@@ -167,7 +171,7 @@ pub enum Why {
     },
     /// An earlier run set it aside, and neither it nor the settings have changed.
     #[error("{message}")]
-    Before {
+    PreviouslyRejected {
         /// Node that set it aside.
         node: String,
         /// Reason code of the rejection, as in [`Why::reason`].
@@ -180,7 +184,7 @@ pub enum Why {
 }
 
 /// Number of pages that are images, as text.
-fn images_of(images: u64, pages: u64) -> String {
+fn image_page_text(images: u64, pages: u64) -> String {
     match (images, pages) {
         (1, 1) => "its page is an image".to_owned(),
         (images, pages) if images == pages => format!("its {pages} pages are images"),
@@ -189,21 +193,21 @@ fn images_of(images: u64, pages: u64) -> String {
 }
 
 /// [`Why::reason`] of a failed document. Exit code 2 reports failures that were not known before.
-pub const FAILED: &str = "failed";
+pub const FAILED_REASON: &str = "failed";
 
-impl Why {
+impl RejectReason {
     /// Reason code, the same in reports, metrics and tables.
-    pub fn reason(&self) -> &str {
+    pub fn code(&self) -> &str {
         match self {
-            Self::Unchanged | Self::Touched => "unchanged",
+            Self::Unchanged | Self::MetadataChanged => "unchanged",
             Self::Duplicate => "duplicate",
-            Self::Empty | Self::Images { .. } => "empty",
+            Self::Empty | Self::ImagesOnly { .. } => "empty",
             Self::TooLarge { .. } => "too_large",
             Self::Unsupported { .. } => "unsupported",
             Self::Unrouted => "unrouted",
             Self::Withheld { .. } => "withheld",
-            Self::Failed(_) => FAILED,
-            Self::Before { reason, .. } => reason,
+            Self::Failed(_) => FAILED_REASON,
+            Self::PreviouslyRejected { reason, .. } => reason,
         }
     }
 }
@@ -211,7 +215,7 @@ impl Why {
 /// The reason why one document could not be processed. It is permanent: the same bytes with the
 /// same settings fail in the same way.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum DocError {
+pub enum DocumentError {
     /// The file could not be opened or read.
     #[error("cannot be read: {cause}")]
     Unreadable {
@@ -231,7 +235,7 @@ pub enum DocError {
     Encrypted,
     /// Processing exceeded a limit per document.
     #[error("exceeds the limit of {limit} per document")]
-    Limit {
+    LimitExceeded {
         /// The limit, with its unit and the option that sets it: `60 s (max_seconds)`.
         limit: String,
     },

@@ -9,67 +9,68 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use tokio::sync::mpsc;
 
-use crate::accounts::Accounts;
-use crate::channel::{Closed, Sender};
+use crate::accounts::DocumentTracker;
+use crate::channel::{BatchSender, ChannelClosed};
 use crate::column::URI;
 use crate::metrics::NodeMetrics;
 use crate::run::RunError;
 use crate::when::When;
-use crate::{BoxError, Outcome, RowsExt as _, SetAside, Why};
+use crate::{BoxError, Outcome, RejectReason, Rejection, RowsExt as _};
 
 /// A rejection with the id of its node, on its way to the metadata store.
-pub(crate) type Recorded = (String, SetAside);
+pub(crate) type NodeRejection = (String, Rejection);
 
-pub(crate) struct Outlet {
+pub(crate) struct NodeOutput {
     pub node: Arc<str>,
     /// `None` for a sink.
     pub schema: Option<SchemaRef>,
-    pub next: Vec<Edge>,
+    pub edges: Vec<Edge>,
     pub is_source: bool,
     pub metrics: Arc<NodeMetrics>,
-    pub accounts: Arc<Accounts>,
-    pub recorder: mpsc::Sender<Recorded>,
+    pub accounts: Arc<DocumentTracker>,
+    pub recorder: mpsc::Sender<NodeRejection>,
 }
 
 /// An edge to the next node.
 pub(crate) struct Edge {
-    pub sender: Sender,
+    pub sender: BatchSender,
     /// Condition of the next node; `None` takes all rows.
     pub when: Option<When>,
 }
 
 /// `Break` if a receiver has closed, so that further work is useless; the task that closed it
 /// reports the reason.
-type Given = Result<ControlFlow<()>, RunError>;
+type SendResult = Result<ControlFlow<()>, RunError>;
 
-impl Outlet {
-    pub(crate) async fn give(&self, outcome: Outcome) -> Given {
-        let Outcome { mut rows, set_aside } = outcome;
+impl NodeOutput {
+    pub(crate) async fn send(&self, outcome: Outcome) -> SendResult {
+        let Outcome { mut rows, rejected: set_aside } = outcome;
         if self.schema.as_ref() != Some(rows.schema_ref()) {
             return Err(RunError::Schema { node: Arc::clone(&self.node) });
         }
         self.metrics.rows_out.inc_by(rows.num_rows() as u64);
         if self.is_source {
-            let go_on = self.accounts.open(&rows).map_err(|error| self.failed(error.into()))?;
-            rows = rows.keeping(go_on).map_err(|error| self.failed(error.into()))?;
+            let go_on =
+                self.accounts.register(&rows).map_err(|error| self.node_error(error.into()))?;
+            rows = rows.filter_rows(go_on).map_err(|error| self.node_error(error.into()))?;
         }
         let started = Instant::now();
-        let mut flow = self.set_aside(set_aside, self.is_source).await;
+        let mut flow = self.reject(set_aside, self.is_source).await;
         if flow.is_continue() && rows.num_rows() > 0 {
             flow = self.route(&rows).await?;
         }
-        self.metrics.blocked(started.elapsed());
+        self.metrics.add_blocked(started.elapsed());
         Ok(flow)
     }
 
-    pub(crate) fn failed(&self, source: BoxError) -> RunError {
+    pub(crate) fn node_error(&self, source: BoxError) -> RunError {
         RunError::Node { node: Arc::clone(&self.node), source }
     }
 
-    async fn set_aside(&self, documents: Vec<SetAside>, from_source: bool) -> ControlFlow<()> {
+    async fn reject(&self, documents: Vec<Rejection>, from_source: bool) -> ControlFlow<()> {
         for document in documents {
-            self.metrics.set_aside(document.why.reason());
-            self.accounts.set_aside(&self.node, &document, from_source);
+            self.metrics.count_rejection(document.reason.code());
+            self.accounts.record_rejection(&self.node, &document, from_source);
             if self.recorder.send((self.node.to_string(), document)).await.is_err() {
                 return ControlFlow::Break(());
             }
@@ -77,36 +78,36 @@ impl Outlet {
         ControlFlow::Continue(())
     }
 
-    async fn route(&self, rows: &RecordBatch) -> Given {
-        if let [Edge { sender, when: None }] = self.next.as_slice() {
+    async fn route(&self, rows: &RecordBatch) -> SendResult {
+        if let [Edge { sender, when: None }] = self.edges.as_slice() {
             return Ok(match sender.send(rows.clone()).await {
                 Ok(()) => ControlFlow::Continue(()),
-                Err(Closed) => ControlFlow::Break(()),
+                Err(ChannelClosed) => ControlFlow::Break(()),
             });
         }
         let everything = || vec![true; rows.num_rows()];
         let masks: Vec<Vec<bool>> = self
-            .next
+            .edges
             .iter()
-            .map(|edge| edge.when.as_ref().map_or_else(everything, |when| when.mask(rows)))
+            .map(|edge| edge.when.as_ref().map_or_else(everything, |when| when.evaluate(rows)))
             .collect();
         let mut unrouted = Vec::new();
-        let uris = URI.of(rows).map_err(|error| self.failed(error.into()))?;
+        let uris = URI.of(rows).map_err(|error| self.node_error(error.into()))?;
         for row in 0..rows.num_rows() {
             match masks.iter().filter(|mask| mask[row]).count() {
                 0 => {
-                    let document = SetAside::row(rows, row, Why::Unrouted);
-                    unrouted.push(document.map_err(|error| self.failed(error.into()))?);
+                    let document = Rejection::from_row(rows, row, RejectReason::Unrouted);
+                    unrouted.push(document.map_err(|error| self.node_error(error.into()))?);
                 }
                 1 => {}
                 branches => self.accounts.fork(uris.value(row), branches),
             }
         }
-        if self.set_aside(unrouted, false).await.is_break() {
+        if self.reject(unrouted, false).await.is_break() {
             return Ok(ControlFlow::Break(()));
         }
-        for (edge, mask) in self.next.iter().zip(masks) {
-            let rows = rows.keeping(mask).map_err(|error| self.failed(error.into()))?;
+        for (edge, mask) in self.edges.iter().zip(masks) {
+            let rows = rows.filter_rows(mask).map_err(|error| self.node_error(error.into()))?;
             if rows.num_rows() > 0 && edge.sender.send(rows).await.is_err() {
                 return Ok(ControlFlow::Break(()));
             }

@@ -9,17 +9,18 @@ use sha2::{Digest as _, Sha256};
 
 use crate::when::When;
 use crate::{
-    Finding, Fingerprint, ModelInfo, NodeKind, PipelineSpec, SinkConfig, SourceConfig, Verdict,
+    Finding, Fingerprint, ModelInfo, NodeKind, PipelineSpec, SinkConfig, SourceConfig,
+    SourceDecision,
 };
 
 /// Index into [`Plan::nodes`]; the inputs of a node have smaller indices than the node.
-pub(crate) type NodeIdx = usize;
+pub(crate) type NodeIndex = usize;
 
 pub(crate) struct Node {
     pub id: Arc<str>,
     pub uses: &'static str,
     pub kind: NodeKind,
-    pub inputs: Vec<NodeIdx>,
+    pub inputs: Vec<NodeIndex>,
     pub when: Option<When>,
     pub workers: usize,
     /// `None` for a sink.
@@ -66,8 +67,8 @@ impl Plan {
     /// The node that makes the vectors of the collection, with its model; the first of several
     /// nodes that make the same vectors. Without a sink that writes into the collection, the first
     /// node that runs a model.
-    pub fn embedding(&self) -> Option<(&str, &ModelInfo)> {
-        let is_wanted = self.before_collection();
+    pub fn embedding_node(&self) -> Option<(&str, &ModelInfo)> {
+        let is_wanted = self.reaches_collection();
         let node = self.nodes.iter().zip(is_wanted).find(|(node, is)| *is && node.model.is_some());
         let node =
             node.map(|(node, _)| node).or(self.nodes.iter().find(|it| it.model.is_some()))?;
@@ -76,14 +77,14 @@ impl Plan {
 
     /// The model of [`Plan::embedding`].
     pub fn model(&self) -> Option<&ModelInfo> {
-        self.embedding().map(|(_, model)| model)
+        self.embedding_node().map(|(_, model)| model)
     }
 
     /// Options that affect the output of a stage of this type, defaults included: of the first such
     /// stage before the collection, else of the first. `None` if the plan has no such stage.
-    pub fn options_of(&self, uses: &str) -> Option<Value> {
+    pub fn stage_options(&self, uses: &str) -> Option<Value> {
         let stages =
-            || self.nodes.iter().zip(self.before_collection()).filter(|it| it.0.uses == uses);
+            || self.nodes.iter().zip(self.reaches_collection()).filter(|it| it.0.uses == uses);
         let node = stages().find(|(_, is_before)| *is_before).or_else(|| stages().next())?.0;
         match &node.kind {
             NodeKind::Stage(stage) => Some(stage.identity()),
@@ -92,7 +93,7 @@ impl Plan {
     }
 
     /// For each node, `true` if its output reaches a sink that writes into the collection.
-    fn before_collection(&self) -> Vec<bool> {
+    fn reaches_collection(&self) -> Vec<bool> {
         let mut reaches = vec![false; self.nodes.len()];
         for (index, node) in self.nodes.iter().enumerate().rev() {
             let writes = match &node.kind {
@@ -111,11 +112,11 @@ impl Plan {
     /// and nodes after a model are dropped. A run of the result does only the cheap work and shows
     /// the input of the models.
     #[must_use]
-    pub fn before_models(self, sink: &dyn Fn() -> Box<dyn SinkConfig>) -> Self {
+    pub fn truncate_at_models(self, sink: &dyn Fn() -> Box<dyn SinkConfig>) -> Self {
         let Self { nodes, edge_bytes, name } = self;
         let mut kept: Vec<Node> = Vec::with_capacity(nodes.len());
         // New index of each node; `None` if the node has no output in the new plan.
-        let mut places: Vec<Option<NodeIdx>> = Vec::with_capacity(nodes.len());
+        let mut places: Vec<Option<NodeIndex>> = Vec::with_capacity(nodes.len());
         for node in nodes {
             let is_source = node.inputs.is_empty();
             let inputs: Vec<_> = node.inputs.iter().filter_map(|&input| places[input]).collect();
@@ -137,7 +138,10 @@ impl Plan {
 
     /// Replaces each source with `source(id, schema)`, which must produce the same columns.
     #[must_use]
-    pub fn fed_by(mut self, source: &dyn Fn(&str, &SchemaRef) -> Box<dyn SourceConfig>) -> Self {
+    pub fn with_sources(
+        mut self,
+        source: &dyn Fn(&str, &SchemaRef) -> Box<dyn SourceConfig>,
+    ) -> Self {
         for node in &mut self.nodes {
             if let (NodeKind::Source(_), Some(schema)) = (&node.kind, &node.output) {
                 node.kind = NodeKind::Source(source(&node.id, schema));
@@ -148,13 +152,13 @@ impl Plan {
 
     /// Decision of each source about a URI, with the id of the source; sources that cannot decide
     /// are left out.
-    pub fn verdicts(&self, uri: &str) -> Vec<(&str, Verdict)> {
-        self.sources().filter_map(|(id, source)| Some((id, source.verdict(uri)?))).collect()
+    pub fn source_decisions(&self, uri: &str) -> Vec<(&str, SourceDecision)> {
+        self.sources().filter_map(|(id, source)| Some((id, source.decide(uri)?))).collect()
     }
 
     /// Source roots of all sources, as in [`crate::column::SOURCE`].
-    pub fn places(&self) -> Vec<String> {
-        self.sources().flat_map(|(_, source)| source.places()).collect()
+    pub fn source_roots(&self) -> Vec<String> {
+        self.sources().flat_map(|(_, source)| source.roots()).collect()
     }
 
     /// Conditions that would currently make a run fail or find no documents, with their position in
@@ -165,8 +169,8 @@ impl Plan {
             let node = spec.file.nodes.iter().position(|node| node.id == id);
             let pointer = format!("/nodes/{}/with", node.unwrap_or_default());
             warnings.extend(source.warnings().into_iter().map(|warning| {
-                let at = spec.at(&format!("{pointer}/{}", warning.option));
-                Finding::new(at, warning.message).help(warning.help)
+                let at = spec.span_of(&format!("{pointer}/{}", warning.option));
+                Finding::new(at, warning.message).with_help(warning.help)
             }));
         }
         warnings
@@ -180,7 +184,7 @@ impl Plan {
     }
 
     /// Schema of the edges after a node; `None` for a sink or an unknown id.
-    pub fn schema_of(&self, id: &str) -> Option<&SchemaRef> {
+    pub fn output_schema(&self, id: &str) -> Option<&SchemaRef> {
         self.nodes.iter().find(|node| &*node.id == id)?.output.as_ref()
     }
 

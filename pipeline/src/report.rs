@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::progress::NodeState;
-use crate::{FAILED, SetAside, Why};
+use crate::{FAILED_REASON, RejectReason, Rejection};
 
 /// The result of a run. Every document that a source produced is counted in exactly one of
 /// `stored`, `unchanged`, `duplicate`, `set_aside` and `interrupted`.
@@ -40,14 +40,14 @@ pub struct RunReport {
     pub stopped: bool,
     /// Source roots of which every document was seen; see [`crate::Source::covered`].
     #[serde(skip)]
-    pub covered: Vec<String>,
+    pub exhausted_roots: Vec<String>,
     /// Covered source roots without a document.
     #[serde(skip)]
-    pub empty: Vec<String>,
+    pub empty_roots: Vec<String>,
     /// The nodes, inputs before the nodes that read them.
     pub nodes: Vec<NodeReport>,
     /// The rejections, at most 10,000.
-    pub set_aside: Vec<SetAsideReport>,
+    pub set_aside: Vec<RejectionReport>,
 }
 
 /// Number of documents by outcome.
@@ -93,7 +93,7 @@ pub struct NodeReport {
 
 /// A document that was set aside.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct SetAsideReport {
+pub struct RejectionReport {
     /// URI of the document.
     pub uri: String,
     /// The node that set it aside.
@@ -104,29 +104,30 @@ pub struct SetAsideReport {
     pub message: String,
     /// Present if an earlier run set the document aside and this run found it unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub known: Option<Known>,
+    pub known: Option<EarlierRejection>,
 }
 
 /// Rejection of a document by an earlier run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Known {
+pub struct EarlierRejection {
     /// Start of the rejection; `None` if it was not recorded.
     pub since: Option<DateTime<Utc>>,
 }
 
-impl SetAsideReport {
-    pub(crate) fn new(node: &str, document: &SetAside) -> Self {
-        let (node, known) = if let Why::Before { node, since, .. } = &document.why {
-            (node.as_str(), Some(Known { since: *since }))
-        } else {
-            (node, None)
-        };
+impl RejectionReport {
+    pub(crate) fn new(node: &str, document: &Rejection) -> Self {
+        let (node, known) =
+            if let RejectReason::PreviouslyRejected { node, since, .. } = &document.reason {
+                (node.as_str(), Some(EarlierRejection { since: *since }))
+            } else {
+                (node, None)
+            };
         Self {
             known,
             uri: document.location.uri.clone(),
             node: node.to_owned(),
-            reason: document.why.reason().to_owned(),
-            message: document.why.to_string(),
+            reason: document.reason.code().to_owned(),
+            message: document.reason.to_string(),
         }
     }
 }
@@ -135,7 +136,7 @@ impl RunReport {
     /// Adds a second pass over the same sources with the same metrics. It stored documents that
     /// this pass had counted as duplicates of documents that proved to be missing. Documents seen
     /// and set aside are those of the second pass.
-    pub fn add_pass(&mut self, pass: Self) {
+    pub fn merge(&mut self, pass: Self) {
         let seen = pass.documents.seen;
         let stored = self.documents.stored + pass.documents.stored;
         let found = pass.documents.stored
@@ -154,7 +155,7 @@ impl RunReport {
         };
         self.reasons = pass.reasons;
         // Failures that the first pass found are known to the second pass, but new in this run.
-        self.newly_failed = (self.newly_failed + pass.newly_failed).min(self.failed());
+        self.newly_failed = (self.newly_failed + pass.newly_failed).min(self.failed_count());
         let news = self.set_aside.iter().filter(|document| document.known.is_none());
         let news: BTreeSet<&str> = news.map(|document| document.uri.as_str()).collect();
         let mut set_aside = pass.set_aside;
@@ -169,14 +170,14 @@ impl RunReport {
         self.deleted += pass.deleted;
         self.seconds += pass.seconds;
         self.stopped |= pass.stopped;
-        self.covered = pass.covered;
-        self.empty = pass.empty;
+        self.exhausted_roots = pass.exhausted_roots;
+        self.empty_roots = pass.empty_roots;
         self.nodes = pass.nodes;
     }
 
     /// Number of documents that failed; other reasons are intended.
-    pub fn failed(&self) -> u64 {
-        self.reasons.get(FAILED).copied().unwrap_or(0)
+    pub fn failed_count(&self) -> u64 {
+        self.reasons.get(FAILED_REASON).copied().unwrap_or(0)
     }
 }
 
@@ -200,29 +201,33 @@ impl NodeReport {
 mod tests {
     use super::*;
 
-    fn failed(uri: &str, known: Option<Known>) -> SetAsideReport {
-        let (uri, reason) = (uri.to_owned(), FAILED.to_owned());
-        SetAsideReport { uri, reason, known, ..SetAsideReport::default() }
+    fn failed(uri: &str, known: Option<EarlierRejection>) -> RejectionReport {
+        let (uri, reason) = (uri.to_owned(), FAILED_REASON.to_owned());
+        RejectionReport { uri, reason, known, ..RejectionReport::default() }
     }
 
-    fn pass(newly_failed: u64, set_aside: Vec<SetAsideReport>) -> RunReport {
-        let reasons = BTreeMap::from([(FAILED.to_owned(), set_aside.len() as u64)]);
+    fn pass(newly_failed: u64, set_aside: Vec<RejectionReport>) -> RunReport {
+        let reasons = BTreeMap::from([(FAILED_REASON.to_owned(), set_aside.len() as u64)]);
         RunReport { newly_failed, reasons, set_aside, ..RunReport::default() }
     }
 
     #[test]
     fn what_the_first_pass_found_out_is_news_of_the_whole_run() {
-        let known = Some(Known::default());
+        let known = Some(EarlierRejection::default());
         let mut report = pass(1, vec![failed("new", None), failed("old", known)]);
         let later = vec![failed("late", None), failed("new", known), failed("old", known)];
-        report.add_pass(pass(1, later));
-        assert_eq!((report.failed(), report.newly_failed), (3, 2));
+        report.merge(pass(1, later));
+        assert_eq!((report.failed_count(), report.newly_failed), (3, 2));
         assert_eq!(
             report.set_aside,
             [failed("late", None), failed("new", None), failed("old", known)]
         );
-        report.add_pass(pass(0, vec![failed("new", known)]));
-        assert_eq!((report.failed(), report.newly_failed), (1, 1), "the other failures were fixed");
+        report.merge(pass(0, vec![failed("new", known)]));
+        assert_eq!(
+            (report.failed_count(), report.newly_failed),
+            (1, 1),
+            "the other failures were fixed"
+        );
     }
 
     #[test]
@@ -232,6 +237,6 @@ mod tests {
             assert!(old.as_object_mut().unwrap().remove(key).is_some());
         }
         let read: RunReport = serde_json::from_value(old).unwrap();
-        assert_eq!((read.failed(), read.newly_failed), (1, 0));
+        assert_eq!((read.failed_count(), read.newly_failed), (1, 0));
     }
 }

@@ -45,10 +45,10 @@ where
     F: FnMut() -> Fut,
     Fut: Future<Output = Result<T, StoreError>>,
 {
-    retrying_by(policy(), may_pass, call).await
+    retrying_with(policy(), may_pass, call).await
 }
 
-async fn retrying_by<T, F, Fut>(
+async fn retrying_with<T, F, Fut>(
     policy: ExponentialBuilder,
     may_pass: impl Fn(&StoreError) -> bool,
     call: F,
@@ -74,7 +74,7 @@ mod tests {
     async fn attempts(remedy: Remedy, may_pass: bool) -> u32 {
         let mut calls = 0;
         let at_once = policy().with_min_delay(Duration::ZERO).with_max_delay(Duration::ZERO);
-        let result: Result<(), _> = retrying_by(
+        let result: Result<(), _> = retrying_with(
             at_once,
             |_| may_pass,
             || {

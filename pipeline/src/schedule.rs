@@ -14,33 +14,33 @@ use croner::parser::{CronParser, Seconds, Year};
 use sha2::{Digest as _, Sha256};
 
 use crate::finding::{Finding, suggest};
-use crate::{Missed, PipelineSpec, ScheduleSpec};
+use crate::{MissedRunPolicy, PipelineSpec, ScheduleSpec};
 
 /// A run that is checked at most this long after its due time is on time; a later one was missed.
-const ON_TIME: Duration = Duration::minutes(1);
+const ON_TIME_TOLERANCE: Duration = Duration::minutes(1);
 
 /// No time zone was ever set back by more than this; the search for repeated times covers this
 /// range.
-const LARGEST_REPEAT: Duration = Duration::hours(3);
+const MAX_CLOCK_SETBACK: Duration = Duration::hours(3);
 
 /// Maximum number of missed runs to report; there may have been more.
-const MISSED_NAMED: usize = 100;
+const MAX_MISSED_RUNS: usize = 100;
 
 /// A checked schedule.
 #[derive(Clone, Debug)]
 pub struct Schedule {
     cron: Cron,
-    zone: Tz,
+    timezone: Tz,
     /// `true` if `cron` matches every hour.
     hourly: bool,
-    missed: Missed,
+    missed_policy: MissedRunPolicy,
     missed_limit: usize,
     jitter: u64,
 }
 
 /// An error in a schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ScheduleFault {
+pub struct ScheduleError {
     /// The invalid key.
     pub key: &'static str,
     /// The message.
@@ -51,22 +51,22 @@ pub struct ScheduleFault {
 
 /// Treatment of a due run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum OccurrenceStatus {
     /// The run starts on time.
     Fired,
     /// The run was missed and starts late.
-    MadeUp,
+    CatchUp,
     /// The run was missed and is skipped.
     Missed,
 }
 
 /// A due run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Due {
+pub struct Occurrence {
     /// Due time, without the delay of the jitter.
     pub at: DateTime<Utc>,
     /// Treatment of the run.
-    pub fate: Fate,
+    pub status: OccurrenceStatus,
 }
 
 impl Schedule {
@@ -74,18 +74,18 @@ impl Schedule {
     ///
     /// # Errors
     /// If `cron` is invalid or never due, or the time zone is unknown.
-    pub fn read(spec: &ScheduleSpec) -> Result<Self, Vec<ScheduleFault>> {
-        let (cron, zone) = (read_cron(&spec.cron), read_zone(&spec.timezone));
+    pub fn from_spec(spec: &ScheduleSpec) -> Result<Self, Vec<ScheduleError>> {
+        let (cron, zone) = (parse_cron(&spec.cron), parse_timezone(&spec.timezone));
         match (cron, zone) {
             (Ok(cron), Ok(zone)) => {
                 let hourly = (0..24).all(|hour| cron.pattern.hour_match(hour).unwrap_or(false));
                 Ok(Self {
                     cron,
-                    zone,
+                    timezone: zone,
                     hourly,
-                    missed: spec.missed,
+                    missed_policy: spec.missed,
                     missed_limit: spec.missed_limit as usize,
-                    jitter: spec.jitter.as_ref().map_or(0, crate::Span::seconds),
+                    jitter: spec.jitter.as_ref().map_or(0, crate::HumanDuration::as_secs),
                 })
             }
             (cron, zone) => Err(cron.err().into_iter().chain(zone.err()).collect()),
@@ -94,13 +94,13 @@ impl Schedule {
 
     /// The first due time after `after`; `None` if no further run is due.
     pub fn next_after(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let wall = after.with_timezone(&self.zone).naive_local();
+        let wall = after.with_timezone(&self.timezone).naive_local();
         // The first moments of wall-clock times are ordered, so times before `wall` are not after
         // `after`.
         let mut at = wall;
         let first = loop {
-            at = self.wall_after(at, false)?;
-            let moment = self.moment(at)?;
+            at = self.next_local_time(at, false)?;
+            let moment = self.to_utc(at)?;
             if moment > after {
                 break moment;
             }
@@ -108,39 +108,44 @@ impl Schedule {
         if !self.hourly {
             return Some(first);
         }
-        Some(self.repeated_after(after, wall).map_or(first, |again| first.min(again)))
+        Some(self.repeated_time_after(after, wall).map_or(first, |again| first.min(again)))
     }
 
     /// The first moment after `after` that is the second moment of a repeated time.
-    fn repeated_after(&self, after: DateTime<Utc>, wall: NaiveDateTime) -> Option<DateTime<Utc>> {
-        let offset = |at: DateTime<Utc>| self.zone.offset_from_utc_datetime(&at.naive_utc()).fix();
-        if offset(after - LARGEST_REPEAT) == offset(after + LARGEST_REPEAT) {
+    fn repeated_time_after(
+        &self,
+        after: DateTime<Utc>,
+        wall: NaiveDateTime,
+    ) -> Option<DateTime<Utc>> {
+        let offset =
+            |at: DateTime<Utc>| self.timezone.offset_from_utc_datetime(&at.naive_utc()).fix();
+        if offset(after - MAX_CLOCK_SETBACK) == offset(after + MAX_CLOCK_SETBACK) {
             return None;
         }
-        let mut at = self.wall_after(wall - LARGEST_REPEAT, true)?;
-        while at <= wall + LARGEST_REPEAT {
-            if let LocalResult::Ambiguous(_, second) = self.zone.from_local_datetime(&at)
+        let mut at = self.next_local_time(wall - MAX_CLOCK_SETBACK, true)?;
+        while at <= wall + MAX_CLOCK_SETBACK {
+            if let LocalResult::Ambiguous(_, second) = self.timezone.from_local_datetime(&at)
                 && second > after
             {
                 return Some(second.with_timezone(&Utc));
             }
-            at = self.wall_after(at, false)?;
+            at = self.next_local_time(at, false)?;
         }
         None
     }
 
     /// The next matching time on a clock that never changes.
-    fn wall_after(&self, wall: NaiveDateTime, inclusive: bool) -> Option<NaiveDateTime> {
+    fn next_local_time(&self, wall: NaiveDateTime, inclusive: bool) -> Option<NaiveDateTime> {
         let next = self.cron.find_next_occurrence(&Utc.from_utc_datetime(&wall), inclusive);
         next.ok().map(|at| at.naive_utc())
     }
 
     /// The moment of a wall-clock time; for a skipped time, the next existing moment.
-    fn moment(&self, wall: NaiveDateTime) -> Option<DateTime<Utc>> {
+    fn to_utc(&self, wall: NaiveDateTime) -> Option<DateTime<Utc>> {
         let mut wall = wall;
         // Time zones skip an hour or less; Pacific/Apia once skipped a day.
         for _ in 0..=2 * 24 * 60 {
-            match self.zone.from_local_datetime(&wall) {
+            match self.timezone.from_local_datetime(&wall) {
                 LocalResult::Single(at) | LocalResult::Ambiguous(at, _) => {
                     return Some(at.with_timezone(&Utc));
                 }
@@ -160,27 +165,33 @@ impl Schedule {
 
     /// Runs that were due after `looked_until`, oldest first, with their treatment. Of missed runs
     /// only the latest are included.
-    pub fn due(&self, looked_until: DateTime<Utc>, now: DateTime<Utc>) -> Vec<Due> {
-        let on_time_from = (now - ON_TIME).max(looked_until);
+    pub fn due(&self, looked_until: DateTime<Utc>, now: DateTime<Utc>) -> Vec<Occurrence> {
+        let on_time_from = (now - ON_TIME_TOLERANCE).max(looked_until);
         let on_time: Vec<_> = self.upcoming(on_time_from).take_while(|at| *at <= now).collect();
-        let makes_up = match self.missed {
-            Missed::Skip => 0,
+        let makes_up = match self.missed_policy {
+            MissedRunPolicy::Skip => 0,
             // A run that is due now replaces the missed ones.
-            Missed::Once => usize::from(on_time.is_empty()),
-            Missed::All => self.missed_limit,
+            MissedRunPolicy::Once => usize::from(on_time.is_empty()),
+            MissedRunPolicy::All => self.missed_limit,
         };
-        let missed = self.latest(looked_until, on_time_from, makes_up.max(MISSED_NAMED));
+        let missed = self.last_due(looked_until, on_time_from, makes_up.max(MAX_MISSED_RUNS));
         let made_up_from = missed.len().saturating_sub(makes_up);
         let missed = missed.into_iter().enumerate().map(|(place, at)| {
-            let fate = if place >= made_up_from { Fate::MadeUp } else { Fate::Missed };
-            Due { at, fate }
+            let fate = if place >= made_up_from {
+                OccurrenceStatus::CatchUp
+            } else {
+                OccurrenceStatus::Missed
+            };
+            Occurrence { at, status: fate }
         });
-        missed.chain(on_time.into_iter().map(|at| Due { at, fate: Fate::Fired })).collect()
+        missed
+            .chain(on_time.into_iter().map(|at| Occurrence { at, status: OccurrenceStatus::Fired }))
+            .collect()
     }
 
     /// The last due times in `(from, to]`, at most `most`, oldest first. The cost grows with their
     /// number, not with the length of the range.
-    fn latest(&self, from: DateTime<Utc>, to: DateTime<Utc>, most: usize) -> Vec<DateTime<Utc>> {
+    fn last_due(&self, from: DateTime<Utc>, to: DateTime<Utc>, most: usize) -> Vec<DateTime<Utc>> {
         let mut span = Duration::minutes(10);
         loop {
             let start = (to - span).max(from);
@@ -193,7 +204,7 @@ impl Schedule {
     }
 
     /// Delay of a run after its due time, from zero to the jitter; every process computes the same.
-    pub fn delay(&self, name: &str, due: DateTime<Utc>) -> Duration {
+    pub fn jitter_delay(&self, name: &str, due: DateTime<Utc>) -> Duration {
         if self.jitter == 0 {
             return Duration::zero();
         }
@@ -206,13 +217,13 @@ impl Schedule {
     }
 
     /// Time zone of the schedule.
-    pub fn zone(&self) -> Tz {
-        self.zone
+    pub fn timezone(&self) -> Tz {
+        self.timezone
     }
 }
 
-fn read_cron(text: &str) -> Result<Cron, ScheduleFault> {
-    let fault = |message: String, help: Option<&str>| ScheduleFault {
+fn parse_cron(text: &str) -> Result<Cron, ScheduleError> {
+    let fault = |message: String, help: Option<&str>| ScheduleError {
         key: "cron",
         message,
         help: help.map(str::to_owned),
@@ -226,7 +237,10 @@ fn read_cron(text: &str) -> Result<Cron, ScheduleFault> {
     }
     let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build();
     let cron = parser.parse(text).map_err(|error| {
-        fault(format!("invalid cron expression `{text}`: {}", in_words(&error)), Some(FIELDS))
+        fault(
+            format!("invalid cron expression `{text}`: {}", cron_error_text(&error)),
+            Some(FIELDS),
+        )
     })?;
     let any = Utc.timestamp_opt(0, 0).single().expect("0 is a valid timestamp");
     if cron.find_next_occurrence(&any, true).is_err() {
@@ -236,20 +250,20 @@ fn read_cron(text: &str) -> Result<Cron, ScheduleFault> {
 }
 
 /// Message of the parser without its prefix, in lower case and without a full stop.
-fn in_words(error: &croner::errors::CronError) -> String {
+fn cron_error_text(error: &croner::errors::CronError) -> String {
     let words = error.to_string();
     let words = words.split_once(": ").map_or(words.as_str(), |(_, behind)| behind);
     let mut letters = words.trim_end_matches('.').chars();
     letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
 }
 
-fn read_zone(name: &str) -> Result<Tz, ScheduleFault> {
+fn parse_timezone(name: &str) -> Result<Tz, ScheduleError> {
     name.parse().map_err(|_| {
         let help = suggest(name, chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name()))
             .unwrap_or_else(|| {
                 "expected an IANA name: UTC, Europe/Berlin, America/New_York".to_owned()
             });
-        ScheduleFault {
+        ScheduleError {
             key: "timezone",
             message: format!("unknown time zone `{name}`"),
             help: Some(help),
@@ -260,10 +274,10 @@ fn read_zone(name: &str) -> Result<Tz, ScheduleFault> {
 /// Checks the schedule and the notifications of a file.
 pub(crate) fn check(spec: &PipelineSpec, findings: &mut Vec<Finding>) {
     if let Some(schedule) = &spec.file.schedule
-        && let Err(faults) = Schedule::read(schedule)
+        && let Err(faults) = Schedule::from_spec(schedule)
     {
-        for ScheduleFault { key, message, help } in faults {
-            let finding = Finding::new(spec.at(&format!("/schedule/{key}")), message);
+        for ScheduleError { key, message, help } in faults {
+            let finding = Finding::new(spec.span_of(&format!("/schedule/{key}")), message);
             findings.push(Finding { help, ..finding });
         }
     }
@@ -272,9 +286,11 @@ pub(crate) fn check(spec: &PipelineSpec, findings: &mut Vec<Finding>) {
         if known.contains_key(&notify.webhook) || notify.webhook.is_empty() {
             continue;
         }
-        let at = spec.at(&format!("/notify/{index}/webhook"));
+        let at = spec.span_of(&format!("/notify/{index}/webhook"));
         let help = suggest(&notify.webhook, known.keys().map(String::as_str))
             .unwrap_or_else(|| "define its `url` and `secret` in `stores.webhooks`".to_owned());
-        findings.push(Finding::new(at, format!("unknown webhook `{}`", notify.webhook)).help(help));
+        findings.push(
+            Finding::new(at, format!("unknown webhook `{}`", notify.webhook)).with_help(help),
+        );
     }
 }

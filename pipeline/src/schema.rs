@@ -75,10 +75,10 @@ pub trait SchemaExt: Sized {
     ///
     /// # Errors
     /// If a column of this name already exists.
-    fn adding(&self, field: Field) -> Result<SchemaRef, SchemaError>;
+    fn with_column(&self, field: Field) -> Result<SchemaRef, SchemaError>;
 
     /// The schema without the named column; unchanged if it is missing.
-    fn without(&self, name: &str) -> SchemaRef;
+    fn without_column(&self, name: &str) -> SchemaRef;
 }
 
 impl SchemaExt for Schema {
@@ -89,7 +89,7 @@ impl SchemaExt for Schema {
         }
     }
 
-    fn adding(&self, field: Field) -> Result<SchemaRef, SchemaError> {
+    fn with_column(&self, field: Field) -> Result<SchemaRef, SchemaError> {
         if self.field_with_name(field.name()).is_ok() {
             return Err(SchemaError::Duplicate { name: field.name().clone() });
         }
@@ -98,7 +98,7 @@ impl SchemaExt for Schema {
         Ok(Arc::new(Self::new(fields)))
     }
 
-    fn without(&self, name: &str) -> SchemaRef {
+    fn without_column(&self, name: &str) -> SchemaRef {
         let fields: Vec<_> =
             self.fields().iter().filter(|field| field.name() != name).cloned().collect();
         Arc::new(Self::new(fields))
@@ -111,21 +111,21 @@ pub trait RowsExt: Sized {
     ///
     /// # Errors
     /// If the array does not have the column's type or the batch's length.
-    fn adding<A>(&self, column: &Column<A>, array: ArrayRef) -> Result<Self, ArrowError>;
+    fn with_column<A>(&self, column: &Column<A>, array: ArrayRef) -> Result<Self, ArrowError>;
 
     /// The rows without the named column; unchanged if it is missing.
     #[must_use]
-    fn dropping(self, name: &str) -> Self;
+    fn without_column(self, name: &str) -> Self;
 
     /// The rows for which `keep` is `true`.
     ///
     /// # Errors
     /// If `keep` does not have the batch's length.
-    fn keeping(&self, keep: Vec<bool>) -> Result<Self, ArrowError>;
+    fn filter_rows(&self, keep: Vec<bool>) -> Result<Self, ArrowError>;
 }
 
 impl RowsExt for RecordBatch {
-    fn adding<A>(&self, column: &Column<A>, array: ArrayRef) -> Result<Self, ArrowError> {
+    fn with_column<A>(&self, column: &Column<A>, array: ArrayRef) -> Result<Self, ArrowError> {
         let mut fields: Vec<_> = self.schema_ref().fields().iter().cloned().collect();
         fields.push(Arc::new(column.field()));
         let mut columns = self.columns().to_vec();
@@ -133,14 +133,14 @@ impl RowsExt for RecordBatch {
         Self::try_new(Arc::new(Schema::new(fields)), columns)
     }
 
-    fn dropping(mut self, name: &str) -> Self {
+    fn without_column(mut self, name: &str) -> Self {
         if let Ok(index) = self.schema_ref().index_of(name) {
             self.remove_column(index);
         }
         self
     }
 
-    fn keeping(&self, keep: Vec<bool>) -> Result<Self, ArrowError> {
+    fn filter_rows(&self, keep: Vec<bool>) -> Result<Self, ArrowError> {
         if keep.iter().all(|keep| *keep) && keep.len() == self.num_rows() {
             return Ok(self.clone());
         }

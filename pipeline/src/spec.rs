@@ -14,14 +14,14 @@ use serde_json::{Map, Value};
 
 use crate::Secret;
 use crate::finding::{Finding, Findings};
-use crate::mask::{masked, masked_blindly};
-use crate::validate::{Fault, validate};
-use crate::yaml::Document;
+use crate::mask::{redact, redact_unparsed};
+use crate::validate::{SchemaViolation, validate};
+use crate::yaml::YamlDocument;
 
 pub use samples::{ChunkSpec, ChunksSpec, ExpectSpec, InputSpec, RouteSpec, SampleSpec, TextSpec};
 pub use unattended::{
-    Event, Missed, NotifySpec, Overlap, RetrySpec, ScheduleSpec, ScheduledOperation, Span,
-    WebhookSpec, Webhooks,
+    HumanDuration, MissedRunPolicy, NotifyEvent, NotifySpec, Overlap, RetrySpec, ScheduleSpec,
+    ScheduledOperation, WebhookSpec, Webhooks,
 };
 
 /// A parsed pipeline file.
@@ -33,9 +33,9 @@ pub struct PipelineSpec {
     name: String,
     /// Text of the file with masked secrets, for findings.
     text: String,
-    pub(crate) document: Document,
+    pub(crate) document: YamlDocument,
     /// Errors of form; the invalid parts are left out of `file`.
-    pub(crate) faults: Vec<Finding>,
+    pub(crate) parse_findings: Vec<Finding>,
 }
 
 /// A document-indexing pipeline: a graph of nodes from sources through stages to sinks.
@@ -198,7 +198,7 @@ pub struct NodeSpec {
     pub uses: String,
     /// Input node or nodes; a source has none.
     #[serde(default)]
-    pub from: From,
+    pub from: Inputs,
     /// Options of the node type.
     #[serde(default)]
     pub with: Map<String, Value>,
@@ -219,24 +219,24 @@ fn one() -> usize {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(untagged)]
 #[schemars(inline)]
-pub enum From {
+pub enum Inputs {
     /// No input, for a source.
     #[default]
     #[serde(skip)]
-    Nothing,
+    None,
     /// One node.
     One(String),
     /// Several nodes, which must have the same output columns.
-    Several(#[schemars(length(min = 1))] Vec<String>),
+    Many(#[schemars(length(min = 1))] Vec<String>),
 }
 
-impl From {
+impl Inputs {
     /// The ids, each with its JSON pointer relative to the node.
     pub fn ids(&self) -> Vec<(&str, String)> {
         match self {
-            Self::Nothing => Vec::new(),
+            Self::None => Vec::new(),
             Self::One(id) => vec![(id, "/from".to_owned())],
-            Self::Several(ids) => {
+            Self::Many(ids) => {
                 ids.iter().enumerate().map(|(i, id)| (id.as_str(), format!("/from/{i}"))).collect()
             }
         }
@@ -263,7 +263,7 @@ pub struct LifecycleSpec {
     /// live.
     pub judgements: Option<PathBuf>,
     /// Minimum means of the metrics over the judged queries.
-    pub min: LeastSpec,
+    pub min: MinScoresSpec,
 }
 
 impl Default for LifecycleSpec {
@@ -274,7 +274,7 @@ impl Default for LifecycleSpec {
             retention_days: 30,
             golden: Vec::new(),
             judgements: None,
-            min: LeastSpec::default(),
+            min: MinScoresSpec::default(),
         }
     }
 }
@@ -282,7 +282,7 @@ impl Default for LifecycleSpec {
 /// Minimum value of each metric, from 0 to 1.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct LeastSpec {
+pub struct MinScoresSpec {
     /// Normalised discounted cumulative gain of the first 10 hits.
     #[serde(rename = "ndcg@10")]
     #[schemars(range(min = 0.0, max = 1.0))]
@@ -301,9 +301,9 @@ pub struct LeastSpec {
     pub mrr_10: Option<f64>,
 }
 
-impl LeastSpec {
+impl MinScoresSpec {
     /// The metrics that have a minimum, by name.
-    pub fn given(&self) -> Vec<(&'static str, f64)> {
+    pub fn thresholds(&self) -> Vec<(&'static str, f64)> {
         let all = [
             ("ndcg@10", self.ndcg_10),
             ("recall@10", self.recall_10),
@@ -349,17 +349,17 @@ impl PipelineSpec {
         env: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, Findings> {
         let name = file.display().to_string();
-        let parsed = Document::parse(text);
-        let mut document =
-            parsed.map_err(|finding| Findings::new(&name, &masked_blindly(text), vec![finding]))?;
-        let shown = masked(text, &document);
+        let parsed = YamlDocument::parse(text);
+        let mut document = parsed
+            .map_err(|finding| Findings::new(&name, &redact_unparsed(text), vec![finding]))?;
+        let shown = redact(text, &document);
         let refuse = |findings| Findings::new(&name, &shown, findings);
         // The form is checked before variables are replaced, so no message can contain their
         // values.
         let faults = validate(&document, "", &schemars::schema_for!(PipelineFile).into());
-        let mut findings = read_variables(&mut document, env);
-        let sound = without_faults(document.value.clone(), &faults);
-        findings.extend(faults.into_iter().map(|fault| fault.finding(&document)));
+        let mut findings = expand_variables(&mut document, env);
+        let sound = remove_invalid(document.value.clone(), &faults);
+        findings.extend(faults.into_iter().map(|fault| fault.into_finding(&document)));
         let mut says: PipelineFile = match serde_json::from_value(sound) {
             Ok(says) => says,
             Err(_) if !findings.is_empty() => return Err(refuse(findings)),
@@ -369,19 +369,19 @@ impl PipelineSpec {
             match url.reveal().split_once("://") {
                 Some(("postgres" | "postgresql", _)) => {}
                 None if url.reveal() == "embedded" => says.stores.postgres = PostgresSpec::Embedded,
-                _ => findings.extend(not_a_url(&document, "/stores/postgres", &findings)),
+                _ => findings.extend(check_url(&document, "/stores/postgres", &findings)),
             }
         }
         if let VectorsSpec::Server(server) = &says.stores.vectors
             && !matches!(server.qdrant.reveal().split_once("://"), Some(("http" | "https", _)))
         {
-            findings.extend(not_a_url(&document, "/stores/vectors/qdrant", &findings));
+            findings.extend(check_url(&document, "/stores/vectors/qdrant", &findings));
         }
         if matches!(says.stores.vectors, VectorsSpec::Word(Embedded::Embedded)) {
             says.stores.vectors = VectorsSpec::Embedded;
         }
-        if says.lifecycle.judgements.is_none() && !says.lifecycle.min.given().is_empty() {
-            let at = document.at("/lifecycle/min");
+        if says.lifecycle.judgements.is_none() && !says.lifecycle.min.thresholds().is_empty() {
+            let at = document.span_of("/lifecycle/min");
             let message = "`min` needs judged queries: set `judgements` to a file".to_owned();
             findings.push(Finding::new(at, message));
         }
@@ -390,7 +390,7 @@ impl PipelineSpec {
             Some(_) | None => PathBuf::from("."),
         };
         let base = std::path::absolute(&base).unwrap_or(base);
-        Ok(Self { file: says, base, name, text: shown, document, faults: findings })
+        Ok(Self { file: says, base, name, text: shown, document, parse_findings: findings })
     }
 
     /// Path of the file as given by the caller.
@@ -407,18 +407,18 @@ impl PipelineSpec {
     }
 
     /// Findings about this file, with its masked text.
-    pub fn refuse(&self, findings: Vec<Finding>) -> Findings {
+    pub fn to_findings(&self, findings: Vec<Finding>) -> Findings {
         Findings::new(&self.name, &self.text, findings)
     }
 
-    pub(crate) fn at(&self, pointer: &str) -> Range<usize> {
-        self.document.at(pointer)
+    pub(crate) fn span_of(&self, pointer: &str) -> Range<usize> {
+        self.document.span_of(pointer)
     }
 }
 
 /// Removes invalid parts, so that the rest can be checked: an invalid value is removed, a node
 /// keeps its index under an empty name, and missing keys of the file and its nodes are filled in.
-fn without_faults(mut value: Value, faults: &[Fault]) -> Value {
+fn remove_invalid(mut value: Value, faults: &[SchemaViolation]) -> Value {
     for fault in faults.iter().rev() {
         let is_whole = fault.pointer.is_empty();
         let is_node = fault.pointer.strip_prefix("/nodes/").is_some_and(|rest| !rest.contains('/'));
@@ -459,10 +459,10 @@ fn remove(value: &mut Value, pointer: &str) {
 
 /// A finding for a URL that is invalid after substitution; `None` if this part already has a
 /// finding.
-fn not_a_url(document: &Document, pointer: &str, findings: &[Finding]) -> Option<Finding> {
-    let at = document.at(pointer);
+fn check_url(document: &YamlDocument, pointer: &str, findings: &[Finding]) -> Option<Finding> {
+    let at = document.span_of(pointer);
     let name = pointer.rsplit('/').next().unwrap_or_default();
-    let is_known = findings.iter().any(|finding| finding.at == at);
+    let is_known = findings.iter().any(|finding| finding.span == at);
     (!is_known).then(|| {
         Finding::new(
             at,
@@ -472,7 +472,10 @@ fn not_a_url(document: &Document, pointer: &str, findings: &[Finding]) -> Option
 }
 
 /// Replaces environment variables in `stores`.
-fn read_variables(document: &mut Document, env: &dyn Fn(&str) -> Option<String>) -> Vec<Finding> {
+fn expand_variables(
+    document: &mut YamlDocument,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(mut stores) = document.value.get("stores").cloned() {
         substitute(&mut stores, "/stores", document, env, &mut findings);
@@ -484,7 +487,7 @@ fn read_variables(document: &mut Document, env: &dyn Fn(&str) -> Option<String>)
 fn substitute(
     value: &mut Value,
     pointer: &str,
-    document: &Document,
+    document: &YamlDocument,
     env: &dyn Fn(&str) -> Option<String>,
     findings: &mut Vec<Finding>,
 ) {
@@ -492,7 +495,7 @@ fn substitute(
         Value::String(text) => match expand(text, env) {
             Ok(expanded) => *text = expanded,
             Err((message, help)) => {
-                findings.push(Finding::new(document.at(pointer), message).help(help));
+                findings.push(Finding::new(document.span_of(pointer), message).with_help(help));
             }
         },
         Value::Object(map) => {

@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::{BoxError, ContentHash, Location, SetAside, SparseVector};
+use crate::{BoxError, ContentHash, Location, Rejection, SparseVector};
 
 /// An error of a store call.
 #[derive(Debug, thiserror::Error)]
@@ -81,7 +81,7 @@ pub enum KnownState {
     /// Stored with the current settings.
     Stored,
     /// Set aside with the current settings.
-    SetAside {
+    Rejected {
         /// Node that set it aside.
         node: String,
         /// Reason code; see [`crate::Why::reason`].
@@ -112,7 +112,7 @@ pub enum KnownState {
 
 /// A document to be stored.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Incoming {
+pub struct IncomingDocument {
     /// Location of the document.
     pub location: Location,
     /// Hash of its content.
@@ -121,20 +121,20 @@ pub struct Incoming {
 
 /// Identity that the metadata store assigns to an incoming document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Identity {
+pub struct DocumentIdentity {
     /// Id of the document; its points derive from it ([`point_id`]).
     pub document: Uuid,
     /// Number of chunks that the vector store may hold from before.
-    pub chunks_before: u32,
+    pub previous_chunks: u32,
     /// [`StoredDocument::digest`] of these chunks, if they are exactly those of the last commit.
-    pub digest: Option<[u8; 32]>,
+    pub previous_digest: Option<[u8; 32]>,
 }
 
 /// A document whose vectors are durable.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredDocument {
     /// Location and content hash.
-    pub incoming: Incoming,
+    pub incoming: IncomingDocument,
     /// Id from [`MetadataStore::identify`].
     pub document: Uuid,
     /// Media type.
@@ -159,7 +159,10 @@ pub trait MetadataStore: Send + Sync {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    async fn locate(&self, uris: &[String]) -> Result<Vec<Option<KnownLocation>>, StoreError>;
+    async fn lookup_locations(
+        &self,
+        uris: &[String],
+    ) -> Result<Vec<Option<KnownLocation>>, StoreError>;
 
     /// Content hashes that are stored with the current settings.
     ///
@@ -177,7 +180,10 @@ pub trait MetadataStore: Send + Sync {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    async fn identify(&self, incoming: &[Incoming]) -> Result<Vec<Identity>, StoreError>;
+    async fn assign_ids(
+        &self,
+        incoming: &[IncomingDocument],
+    ) -> Result<Vec<DocumentIdentity>, StoreError>;
 
     /// Records that these documents are stored, with their locations, in one transaction. A
     /// document that loses its last location is marked deleted. Returns the ids of these documents;
@@ -193,13 +199,16 @@ pub trait MetadataStore: Send + Sync {
     ///
     /// # Errors
     /// If the transaction failed; it then has no effect.
-    async fn record(&self, set_aside: &[(String, SetAside)]) -> Result<Vec<Uuid>, StoreError>;
+    async fn record_rejections(
+        &self,
+        set_aside: &[(String, Rejection)],
+    ) -> Result<Vec<Uuid>, StoreError>;
 
     /// Records that the points of these deleted documents are removed.
     ///
     /// # Errors
     /// If the store cannot be reached.
-    async fn purged(&self, documents: &[Uuid]) -> Result<(), StoreError>;
+    async fn mark_purged(&self, documents: &[Uuid]) -> Result<(), StoreError>;
 }
 
 /// A chunk in the vector store.
@@ -255,7 +264,7 @@ pub struct Payload {
 
 /// Fields of a [`Payload`] that depend on the location of the document.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct DocumentLocation {
     /// URI of the document.
     pub uri: String,
     /// Source root of the document.
@@ -273,7 +282,7 @@ pub fn point_id(document: Uuid, chunk_index: u32) -> Uuid {
 }
 
 /// A metadata field in the form of [`Payload::facts`].
-pub fn fact(key: &str, value: &str) -> String {
+pub fn format_fact(key: &str, value: &str) -> String {
     format!("{key}={value}")
 }
 
@@ -297,7 +306,11 @@ pub trait VectorStore: Send + Sync {
     ///
     /// # Errors
     /// If they could not be changed; a retry is safe.
-    async fn relocate(&self, document: Uuid, place: &Place) -> Result<(), StoreError>;
+    async fn update_location(
+        &self,
+        document: Uuid,
+        place: &DocumentLocation,
+    ) -> Result<(), StoreError>;
 
     /// Removes all points of these documents.
     ///

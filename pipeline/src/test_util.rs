@@ -11,11 +11,11 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use uuid::Uuid;
 
-pub use self::child::Doomed;
+pub use self::child::KillableChild;
 use crate::{
-    BoxError, Embedder, EmbedderOptions, Identity, Incoming, KnownHashes, KnownLocation,
-    MetadataStore, ModelInfo, Models, Place, Point, Resources, SetAside, StoreError,
-    StoredDocument, Tokenizer, VectorStore,
+    BoxError, DocumentIdentity, DocumentLocation, Embedder, EmbedderOptions, IncomingDocument,
+    KnownHashes, KnownLocation, MetadataStore, ModelInfo, ModelProvider, Point, Rejection,
+    Resources, StoreError, StoredDocument, Tokenizer, VectorStore,
 };
 
 /// Resources for a node that uses none of them: every call panics.
@@ -25,9 +25,9 @@ pub fn no_resources() -> Resources {
         models: Arc::new(NoModels),
         metadata: Arc::new(KnownLocations::default()),
         vectors: Arc::new(NoVectors),
-        known: Arc::default(),
+        known_hashes: Arc::default(),
         extract_worker: None,
-        memo: None,
+        cache: None,
     }
 }
 
@@ -41,7 +41,7 @@ pub fn resources_knowing(known: Vec<KnownLocation>) -> Resources {
 /// Models that panic, for nodes that use no model.
 pub struct NoModels;
 
-impl Models for NoModels {
+impl ModelProvider for NoModels {
     fn describe(&self, _: &Path) -> Result<ModelInfo, BoxError> {
         unreachable!("this node uses no model")
     }
@@ -66,7 +66,10 @@ pub struct KnownLocations {
 
 #[async_trait]
 impl MetadataStore for KnownLocations {
-    async fn locate(&self, uris: &[String]) -> Result<Vec<Option<KnownLocation>>, StoreError> {
+    async fn lookup_locations(
+        &self,
+        uris: &[String],
+    ) -> Result<Vec<Option<KnownLocation>>, StoreError> {
         self.asked.lock().unwrap().push(uris.len());
         Ok(uris.iter().map(|uri| self.known.get(uri).cloned()).collect())
     }
@@ -75,7 +78,10 @@ impl MetadataStore for KnownLocations {
         unreachable!("stages get the known hashes before the run")
     }
 
-    async fn identify(&self, _: &[Incoming]) -> Result<Vec<Identity>, StoreError> {
+    async fn assign_ids(
+        &self,
+        _: &[IncomingDocument],
+    ) -> Result<Vec<DocumentIdentity>, StoreError> {
         unreachable!("only sinks do this")
     }
 
@@ -83,11 +89,11 @@ impl MetadataStore for KnownLocations {
         unreachable!("only sinks do this")
     }
 
-    async fn record(&self, _: &[(String, SetAside)]) -> Result<Vec<Uuid>, StoreError> {
+    async fn record_rejections(&self, _: &[(String, Rejection)]) -> Result<Vec<Uuid>, StoreError> {
         unreachable!("only the runtime does this")
     }
 
-    async fn purged(&self, _: &[Uuid]) -> Result<(), StoreError> {
+    async fn mark_purged(&self, _: &[Uuid]) -> Result<(), StoreError> {
         unreachable!("only sinks do this")
     }
 }
@@ -101,7 +107,7 @@ impl VectorStore for NoVectors {
         unreachable!("only sinks do this")
     }
 
-    async fn relocate(&self, _: Uuid, _: &Place) -> Result<(), StoreError> {
+    async fn update_location(&self, _: Uuid, _: &DocumentLocation) -> Result<(), StoreError> {
         unreachable!("only sinks do this")
     }
 

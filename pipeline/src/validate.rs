@@ -15,18 +15,24 @@ use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
 use serde_json::Value;
 
 use crate::finding::{Finding, suggest};
-use crate::yaml::{Document, step};
+use crate::yaml::{YamlDocument, escape_pointer_segment};
 
 /// All violations of `schema` by the value at `pointer`.
-pub(crate) fn validate(document: &Document, pointer: &str, schema: &Value) -> Vec<Fault> {
+pub(crate) fn validate(
+    document: &YamlDocument,
+    pointer: &str,
+    schema: &Value,
+) -> Vec<SchemaViolation> {
     let value = document.value.pointer(pointer).unwrap_or(&Value::Null);
     let validator = jsonschema::validator_for(schema).expect("schemars generates valid schemas");
-    let faults = validator.iter_errors(value).flat_map(|error| words(&error, schema));
-    faults.map(|fault| Fault { pointer: format!("{pointer}{}", fault.pointer), ..fault }).collect()
+    let faults = validator.iter_errors(value).flat_map(|error| describe_error(&error, schema));
+    faults
+        .map(|fault| SchemaViolation { pointer: format!("{pointer}{}", fault.pointer), ..fault })
+        .collect()
 }
 
 /// A violation with its position.
-pub(crate) struct Fault {
+pub(crate) struct SchemaViolation {
     /// JSON pointer to the value; for a missing key, to the map that lacks it.
     pub pointer: String,
     /// The missing key.
@@ -37,18 +43,22 @@ pub(crate) struct Fault {
     help: Option<String>,
 }
 
-impl Fault {
-    pub(crate) fn finding(self, document: &Document) -> Finding {
-        let at = if self.of_key { document.key(&self.pointer) } else { document.at(&self.pointer) };
+impl SchemaViolation {
+    pub(crate) fn into_finding(self, document: &YamlDocument) -> Finding {
+        let at = if self.of_key {
+            document.key_span(&self.pointer)
+        } else {
+            document.span_of(&self.pointer)
+        };
         Finding { help: self.help, ..Finding::new(at, self.message) }
     }
 }
 
-fn words(error: &ValidationError<'_>, schema: &Value) -> Vec<Fault> {
+fn describe_error(error: &ValidationError<'_>, schema: &Value) -> Vec<SchemaViolation> {
     let pointer = error.instance_path().as_str().to_owned();
-    let name = name(&pointer);
-    let found = found(error);
-    let of_value = |message: String| Fault {
+    let name = pointer_name(&pointer);
+    let found = found_value(error);
+    let of_value = |message: String| SchemaViolation {
         pointer: pointer.clone(),
         missing: None,
         of_key: false,
@@ -60,16 +70,17 @@ fn words(error: &ValidationError<'_>, schema: &Value) -> Vec<Fault> {
             let known = known_keys(error, schema);
             return unexpected
                 .iter()
-                .map(|key| Fault {
-                    pointer: format!("{pointer}/{}", step(key)),
+                .map(|key| SchemaViolation {
+                    pointer: format!("{pointer}/{}", escape_pointer_segment(key)),
                     missing: None,
                     of_key: true,
                     message: format!("unknown key `{key}`"),
-                    help: suggest(key, known.iter().map(String::as_str)).or_else(|| one_of(&known)),
+                    help: suggest(key, known.iter().map(String::as_str))
+                        .or_else(|| allowed_values_help(&known)),
                 })
                 .collect();
         }
-        Kind::Required { property } => Fault {
+        Kind::Required { property } => SchemaViolation {
             pointer: pointer.clone(),
             missing: property.as_str().map(str::to_owned),
             of_key: true,
@@ -80,11 +91,11 @@ fn words(error: &ValidationError<'_>, schema: &Value) -> Vec<Fault> {
         Kind::Minimum { limit } => {
             of_value(format!("{name} must be at least {limit}, not {found}"))
         }
-        Kind::Maximum { limit } if pointer == "/version" => Fault {
+        Kind::Maximum { limit } if pointer == "/version" => SchemaViolation {
             help: Some(format!("write `version: {limit}`, or use a newer version of semantik")),
             ..of_value(format!(
                 "unsupported file version {}: this version of semantik reads version {limit}",
-                plain(error.instance())
+                unquoted(error.instance())
             ))
         },
         Kind::Maximum { limit } => of_value(format!("{name} must be at most {limit}, not {found}")),
@@ -99,17 +110,19 @@ fn words(error: &ValidationError<'_>, schema: &Value) -> Vec<Fault> {
         Kind::MinLength { limit: 1 } => of_value(format!("{name} must not be empty")),
         Kind::Enum { options } => {
             let options: Vec<String> =
-                options.as_array().into_iter().flatten().map(plain).collect();
-            choice(of_value(format!("{name} cannot be {found}")), error, &options)
+                options.as_array().into_iter().flatten().map(unquoted).collect();
+            with_allowed_values(of_value(format!("{name} cannot be {found}")), error, &options)
         }
-        Kind::Constant { expected_value } => {
-            choice(of_value(format!("{name} cannot be {found}")), error, &[plain(expected_value)])
-        }
+        Kind::Constant { expected_value } => with_allowed_values(
+            of_value(format!("{name} cannot be {found}")),
+            error,
+            &[unquoted(expected_value)],
+        ),
         Kind::OneOfNotValid { context } | Kind::AnyOf { context } => {
-            return alternatives(error, context, schema);
+            return closest_alternative(error, context, schema);
         }
-        Kind::Pattern { .. } | Kind::Format { .. } => Fault {
-            help: one_of(&examples(error, schema)),
+        Kind::Pattern { .. } | Kind::Format { .. } => SchemaViolation {
+            help: allowed_values_help(&accepted_examples(error, schema)),
             ..of_value(format!("{name} cannot be {found}"))
         },
         _ => of_value(format!("{name}: {error}")),
@@ -119,11 +132,11 @@ fn words(error: &ValidationError<'_>, schema: &Value) -> Vec<Fault> {
 
 /// Violations of a value that matches none of several forms: those of the nearest form, which has
 /// the type of the value, else one violation that lists the allowed values.
-fn alternatives(
+fn closest_alternative(
     error: &ValidationError<'_>,
     context: &[Vec<ValidationError<'static>>],
     schema: &Value,
-) -> Vec<Fault> {
+) -> Vec<SchemaViolation> {
     let pointer = error.instance_path().as_str();
     let same_type = |errors: &&Vec<ValidationError<'static>>| {
         !errors.iter().any(|e| {
@@ -139,43 +152,48 @@ fn alternatives(
         })
     };
     if let Some(nearest) = context.iter().filter(same_type).min_by_key(|errors| errors.len()) {
-        return nearest.iter().flat_map(|error| words(error, schema)).collect();
+        return nearest.iter().flat_map(|error| describe_error(error, schema)).collect();
     }
     let mut options = Vec::new();
     for error in context.iter().flatten() {
         match error.kind() {
             Kind::Enum { options: some } => {
-                options.extend(some.as_array().into_iter().flatten().map(plain));
+                options.extend(some.as_array().into_iter().flatten().map(unquoted));
             }
-            Kind::Constant { expected_value } => options.push(plain(expected_value)),
+            Kind::Constant { expected_value } => options.push(unquoted(expected_value)),
             Kind::Type { kind } => options.push(type_name(kind)),
             _ => {}
         }
     }
     options.dedup();
-    let found = found(error);
-    let fault = Fault {
+    let found = found_value(error);
+    let fault = SchemaViolation {
         pointer: pointer.to_owned(),
         missing: None,
         of_key: false,
-        message: format!("{} cannot be {found}", name(pointer)),
+        message: format!("{} cannot be {found}", pointer_name(pointer)),
         help: None,
     };
-    vec![choice(fault, error, &options)]
+    vec![with_allowed_values(fault, error, &options)]
 }
 
-fn choice(mut fault: Fault, error: &ValidationError<'_>, options: &[String]) -> Fault {
+fn with_allowed_values(
+    mut fault: SchemaViolation,
+    error: &ValidationError<'_>,
+    options: &[String],
+) -> SchemaViolation {
     let word = error.instance().as_str().unwrap_or_default();
-    fault.help = suggest(word, options.iter().map(String::as_str)).or_else(|| one_of(options));
+    fault.help =
+        suggest(word, options.iter().map(String::as_str)).or_else(|| allowed_values_help(options));
     fault
 }
 
-fn one_of(options: &[String]) -> Option<String> {
+fn allowed_values_help(options: &[String]) -> Option<String> {
     (!options.is_empty()).then(|| format!("it can be: {}", options.join(", ")))
 }
 
 /// The part of the schema that rejected a value.
-fn refusing<'a>(error: &ValidationError<'_>, schema: &'a Value) -> Option<&'a Value> {
+fn failing_schema<'a>(error: &ValidationError<'_>, schema: &'a Value) -> Option<&'a Value> {
     let path = error
         .absolute_keyword_location()
         .and_then(|uri| uri.as_str().split_once('#'))
@@ -184,14 +202,14 @@ fn refusing<'a>(error: &ValidationError<'_>, schema: &'a Value) -> Option<&'a Va
 }
 
 /// Example values in the part of the schema that rejected a value.
-fn examples(error: &ValidationError<'_>, schema: &Value) -> Vec<String> {
-    let examples = refusing(error, schema).and_then(|part| part.get("examples"));
-    examples.and_then(Value::as_array).into_iter().flatten().map(plain).collect()
+fn accepted_examples(error: &ValidationError<'_>, schema: &Value) -> Vec<String> {
+    let examples = failing_schema(error, schema).and_then(|part| part.get("examples"));
+    examples.and_then(Value::as_array).into_iter().flatten().map(unquoted).collect()
 }
 
 /// Keys in the part of the schema that rejected a key.
 fn known_keys(error: &ValidationError<'_>, schema: &Value) -> Vec<String> {
-    refusing(error, schema)
+    failing_schema(error, schema)
         .and_then(|part| part.get("properties"))
         .and_then(Value::as_object)
         .map(|properties| properties.keys().cloned().collect())
@@ -229,24 +247,24 @@ fn type_name(kind: &TypeKind) -> String {
 }
 
 /// Name of the value at a pointer, for messages.
-fn name(pointer: &str) -> String {
+fn pointer_name(pointer: &str) -> String {
     let Some((parent, last)) = pointer.rsplit_once('/') else { return "the file".to_owned() };
     match last.parse::<usize>() {
-        Ok(index) => format!("item {} of {}", index + 1, name(parent)),
+        Ok(index) => format!("item {} of {}", index + 1, pointer_name(parent)),
         Err(_) => format!("`{last}`"),
     }
 }
 
 /// The value in the file, for messages; replaced where it may be a password.
-fn found(error: &ValidationError<'_>) -> String {
+fn found_value(error: &ValidationError<'_>) -> String {
     if error.instance_path().as_str().starts_with("/stores/") {
         return "this value".to_owned();
     }
-    brief(error.instance())
+    abbreviate(error.instance())
 }
 
 /// A value for messages, cut to 40 characters.
-fn brief(value: &Value) -> String {
+fn abbreviate(value: &Value) -> String {
     match value {
         Value::Null => "empty".to_owned(),
         Value::Array(_) => "a list".to_owned(),
@@ -254,10 +272,10 @@ fn brief(value: &Value) -> String {
         Value::String(text) if text.chars().count() > 40 => {
             format!("`{}…`", text.chars().take(39).collect::<String>())
         }
-        Value::String(_) | Value::Bool(_) | Value::Number(_) => format!("`{}`", plain(value)),
+        Value::String(_) | Value::Bool(_) | Value::Number(_) => format!("`{}`", unquoted(value)),
     }
 }
 
-fn plain(value: &Value) -> String {
+fn unquoted(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

@@ -20,16 +20,16 @@ use crate::pattern::check_patterns;
 
 /// A checked `when:`.
 #[derive(Clone, Debug)]
-pub(crate) struct When(Vec<(String, Condition)>);
+pub(crate) struct When(Vec<(String, ColumnCondition)>);
 
 #[derive(Clone, Debug)]
-enum Condition {
+enum ColumnCondition {
     Globs(GlobSet),
     Range { min: f64, max: f64 },
 }
 
 /// An invalid `when:`: its column, the message and a remedy.
-pub(crate) struct WhenFault {
+pub(crate) struct WhenError {
     pub column: String,
     pub message: String,
     pub help: Option<String>,
@@ -40,14 +40,14 @@ impl When {
     pub(crate) fn compile(
         conditions: &Map<String, Value>,
         schema: &Schema,
-    ) -> Result<Self, Vec<WhenFault>> {
+    ) -> Result<Self, Vec<WhenError>> {
         let mut compiled = Vec::new();
         let mut faults = Vec::new();
         for (column, condition) in conditions {
             match compile_one(column, condition, schema) {
                 Ok(condition) => compiled.push((column.clone(), condition)),
                 Err((message, help)) => {
-                    faults.push(WhenFault { column: column.clone(), message, help });
+                    faults.push(WhenError { column: column.clone(), message, help });
                 }
             }
         }
@@ -55,11 +55,11 @@ impl When {
     }
 
     /// For each row, `true` if it meets every condition.
-    pub(crate) fn mask(&self, rows: &RecordBatch) -> Vec<bool> {
+    pub(crate) fn evaluate(&self, rows: &RecordBatch) -> Vec<bool> {
         let mut mask = vec![true; rows.num_rows()];
         for (column, condition) in &self.0 {
             let array = rows.column_by_name(column).expect("checked by the plan");
-            let met = condition.met(array);
+            let met = condition.evaluate(array);
             for (kept, met) in mask.iter_mut().zip(met.iter()) {
                 *kept &= met.unwrap_or(false);
             }
@@ -68,8 +68,8 @@ impl When {
     }
 }
 
-impl Condition {
-    fn met(&self, array: &arrow::array::ArrayRef) -> BooleanArray {
+impl ColumnCondition {
+    fn evaluate(&self, array: &arrow::array::ArrayRef) -> BooleanArray {
         match self {
             Self::Globs(globs) => {
                 let text = cast(array, &DataType::Utf8).expect("checked by the plan");
@@ -94,13 +94,13 @@ fn compile_one(
     column: &str,
     condition: &Value,
     schema: &Schema,
-) -> Result<Condition, (String, Option<String>)> {
+) -> Result<ColumnCondition, (String, Option<String>)> {
     let Ok(field) = schema.field_with_name(column) else {
         let names = schema.fields().iter().map(|field| field.name().as_str());
         return Err((format!("unknown column `{column}`"), suggest(column, names)));
     };
     match field.data_type() {
-        DataType::Utf8 | DataType::LargeUtf8 => globs(condition).map(Condition::Globs),
+        DataType::Utf8 | DataType::LargeUtf8 => globs(condition).map(ColumnCondition::Globs),
         number if number.is_numeric() => range(condition),
         other => Err((
             format!("column `{column}` has the type {other}, which `when:` does not support"),
@@ -127,7 +127,7 @@ fn globs(condition: &Value) -> Result<GlobSet, (String, Option<String>)> {
     set.build().map_err(|error| (error.to_string(), None))
 }
 
-fn range(condition: &Value) -> Result<Condition, (String, Option<String>)> {
+fn range(condition: &Value) -> Result<ColumnCondition, (String, Option<String>)> {
     let wrong = || ("the condition of a number must be `{ min: …, max: … }`".to_owned(), None);
     let map = condition.as_object().ok_or_else(wrong)?;
     if map.is_empty() || map.keys().any(|key| key != "min" && key != "max") {
@@ -141,5 +141,5 @@ fn range(condition: &Value) -> Result<Condition, (String, Option<String>)> {
     if min > max {
         return Err((format!("empty range: `min` {min} is greater than `max` {max}"), None));
     }
-    Ok(Condition::Range { min, max })
+    Ok(ColumnCondition::Range { min, max })
 }

@@ -9,58 +9,58 @@
 
 use std::time::{Duration, Instant};
 
-use crate::Gather;
+use crate::BatchPolicy;
 
 /// Target duration of a batch.
-const AIM: Duration = Duration::from_secs(2);
+const TARGET_DURATION: Duration = Duration::from_secs(2);
 
 /// Largest factor between the weights of consecutive batches.
-const STEP: usize = 4;
+const MAX_STEP_FACTOR: usize = 4;
 
 /// Weight of the next batch of a node.
-pub(crate) struct Window {
-    weight: usize,
-    least: usize,
-    most: usize,
-    adapts: bool,
+pub(crate) struct BatchSizer {
+    target: usize,
+    min: usize,
+    max: usize,
+    is_adaptive: bool,
     /// End of the previous batch.
-    done: Option<Instant>,
+    last_finished: Option<Instant>,
 }
 
-impl Window {
-    pub(crate) fn of(gather: &Gather) -> Self {
-        let most = gather.at_least.max(1);
-        let first = gather.first.unwrap_or(most).clamp(1, most);
-        let adapts = gather.first.is_some();
-        let least = if adapts { (first / STEP).max(1) } else { most };
-        Self { weight: first, least, most, adapts, done: None }
+impl BatchSizer {
+    pub(crate) fn new(gather: &BatchPolicy) -> Self {
+        let most = gather.target_weight.max(1);
+        let first = gather.initial_weight.unwrap_or(most).clamp(1, most);
+        let adapts = gather.initial_weight.is_some();
+        let least = if adapts { (first / MAX_STEP_FACTOR).max(1) } else { most };
+        Self { target: first, min: least, max: most, is_adaptive: adapts, last_finished: None }
     }
 
     /// Weight of the next batch.
-    pub(crate) fn weight(&self) -> usize {
-        self.weight
+    pub(crate) fn target(&self) -> usize {
+        self.target
     }
 
     /// `true` if the weight adapts, so that batches are split to keep to it.
-    pub(crate) fn adapts(&self) -> bool {
-        self.adapts
+    pub(crate) fn is_adaptive(&self) -> bool {
+        self.is_adaptive
     }
 
     /// Records the time of a batch of this weight. Called in the order of the batches; if two
     /// batches overlap, the time of the later one counts from the end of the earlier one.
-    pub(crate) fn took(&mut self, weight: usize, began: Instant, done: Instant) {
-        let since = self.done.map_or(began, |before| before.max(began));
-        self.done = Some(self.done.map_or(done, |before| before.max(done)));
-        if self.adapts {
-            self.weight = next(self.weight, weight, done.saturating_duration_since(since))
-                .clamp(self.least, self.most);
+    pub(crate) fn record(&mut self, weight: usize, began: Instant, done: Instant) {
+        let since = self.last_finished.map_or(began, |before| before.max(began));
+        self.last_finished = Some(self.last_finished.map_or(done, |before| before.max(done)));
+        if self.is_adaptive {
+            self.target = next_target(self.target, weight, done.saturating_duration_since(since))
+                .clamp(self.min, self.max);
         }
     }
 }
 
 /// The next weight, if a batch of weight `found` took `time` and `asked` was allowed.
-fn next(asked: usize, found: usize, time: Duration) -> usize {
-    let (aim, seconds) = (AIM.as_secs_f64(), time.as_secs_f64());
+fn next_target(asked: usize, found: usize, time: Duration) -> usize {
+    let (aim, seconds) = (TARGET_DURATION.as_secs_f64(), time.as_secs_f64());
     let is_quick = seconds < aim * 0.75;
     // A quick batch that was not full does not predict the time of a full one.
     if (is_quick && found < asked / 2) || (!is_quick && seconds <= aim * 1.5) {
@@ -73,7 +73,7 @@ fn next(asked: usize, found: usize, time: Duration) -> usize {
         reason = "saturates and is clamped"
     )]
     let fits = (found as f64 * aim / seconds.max(1e-6)) as usize;
-    fits.clamp(asked / STEP, asked.saturating_mul(STEP))
+    fits.clamp(asked / MAX_STEP_FACTOR, asked.saturating_mul(MAX_STEP_FACTOR))
 }
 
 #[cfg(test)]
@@ -82,8 +82,13 @@ mod tests {
 
     use super::*;
 
-    fn window(first: Option<usize>, most: usize) -> Window {
-        Window::of(&Gather { at_least: most, weight: |_| 0, first, hold: None })
+    fn window(first: Option<usize>, most: usize) -> BatchSizer {
+        BatchSizer::new(&BatchPolicy {
+            target_weight: most,
+            weight: |_| 0,
+            initial_weight: first,
+            max_wait: None,
+        })
     }
 
     /// Weights on a device that takes `batch` seconds per batch and `unit` seconds per unit.
@@ -92,9 +97,9 @@ mod tests {
         let mut now = Instant::now();
         let mut weights = Vec::new();
         for _ in 0..count {
-            let weight = window.weight();
+            let weight = window.target();
             let took = Duration::from_secs_f64(batch + unit * weight as f64);
-            window.took(weight, now, now + took);
+            window.record(weight, now, now + took);
             now += took;
             weights.push(weight);
         }
@@ -114,8 +119,8 @@ mod tests {
     fn a_fixed_weight_stays() {
         let mut window = window(None, 2048);
         let now = Instant::now();
-        window.took(2048, now, now + Duration::from_secs(60));
-        assert_eq!((window.weight(), window.adapts()), (2048, false));
+        window.record(2048, now, now + Duration::from_secs(60));
+        assert_eq!((window.target(), window.is_adaptive()), (2048, false));
     }
 
     #[test]
@@ -123,13 +128,13 @@ mod tests {
         let mut window = window(Some(100), 10_000);
         let now = Instant::now();
         let at = |seconds| now + Duration::from_secs_f64(seconds);
-        window.took(100, at(0.0), at(2.0));
+        window.record(100, at(0.0), at(2.0));
         // It started with the first batch and used the device for two seconds.
-        window.took(100, at(0.0), at(4.0));
-        assert_eq!(window.weight(), 100);
+        window.record(100, at(0.0), at(4.0));
+        assert_eq!(window.target(), 100);
         // A batch that the source left small does not predict the time of a large one.
-        window.took(3, at(4.0), at(4.1));
-        assert_eq!(window.weight(), 100);
+        window.record(3, at(4.0), at(4.1));
+        assert_eq!(window.target(), 100);
     }
 
     proptest! {
@@ -144,7 +149,7 @@ mod tests {
         ) {
             let most = first + more;
             let weights = weights(first, most, 1.0 / units_a_second, batch, 40);
-            let least = (first / STEP).max(1);
+            let least = (first / MAX_STEP_FACTOR).max(1);
             prop_assert!(weights.iter().all(|&weight| (least..=most).contains(&weight)));
             let last = *weights.last().unwrap();
             let took = batch + last as f64 / units_a_second;

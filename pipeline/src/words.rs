@@ -22,7 +22,7 @@ impl SparseVector {
     }
 
     /// `true` if the indices ascend strictly, and each has one finite value.
-    pub fn is_sound(&self) -> bool {
+    pub fn is_valid(&self) -> bool {
         self.indices.len() == self.values.len()
             && self.indices.is_sorted_by(|a, b| a < b)
             && self.values.iter().all(|value| value.is_finite())
@@ -40,17 +40,17 @@ impl SparseVector {
 }
 
 /// Encodes texts as sparse vectors. Any number of threads may use it concurrently.
-pub trait Words: Send + Sync {
+pub trait SparseEncoder: Send + Sync {
     /// Sparse vector of a passage to store, from a document in this language (ISO 639-1), if known.
     /// The store multiplies each value by the rarity of its term.
-    fn passage(&self, text: &str, language: Option<&str>) -> SparseVector;
+    fn encode_document(&self, text: &str, language: Option<&str>) -> SparseVector;
 
     /// Sparse vector of a query, for a collection with documents in these languages.
-    fn question(&self, text: &str, languages: &[String]) -> SparseVector;
+    fn encode_query(&self, text: &str, languages: &[String]) -> SparseVector;
 
     /// Byte ranges of the terms of a query in a passage of a document in this language, ascending,
     /// neither overlapping nor adjacent.
-    fn found(
+    fn match_ranges(
         &self,
         text: &str,
         language: Option<&str>,

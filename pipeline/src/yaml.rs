@@ -13,50 +13,51 @@ use serde_saphyr::{Location, Spanned};
 
 use crate::finding::Finding;
 
-pub(crate) struct Document {
+pub(crate) struct YamlDocument {
     pub value: Value,
     /// Position of each part, by JSON pointer.
-    places: HashMap<String, Place>,
+    spans: HashMap<String, YamlSpans>,
     text: String,
 }
 
 /// Byte ranges of one part of a file.
 #[derive(Clone, Default)]
-struct Place {
+struct YamlSpans {
     /// The key, if the part is the value of one.
     key: Option<Range<usize>>,
     /// The part.
     value: Range<usize>,
 }
 
-impl Document {
+impl YamlDocument {
     /// Parses a file. A syntax error is one finding, because the content after it is unknown.
     pub(crate) fn parse(text: &str) -> Result<Self, Finding> {
         // `no` is a text (and the language code of Norwegian), not a truth value.
         let options = serde_saphyr::options! { strict_booleans: true };
         let tree = serde_saphyr::from_str_with_options(text, options);
-        let tree: Spanned<Tree> = tree.map_err(|error| {
-            let at = error.location().map_or(0..0, |location| range(&location, text));
-            Finding::new(first_line(at, text), words(&error.without_snippet().to_string()))
+        let tree: Spanned<YamlTree> = tree.map_err(|error| {
+            let at = error.location().map_or(0..0, |location| byte_range(&location, text));
+            Finding::new(first_line(at, text), parser_message(&error.without_snippet().to_string()))
         })?;
         let mut places = HashMap::new();
         let value = flatten(tree, None, String::new(), text, &mut places);
-        Ok(Self { value, places, text: text.to_owned() })
+        Ok(Self { value, spans: places, text: text.to_owned() })
     }
 
     /// Position of the value at a JSON pointer, within its first line; of the nearest part around
     /// it if it is missing.
-    pub(crate) fn at(&self, pointer: &str) -> Range<usize> {
-        self.nearest(pointer).map_or(0..0, |place| first_line(place.value.clone(), &self.text))
+    pub(crate) fn span_of(&self, pointer: &str) -> Range<usize> {
+        self.nearest_spans(pointer)
+            .map_or(0..0, |place| first_line(place.value.clone(), &self.text))
     }
 
     /// All scalar values below a JSON pointer: pointer, byte range and text.
-    pub(crate) fn texts_below(
+    pub(crate) fn strings_below(
         &self,
         pointer: &str,
     ) -> impl Iterator<Item = (&str, Range<usize>, String)> {
         let below = format!("{pointer}/");
-        self.places.iter().filter(move |(place, _)| place.starts_with(&below)).filter_map(
+        self.spans.iter().filter(move |(place, _)| place.starts_with(&below)).filter_map(
             |(pointer, place)| {
                 let text = match self.value.pointer(pointer)? {
                     Value::String(text) => text.clone(),
@@ -69,15 +70,15 @@ impl Document {
     }
 
     /// Position of the key of the value at a JSON pointer.
-    pub(crate) fn key(&self, pointer: &str) -> Range<usize> {
-        self.nearest(pointer)
+    pub(crate) fn key_span(&self, pointer: &str) -> Range<usize> {
+        self.nearest_spans(pointer)
             .map_or(0..0, |place| place.key.clone().unwrap_or_else(|| place.value.clone()))
     }
 
-    fn nearest(&self, pointer: &str) -> Option<&Place> {
+    fn nearest_spans(&self, pointer: &str) -> Option<&YamlSpans> {
         let mut pointer = pointer;
         loop {
-            if let Some(place) = self.places.get(pointer) {
+            if let Some(place) = self.spans.get(pointer) {
                 return Some(place);
             }
             pointer = &pointer[..pointer.rfind('/')?];
@@ -87,7 +88,7 @@ impl Document {
 
 /// Message of the parser without the position, which the finding shows; messages that mention
 /// options of the parser are replaced.
-fn words(message: &str) -> String {
+fn parser_message(message: &str) -> String {
     let message = message.split_once(" at line ").map_or(message, |(words, _)| words);
     if message.contains("multiple YAML documents") {
         return "the file contains more than one YAML document".to_owned();
@@ -98,30 +99,30 @@ fn words(message: &str) -> String {
 }
 
 /// Escapes one step of a JSON pointer (RFC 6901).
-pub(crate) fn step(key: &str) -> String {
+pub(crate) fn escape_pointer_segment(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
 }
 
 fn flatten(
-    tree: Spanned<Tree>,
+    tree: Spanned<YamlTree>,
     key: Option<Range<usize>>,
     pointer: String,
     text: &str,
-    places: &mut HashMap<String, Place>,
+    places: &mut HashMap<String, YamlSpans>,
 ) -> Value {
-    let place = Place { key, value: range(&tree.referenced, text) };
+    let place = YamlSpans { key, value: byte_range(&tree.referenced, text) };
     let value = match tree.value {
-        Tree::Scalar(value) => value,
-        Tree::List(items) => items
+        YamlTree::Scalar(value) => value,
+        YamlTree::List(items) => items
             .into_iter()
             .enumerate()
             .map(|(index, item)| flatten(item, None, format!("{pointer}/{index}"), text, places))
             .collect(),
-        Tree::Map(entries) => {
+        YamlTree::Map(entries) => {
             let mut map = Map::new();
             for (key, item) in entries {
-                let at = range(&key.referenced, text);
-                let pointer = format!("{pointer}/{}", step(&key.value));
+                let at = byte_range(&key.referenced, text);
+                let pointer = format!("{pointer}/{}", escape_pointer_segment(&key.value));
                 map.insert(key.value, flatten(item, Some(at), pointer, text, places));
             }
             Value::Object(map)
@@ -132,7 +133,7 @@ fn flatten(
 }
 
 /// Byte range of a location.
-fn range(location: &Location, text: &str) -> Range<usize> {
+fn byte_range(location: &Location, text: &str) -> Range<usize> {
     let span = location.span();
     let byte = |index: u64| usize::try_from(index).unwrap_or(usize::MAX).min(text.len());
     // A syntax error has no byte offset, only a line and a column, both from 1.
@@ -154,13 +155,13 @@ fn offset(location: &Location, text: &str) -> usize {
     column.map_or(text.len(), |column| line + column)
 }
 
-enum Tree {
+enum YamlTree {
     Scalar(Value),
-    List(Vec<Spanned<Tree>>),
-    Map(Vec<(Spanned<String>, Spanned<Tree>)>),
+    List(Vec<Spanned<YamlTree>>),
+    Map(Vec<(Spanned<String>, Spanned<YamlTree>)>),
 }
 
-impl<'de> Deserialize<'de> for Tree {
+impl<'de> Deserialize<'de> for YamlTree {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(TreeVisitor)
     }
@@ -169,57 +170,57 @@ impl<'de> Deserialize<'de> for Tree {
 struct TreeVisitor;
 
 impl<'de> Visitor<'de> for TreeVisitor {
-    type Value = Tree;
+    type Value = YamlTree;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a YAML value")
     }
 
-    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Tree, E> {
-        Ok(Tree::Scalar(value.into()))
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<YamlTree, E> {
+        Ok(YamlTree::Scalar(value.into()))
     }
 
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Tree, E> {
-        Ok(Tree::Scalar(value.into()))
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<YamlTree, E> {
+        Ok(YamlTree::Scalar(value.into()))
     }
 
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Tree, E> {
-        Ok(Tree::Scalar(value.into()))
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<YamlTree, E> {
+        Ok(YamlTree::Scalar(value.into()))
     }
 
-    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Tree, E> {
-        Ok(Tree::Scalar(value.into()))
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<YamlTree, E> {
+        Ok(YamlTree::Scalar(value.into()))
     }
 
-    fn visit_str<E: de::Error>(self, value: &str) -> Result<Tree, E> {
-        Ok(Tree::Scalar(value.into()))
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<YamlTree, E> {
+        Ok(YamlTree::Scalar(value.into()))
     }
 
-    fn visit_unit<E: de::Error>(self) -> Result<Tree, E> {
-        Ok(Tree::Scalar(Value::Null))
+    fn visit_unit<E: de::Error>(self) -> Result<YamlTree, E> {
+        Ok(YamlTree::Scalar(Value::Null))
     }
 
-    fn visit_none<E: de::Error>(self) -> Result<Tree, E> {
+    fn visit_none<E: de::Error>(self) -> Result<YamlTree, E> {
         self.visit_unit()
     }
 
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Tree, D::Error> {
-        Tree::deserialize(deserializer)
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<YamlTree, D::Error> {
+        YamlTree::deserialize(deserializer)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Tree, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<YamlTree, A::Error> {
         let mut items = Vec::new();
         while let Some(item) = seq.next_element()? {
             items.push(item);
         }
-        Ok(Tree::List(items))
+        Ok(YamlTree::List(items))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Tree, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<YamlTree, A::Error> {
         let mut entries = Vec::new();
         while let Some(entry) = map.next_entry()? {
             entries.push(entry);
         }
-        Ok(Tree::Map(entries))
+        Ok(YamlTree::Map(entries))
     }
 }

@@ -6,19 +6,19 @@ use std::time::Duration;
 use pipeline::Payload;
 use uuid::Uuid;
 
-use crate::request::Mode;
+use crate::request::SearchMode;
 
 /// The answer to a request.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Answer {
+pub struct SearchResults {
     /// Best first. With [`crate::Request::per_document`], hits of one document are adjacent.
-    pub hits: Vec<SearchHit>,
+    pub hits: Vec<MergedHit>,
     /// Cursor of the next page; `None` on the last page.
     pub cursor: Option<String>,
     /// The collections that answered, in the order of the request.
-    pub searched: Vec<Searched>,
+    pub searched: Vec<CollectionResult>,
     /// The collections that failed; they do not affect the hits of the others.
-    pub failed: Vec<Failure>,
+    pub failed: Vec<CollectionFailure>,
     /// Time spent in each part of the search.
     pub timings: Timings,
     /// The cost in points, as computed by [`crate::Request::cost`].
@@ -27,9 +27,9 @@ pub struct Answer {
 
 /// A passage in the result.
 #[derive(Clone, Debug, PartialEq)]
-pub struct SearchHit {
+pub struct MergedHit {
     /// Index of its collection in [`Answer::searched`].
-    pub from: usize,
+    pub collection_index: usize,
     /// The score that ranks it within its collection: cosine similarity, BM25, or the sum of
     /// reciprocal ranks.
     pub score: f32,
@@ -43,9 +43,9 @@ pub struct SearchHit {
 
 /// A collection that answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Searched {
+pub struct CollectionResult {
     /// Its name in the request.
-    pub asked: String,
+    pub requested: String,
     /// Its own name.
     pub name: String,
     /// Its id.
@@ -53,16 +53,16 @@ pub struct Searched {
     /// The generation that all of its hits are from.
     pub generation: i32,
     /// The mode used: dense if hybrid was requested and the collection has no sparse vectors.
-    pub mode: Mode,
+    pub mode: SearchMode,
 }
 
 /// A collection that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub struct CollectionFailure {
     /// Its name in the request.
-    pub asked: String,
+    pub requested: String,
     /// `true` if the request was for sparse search and the collection has no sparse vectors.
-    pub is_wordless: bool,
+    pub lacks_sparse_vectors: bool,
     /// The error with its causes, for the operator: it may contain details that clients must not
     /// see.
     pub error: String,
@@ -82,7 +82,7 @@ pub struct Timings {
 
 impl Timings {
     /// The total without embedding and vector store.
-    pub fn own(&self) -> Duration {
+    pub fn overhead(&self) -> Duration {
         self.total.saturating_sub(self.embed).saturating_sub(self.store)
     }
 }

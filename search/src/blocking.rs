@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 ///
 /// # Panics
 /// If the closure panics.
-pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
@@ -22,7 +22,7 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
 }
 
 /// A bounded number of concurrent jobs on blocking threads, behind a bounded queue.
-pub struct Workers {
+pub struct BlockingPool {
     permits: Arc<Semaphore>,
     queued: AtomicUsize,
     queue_limit: usize,
@@ -30,13 +30,13 @@ pub struct Workers {
 
 /// The queue is full.
 #[derive(Debug)]
-pub struct Busy;
+pub struct QueueFull;
 
 /// Cancellation flag of a job. Clones share the flag.
 #[derive(Clone, Default)]
-pub struct Cancelled(Arc<AtomicBool>);
+pub struct CancelFlag(Arc<AtomicBool>);
 
-impl Cancelled {
+impl CancelFlag {
     /// `true` once the caller has dropped the future: it disconnected, or its request timed out.
     pub fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)
@@ -44,7 +44,7 @@ impl Cancelled {
 }
 
 /// Sets the flag of a job when the future that awaits it is dropped.
-struct CancelOnDrop(Cancelled);
+struct CancelOnDrop(CancelFlag);
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
@@ -53,15 +53,15 @@ impl Drop for CancelOnDrop {
 }
 
 /// A slot in the queue.
-struct Queued<'a>(&'a AtomicUsize);
+struct QueueSlot<'a>(&'a AtomicUsize);
 
-impl Drop for Queued<'_> {
+impl Drop for QueueSlot<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-impl Workers {
+impl BlockingPool {
     /// Runs up to `at_once` jobs concurrently, while up to `queue_limit` others wait.
     pub fn new(at_once: usize, queue_limit: usize) -> Self {
         let permits = Arc::new(Semaphore::new(at_once.max(1)));
@@ -81,19 +81,19 @@ impl Workers {
     /// If the job panics.
     pub async fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Cancelled) -> T + Send + 'static,
-    ) -> Result<T, Busy> {
+        work: impl FnOnce(&CancelFlag) -> T + Send + 'static,
+    ) -> Result<T, QueueFull> {
         let permit = match Arc::clone(&self.permits).try_acquire_owned() {
             Ok(permit) => permit,
             Err(_) => {
-                let _place = self.queue()?;
+                let _place = self.enqueue()?;
                 let permit = Arc::clone(&self.permits).acquire_owned().await;
                 permit.expect("the semaphore is never closed")
             }
         };
-        let cancelled = Cancelled::default();
+        let cancelled = CancelFlag::default();
         let _guard = CancelOnDrop(cancelled.clone());
-        let done = blocking(move || {
+        let done = run_blocking(move || {
             let done = work(&cancelled);
             drop(permit);
             done
@@ -101,11 +101,11 @@ impl Workers {
         Ok(done.await)
     }
 
-    fn queue(&self) -> Result<Queued<'_>, Busy> {
+    fn enqueue(&self) -> Result<QueueSlot<'_>, QueueFull> {
         let next = |queued: usize| (queued < self.queue_limit).then_some(queued + 1);
         match self.queued.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next) {
-            Ok(_) => Ok(Queued(&self.queued)),
-            Err(_) => Err(Busy),
+            Ok(_) => Ok(QueueSlot(&self.queued)),
+            Err(_) => Err(QueueFull),
         }
     }
 }
@@ -120,7 +120,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_queue_is_bounded_and_empties() {
-        let workers = Workers::new(1, 3);
+        let workers = BlockingPool::new(1, 3);
         let (open, gate) = mpsc::channel::<()>();
         let gate = std::sync::Mutex::new(gate);
         let gate = Arc::new(gate);
@@ -144,7 +144,7 @@ mod tests {
 
     #[tokio::test]
     async fn work_of_a_caller_that_has_gone_is_told_and_keeps_its_permit() {
-        let workers = Workers::new(1, 1);
+        let workers = BlockingPool::new(1, 1);
         let (began, begun) = mpsc::channel::<()>();
         let (ended, end) = mpsc::channel::<bool>();
         let running = workers.run(move |cancelled| {

@@ -7,20 +7,20 @@
 //! read. Both are derived from `k`, `offset` and `per_document` unless the request sets them.
 //! `docs/api.md` documents the formula.
 
-use pipeline::Effort;
+use pipeline::SearchAccuracy;
 
 use crate::cursor::Cursor;
 use crate::filter::Condition;
-use crate::request::{Invalid, Request};
+use crate::request::{InvalidRequest, Request};
 
 /// Maximum cost of one request of a client.
-pub const BUDGET: u64 = 50_000;
+pub const COST_BUDGET: u64 = 50_000;
 /// Cost of compiling one byte of a pattern.
-pub const PATTERN_BYTE: u64 = 2;
+pub const PATTERN_BYTE_COST: u64 = 2;
 /// Cost of matching a pattern with all values of its field.
-const PATTERN: u64 = 20;
+const PATTERN_COST: u64 = 20;
 /// Cost of an exact search, which compares every vector of a collection.
-const EXACT: u64 = 2_500;
+const EXACT_SEARCH_COST: u64 = 2_500;
 
 impl Request {
     /// The minimum cost of the request. Grouping by document ([`Request::per_document`]) may cost
@@ -28,9 +28,9 @@ impl Request {
     ///
     /// # Errors
     /// If the request is invalid, whatever its cost.
-    pub fn cost(&self) -> Result<u64, Invalid> {
+    pub fn cost(&self) -> Result<u64, InvalidRequest> {
         self.check()?;
-        let cursor = Cursor::of(self)?;
+        let cursor = Cursor::for_request(self)?;
         Ok(self.fixed_cost() + self.window_cost(&cursor, self.first_window(&cursor)))
     }
 
@@ -46,29 +46,29 @@ impl Request {
     /// The part of the cost that does not depend on the number of hits read.
     pub(crate) fn fixed_cost(&self) -> u64 {
         let patterns = self.filter.as_ref().map_or_else(Vec::new, Condition::patterns);
-        let compiled = count(patterns.iter().map(|it| it.bytes()).sum()) * PATTERN_BYTE;
-        let matched = count(patterns.iter().map(|it| it.count()).sum()) * PATTERN;
-        let exact = if self.effort == Effort::Exact { EXACT } else { 0 };
-        let question = count(self.query.chars().count());
-        question + compiled + self.asked_collections() * (matched + exact)
+        let compiled = to_u64(patterns.iter().map(|it| it.bytes()).sum()) * PATTERN_BYTE_COST;
+        let matched = to_u64(patterns.iter().map(|it| it.count()).sum()) * PATTERN_COST;
+        let exact = if self.search_params == SearchAccuracy::Exact { EXACT_SEARCH_COST } else { 0 };
+        let question = to_u64(self.query.chars().count());
+        question + compiled + self.requested_collections() * (matched + exact)
     }
 
     /// The cost of reading `window` hits of every collection.
     pub(crate) fn window_cost(&self, cursor: &Cursor, window: usize) -> u64 {
-        self.asked_collections() * (count(cursor.candidates) + count(window))
+        self.requested_collections() * (to_u64(cursor.candidates) + to_u64(window))
     }
 
     /// The largest window that costs at most `points`.
     pub(crate) fn affordable_window(&self, cursor: &Cursor, points: u64) -> usize {
-        let each = points / self.asked_collections().max(1);
-        usize::try_from(each.saturating_sub(count(cursor.candidates))).unwrap_or(usize::MAX)
+        let each = points / self.requested_collections().max(1);
+        usize::try_from(each.saturating_sub(to_u64(cursor.candidates))).unwrap_or(usize::MAX)
     }
 
-    fn asked_collections(&self) -> u64 {
-        count(self.collections.len())
+    fn requested_collections(&self) -> u64 {
+        to_u64(self.collections.len())
     }
 }
 
-fn count(number: usize) -> u64 {
+fn to_u64(number: usize) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX)
 }

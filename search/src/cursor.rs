@@ -12,10 +12,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
-use crate::request::{DEEPEST, Invalid, MOST_HITS, Request};
+use crate::request::{InvalidRequest, MAX_HITS, MAX_OFFSET, Request};
 
 /// Largest offset that paging can reach.
-const LAST: usize = 2 * DEEPEST;
+const MAX_CURSOR_OFFSET: usize = 2 * MAX_OFFSET;
 
 /// The position of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,44 +33,45 @@ pub(crate) struct Cursor {
 
 impl Cursor {
     /// The position of the page that a request asks for.
-    pub(crate) fn of(request: &Request) -> Result<Self, Invalid> {
-        let mark = mark(request);
+    pub(crate) fn for_request(request: &Request) -> Result<Self, InvalidRequest> {
+        let mark = request_fingerprint(request);
         let Some(given) = &request.cursor else {
-            let by_itself = || candidates(request, request.offset + request.k);
+            let by_itself = || candidates_up_to(request, request.offset + request.k);
             let candidates = request.candidates.unwrap_or_else(by_itself);
             return Ok(Self { offset: request.offset, candidates, mark });
         };
         let decoded = URL_SAFE_NO_PAD.decode(given).ok();
         let cursor = decoded.and_then(|json| serde_json::from_slice::<Self>(&json).ok());
-        let invalid = |message: &str| Invalid { field: "cursor", message: message.to_owned() };
+        let invalid =
+            |message: &str| InvalidRequest { field: "cursor", message: message.to_owned() };
         let cursor = cursor.ok_or_else(|| invalid("not a cursor of an earlier response"))?;
         let is_wanted = request.candidates.is_none_or(|wanted| wanted == cursor.candidates);
         if cursor.mark != mark || !is_wanted {
             return Err(invalid("it belongs to another request"));
         }
         // The first page may have had any offset and length.
-        let most = candidates(request, DEEPEST + MOST_HITS);
-        if cursor.offset > LAST || !(1..=most).contains(&cursor.candidates) {
+        let most = candidates_up_to(request, MAX_CURSOR_OFFSET + MAX_HITS);
+        if cursor.offset > MAX_CURSOR_OFFSET || !(1..=most).contains(&cursor.candidates) {
             return Err(invalid("not a cursor of an earlier response"));
         }
         Ok(cursor)
     }
 
     /// The next page; `None` beyond the offset that paging can reach.
-    pub(crate) fn behind(self, count: usize) -> Option<Self> {
+    pub(crate) fn advance(self, count: usize) -> Option<Self> {
         let next = Self { offset: self.offset + count, ..self };
-        (next.offset <= LAST).then_some(next)
+        (next.offset <= MAX_CURSOR_OFFSET).then_some(next)
     }
 
     /// The encoded cursor: JSON in URL-safe base64.
-    pub(crate) fn text(self) -> String {
+    pub(crate) fn encode(self) -> String {
         URL_SAFE_NO_PAD.encode(serde_json::to_vec(&self).expect("three numbers are JSON"))
     }
 }
 
 /// The number of candidates for hits up to `up_to`: at least twice as many, doubled from 100, so
 /// that nearby pages are taken from the same ranking.
-fn candidates(request: &Request, up_to: usize) -> usize {
+fn candidates_up_to(request: &Request, up_to: usize) -> usize {
     let wanted = up_to * 2 * request.per_document.unwrap_or(1).min(5);
     let mut candidates = 100;
     while candidates < wanted {
@@ -80,12 +81,12 @@ fn candidates(request: &Request, up_to: usize) -> usize {
 }
 
 /// Hash of the fields of a request that determine its ranking.
-fn mark(request: &Request) -> u64 {
+fn request_fingerprint(request: &Request) -> u64 {
     let mut hasher = DefaultHasher::new();
     let Request { query, collections, mode, filter, threshold, per_document, fusion, .. } = request;
     (query, collections, mode, filter, per_document).hash(&mut hasher);
     threshold.map(f32::to_bits).hash(&mut hasher);
     (fusion.k, fusion.dense.to_bits(), fusion.sparse.to_bits()).hash(&mut hasher);
-    request.effort.hash(&mut hasher);
+    request.search_params.hash(&mut hasher);
     hasher.finish()
 }

@@ -10,12 +10,12 @@ mod measures;
 use std::sync::Arc;
 
 use crate::glob::Patterns;
-use crate::request::{Mode, Request};
+use crate::request::{Request, SearchMode};
 use crate::searcher::Searcher;
 use crate::target::Target;
 
 pub use compare::{Comparison, Estimate, compare, estimate};
-pub use judgements::{BadJudgements, Judged, Judgements};
+pub use judgements::{JudgedQuery, Judgements, JudgementsError};
 pub use measures::{MEASURES, Measure, Scores};
 
 use measures::scores;
@@ -27,7 +27,7 @@ const DEPTH: usize = 100;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evaluation {
     /// The search mode.
-    pub mode: Mode,
+    pub mode: SearchMode,
     /// One entry per query, in the order of the judgements.
     pub scores: Vec<Scores>,
 }
@@ -35,7 +35,7 @@ pub struct Evaluation {
 impl Evaluation {
     /// The scores of all queries by one measure.
     pub fn sample(&self, measure: Measure) -> Vec<f64> {
-        self.scores.iter().map(|scores| measure.of(scores)).collect()
+        self.scores.iter().map(|scores| measure.score(scores)).collect()
     }
 
     /// The mean of a measure over the queries.
@@ -46,10 +46,10 @@ impl Evaluation {
 
 /// Errors of an evaluation.
 #[derive(Debug, thiserror::Error)]
-pub enum Unanswered {
+pub enum EvaluationError {
     /// A query failed.
     #[error("the query `{question}` failed: {error}")]
-    Question {
+    QueryFailed {
         /// The query.
         question: String,
         /// The error.
@@ -65,12 +65,12 @@ pub async fn evaluate(
     searcher: &Searcher,
     target: &Arc<Target>,
     judgements: &Judgements,
-    mode: Option<Mode>,
-) -> Result<Evaluation, Unanswered> {
-    let mut all = Vec::with_capacity(judgements.judged.len());
-    let mut by = mode.unwrap_or(Mode::Dense);
-    for Judged { question, relevant, .. } in &judgements.judged {
-        let failed = |error| Unanswered::Question { question: question.clone(), error };
+    mode: Option<SearchMode>,
+) -> Result<Evaluation, EvaluationError> {
+    let mut all = Vec::with_capacity(judgements.queries.len());
+    let mut by = mode.unwrap_or(SearchMode::Dense);
+    for JudgedQuery { query: question, relevant, .. } in &judgements.queries {
+        let failed = |error| EvaluationError::QueryFailed { question: question.clone(), error };
         let request = Request {
             mode,
             k: DEPTH,
@@ -80,14 +80,14 @@ pub async fn evaluate(
             candidates: Some(DEPTH * 5),
             ..Request::new(question, vec![target.name.clone()])
         };
-        let answer = searcher.answer(&request, target).await;
+        let answer = searcher.search(&request, target).await;
         let answer = answer.map_err(|error| failed(error.to_string()))?;
         if let Some(failure) = answer.failed.first() {
             return Err(failed(failure.error.clone()));
         }
         by = answer.searched.first().map_or(by, |searched| searched.mode);
         let uris: Vec<&str> = answer.hits.iter().map(|hit| hit.payload.uri.as_str()).collect();
-        all.push(scores(&grades(&uris, relevant), &ideal(relevant)));
+        all.push(scores(&grades(&uris, relevant), &ideal_grades(relevant)));
     }
     Ok(Evaluation { mode: by, scores: all })
 }
@@ -112,7 +112,7 @@ fn grades(uris: &[&str], relevant: &[(Patterns, u32)]) -> Vec<u32> {
 }
 
 /// The grades of all relevant documents, best first.
-fn ideal(relevant: &[(Patterns, u32)]) -> Vec<u32> {
+fn ideal_grades(relevant: &[(Patterns, u32)]) -> Vec<u32> {
     let mut grades: Vec<u32> = relevant.iter().map(|(_, grade)| *grade).collect();
     grades.sort_unstable_by(|a, b| b.cmp(a));
     grades
@@ -128,10 +128,10 @@ mod tests {
             r#"{"query": "q", "relevant": {"docs/**": 2, "b.txt": 1, "/never/seen.txt": 1}}"#,
         )
         .unwrap();
-        let relevant = &judgements.judged[0].relevant;
+        let relevant = &judgements.queries[0].relevant;
         let uris =
             ["file:///x/c.txt", "file:///x/docs/1.txt", "file:///docs/2.txt", "file:///x/b.txt"];
         assert_eq!(grades(&uris, relevant), [0, 2, 1]);
-        assert_eq!(ideal(relevant), [2, 1, 1]);
+        assert_eq!(ideal_grades(relevant), [2, 1, 1]);
     }
 }

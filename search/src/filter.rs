@@ -11,7 +11,7 @@ use std::cell::Cell;
 use std::fmt;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
-use pipeline::{Bounds, Keyword, Number, Text, check_pattern, fact};
+use pipeline::{KeywordField, NumericField, NumericRange, TextField, check_pattern, format_fact};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -27,21 +27,21 @@ pub enum Condition {
     /// The condition does not hold.
     Not(Box<Condition>),
     /// The field has one of these values.
-    Is(Keyword, Vec<String>),
+    OneOf(KeywordField, Vec<String>),
     /// The field has a value that matches one of these patterns.
-    Matches(Keyword, Patterns),
+    Matches(KeywordField, Patterns),
     /// The number is within these bounds.
-    Within(Number, Bounds),
+    Within(NumericField, NumericRange),
     /// The text contains all of these words.
-    Says(Text, String),
+    ContainsWords(TextField, String),
 }
 
 /// An invalid filter.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{at}: {message}")]
+#[error("{path}: {message}")]
 pub struct FilterError {
     /// Position of the error: `filter.or[1].page.gte`.
-    pub at: String,
+    pub path: String,
     /// The error at this position.
     pub message: String,
 }
@@ -61,11 +61,11 @@ const MAX_PATH_BYTES: usize = 4096;
 /// Maximum number of characters in the words of `title` and `headings`.
 const MAX_WORDS: usize = 1000;
 /// Number of characters of a key that an error repeats.
-const SHOWN_KEY: usize = 100;
+const MAX_SHOWN_KEY: usize = 100;
 
 /// Counts of the filter parsed so far.
 #[derive(Default)]
-struct Counts {
+struct FilterUsage {
     conditions: Cell<usize>,
     patterns: Cell<usize>,
     pattern_bytes: Cell<usize>,
@@ -76,20 +76,20 @@ struct Counts {
 
 /// The current position in a filter.
 #[derive(Clone)]
-struct At<'a> {
+struct FilterPath<'a> {
     path: String,
     /// Number of enclosing `and`, `or` and `not`.
     depth: usize,
-    counts: &'a Counts,
+    counts: &'a FilterUsage,
 }
 
-impl<'a> At<'a> {
-    fn root(counts: &'a Counts) -> Self {
+impl<'a> FilterPath<'a> {
+    fn root(counts: &'a FilterUsage) -> Self {
         Self { path: "filter".to_owned(), depth: 0, counts }
     }
 
     fn key(&self, key: &str) -> Self {
-        let shown: String = key.chars().take(SHOWN_KEY).collect();
+        let shown: String = key.chars().take(MAX_SHOWN_KEY).collect();
         Self { path: format!("{}.{shown}", self.path), ..self.clone() }
     }
 
@@ -98,9 +98,9 @@ impl<'a> At<'a> {
     }
 
     /// The position inside the `and`, `or` or `not` at this position.
-    fn within(&self) -> Result<Self, FilterError> {
+    fn nested(&self) -> Result<Self, FilterError> {
         if self.depth == MAX_DEPTH {
-            return self.fault(format_args!(
+            return self.error(format_args!(
                 "`and`, `or` and `not` are nested more than {MAX_DEPTH} deep"
             ));
         }
@@ -109,7 +109,7 @@ impl<'a> At<'a> {
 
     fn count(
         &self,
-        of: impl Fn(&Counts) -> &Cell<usize>,
+        of: impl Fn(&FilterUsage) -> &Cell<usize>,
         more: usize,
         most: usize,
         what: &str,
@@ -117,7 +117,7 @@ impl<'a> At<'a> {
         let count = of(self.counts);
         count.set(count.get() + more);
         if count.get() > most {
-            return self.fault(format_args!("the filter has more than {most} {what}"));
+            return self.error(format_args!("the filter has more than {most} {what}"));
         }
         Ok(())
     }
@@ -126,22 +126,22 @@ impl<'a> At<'a> {
         self.count(|counts| &counts.conditions, more, MAX_CONDITIONS, "conditions")
     }
 
-    fn fault<T>(&self, message: impl fmt::Display) -> Result<T, FilterError> {
-        Err(FilterError { at: self.path.clone(), message: message.to_string() })
+    fn error<T>(&self, message: impl fmt::Display) -> Result<T, FilterError> {
+        Err(FilterError { path: self.path.clone(), message: message.to_string() })
     }
 }
 
 /// The keys of a filter, for error messages.
-const KNOWN: &str = "and, or, not, path, source, mime_type, language, title, headings, page, chunk, modified_at, \
+const KNOWN_FIELDS: &str = "and, or, not, path, source, mime_type, language, title, headings, page, chunk, modified_at, \
                      document, metadata";
 
 /// The fields whose values can be counted, with their names in filters.
-pub static FACETS: &[(&str, Keyword)] = &[
-    ("path", Keyword::Uri),
-    ("source", Keyword::Source),
-    ("mime_type", Keyword::MimeType),
-    ("language", Keyword::Language),
-    ("metadata", Keyword::Fact),
+pub static FACET_FIELDS: &[(&str, KeywordField)] = &[
+    ("path", KeywordField::Uri),
+    ("source", KeywordField::Source),
+    ("mime_type", KeywordField::MimeType),
+    ("language", KeywordField::Language),
+    ("metadata", KeywordField::Fact),
 ];
 
 impl Condition {
@@ -151,8 +151,11 @@ impl Condition {
     /// # Errors
     /// The first error or exceeded limit, with its position.
     pub fn parse(filter: &Value) -> Result<Self, FilterError> {
-        Self::measure(filter)?;
-        object(filter, &At::root(&Counts { compiles: true, ..Counts::default() }))
+        Self::pattern_bytes(filter)?;
+        parse_object(
+            filter,
+            &FilterPath::root(&FilterUsage { compiles: true, ..FilterUsage::default() }),
+        )
     }
 
     /// Checks a filter without compiling patterns. Returns the total size of the patterns in bytes,
@@ -160,9 +163,9 @@ impl Condition {
     ///
     /// # Errors
     /// As [`Condition::parse`], except for malformed patterns.
-    pub fn measure(filter: &Value) -> Result<usize, FilterError> {
-        let counts = Counts::default();
-        object(filter, &At::root(&counts))?;
+    pub fn pattern_bytes(filter: &Value) -> Result<usize, FilterError> {
+        let counts = FilterUsage::default();
+        parse_object(filter, &FilterPath::root(&counts))?;
         Ok(counts.pattern_bytes.get())
     }
 
@@ -174,64 +177,68 @@ impl Condition {
             }
             Self::Not(condition) => condition.patterns(),
             Self::Matches(_, patterns) => vec![patterns],
-            Self::Is(..) | Self::Within(..) | Self::Says(..) => Vec::new(),
+            Self::OneOf(..) | Self::Within(..) | Self::ContainsWords(..) => Vec::new(),
         }
     }
 }
 
 /// An object: the conditions of all keys must hold.
-fn object(value: &Value, at: &At<'_>) -> Result<Condition, FilterError> {
+fn parse_object(value: &Value, at: &FilterPath<'_>) -> Result<Condition, FilterError> {
     let Value::Object(keys) = value else {
-        return at.fault(format_args!("expected an object, found {}", kind(value)));
+        return at.error(format_args!("expected an object, found {}", json_type(value)));
     };
     at.conditions(keys.len().max(1))?;
     let mut conditions = Vec::with_capacity(keys.len());
     for (key, value) in keys {
-        conditions.push(member(key, value, at)?);
+        conditions.push(parse_member(key, value, at)?);
     }
     Ok(if conditions.len() == 1 { conditions.swap_remove(0) } else { Condition::All(conditions) })
 }
 
-fn member(key: &str, value: &Value, outer: &At<'_>) -> Result<Condition, FilterError> {
+fn parse_member(
+    key: &str,
+    value: &Value,
+    outer: &FilterPath<'_>,
+) -> Result<Condition, FilterError> {
     let at = outer.key(key);
     match key {
-        "and" => Ok(Condition::All(list(value, &at)?)),
-        "or" => Ok(Condition::Any(list(value, &at)?)),
-        "not" => Ok(Condition::Not(Box::new(object(value, &at.within()?)?))),
-        "path" => paths(value, &at),
-        "source" => keyword(Keyword::Source, value, &at),
-        "mime_type" => keyword(Keyword::MimeType, value, &at),
-        "language" => keyword(Keyword::Language, value, &at),
-        "document" => document(value, &at),
-        "title" => words(Text::Title, value, &at),
-        "headings" => words(Text::Headings, value, &at),
-        "page" => number(Number::Page, value, &at),
-        "chunk" => number(Number::Chunk, value, &at),
-        "modified_at" => instants(value, &at),
-        "metadata" => metadata(value, &at),
+        "and" => Ok(Condition::All(parse_list(value, &at)?)),
+        "or" => Ok(Condition::Any(parse_list(value, &at)?)),
+        "not" => Ok(Condition::Not(Box::new(parse_object(value, &at.nested()?)?))),
+        "path" => parse_paths(value, &at),
+        "source" => parse_keyword(KeywordField::Source, value, &at),
+        "mime_type" => parse_keyword(KeywordField::MimeType, value, &at),
+        "language" => parse_keyword(KeywordField::Language, value, &at),
+        "document" => parse_document(value, &at),
+        "title" => parse_words(TextField::Title, value, &at),
+        "headings" => parse_words(TextField::Headings, value, &at),
+        "page" => parse_number(NumericField::Page, value, &at),
+        "chunk" => parse_number(NumericField::ChunkIndex, value, &at),
+        "modified_at" => parse_instants(value, &at),
+        "metadata" => parse_metadata(value, &at),
         _ => {
-            let key: String = key.chars().take(SHOWN_KEY).collect();
-            outer.fault(format_args!("unknown key `{key}`: expected one of {KNOWN}"))
+            let key: String = key.chars().take(MAX_SHOWN_KEY).collect();
+            outer.error(format_args!("unknown key `{key}`: expected one of {KNOWN_FIELDS}"))
         }
     }
 }
 
-fn list(value: &Value, at: &At<'_>) -> Result<Vec<Condition>, FilterError> {
+fn parse_list(value: &Value, at: &FilterPath<'_>) -> Result<Vec<Condition>, FilterError> {
     let Value::Array(items) = value else {
-        return at.fault(format_args!("expected a list of filters, found {}", kind(value)));
+        return at.error(format_args!("expected a list of filters, found {}", json_type(value)));
     };
     if items.is_empty() {
-        return at.fault("the list is empty");
+        return at.error("the list is empty");
     }
-    let within = at.within()?;
-    items.iter().enumerate().map(|(index, item)| object(item, &within.item(index))).collect()
+    let within = at.nested()?;
+    items.iter().enumerate().map(|(index, item)| parse_object(item, &within.item(index))).collect()
 }
 
 /// A string, or a list of alternatives.
-fn texts(value: &Value, at: &At<'_>) -> Result<Vec<String>, FilterError> {
+fn parse_texts(value: &Value, at: &FilterPath<'_>) -> Result<Vec<String>, FilterError> {
     let items = if let Value::Array(items) = value {
         if items.is_empty() {
-            return at.fault("the list is empty");
+            return at.error("the list is empty");
         }
         at.count(|counts| &counts.values, items.len(), MAX_VALUES, "values in its lists")?;
         items.iter().enumerate().map(|(index, it)| (it, at.item(index))).collect()
@@ -240,38 +247,46 @@ fn texts(value: &Value, at: &At<'_>) -> Result<Vec<String>, FilterError> {
     };
     let texts = items.into_iter().map(|(item, at)| match item {
         Value::String(text) if !text.is_empty() => Ok(text.clone()),
-        Value::String(_) => at.fault("the string is empty"),
+        Value::String(_) => at.error("the string is empty"),
         Value::Number(number) => Ok(number.to_string()),
         Value::Bool(truth) => Ok(truth.to_string()),
         Value::Null | Value::Array(_) | Value::Object(_) => {
-            at.fault(format_args!("expected a string, found {}", kind(item)))
+            at.error(format_args!("expected a string, found {}", json_type(item)))
         }
     });
     texts.collect()
 }
 
 /// The patterns of `{ "glob": … }`; `None` if the value is not an object.
-fn globs(value: &Value, at: &At<'_>) -> Result<Option<Vec<String>>, FilterError> {
+fn parse_globs(value: &Value, at: &FilterPath<'_>) -> Result<Option<Vec<String>>, FilterError> {
     let Value::Object(keys) = value else {
         return Ok(None);
     };
     let known = keys.keys().all(|key| key == "glob");
     let (Some(patterns), true) = (keys.get("glob"), known) else {
-        return at.fault("expected a string, a list of strings, or an object with `glob`");
+        return at.error("expected a string, a list of strings, or an object with `glob`");
     };
-    texts(patterns, &at.key("glob")).map(Some)
+    parse_texts(patterns, &at.key("glob")).map(Some)
 }
 
-fn matching(field: Keyword, patterns: Vec<String>, at: &At<'_>) -> Result<Condition, FilterError> {
+fn pattern_condition(
+    field: KeywordField,
+    patterns: Vec<String>,
+    at: &FilterPath<'_>,
+) -> Result<Condition, FilterError> {
     for pattern in &patterns {
         if let Err(error) = check_pattern(pattern) {
-            return at.fault(error);
+            return at.error(error);
         }
     }
-    compiled(field, patterns, at)
+    compile_patterns(field, patterns, at)
 }
 
-fn compiled(field: Keyword, patterns: Vec<String>, at: &At<'_>) -> Result<Condition, FilterError> {
+fn compile_patterns(
+    field: KeywordField,
+    patterns: Vec<String>,
+    at: &FilterPath<'_>,
+) -> Result<Condition, FilterError> {
     let bytes = patterns.iter().map(String::len).sum();
     at.count(|counts| &counts.patterns, patterns.len(), MAX_PATTERNS, "patterns")?;
     at.count(|counts| &counts.pattern_bytes, bytes, MAX_PATTERN_BYTES, "bytes of patterns")?;
@@ -281,88 +296,100 @@ fn compiled(field: Keyword, patterns: Vec<String>, at: &At<'_>) -> Result<Condit
     }
     match Patterns::new(field, patterns) {
         Ok(patterns) => Ok(Condition::Matches(field, patterns)),
-        Err(message) => at.fault(format_args!("invalid pattern: {message}")),
+        Err(message) => at.error(format_args!("invalid pattern: {message}")),
     }
 }
 
-fn keyword(field: Keyword, value: &Value, at: &At<'_>) -> Result<Condition, FilterError> {
-    match globs(value, at)? {
-        Some(patterns) => matching(field, patterns, &at.key("glob")),
-        None => Ok(Condition::Is(field, texts(value, at)?)),
+fn parse_keyword(
+    field: KeywordField,
+    value: &Value,
+    at: &FilterPath<'_>,
+) -> Result<Condition, FilterError> {
+    match parse_globs(value, at)? {
+        Some(patterns) => pattern_condition(field, patterns, &at.key("glob")),
+        None => Ok(Condition::OneOf(field, parse_texts(value, at)?)),
     }
 }
 
 /// A path is a pattern even without wildcards; only whole URIs are compared exactly.
-fn paths(value: &Value, at: &At<'_>) -> Result<Condition, FilterError> {
-    if let Some(patterns) = globs(value, at)? {
-        return matching(Keyword::Uri, patterns, &at.key("glob"));
+fn parse_paths(value: &Value, at: &FilterPath<'_>) -> Result<Condition, FilterError> {
+    if let Some(patterns) = parse_globs(value, at)? {
+        return pattern_condition(KeywordField::Uri, patterns, &at.key("glob"));
     }
-    let texts = texts(value, at)?;
+    let texts = parse_texts(value, at)?;
     if texts.iter().all(|text| text.contains("://")) {
-        return Ok(Condition::Is(Keyword::Uri, texts));
+        return Ok(Condition::OneOf(KeywordField::Uri, texts));
     }
     if texts.iter().any(|text| text.len() > MAX_PATH_BYTES) {
-        return at.fault(format_args!("a path has at most {MAX_PATH_BYTES} bytes"));
+        return at.error(format_args!("a path has at most {MAX_PATH_BYTES} bytes"));
     }
     // Wildcard characters in a plain path are literal.
     let escaped = texts.iter().map(|text| globset::escape(text)).collect();
-    compiled(Keyword::Uri, escaped, at)
+    compile_patterns(KeywordField::Uri, escaped, at)
 }
 
-fn document(value: &Value, at: &At<'_>) -> Result<Condition, FilterError> {
-    let ids = texts(value, at)?.into_iter().map(|text| match text.parse::<Uuid>() {
+fn parse_document(value: &Value, at: &FilterPath<'_>) -> Result<Condition, FilterError> {
+    let ids = parse_texts(value, at)?.into_iter().map(|text| match text.parse::<Uuid>() {
         Ok(id) => Ok(id.to_string()),
         Err(_) => {
-            let text: String = text.chars().take(SHOWN_KEY).collect();
-            at.fault(format_args!("invalid document id `{text}`"))
+            let text: String = text.chars().take(MAX_SHOWN_KEY).collect();
+            at.error(format_args!("invalid document id `{text}`"))
         }
     });
-    Ok(Condition::Is(Keyword::Document, ids.collect::<Result<_, _>>()?))
+    Ok(Condition::OneOf(KeywordField::Document, ids.collect::<Result<_, _>>()?))
 }
 
-fn words(field: Text, value: &Value, at: &At<'_>) -> Result<Condition, FilterError> {
+fn parse_words(
+    field: TextField,
+    value: &Value,
+    at: &FilterPath<'_>,
+) -> Result<Condition, FilterError> {
     let Value::String(words) = value else {
-        return at.fault(format_args!("expected a string, found {}", kind(value)));
+        return at.error(format_args!("expected a string, found {}", json_type(value)));
     };
     if words.chars().count() > MAX_WORDS {
-        return at.fault(format_args!("at most {MAX_WORDS} characters are allowed here"));
+        return at.error(format_args!("at most {MAX_WORDS} characters are allowed here"));
     }
     if !words.chars().any(char::is_alphanumeric) {
-        return at.fault("expected at least one word");
+        return at.error("expected at least one word");
     }
-    Ok(Condition::Says(field, words.clone()))
+    Ok(Condition::ContainsWords(field, words.clone()))
 }
 
-fn number(field: Number, value: &Value, at: &At<'_>) -> Result<Condition, FilterError> {
-    let read = |value: &Value, at: &At<'_>| match value.as_i64() {
+fn parse_number(
+    field: NumericField,
+    value: &Value,
+    at: &FilterPath<'_>,
+) -> Result<Condition, FilterError> {
+    let read = |value: &Value, at: &FilterPath<'_>| match value.as_i64() {
         Some(number) => Ok(number),
-        None => at.fault(format_args!("expected a whole number, found {}", kind(value))),
+        None => at.error(format_args!("expected a whole number, found {}", json_type(value))),
     };
     let bounds = if let Value::Object(keys) = value {
-        bounds(keys, at, read)?
+        parse_bounds(keys, at, read)?
     } else {
-        Bounds::exactly(read(value, at)?)
+        NumericRange::exactly(read(value, at)?)
     };
     Ok(Condition::Within(field, bounds))
 }
 
-fn instants(value: &Value, at: &At<'_>) -> Result<Condition, FilterError> {
-    let read = |value: &Value, at: &At<'_>| match value.as_str().and_then(instant) {
+fn parse_instants(value: &Value, at: &FilterPath<'_>) -> Result<Condition, FilterError> {
+    let read = |value: &Value, at: &FilterPath<'_>| match value.as_str().and_then(parse_instant) {
         Some((from, to)) => Ok((from.timestamp_micros(), to.timestamp_micros())),
-        None => at.fault("expected a date such as 2024-05-31 or 2024-05-31T12:00:00Z"),
+        None => at.error("expected a date such as 2024-05-31 or 2024-05-31T12:00:00Z"),
     };
     let bounds = if let Value::Object(keys) = value {
-        bounds(keys, at, |value, at| Ok(read(value, at)?.0))?
+        parse_bounds(keys, at, |value, at| Ok(read(value, at)?.0))?
     } else {
         let (from, to) = read(value, at)?;
-        Bounds { gte: Some(from), lt: Some(to), ..Bounds::default() }
+        NumericRange { gte: Some(from), lt: Some(to), ..NumericRange::default() }
     };
-    Ok(Condition::Within(Number::Modified, bounds))
+    Ok(Condition::Within(NumericField::ModifiedAt, bounds))
 }
 
 /// The start of the time that a text names, and its end (exclusive): a date without a time is a
 /// whole day in UTC, a time is one microsecond. `None` if the text is not a date.
-fn instant(text: &str) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
+fn parse_instant(text: &str) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
     if let Ok(instant) = DateTime::parse_from_rfc3339(text) {
         let instant = instant.to_utc();
         return Some((instant, instant.checked_add_signed(TimeDelta::microseconds(1))?));
@@ -371,14 +398,14 @@ fn instant(text: &str) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
     Some((day, day.checked_add_signed(TimeDelta::days(1))?))
 }
 
-fn bounds(
+fn parse_bounds(
     keys: &Map<String, Value>,
-    at: &At<'_>,
-    read: impl Fn(&Value, &At<'_>) -> Result<i64, FilterError>,
-) -> Result<Bounds, FilterError> {
-    let mut bounds = Bounds::default();
+    at: &FilterPath<'_>,
+    read: impl Fn(&Value, &FilterPath<'_>) -> Result<i64, FilterError>,
+) -> Result<NumericRange, FilterError> {
+    let mut bounds = NumericRange::default();
     if keys.is_empty() {
-        return at.fault("expected at least one bound");
+        return at.error("expected at least one bound");
     }
     for (key, value) in keys {
         let bound = match key.as_str() {
@@ -386,39 +413,44 @@ fn bounds(
             "gte" => &mut bounds.gte,
             "lt" => &mut bounds.lt,
             "lte" => &mut bounds.lte,
-            _ => return at.fault(format_args!("unknown bound `{key}`: use gt, gte, lt, lte")),
+            _ => return at.error(format_args!("unknown bound `{key}`: use gt, gte, lt, lte")),
         };
         *bound = Some(read(value, &at.key(key))?);
     }
     Ok(bounds)
 }
 
-fn metadata(value: &Value, at: &At<'_>) -> Result<Condition, FilterError> {
+fn parse_metadata(value: &Value, at: &FilterPath<'_>) -> Result<Condition, FilterError> {
     let Value::Object(keys) = value else {
-        return at.fault(format_args!("expected an object, found {}", kind(value)));
+        return at.error(format_args!("expected an object, found {}", json_type(value)));
     };
     if keys.is_empty() {
-        return at.fault("expected at least one key");
+        return at.error("expected at least one key");
     }
     at.conditions(keys.len() - 1)?;
     let mut conditions = Vec::with_capacity(keys.len());
     for (key, value) in keys {
         let at = at.key(key);
-        conditions.push(match globs(value, &at)? {
+        conditions.push(match parse_globs(value, &at)? {
             Some(patterns) => {
-                let of_key = |pattern: &String| fact(&globset::escape(key), pattern);
-                matching(Keyword::Fact, patterns.iter().map(of_key).collect(), &at.key("glob"))?
+                let of_key = |pattern: &String| format_fact(&globset::escape(key), pattern);
+                pattern_condition(
+                    KeywordField::Fact,
+                    patterns.iter().map(of_key).collect(),
+                    &at.key("glob"),
+                )?
             }
             None => {
-                let facts = texts(value, &at)?.iter().map(|text| fact(key, text)).collect();
-                Condition::Is(Keyword::Fact, facts)
+                let facts =
+                    parse_texts(value, &at)?.iter().map(|text| format_fact(key, text)).collect();
+                Condition::OneOf(KeywordField::Fact, facts)
             }
         });
     }
     Ok(if conditions.len() == 1 { conditions.swap_remove(0) } else { Condition::All(conditions) })
 }
 
-fn kind(value: &Value) -> &'static str {
+fn json_type(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
@@ -478,18 +510,25 @@ mod tests {
         });
         let day = 24 * 3600 * 1_000_000;
         let midnight = 1_717_113_600_000_000;
-        let bounds = Bounds { gte: Some(midnight), lt: Some(midnight + day), ..Bounds::default() };
+        let bounds = NumericRange {
+            gte: Some(midnight),
+            lt: Some(midnight + day),
+            ..NumericRange::default()
+        };
         let expected = [
-            Condition::Is(Keyword::MimeType, vec!["text/html".into(), "text/plain".into()]),
-            Condition::Within(Number::Modified, bounds),
-            Condition::Not(Box::new(Condition::Is(Keyword::Fact, vec!["year=2023".into()]))),
+            Condition::OneOf(KeywordField::MimeType, vec!["text/html".into(), "text/plain".into()]),
+            Condition::Within(NumericField::ModifiedAt, bounds),
+            Condition::Not(Box::new(Condition::OneOf(
+                KeywordField::Fact,
+                vec!["year=2023".into()],
+            ))),
         ];
         let Condition::All(conditions) = Condition::parse(&filter).unwrap() else {
             panic!("several keys are several conditions");
         };
         assert!(expected.iter().all(|it| conditions.contains(it)), "{conditions:?}");
         let path = Condition::parse(&json!({ "path": "a[1].txt" })).unwrap();
-        let patterns = Patterns::new(Keyword::Uri, vec!["a[[]1[]].txt".into()]).unwrap();
-        assert_eq!(path, Condition::Matches(Keyword::Uri, patterns));
+        let patterns = Patterns::new(KeywordField::Uri, vec!["a[[]1[]].txt".into()]).unwrap();
+        assert_eq!(path, Condition::Matches(KeywordField::Uri, patterns));
     }
 }

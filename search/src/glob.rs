@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use percent_encoding::percent_decode_str;
-use pipeline::{Keyword, check_patterns};
+use pipeline::{KeywordField, check_patterns};
 
 /// The compiled patterns of one condition. Clones share the compiled form; patterns are equal if
 /// their texts are.
@@ -27,11 +27,12 @@ impl Patterns {
     ///
     /// # Errors
     /// The message of the compiler for an invalid pattern.
-    pub(crate) fn new(field: Keyword, patterns: Vec<String>) -> Result<Self, String> {
-        let of_paths = matches!(field, Keyword::Uri | Keyword::Source);
+    pub(crate) fn new(field: KeywordField, patterns: Vec<String>) -> Result<Self, String> {
+        let of_paths = matches!(field, KeywordField::Uri | KeywordField::Source);
         let mut set = GlobSetBuilder::new();
         for pattern in &patterns {
-            let written = if of_paths { as_paths(pattern) } else { vec![pattern.clone()] };
+            let written =
+                if of_paths { expand_path_pattern(pattern) } else { vec![pattern.clone()] };
             for pattern in written {
                 let glob = GlobBuilder::new(&pattern)
                     .literal_separator(of_paths)
@@ -51,7 +52,7 @@ impl Patterns {
     /// A message if a pattern exceeds a limit or is invalid.
     pub(crate) fn of_paths(patterns: Vec<String>) -> Result<Self, String> {
         check_patterns(patterns.iter().map(String::as_str)).map_err(|error| error.to_string())?;
-        Self::new(Keyword::Uri, patterns)
+        Self::new(KeywordField::Uri, patterns)
     }
 
     /// Number of patterns.
@@ -91,7 +92,7 @@ impl fmt::Debug for Patterns {
 
 /// The patterns of whole paths that a path pattern stands for: the path itself, and everything
 /// below it.
-fn as_paths(pattern: &str) -> Vec<String> {
+fn expand_path_pattern(pattern: &str) -> Vec<String> {
     let (from, rest) = match pattern.split_once("://") {
         Some((_, rest)) => ("", rest.to_owned()),
         None if pattern.starts_with('/') => ("", pattern.to_owned()),
@@ -134,10 +135,10 @@ mod tests {
             ("ocs/**", false),
             ("index.html", true),
         ] {
-            let patterns = Patterns::new(Keyword::Uri, vec![pattern.to_owned()]).unwrap();
+            let patterns = Patterns::new(KeywordField::Uri, vec![pattern.to_owned()]).unwrap();
             assert_eq!(patterns.match_one(uri), matches, "{pattern}");
         }
-        let text = Patterns::new(Keyword::MimeType, vec!["text/*".to_owned()]).unwrap();
+        let text = Patterns::new(KeywordField::MimeType, vec!["text/*".to_owned()]).unwrap();
         assert!(text.match_one("text/html") && !text.match_one("image/png"));
         assert!(Patterns::of_paths(vec!["a[".to_owned()]).is_err());
     }

@@ -20,12 +20,12 @@ mod target;
 pub mod title;
 mod wildcards;
 
-pub use answer::{Answer, Failure, SearchHit, Searched, Timings};
-pub use caches::Caches;
-pub use cost::BUDGET;
-pub use filter::{Condition, FACETS, FilterError};
+pub use answer::{CollectionFailure, CollectionResult, MergedHit, SearchResults, Timings};
+pub use caches::SearchCaches;
+pub use cost::COST_BUDGET;
+pub use filter::{Condition, FACET_FIELDS, FilterError};
 pub use glob::Patterns;
 pub use metrics::SearchMetrics;
-pub use request::{Invalid, Mode, Request};
+pub use request::{InvalidRequest, Request, SearchMode};
 pub use searcher::{SearchError, Searcher};
-pub use target::{Model, Resolve, Target};
+pub use target::{QueryModel, Target, TargetResolver};

@@ -18,10 +18,10 @@ pub(crate) struct Ranking<'a> {
 }
 
 /// A hit with the index of its ranking.
-pub(crate) type From<'a> = (usize, &'a Hit);
+pub(crate) type RankedHit<'a> = (usize, &'a Hit);
 
 /// One list of all hits, best first.
-pub(crate) fn merge<'a>(rankings: &[Ranking<'a>]) -> Vec<From<'a>> {
+pub(crate) fn merge<'a>(rankings: &[Ranking<'a>]) -> Vec<RankedHit<'a>> {
     let of = |from: usize| rankings[from].hits.iter().enumerate().map(move |it| (from, it));
     let mut all: Vec<(usize, (usize, &Hit))> = (0..rankings.len()).flat_map(of).collect();
     let comparable = rankings.windows(2).all(|two| two[0].scale == two[1].scale);
@@ -39,8 +39,8 @@ pub(crate) fn merge<'a>(rankings: &[Ranking<'a>]) -> Vec<From<'a>> {
 }
 
 /// The hits grouped by document, at most `most` of each; documents in the order of their best hits.
-pub(crate) fn by_document<'a>(hits: &[From<'a>], most: usize) -> Vec<Vec<From<'a>>> {
-    let mut groups: Vec<Vec<From<'a>>> = Vec::new();
+pub(crate) fn by_document<'a>(hits: &[RankedHit<'a>], most: usize) -> Vec<Vec<RankedHit<'a>>> {
+    let mut groups: Vec<Vec<RankedHit<'a>>> = Vec::new();
     let mut places: HashMap<(usize, Uuid), usize> = HashMap::new();
     for &(from, hit) in hits {
         let place = *places.entry((from, hit.payload.document)).or_insert(groups.len());

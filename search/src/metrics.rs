@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use pipeline::{counters, histograms};
+use pipeline::{register_counters, register_histograms};
 use prometheus::{HistogramVec, IntCounterVec, Registry};
 
-use crate::answer::Answer;
-use crate::request::Mode;
+use crate::answer::SearchResults;
+use crate::request::SearchMode;
 
 /// Buckets of the duration of a search in seconds, from a cached answer to an unusably slow one.
 const SEARCH_SECONDS: [f64; 11] =
@@ -43,33 +43,33 @@ impl SearchMetrics {
     /// Registers the metrics, with the counters at zero.
     pub fn new(registry: &Registry) -> Self {
         let metrics = Self {
-            seconds: histograms(
+            seconds: register_histograms(
                 registry,
                 "semantik_search_seconds",
                 "Duration of a search, by the mode of its first collection",
                 &["mode"],
                 &SEARCH_SECONDS,
             ),
-            parts: histograms(
+            parts: register_histograms(
                 registry,
                 "semantik_search_part_seconds",
                 "Duration of the parts of a search: model, store and rest of the request",
                 &["part"],
                 &PART_SECONDS,
             ),
-            failures: counters(
+            failures: register_counters(
                 registry,
                 "semantik_search_failures_total",
                 "Failed collections in searches",
                 &[],
             ),
-            caches: counters(
+            caches: register_counters(
                 registry,
                 "semantik_search_cache_total",
                 "Lookups in the caches of searches",
                 &["cache", "result"],
             ),
-            requests: histograms(
+            requests: register_histograms(
                 registry,
                 "semantik_http_request_seconds",
                 "Duration of an HTTP request",
@@ -88,10 +88,10 @@ impl SearchMetrics {
     }
 
     /// Counts an answered search.
-    pub fn answered(&self, asked: Option<Mode>, answer: &Answer) {
+    pub fn record_search(&self, asked: Option<SearchMode>, answer: &SearchResults) {
         let mode = answer.searched.first().map(|it| it.mode).or(asked);
         let timings = answer.timings;
-        let mode = mode.map_or("none", Mode::name);
+        let mode = mode.map_or("none", SearchMode::name);
         self.seconds.with_label_values(&[mode]).observe(timings.total.as_secs_f64());
         for (part, took) in [("embed", timings.embed), ("store", timings.store)] {
             self.parts.with_label_values(&[part]).observe(took.as_secs_f64());
@@ -101,19 +101,19 @@ impl SearchMetrics {
 
     /// Records the time of a search request outside model and store: authentication, authorisation,
     /// merging hits, and writing the response.
-    pub fn own(&self, took: Duration) {
+    pub fn record_overhead(&self, took: Duration) {
         self.parts.with_label_values(&["own"]).observe(took.as_secs_f64());
     }
 
     /// Counts a cache lookup.
-    pub(crate) fn looked_up(&self, cache: &str, found: bool) {
+    pub(crate) fn record_cache_lookup(&self, cache: &str, found: bool) {
         let result = if found { "hit" } else { "miss" };
         self.caches.with_label_values(&[cache, result]).inc();
     }
 
     /// Counts an answered request. `route` is the path pattern of the endpoint, so that the number
     /// of series is bounded.
-    pub fn served(&self, route: &str, method: &str, status: u16, took: Duration) {
+    pub fn record_request(&self, route: &str, method: &str, status: u16, took: Duration) {
         let status = status.to_string();
         let labels = &[route, method, status.as_str()];
         self.requests.with_label_values(labels).observe(took.as_secs_f64());

@@ -8,56 +8,61 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-use crate::caches::Caches;
-use crate::target::Model;
+use crate::caches::SearchCaches;
+use crate::target::QueryModel;
 
 /// The vector of a query, or the error message.
-type Embedded = Result<Arc<Vec<f32>>, String>;
+type EmbedResult = Result<Arc<Vec<f32>>, String>;
 
 /// The queues of all models, by fingerprint.
 #[derive(Default)]
-pub(crate) struct Questions {
-    lines: Mutex<HashMap<String, Arc<Line>>>,
+pub(crate) struct QueryBatcher {
+    queues: Mutex<HashMap<String, Arc<ModelQueue>>>,
 }
 
 /// The queue of one model.
 #[derive(Default)]
-struct Line {
+struct ModelQueue {
     /// Held by the request that calls the model.
-    turn: tokio::sync::Mutex<()>,
-    waiting: Mutex<Vec<(String, oneshot::Sender<Embedded>)>>,
+    batch_lock: tokio::sync::Mutex<()>,
+    waiting: Mutex<Vec<(String, oneshot::Sender<EmbedResult>)>>,
 }
 
-impl Questions {
+impl QueryBatcher {
     /// The vector of a query by this model.
     ///
     /// # Errors
     /// A message if the model cannot be loaded or fails.
-    pub(crate) async fn vector(&self, model: &Model, question: &str, caches: &Caches) -> Embedded {
+    pub(crate) async fn query_vector(
+        &self,
+        model: &QueryModel,
+        question: &str,
+        caches: &SearchCaches,
+    ) -> EmbedResult {
         let name = &model.info.fingerprint;
-        if let Some(known) = caches.question(name, question) {
+        if let Some(known) = caches.query_vector(name, question) {
             return Ok(known);
         }
-        let line = Arc::clone(locked(&self.lines).entry(name.clone()).or_default());
+        let line = Arc::clone(lock(&self.queues).entry(name.clone()).or_default());
         let (answer, mut answered) = oneshot::channel();
-        locked(&line.waiting).push((question.to_owned(), answer));
-        let turn = line.turn.lock().await;
+        lock(&line.waiting).push((question.to_owned(), answer));
+        let turn = line.batch_lock.lock().await;
         if let Ok(embedded) = answered.try_recv() {
             return embedded;
         }
-        let mut all = std::mem::take(&mut *locked(&line.waiting));
+        let mut all = std::mem::take(&mut *lock(&line.waiting));
         if all.iter().all(|(text, _)| text != question) {
             // The request that had taken this query was dropped, together with its batch.
             all.push((question.to_owned(), oneshot::channel().0));
         }
         let texts: Vec<String> = all.iter().map(|(text, _)| text.clone()).collect();
-        let embedded = embed(model.clone(), texts.clone()).await;
+        let embedded = embed_batch(model.clone(), texts.clone()).await;
         let of = |text: &str| {
             let at = texts.iter().position(|it| it == text).expect("the text is in the batch");
             embedded.as_ref().map(|vectors| Arc::clone(&vectors[at])).map_err(Clone::clone)
         };
         // Requests for the same queries that arrived in between need no batch of their own.
-        let mut waiting = locked(&line.waiting);
+        let mut waiting = lock(&line.waiting);
         let (answered, others): (Vec<_>, Vec<_>) = std::mem::take(&mut *waiting)
             .into_iter()
             .chain(all)
@@ -67,7 +72,7 @@ impl Questions {
         for (text, answer) in answered {
             let embedded = of(&text);
             if let Ok(vector) = &embedded {
-                caches.keep_question(name, &text, vector);
+                caches.insert_query_vector(name, &text, vector);
             }
             // The receiver may have been dropped.
             drop(answer.send(embedded));
@@ -78,18 +83,21 @@ impl Questions {
 }
 
 /// Calls the model on a blocking thread.
-async fn embed(model: Model, questions: Vec<String>) -> Result<Vec<Arc<Vec<f32>>>, String> {
+async fn embed_batch(
+    model: QueryModel,
+    questions: Vec<String>,
+) -> Result<Vec<Arc<Vec<f32>>>, String> {
     let count = questions.len();
     let asked = tokio::task::spawn_blocking(move || model.embed(&questions)).await;
     let vectors = asked
         .map_err(|error| format!("the model panicked: {error}"))?
-        .map_err(|error| pipeline::chain(error.as_ref()))?;
+        .map_err(|error| pipeline::error_chain(error.as_ref()))?;
     if vectors.len() != count {
         return Err(format!("the model returned {} vectors for {count} queries", vectors.len()));
     }
     Ok(vectors.into_iter().map(Arc::new).collect())
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,29 +3,29 @@
 use std::fmt;
 use std::str::FromStr;
 
-use pipeline::{Effort, Fusion};
+use pipeline::{Fusion, SearchAccuracy};
 
 use crate::filter::Condition;
 
 /// Maximum number of hits in one answer.
-pub(crate) const MOST_HITS: usize = 1000;
+pub(crate) const MAX_HITS: usize = 1000;
 
 /// Maximum offset of a request, and maximum number of candidates.
-pub(crate) const DEEPEST: usize = 10_000;
+pub(crate) const MAX_OFFSET: usize = 10_000;
 
 /// Longer than any issued cursor.
-const LONGEST_CURSOR: usize = 200;
+const MAX_CURSOR_LENGTH: usize = 200;
 
 /// Maximum constant of reciprocal rank fusion; far smaller ones already give all ranks the same
 /// weight.
-const MOST_FUSION_K: u32 = 1_000_000;
+const MAX_FUSION_K: u32 = 1_000_000;
 
 /// Maximum weight of a ranking.
-const MOST_WEIGHT: f32 = 1_000_000.0;
+const MAX_WEIGHT: f32 = 1_000_000.0;
 
 /// Search mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Mode {
+pub enum SearchMode {
     /// Similarity of dense vectors.
     Dense,
     /// BM25 on sparse vectors.
@@ -34,7 +34,7 @@ pub enum Mode {
     Hybrid,
 }
 
-impl Mode {
+impl SearchMode {
     /// The name in requests and responses.
     pub fn name(self) -> &'static str {
         match self {
@@ -45,13 +45,13 @@ impl Mode {
     }
 }
 
-impl fmt::Display for Mode {
+impl fmt::Display for SearchMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
 }
 
-impl FromStr for Mode {
+impl FromStr for SearchMode {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -70,7 +70,7 @@ pub struct Request {
     /// The collections to search, by the names that [`crate::Resolve`] accepts.
     pub collections: Vec<String>,
     /// `None` selects hybrid for collections with sparse vectors, and dense for others.
-    pub mode: Option<Mode>,
+    pub mode: Option<SearchMode>,
     /// Number of hits, or of documents with [`Request::per_document`].
     pub k: usize,
     /// Number of best hits to skip, in the unit of `k`.
@@ -93,7 +93,7 @@ pub struct Request {
     /// `true` to compute the highlights of the hits.
     pub highlight: bool,
     /// Approximate or exact search.
-    pub effort: Effort,
+    pub search_params: SearchAccuracy,
     /// Maximum cost of the search ([`Request::cost`]). It limits the hits read for grouping by
     /// document, and no next page is offered that exceeds it. The caller has to refuse a request
     /// that costs more from the start.
@@ -116,39 +116,39 @@ impl Request {
             fusion: Fusion::default(),
             candidates: None,
             highlight: true,
-            effort: Effort::Indexed,
+            search_params: SearchAccuracy::Approximate,
             budget: u64::MAX,
         }
     }
 
     /// Checks the request before any collection is searched.
-    pub(crate) fn check(&self) -> Result<(), Invalid> {
+    pub(crate) fn check(&self) -> Result<(), InvalidRequest> {
         if self.collections.is_empty() {
             let message = "expected at least one collection".to_owned();
-            return Err(Invalid { field: "collections", message });
+            return Err(InvalidRequest { field: "collections", message });
         }
-        self.check_question()
+        self.check_query()
     }
 
     /// As `check`, without the collections.
     ///
     /// # Errors
     /// The invalid field.
-    pub fn check_question(&self) -> Result<(), Invalid> {
-        let invalid = |field, message: String| Err(Invalid { field, message });
+    pub fn check_query(&self) -> Result<(), InvalidRequest> {
+        let invalid = |field, message: String| Err(InvalidRequest { field, message });
         let within = |number: f32| (-1.0..=1.0).contains(&number);
         if self.query.trim().is_empty() {
             return invalid("query", "it is empty".to_owned());
         }
-        let is_long = |cursor: &String| !(1..=LONGEST_CURSOR).contains(&cursor.len());
+        let is_long = |cursor: &String| !(1..=MAX_CURSOR_LENGTH).contains(&cursor.len());
         if self.cursor.as_ref().is_some_and(is_long) {
             return invalid("cursor", "not a cursor of an earlier response".to_owned());
         }
-        if !(1..=MOST_HITS).contains(&self.k) {
-            return invalid("k", format!("expected 1 to {MOST_HITS}, found {}", self.k));
+        if !(1..=MAX_HITS).contains(&self.k) {
+            return invalid("k", format!("expected 1 to {MAX_HITS}, found {}", self.k));
         }
-        if self.offset > DEEPEST {
-            return invalid("offset", format!("expected at most {DEEPEST}"));
+        if self.offset > MAX_OFFSET {
+            return invalid("offset", format!("expected at most {MAX_OFFSET}"));
         }
         if self.threshold.is_some_and(|threshold| !within(threshold)) {
             return invalid("threshold", "expected a cosine from -1 to 1".to_owned());
@@ -156,15 +156,15 @@ impl Request {
         if self.per_document.is_some_and(|most| !(1..=100).contains(&most)) {
             return invalid("per_document", "expected 1 to 100".to_owned());
         }
-        if self.candidates.is_some_and(|count| !(1..=DEEPEST).contains(&count)) {
-            return invalid("candidates", format!("expected 1 to {DEEPEST}"));
+        if self.candidates.is_some_and(|count| !(1..=MAX_OFFSET).contains(&count)) {
+            return invalid("candidates", format!("expected 1 to {MAX_OFFSET}"));
         }
         let Fusion { k, dense, sparse, .. } = self.fusion;
-        let sound = |weight: f32| (0.0..=MOST_WEIGHT).contains(&weight);
+        let sound = |weight: f32| (0.0..=MAX_WEIGHT).contains(&weight);
         let is_sound = sound(dense) && sound(sparse) && dense + sparse > 0.0;
-        if !(1..=MOST_FUSION_K).contains(&k) || !is_sound {
+        if !(1..=MAX_FUSION_K).contains(&k) || !is_sound {
             let message = format!(
-                "expected k from 1 to {MOST_FUSION_K}, and weights from 0 to {MOST_WEIGHT} that \
+                "expected k from 1 to {MAX_FUSION_K}, and weights from 0 to {MAX_WEIGHT} that \
                  are not both 0"
             );
             return invalid("fusion", message);
@@ -176,7 +176,7 @@ impl Request {
 /// An invalid field of a request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid `{field}`: {message}")]
-pub struct Invalid {
+pub struct InvalidRequest {
     /// Name of the field in [`Request`].
     pub field: &'static str,
     /// The expected value.

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pipeline::{BoxError, EmbedderOptions, ModelInfo, Models, TextKind, VectorIndex, Words};
+use pipeline::{
+    BoxError, EmbedderOptions, ModelInfo, ModelProvider, SparseEncoder, TextKind, VectorIndex,
+};
 use uuid::Uuid;
 
 /// One generation of a collection. An answer is from the generations that were resolved when it
@@ -18,9 +20,9 @@ pub struct Target {
     /// Name of its vector store, unique per generation.
     pub store: String,
     /// The model that created its vectors.
-    pub model: Model,
+    pub model: QueryModel,
     /// Its sparse encoder.
-    pub words: Arc<dyn Words>,
+    pub sparse_encoder: Arc<dyn SparseEncoder>,
     /// `true` if it has sparse vectors.
     pub sparse: bool,
     /// Its vectors.
@@ -29,16 +31,16 @@ pub struct Target {
 
 /// A model that is loaded on first use.
 #[derive(Clone)]
-pub struct Model {
+pub struct QueryModel {
     /// Path, dimension and fingerprint.
     pub info: ModelInfo,
     /// Device, precision and dimension.
     pub options: EmbedderOptions,
     /// Loads the model.
-    pub models: Arc<dyn Models>,
+    pub models: Arc<dyn ModelProvider>,
 }
 
-impl Model {
+impl QueryModel {
     /// The vectors of queries, in their order. Queries longer than the maximum input length are
     /// truncated at the end.
     ///
@@ -47,7 +49,7 @@ impl Model {
     pub(crate) fn embed(&self, questions: &[String]) -> Result<Vec<Vec<f32>>, BoxError> {
         let tokenizer = self.models.tokenizer(&self.info.path)?;
         let embedder = self.models.embedder(&self.info.path, &self.options)?;
-        let read = |question: &String| tokenizer.read(question, TextKind::Query);
+        let read = |question: &String| tokenizer.encode_input(question, TextKind::Query);
         let readings = questions.iter().map(read).collect::<Result<Vec<_>, _>>()?;
         let sequences: Vec<&[u32]> = readings.iter().map(|reading| &*reading.ids).collect();
         let floats = embedder.embed(&sequences)?;
@@ -58,7 +60,7 @@ impl Model {
 /// Finds the collections that a request names. Implementations also check the access rights of the
 /// caller.
 #[async_trait]
-pub trait Resolve: Send + Sync {
+pub trait TargetResolver: Send + Sync {
     /// The current live generation of a collection.
     ///
     /// # Errors
@@ -66,13 +68,13 @@ pub trait Resolve: Send + Sync {
     async fn resolve(&self, collection: &str) -> Result<Arc<Target>, BoxError>;
 
     /// Reports a failed search of a collection, so that cached lookups of it are discarded.
-    fn doubt(&self, _: &str) {}
+    fn invalidate(&self, _: &str) {}
 }
 
 /// Resolves every name to this generation, live or not: to check a generation before it is made
 /// live, and to compare two.
 #[async_trait]
-impl Resolve for Arc<Target> {
+impl TargetResolver for Arc<Target> {
     async fn resolve(&self, _: &str) -> Result<Arc<Target>, BoxError> {
         Ok(Arc::clone(self))
     }

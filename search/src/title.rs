@@ -12,15 +12,15 @@ pub fn meaningful(title: Option<&str>) -> Option<&str> {
 }
 
 /// The title of a document, or its file name if the title is not meaningful.
-pub fn shown(title: Option<&str>, uri: &str) -> String {
+pub fn display_title(title: Option<&str>, uri: &str) -> String {
     match meaningful(title) {
         Some(title) => title.to_owned(),
-        None => name(uri),
+        None => file_name(uri),
     }
 }
 
 /// The last segment of a URI, percent-decoded, or of a path.
-pub fn name(uri: &str) -> String {
+pub fn file_name(uri: &str) -> String {
     let last = uri.trim_end_matches('/').rsplit('/').next().unwrap_or(uri);
     if uri.contains("://") {
         return percent_decode_str(last).decode_utf8_lossy().into_owned();
@@ -36,10 +36,10 @@ mod tests {
     fn a_title_that_tells_nothing_yields_to_the_name_of_the_file() {
         let uri = "file:///a%20b/the%20report.pdf";
         assert_eq!(meaningful(Some(" Untitled 2 ")), None);
-        assert_eq!(shown(Some(" Untitled 2 "), uri), "the report.pdf");
+        assert_eq!(display_title(Some(" Untitled 2 "), uri), "the report.pdf");
         assert_eq!(meaningful(Some(" On Trees ")), Some("On Trees"));
-        assert_eq!(shown(Some(" On Trees "), uri), "On Trees");
-        assert_eq!(shown(None, "https://example.org/a/b%C3%BC/"), "bü");
-        assert_eq!(name("/data/100%25.txt"), "100%25.txt", "a path is not decoded");
+        assert_eq!(display_title(Some(" On Trees "), uri), "On Trees");
+        assert_eq!(display_title(None, "https://example.org/a/b%C3%BC/"), "bü");
+        assert_eq!(file_name("/data/100%25.txt"), "100%25.txt", "a path is not decoded");
     }
 }

@@ -12,12 +12,12 @@ use axum::http::header::{COOKIE, HOST, HeaderName, HeaderValue, ORIGIN};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri};
 
-use super::problem::{Answer, Code, Problem};
+use super::problem::{HandlerResult, Problem, ProblemCode};
 
 /// Lifetime of an unused browser session.
-pub const IDLE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Longest lifetime of a browser session.
-pub const MOST: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+pub const ABSOLUTE_TIMEOUT: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
 /// Header of the page's requests that may use the cookie. A form cannot send it, and a script of
 /// another origin only after a CORS preflight, which never allows it: `layers.rs` does not list
@@ -33,7 +33,7 @@ pub(super) struct IsSecure(pub(super) bool);
 
 /// A request from this server's own page.
 #[derive(Debug)]
-pub(super) struct Browser {
+pub(super) struct BrowserRequest {
     /// Name of the cookie.
     name: String,
     is_secure: bool,
@@ -41,18 +41,18 @@ pub(super) struct Browser {
     pub(super) credential: Option<String>,
 }
 
-impl Browser {
+impl BrowserRequest {
     /// The `Set-Cookie` header that stores a credential for the longest lifetime of a session.
-    pub(super) fn keep(&self, credential: &str) -> HeaderValue {
-        self.cookie(credential, MOST.as_secs())
+    pub(super) fn set_cookie(&self, credential: &str) -> HeaderValue {
+        self.cookie_header(credential, ABSOLUTE_TIMEOUT.as_secs())
     }
 
     /// The `Set-Cookie` header that deletes the cookie.
-    pub(super) fn forget(&self) -> HeaderValue {
-        self.cookie("", 0)
+    pub(super) fn clear_cookie(&self) -> HeaderValue {
+        self.cookie_header("", 0)
     }
 
-    fn cookie(&self, value: &str, seconds: u64) -> HeaderValue {
+    fn cookie_header(&self, value: &str, seconds: u64) -> HeaderValue {
         let name = &self.name;
         let secure = if self.is_secure { "; Secure" } else { "" };
         let text =
@@ -61,31 +61,31 @@ impl Browser {
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Browser {
+impl<S: Send + Sync> FromRequestParts<S> for BrowserRequest {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Answer<Self> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> HandlerResult<Self> {
         let Some(IsSecure(is_secure)) = parts.extensions.get().copied() else {
             return Err(Problem::internal("the layers set no `IsSecure`"));
         };
-        let host = host(&parts.headers, &parts.uri);
-        is_own_page(&parts.headers, host)?;
-        let name = name(host, is_secure);
-        let credential = cookie(&parts.headers, &name);
+        let host = request_host(&parts.headers, &parts.uri);
+        ensure_own_page(&parts.headers, host)?;
+        let name = cookie_name(host, is_secure);
+        let credential = read_cookie(&parts.headers, &name);
         Ok(Self { name, is_secure, credential })
     }
 }
 
 /// The authority to which the client sent the request: a host name, and the port unless it is the
 /// default one.
-fn host<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> &'a str {
+fn request_host<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> &'a str {
     let named = headers.get(HOST).and_then(|host| host.to_str().ok());
     named.or_else(|| uri.authority().map(|it| it.as_str())).unwrap_or_default()
 }
 
 /// The name of the cookie. Browsers send the cookies of a host to all of its ports. With the port
 /// in the name, two servers on one host do not overwrite each other's cookie.
-fn name(host: &str, is_secure: bool) -> String {
+fn cookie_name(host: &str, is_secure: bool) -> String {
     // Other hosts of the same domain cannot set a cookie with this prefix (RFC 6265bis, 4.1.3.2).
     let prefix = if is_secure { "__Host-" } else { "" };
     let port = host.rsplit_once(':').map(|(_, port)| port);
@@ -96,7 +96,7 @@ fn name(host: &str, is_secure: bool) -> String {
     }
 }
 
-fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
+fn read_cookie(headers: &HeaderMap, name: &str) -> Option<String> {
     let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
     let mut pairs =
         lines.flat_map(|line| line.split(';')).filter_map(|it| it.trim().split_once('='));
@@ -106,8 +106,8 @@ fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
 
 /// Accepts requests of this server's own page: they carry the CSRF header, and the browser states
 /// that the origin is that of the target.
-fn is_own_page(headers: &HeaderMap, host: &str) -> Answer<()> {
-    let refused = |why: &str| Err(Problem::new(Code::Forbidden, why));
+fn ensure_own_page(headers: &HeaderMap, host: &str) -> HandlerResult<()> {
+    let refused = |why: &str| Err(Problem::new(ProblemCode::Forbidden, why));
     if headers.get(CSRF).is_none_or(|value| value != "1") {
         return refused("requests for browser sessions require the header `X-Semantik-CSRF: 1`");
     }
@@ -172,35 +172,35 @@ mod tests {
             ),
             (false, &[]),
         ] {
-            assert_eq!(is_own_page(&headers(pairs), host).is_ok(), is_own, "{pairs:?}");
+            assert_eq!(ensure_own_page(&headers(pairs), host).is_ok(), is_own, "{pairs:?}");
         }
         let no_host = headers(&[("x-semantik-csrf", "1"), ("origin", "http://")]);
-        assert!(is_own_page(&no_host, "").is_err());
+        assert!(ensure_own_page(&no_host, "").is_err());
     }
 
     #[test]
     fn a_cookie_is_found_by_its_whole_name_and_told_apart_by_port() {
-        assert_eq!(name("127.0.0.1:8080", false), "semantik-session-8080");
-        assert_eq!(name("[::1]:8080", false), "semantik-session-8080");
-        assert_eq!(name("[::1]", false), "semantik-session");
-        assert_eq!(name("search.example", true), "__Host-semantik-session");
+        assert_eq!(cookie_name("127.0.0.1:8080", false), "semantik-session-8080");
+        assert_eq!(cookie_name("[::1]:8080", false), "semantik-session-8080");
+        assert_eq!(cookie_name("[::1]", false), "semantik-session");
+        assert_eq!(cookie_name("search.example", true), "__Host-semantik-session");
         let sent = headers(&[
             ("cookie", "a=1; semantik-session-80800=no; semantik-session=other"),
             ("cookie", "semantik-session-8080=abc-_; semantik-session-8080=later"),
         ]);
-        assert_eq!(cookie(&sent, "semantik-session-8080").as_deref(), Some("abc-_"));
-        assert_eq!(cookie(&sent, "semantik"), None);
-        let browser = |is_secure| Browser {
-            name: name("search.example", is_secure),
+        assert_eq!(read_cookie(&sent, "semantik-session-8080").as_deref(), Some("abc-_"));
+        assert_eq!(read_cookie(&sent, "semantik"), None);
+        let browser = |is_secure| BrowserRequest {
+            name: cookie_name("search.example", is_secure),
             is_secure,
             credential: None,
         };
         assert_eq!(
-            browser(true).keep("abc").to_str().expect("plain"),
+            browser(true).set_cookie("abc").to_str().expect("plain"),
             "__Host-semantik-session=abc; Path=/; Max-Age=7776000; HttpOnly; SameSite=Strict; Secure"
         );
         assert_eq!(
-            browser(false).forget().to_str().expect("plain"),
+            browser(false).clear_cookie().to_str().expect("plain"),
             "semantik-session=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict"
         );
     }

@@ -11,18 +11,18 @@ use axum::http::HeaderMap;
 pub struct Network {
     address: u128,
     /// Length of the prefix; for IPv4 that of the mapped IPv6 address.
-    bits: u32,
+    prefix_length: u32,
 }
 
 impl Network {
-    fn holds(self, address: IpAddr) -> bool {
-        let differing = wide(address) ^ self.address;
-        self.bits == 0 || differing.leading_zeros() >= self.bits
+    fn contains(self, address: IpAddr) -> bool {
+        let differing = ipv6_bits(address) ^ self.address;
+        self.prefix_length == 0 || differing.leading_zeros() >= self.prefix_length
     }
 }
 
 /// The address as IPv6; IPv4 addresses are mapped (RFC 4291, 2.5.5.2).
-fn wide(address: IpAddr) -> u128 {
+fn ipv6_bits(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(v4) => v4.to_ipv6_mapped().into(),
         IpAddr::V6(v6) => v6.into(),
@@ -45,18 +45,18 @@ impl FromStr for Network {
                 .filter(|bits| *bits <= most)
                 .ok_or_else(|| format!("prefix length `{bits}` is not in 0 to {most}"))?,
         };
-        Ok(Self { address: wide(address), bits: before + bits })
+        Ok(Self { address: ipv6_bits(address), prefix_length: before + bits })
     }
 }
 
 /// Returns true if the address belongs to a trusted proxy.
 pub(super) fn is_trusted(address: IpAddr, trusted: &[Network]) -> bool {
-    trusted.iter().any(|network| network.holds(address))
+    trusted.iter().any(|network| network.contains(address))
 }
 
 /// The address of the client: the peer, or for a trusted proxy the last address in
 /// `X-Forwarded-For` that is not itself a trusted proxy.
-pub(super) fn address(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
+pub(super) fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
     let mut client = peer;
     let forwarded = headers.get_all("x-forwarded-for").iter().filter_map(|it| it.to_str().ok());
     let hops: Vec<&str> = forwarded.flat_map(|line| line.split(',')).map(str::trim).collect();
@@ -94,7 +94,7 @@ mod tests {
             headers.append("x-forwarded-for", line.parse().expect("a header"));
         }
         let trusted: Vec<Network> = trusted.iter().map(|it| it.parse().expect("one")).collect();
-        address(peer.parse().expect("an address"), &headers, &trusted).to_string()
+        client_address(peer.parse().expect("an address"), &headers, &trusted).to_string()
     }
 
     #[test]

@@ -45,7 +45,7 @@ impl Credential {
                     id: found.user,
                     username: found.username.clone(),
                     is_superuser: found.is_superuser,
-                    scope: Scope::furthest(&found.scopes),
+                    scope: Scope::widest(&found.scopes),
                 }))
             }
         }

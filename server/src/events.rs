@@ -21,47 +21,47 @@ use uuid::Uuid;
 
 use super::App;
 use super::guard::Caller;
-use super::ports::Change;
-use super::problem::Answer;
-use super::right::level;
+use super::ports::OperationChange;
+use super::problem::HandlerResult;
+use super::right::effective_level;
 use super::streams::OpenStream;
 use super::wire::Operation;
 
 /// Polling interval of a stream.
-const LOOK: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 /// Interval of the checks of credentials and rights. Cached values are at most three seconds old
 /// (`caches.rs`), so the loss of a right takes effect within five.
-const CHECK: Duration = Duration::from_secs(2);
+const ACCESS_CHECK_INTERVAL: Duration = Duration::from_secs(2);
 /// Interval of comments on an idle stream, which keep proxies from closing it.
-const ALIVE: Duration = Duration::from_secs(15);
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Reason for a step of a stream.
 enum Wake {
     /// The polling interval has passed.
-    Look,
+    Poll,
     /// The interval of checks has passed.
-    Check,
+    CheckAccess,
     /// An operation has changed.
-    Change(Change),
+    Change(OperationChange),
 }
 
 /// Result of a step.
-enum Step {
-    Silence,
-    Say(Event),
-    SayLast(Event),
+enum StreamAction {
+    Nothing,
+    Send(Event),
+    SendLast(Event),
 }
 
 /// Reason for which a stream ends early; sent in the event `end`.
 #[derive(Clone, Copy)]
-enum Lost {
+enum AccessLost {
     /// The session has ended, the key was revoked or has expired, or the account is deactivated.
     Credentials,
     /// The account or key lost a right that it had when the stream began.
     Rights,
 }
 
-impl Lost {
+impl AccessLost {
     fn event(self) -> Event {
         let reason = match self {
             Self::Credentials => "credentials",
@@ -72,7 +72,7 @@ impl Lost {
 }
 
 /// The operations of a stream.
-enum Subject {
+enum Subscription {
     /// One operation, and its collection.
     One { operation: Uuid, collection: Uuid },
     /// All operations that the caller may see; `told` has the collections of the events sent so
@@ -80,42 +80,42 @@ enum Subject {
     All { told: HashSet<Uuid> },
 }
 
-struct Follower {
+struct EventStream {
     app: App,
     caller: Caller,
-    subject: Subject,
+    subject: Subscription,
     /// The last event sent.
-    last: Option<String>,
+    last_sent: Option<String>,
     _open: OpenStream,
 }
 
 /// Follows one operation until it ends.
-pub(super) fn of_one(
+pub(super) fn operation_events(
     app: &App,
     caller: &Caller,
     collection: Uuid,
     operation: Uuid,
-) -> Answer<impl IntoResponse + use<>> {
-    let changes = app.work.changes();
+) -> HandlerResult<impl IntoResponse + use<>> {
+    let changes = app.service.operation_changes();
     let changes = changes.filter(move |it| std::future::ready(it.operation == operation));
-    let looks = IntervalStream::new(tokio::time::interval(LOOK)).map(|_| Wake::Look);
+    let looks = IntervalStream::new(tokio::time::interval(POLL_INTERVAL)).map(|_| Wake::Poll);
     let wakes = stream::select(looks, changes.map(Wake::Change));
-    sent(app, caller, Subject::One { operation, collection }, wakes.boxed())
+    stream_events(app, caller, Subscription::One { operation, collection }, wakes.boxed())
 }
 
 /// Follows all operations that the caller may see, from now on.
-pub(super) fn of_all(app: &App, caller: &Caller) -> Answer<impl IntoResponse + use<>> {
-    let wakes = app.work.changes().map(Wake::Change);
-    sent(app, caller, Subject::All { told: HashSet::new() }, wakes.boxed())
+pub(super) fn all_events(app: &App, caller: &Caller) -> HandlerResult<impl IntoResponse + use<>> {
+    let wakes = app.service.operation_changes().map(Wake::Change);
+    stream_events(app, caller, Subscription::All { told: HashSet::new() }, wakes.boxed())
 }
 
 /// Streams until the server stops, the operation has ended, or the caller loses its right.
-fn sent(
+fn stream_events(
     app: &App,
     caller: &Caller,
-    subject: Subject,
+    subject: Subscription,
     wakes: BoxStream<'static, Wake>,
-) -> Answer<impl IntoResponse + use<>> {
+) -> HandlerResult<impl IntoResponse + use<>> {
     let open = app.streams.open(caller.identity.user(), caller.address)?;
     let (app, caller) = (app.clone(), caller.clone());
     let mut closing = app.closing.clone();
@@ -123,55 +123,58 @@ fn sent(
         // An error means that the server has stopped already.
         drop(closing.wait_for(|is_closing| *is_closing).await);
     };
-    let checks = IntervalStream::new(tokio::time::interval(CHECK)).map(|_| Wake::Check);
+    let checks = IntervalStream::new(tokio::time::interval(ACCESS_CHECK_INTERVAL))
+        .map(|_| Wake::CheckAccess);
     let wakes = stream::select(wakes, checks).boxed();
-    let follower = Follower { app, caller, subject, last: None, _open: open };
+    let follower = EventStream { app, caller, subject, last_sent: None, _open: open };
     let events = stream::unfold(Some((follower, wakes)), |state| async move {
         let (mut follower, mut wakes) = state?;
         loop {
             let wake = wakes.next().await?;
             match follower.step(&wake).await {
                 // A failed read is repeated at the next poll.
-                Ok(Step::Silence) | Err(_) => {}
-                Ok(Step::Say(event)) => return Some((event, Some((follower, wakes)))),
-                Ok(Step::SayLast(event)) => return Some((event, None)),
+                Ok(StreamAction::Nothing) | Err(_) => {}
+                Ok(StreamAction::Send(event)) => return Some((event, Some((follower, wakes)))),
+                Ok(StreamAction::SendLast(event)) => return Some((event, None)),
             }
         }
     });
     let events = events.map(Ok::<_, Infallible>).take_until(closed.boxed());
-    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(ALIVE)))
+    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE_INTERVAL)))
 }
 
-impl Follower {
-    async fn step(&mut self, wake: &Wake) -> Result<Step, StoreError> {
-        if let Some(lost) = self.lost().await? {
-            return Ok(Step::SayLast(lost.event()));
+impl EventStream {
+    async fn step(&mut self, wake: &Wake) -> Result<StreamAction, StoreError> {
+        if let Some(lost) = self.access_lost().await? {
+            return Ok(StreamAction::SendLast(lost.event()));
         }
         match (&self.subject, wake) {
-            (_, Wake::Check) | (Subject::All { .. }, Wake::Look) => Ok(Step::Silence),
-            (Subject::One { operation, .. }, Wake::Look | Wake::Change(_)) => {
-                let operation = *operation;
-                self.one(operation).await
+            (_, Wake::CheckAccess) | (Subscription::All { .. }, Wake::Poll) => {
+                Ok(StreamAction::Nothing)
             }
-            (Subject::All { .. }, Wake::Change(change)) => self.any(change).await,
+            (Subscription::One { operation, .. }, Wake::Poll | Wake::Change(_)) => {
+                let operation = *operation;
+                self.operation_action(operation).await
+            }
+            (Subscription::All { .. }, Wake::Change(change)) => self.change_action(change).await,
         }
     }
 
     /// The credential or right that the caller has lost since the stream began.
-    async fn lost(&self) -> Result<Option<Lost>, StoreError> {
+    async fn access_lost(&self) -> Result<Option<AccessLost>, StoreError> {
         let Some(now) = self.caller.credential.identity(&self.app).await? else {
-            return Ok(Some(Lost::Credentials));
+            return Ok(Some(AccessLost::Credentials));
         };
         if now != self.caller.identity {
-            return Ok(Some(Lost::Rights));
+            return Ok(Some(AccessLost::Rights));
         }
         let heard: Vec<Uuid> = match &self.subject {
-            Subject::One { collection, .. } => vec![*collection],
-            Subject::All { told } => told.iter().copied().collect(),
+            Subscription::One { collection, .. } => vec![*collection],
+            Subscription::All { told } => told.iter().copied().collect(),
         };
         for collection in heard {
             if self.may_see(collection).await? == Some(false) {
-                return Ok(Some(Lost::Rights));
+                return Ok(Some(AccessLost::Rights));
             }
         }
         Ok(None)
@@ -180,52 +183,56 @@ impl Follower {
     /// `true` if the caller may see a collection; `None` if it does not exist.
     async fn may_see(&self, collection: Uuid) -> Result<Option<bool>, StoreError> {
         let Self { app, caller, .. } = self;
-        let seen = app.caches.seen(app.catalogue.as_ref(), caller.reader(), collection).await?;
-        Ok(seen.map(|seen| level(&caller.identity, seen.1).is_some()))
+        let seen =
+            app.caches.visible(app.catalogue.as_ref(), caller.principal(), collection).await?;
+        Ok(seen.map(|seen| effective_level(&caller.identity, seen.1).is_some()))
     }
 
-    async fn one(&mut self, operation: Uuid) -> Result<Step, StoreError> {
+    async fn operation_action(&mut self, operation: Uuid) -> Result<StreamAction, StoreError> {
         let Some(operation) = self.app.catalogue.operation(operation).await? else {
-            return Ok(Step::SayLast(Event::default().event("gone").data("{}")));
+            return Ok(StreamAction::SendLast(Event::default().event("gone").data("{}")));
         };
-        self.app.tell_end(&operation);
+        self.app.note_operation_end(&operation);
         let is_over = operation.completed_at.is_some();
-        Ok(match self.news(&operation) {
-            Some(event) if is_over => Step::SayLast(event),
-            Some(event) => Step::Say(event),
-            None => Step::Silence,
+        Ok(match self.changed_event(&operation) {
+            Some(event) if is_over => StreamAction::SendLast(event),
+            Some(event) => StreamAction::Send(event),
+            None => StreamAction::Nothing,
         })
     }
 
-    async fn any(&mut self, change: &Change) -> Result<Step, StoreError> {
+    async fn change_action(
+        &mut self,
+        change: &OperationChange,
+    ) -> Result<StreamAction, StoreError> {
         // Most changes concern other collections; those operations are not read.
         if let Some(collection) = change.collection
             && self.may_see(collection).await? != Some(true)
         {
-            return Ok(Step::Silence);
+            return Ok(StreamAction::Nothing);
         }
         let Some(operation) = self.app.catalogue.operation(change.operation).await? else {
-            return Ok(Step::Silence);
+            return Ok(StreamAction::Nothing);
         };
         let collection = operation.collection_id;
         let is_checked = change.collection == Some(collection);
         if !is_checked && self.may_see(collection).await? != Some(true) {
-            return Ok(Step::Silence);
+            return Ok(StreamAction::Nothing);
         }
-        if let Subject::All { told } = &mut self.subject {
+        if let Subscription::All { told } = &mut self.subject {
             told.insert(collection);
         }
-        Ok(self.news(&operation).map_or(Step::Silence, Step::Say))
+        Ok(self.changed_event(&operation).map_or(StreamAction::Nothing, StreamAction::Send))
     }
 
     /// An event; `None` if the operation is unchanged since the last one.
-    fn news(&mut self, operation: &Operation) -> Option<Event> {
+    fn changed_event(&mut self, operation: &Operation) -> Option<Event> {
         let state = serde_json::to_string(operation).expect("an operation serialises to JSON");
-        if self.last.as_ref() == Some(&state) {
+        if self.last_sent.as_ref() == Some(&state) {
             return None;
         }
         let event = Event::default().event("operation").data(&state);
-        self.last = Some(state);
+        self.last_sent = Some(state);
         Some(event)
     }
 }

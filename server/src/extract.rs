@@ -10,43 +10,43 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::App;
-use super::problem::{Code, Problem};
+use super::problem::{Problem, ProblemCode};
 
 /// The ids in a path. A malformed id is 404.
-pub(super) struct InPath<T>(pub(super) T);
+pub(super) struct PathParams<T>(pub(super) T);
 
-impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for InPath<T> {
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for PathParams<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let Path(ids) = Path::from_request_parts(parts, state)
             .await
-            .map_err(|_| Problem::new(Code::NotFound, "the path contains a malformed id"))?;
+            .map_err(|_| Problem::new(ProblemCode::NotFound, "the path contains a malformed id"))?;
         Ok(Self(ids))
     }
 }
 
 /// The query parameters.
-pub(super) struct InQuery<T>(pub(super) T);
+pub(super) struct QueryParams<T>(pub(super) T);
 
-impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for InQuery<T> {
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for QueryParams<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         if parts.uri.query().is_some_and(|query| query.contains("%00")) {
-            return Err(Problem::new(Code::InvalidQuery, NO_NUL));
+            return Err(Problem::new(ProblemCode::InvalidQuery, NO_NUL));
         }
         let Query(query) = Query::from_request_parts(parts, state)
             .await
-            .map_err(|rejection| Problem::new(Code::InvalidQuery, rejection.body_text()))?;
+            .map_err(|rejection| Problem::new(ProblemCode::InvalidQuery, rejection.body_text()))?;
         Ok(Self(query))
     }
 }
 
 /// A JSON body.
-pub(super) struct InBody<T>(pub(super) T);
+pub(super) struct JsonBody<T>(pub(super) T);
 
-impl<T: DeserializeOwned> FromRequest<App> for InBody<T> {
+impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
@@ -54,22 +54,22 @@ impl<T: DeserializeOwned> FromRequest<App> for InBody<T> {
         // Refused before it arrives if `Content-Length` exceeds the limit.
         let announced = request.headers().get(CONTENT_LENGTH).and_then(|it| it.to_str().ok());
         let announced = announced.and_then(|it| it.parse::<usize>().ok());
-        if announced.is_some_and(|bytes| bytes > app.config.longest_body) {
-            return Err(Problem::of(Code::TooLarge));
+        if announced.is_some_and(|bytes| bytes > app.config.max_body_bytes) {
+            return Err(Problem::from_code(ProblemCode::TooLarge));
         }
         let arriving = Bytes::from_request(request, app);
-        let bytes = tokio::time::timeout(app.config.patience, arriving)
+        let bytes = tokio::time::timeout(app.config.body_timeout, arriving)
             .await
-            .map_err(|_| Problem::of(Code::Timeout))?
-            .map_err(|rejection| unreadable(&rejection))?;
+            .map_err(|_| Problem::from_code(ProblemCode::Timeout))?
+            .map_err(|rejection| body_problem(&rejection))?;
         let value: Value = serde_json::from_slice(&bytes)
-            .map_err(|error| Problem::new(Code::InvalidJson, error.to_string()))?;
-        if holds_nul(&value) {
-            return Err(Problem::new(Code::InvalidBody, NO_NUL));
+            .map_err(|error| Problem::new(ProblemCode::InvalidJson, error.to_string()))?;
+        if contains_nul(&value) {
+            return Err(Problem::new(ProblemCode::InvalidBody, NO_NUL));
         }
         // The error may quote the body; only the sender gets it.
         let body = serde_json::from_value(value)
-            .map_err(|error| Problem::new(Code::InvalidBody, error.to_string()))?;
+            .map_err(|error| Problem::new(ProblemCode::InvalidBody, error.to_string()))?;
         Ok(Self(body))
     }
 }
@@ -82,32 +82,32 @@ fn check_media_type(request: &Request) -> Result<(), Problem> {
     let media = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let mut parts = media.unwrap_or_default().split(';').map(str::trim);
     if !parts.next().unwrap_or_default().eq_ignore_ascii_case("application/json") {
-        return Err(Problem::of(Code::UnsupportedMediaType));
+        return Err(Problem::from_code(ProblemCode::UnsupportedMediaType));
     }
     let mut parameters = parts.filter_map(|part| part.split_once('='));
     let is_utf8 = |charset: &str| charset.trim_matches('"').eq_ignore_ascii_case("utf-8");
     if parameters.any(|(name, value)| name.eq_ignore_ascii_case("charset") && !is_utf8(value)) {
         return Err(Problem::new(
-            Code::UnsupportedMediaType,
+            ProblemCode::UnsupportedMediaType,
             "unsupported charset: expected UTF-8",
         ));
     }
     Ok(())
 }
 
-fn unreadable(rejection: &BytesRejection) -> Problem {
+fn body_problem(rejection: &BytesRejection) -> Problem {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        return Problem::of(Code::TooLarge);
+        return Problem::from_code(ProblemCode::TooLarge);
     }
-    Problem::new(Code::BadRequest, "the body ended early")
+    Problem::new(ProblemCode::BadRequest, "the body ended early")
 }
 
-fn holds_nul(value: &Value) -> bool {
+fn contains_nul(value: &Value) -> bool {
     match value {
         Value::String(text) => text.contains('\0'),
-        Value::Array(items) => items.iter().any(holds_nul),
+        Value::Array(items) => items.iter().any(contains_nul),
         Value::Object(fields) => {
-            fields.iter().any(|(key, value)| key.contains('\0') || holds_nul(value))
+            fields.iter().any(|(key, value)| key.contains('\0') || contains_nul(value))
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }

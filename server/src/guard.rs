@@ -15,15 +15,17 @@ use uuid::Uuid;
 use super::App;
 use super::credential::Credential;
 use super::logged;
-use super::ports::{By, Reader};
-use super::problem::{Answer, Code, Problem};
-use super::rate::{Class, Client};
-use super::right::{Given, Identity, Level, Right, Scope, decide, level};
+use super::ports::{Actor, Principal};
+use super::problem::{HandlerResult, Problem, ProblemCode};
+use super::rate::{ClientId, RateClass};
+use super::right::{
+    AccessGrants, AccessLevel, Identity, Right, Scope, check_right, effective_level,
+};
 use super::{secret, wire};
 
 /// Address of the client; set by `layers.rs`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Address(pub(super) IpAddr);
+pub(super) struct ClientAddress(pub(super) IpAddr);
 
 /// The caller of an endpoint.
 #[derive(Clone, Debug)]
@@ -32,24 +34,24 @@ pub(super) struct Caller {
     /// Credential of the request.
     pub(super) credential: Credential,
     /// Client for the rate limit.
-    pub(super) client: Client,
+    pub(super) client: ClientId,
     pub(super) address: IpAddr,
-    agent: Option<String>,
+    user_agent: Option<String>,
 }
 
 impl Caller {
     /// Actor for the audit log.
-    pub(super) fn by(&self) -> By {
-        By {
+    pub(super) fn actor(&self) -> Actor {
+        Actor {
             user: self.identity.user(),
             ip: Some(self.address.to_string()),
-            agent: self.agent.clone(),
+            user_agent: self.user_agent.clone(),
         }
     }
 
     /// Reader for the catalogue.
-    pub(super) fn reader(&self) -> Reader {
-        Reader {
+    pub(super) fn principal(&self) -> Principal {
+        Principal {
             user: self.identity.user(),
             key: self.identity.key(),
             is_superuser: self.identity.is_superuser(),
@@ -60,15 +62,15 @@ impl Caller {
     ///
     /// # Errors
     /// [`Code::Unauthenticated`] for an anonymous caller.
-    pub(super) fn user(&self) -> Answer<Uuid> {
-        self.identity.user().ok_or_else(|| Problem::of(Code::Unauthenticated))
+    pub(super) fn user(&self) -> HandlerResult<Uuid> {
+        self.identity.user().ok_or_else(|| Problem::from_code(ProblemCode::Unauthenticated))
     }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Answer<Self> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> HandlerResult<Self> {
         parts
             .extensions
             .get()
@@ -79,15 +81,15 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
 
 /// The collection of the path, on which the caller has the right of the endpoint.
 #[derive(Clone, Debug)]
-pub(super) struct Target {
+pub(super) struct AuthorizedCollection {
     pub(super) collection: Arc<wire::Collection>,
-    pub(super) level: Level,
+    pub(super) level: AccessLevel,
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Target {
+impl<S: Send + Sync> FromRequestParts<S> for AuthorizedCollection {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Answer<Self> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> HandlerResult<Self> {
         parts
             .extensions
             .get()
@@ -100,7 +102,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Target {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Admission {
     pub(super) right: Right,
-    pub(super) class: Class,
+    pub(super) class: RateClass,
     /// `true` if the endpoint reads records that outlive the collection of the path.
     pub(super) outlives_collection: bool,
 }
@@ -113,45 +115,45 @@ pub(super) async fn guard(
     next: Next,
 ) -> Response {
     let (mut parts, body) = request.into_parts();
-    let admitted = admit(&app, admission, &mut parts).await;
+    let admitted = authorize(&app, admission, &mut parts).await;
     let caller = parts.extensions.get::<Caller>().cloned();
     let mut response = match admitted {
         Ok(()) => next.run(Request::from_parts(parts, body)).await,
         Err(problem) => problem.into_response(),
     };
     // For the access log.
-    response.extensions_mut().extend(caller.map(with).unwrap_or_default());
+    response.extensions_mut().extend(caller.map(extensions_of).unwrap_or_default());
     response
 }
 
-fn with(caller: Caller) -> Extensions {
+fn extensions_of(caller: Caller) -> Extensions {
     let mut extensions = Extensions::new();
     extensions.insert(caller);
     extensions
 }
 
-async fn admit(app: &App, admission: Admission, parts: &mut Parts) -> Answer<()> {
+async fn authorize(app: &App, admission: Admission, parts: &mut Parts) -> HandlerResult<()> {
     let Admission { right, class, outlives_collection } = admission;
-    let Some(Address(address)) = parts.extensions.get().copied() else {
+    let Some(ClientAddress(address)) = parts.extensions.get().copied() else {
         return Err(Problem::internal("the layers set no `Address`"));
     };
     let agent = parts.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
-    let agent = agent.map(|agent| logged::cleaned(agent, logged::AGENT));
-    let (identity, credential) = if right == Right::Open {
+    let agent = agent.map(|agent| logged::sanitized(agent, logged::MAX_USER_AGENT));
+    let (identity, credential) = if right == Right::Public {
         (Identity::Anonymous, Credential::None)
     } else {
-        identify(app, &parts.headers, address).await?
+        authenticate(app, &parts.headers, address).await?
     };
     let client = match identity.key().or(identity.user()) {
-        Some(id) => Client::Known(id),
-        None => Client::at(address),
+        Some(id) => ClientId::Authenticated(id),
+        None => ClientId::from_address(address),
     };
-    let caller = Caller { identity, credential, client, address, agent };
+    let caller = Caller { identity, credential, client, address, user_agent: agent };
     parts.extensions.insert(caller.clone());
-    app.rates.count_many(class, client, places_of(class, &parts.uri))?;
+    app.request_limiter.check_many(class, client, places_of(class, &parts.uri))?;
     let collection = collection_of(app, right, parts).await?;
     let target = match collection {
-        Some(id) => app.catalogue.seen(caller.reader(), id).await?,
+        Some(id) => app.catalogue.visible_collection(caller.principal(), id).await?,
         None => None,
     };
     let given = match (&target, collection) {
@@ -159,21 +161,27 @@ async fn admit(app: &App, admission: Admission, parts: &mut Parts) -> Answer<()>
         (None, Some(id)) if outlives_collection => given_of_deleted(app, &caller, id).await?,
         (None, _) => None,
     };
-    let level = given.and_then(|given| level(&caller.identity, given));
-    decide(right, &caller.identity, level)?;
+    let level = given.and_then(|given| effective_level(&caller.identity, given));
+    check_right(right, &caller.identity, level)?;
     if let (Some((mut collection, _)), Some(level)) = (target, level) {
-        collection.right = shown(level, &caller.identity).name();
-        parts.extensions.insert(Target { collection: Arc::new(collection), level });
+        collection.right = visible_level(level, &caller.identity).name();
+        parts.extensions.insert(AuthorizedCollection { collection: Arc::new(collection), level });
     }
     Ok(())
 }
 
 /// The rights of a caller on a deleted collection: all for its last owner, none for others. `None`
 /// if no such collection was deleted.
-async fn given_of_deleted(app: &App, caller: &Caller, id: Uuid) -> Answer<Option<Given>> {
+async fn given_of_deleted(
+    app: &App,
+    caller: &Caller,
+    id: Uuid,
+) -> HandlerResult<Option<AccessGrants>> {
     let owner = app.catalogue.owner_of_deleted(id).await?;
-    let given =
-        |owner| Given { is_owner: caller.identity.user() == Some(owner), ..Given::default() };
+    let given = |owner| AccessGrants {
+        is_owner: caller.identity.user() == Some(owner),
+        ..AccessGrants::default()
+    };
     Ok(owner.map(given))
 }
 
@@ -188,32 +196,32 @@ struct PageSize {
 
 /// Number of requests as which a request counts: a list counts once per [`ROWS`] rows begun.
 /// Invalid page sizes and queries count once; the handler refuses them.
-fn places_of(class: Class, uri: &Uri) -> u32 {
-    if class != Class::Look {
+fn places_of(class: RateClass, uri: &Uri) -> u32 {
+    if class != RateClass::ReadOnly {
         return 1;
     }
     let size = Query::<PageSize>::try_from_uri(uri).ok().and_then(|Query(size)| size.limit);
-    size.filter(|size| (1..=wire::LONGEST).contains(size)).map_or(1, |size| size.div_ceil(ROWS))
+    size.filter(|size| (1..=wire::MAX_LIMIT).contains(size)).map_or(1, |size| size.div_ceil(ROWS))
 }
 
 /// Rate-limits requests for files without a right (the page, the description of the API), by
 /// address in [`Class::Look`].
 pub(super) async fn count_file(app: App, request: Request, next: Next) -> Response {
-    let Some(Address(address)) = request.extensions().get().copied() else {
+    let Some(ClientAddress(address)) = request.extensions().get().copied() else {
         return Problem::internal("the layers set no `Address`").into_response();
     };
-    match app.rates.count(Class::Look, Client::at(address)) {
+    match app.request_limiter.check(RateClass::ReadOnly, ClientId::from_address(address)) {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     }
 }
 
 /// The right on a collection as shown to the caller: for a key limited by its scopes.
-pub(super) fn shown(level: Level, identity: &Identity) -> Level {
+pub(super) fn visible_level(level: AccessLevel, identity: &Identity) -> AccessLevel {
     match identity {
         Identity::Key { scope, .. } => match scope {
-            None | Some(Scope::Search | Scope::Read) => Level::Read,
-            Some(Scope::Write) => level.min(Level::Write),
+            None | Some(Scope::Search | Scope::Read) => AccessLevel::Read,
+            Some(Scope::Write) => level.min(AccessLevel::Write),
             Some(Scope::Admin) => level,
         },
         Identity::Anonymous | Identity::User { .. } => level,
@@ -222,11 +230,11 @@ pub(super) fn shown(level: Level, identity: &Identity) -> Level {
 
 /// Authenticates the caller by the header `Authorization`. Invalid credentials are an error, never
 /// anonymous access.
-async fn identify(
+async fn authenticate(
     app: &App,
     headers: &HeaderMap,
     address: IpAddr,
-) -> Answer<(Identity, Credential)> {
+) -> HandlerResult<(Identity, Credential)> {
     let nobody = (Identity::Anonymous, Credential::None);
     let Some(header) = headers.get(AUTHORIZATION) else { return Ok(nobody) };
     let bearer = header.to_str().ok().and_then(|header| {
@@ -234,8 +242,8 @@ async fn identify(
         scheme.eq_ignore_ascii_case("bearer").then_some(bearer.trim())
     });
     let credential = match bearer {
-        Some(bearer) if secret::is_key(bearer) => Some(by_key(app, bearer, address)?),
-        Some(bearer) => by_token(app, bearer).await?,
+        Some(bearer) if secret::is_api_key(bearer) => Some(authenticate_key(app, bearer, address)?),
+        Some(bearer) => authenticate_token(app, bearer).await?,
         None => None,
     };
     let identity = match &credential {
@@ -246,43 +254,43 @@ async fn identify(
         Some(known) => Ok(known),
         None => {
             // Guesses of keys are limited like guesses of passwords.
-            app.rates.count(Class::Login, Client::at(address))?;
-            Err(Problem::of(Code::InvalidCredentials))
+            app.request_limiter.check(RateClass::Login, ClientId::from_address(address))?;
+            Err(Problem::from_code(ProblemCode::InvalidCredentials))
         }
     }
 }
 
 /// An API key. Only the store can check it; an address with too many failed attempts is refused
 /// without a lookup, unless the key was valid recently.
-fn by_key(app: &App, key: &str, address: IpAddr) -> Answer<Credential> {
+fn authenticate_key(app: &App, key: &str, address: IpAddr) -> HandlerResult<Credential> {
     let digest = secret::digest(key);
-    if !app.caches.is_good_key(&digest) {
-        app.rates.may_try(Client::at(address))?;
+    if !app.caches.was_valid_key(&digest) {
+        app.request_limiter.check_login_attempts(ClientId::from_address(address))?;
     }
     Ok(Credential::Key(digest))
 }
 
 /// An access token; `None` if its signature is invalid, which needs no lookup.
-async fn by_token(app: &App, token: &str) -> Answer<Option<Credential>> {
-    let signed = app.signer.session(token, app.accounts.as_ref()).await?;
+async fn authenticate_token(app: &App, token: &str) -> HandlerResult<Option<Credential>> {
+    let signed = app.signer.verify(token, app.accounts.as_ref()).await?;
     Ok(signed.map(|(user, session)| Credential::Session { session, user }))
 }
 
 /// The collection named in the path, or that of the operation named in the path.
-async fn collection_of(app: &App, right: Right, parts: &mut Parts) -> Answer<Option<Uuid>> {
+async fn collection_of(app: &App, right: Right, parts: &mut Parts) -> HandlerResult<Option<Uuid>> {
     match right {
         Right::Read | Right::Write | Right::Admin | Right::Owner => {}
-        Right::Open
+        Right::Public
         | Right::Search
         | Right::Browse
-        | Right::Known
+        | Right::Authenticated
         | Right::Session
         | Right::Superuser
         | Right::SuperuserSession => return Ok(None),
     }
     let params = RawPathParams::from_request_parts(parts, &())
         .await
-        .map_err(|_| Problem::of(Code::NotFound))?;
+        .map_err(|_| Problem::from_code(ProblemCode::NotFound))?;
     let named = |name: &str| {
         let found = params.iter().find(|(it, _)| *it == name);
         found.and_then(|(_, value)| value.parse::<Uuid>().ok())
@@ -313,8 +321,8 @@ mod tests {
             ("?limit=1000&limit=1", 1),
         ] {
             let uri: Uri = format!("/documents{query}").parse().expect("a URI");
-            assert_eq!(places_of(Class::Look, &uri), places, "{query}");
-            assert_eq!(places_of(Class::Search, &uri), 1, "{query}");
+            assert_eq!(places_of(RateClass::ReadOnly, &uri), places, "{query}");
+            assert_eq!(places_of(RateClass::Search, &uri), 1, "{query}");
         }
     }
 }

@@ -13,11 +13,11 @@ use axum::http::header::{AUTHORIZATION, HOST};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Uri};
 
-use super::logged::cleaned;
-use super::problem::{Answer, Code, Problem};
+use super::logged::sanitized;
+use super::problem::{HandlerResult, Problem, ProblemCode};
 
 /// Characters of a refused host name shown in the response.
-const SHOWN: usize = 100;
+const MAX_SHOWN_NAME: usize = 100;
 
 /// A URL by which clients reach the server: `https://search.example.org`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,12 +50,12 @@ impl FromStr for PublicUrl {
 
 /// The host names of the server.
 #[derive(Clone, Debug)]
-pub struct Hosts {
+pub struct AllowedHosts {
     listen: IpAddr,
     names: Vec<String>,
 }
 
-impl Hosts {
+impl AllowedHosts {
     /// The names of a server that listens at `listen` and is reached by the URLs `public`.
     pub fn new(listen: IpAddr, public: &[PublicUrl]) -> Self {
         Self { listen, names: public.iter().map(|url| url.host.clone()).collect() }
@@ -64,7 +64,7 @@ impl Hosts {
     /// Returns true if a name, or an address in the form of a URL, belongs to this server. A server
     /// that listens at all addresses accepts every address: only a name can be made to resolve to
     /// another address.
-    fn has(&self, host: &str) -> bool {
+    fn allows(&self, host: &str) -> bool {
         if self.names.iter().any(|name| name == host) {
             return true;
         }
@@ -81,7 +81,7 @@ impl Hosts {
     }
 }
 
-impl Default for Hosts {
+impl Default for AllowedHosts {
     /// The names of a server on loopback.
     fn default() -> Self {
         Self::new(std::net::Ipv4Addr::LOCALHOST.into(), &[])
@@ -89,22 +89,28 @@ impl Default for Hosts {
 }
 
 /// Checks the head of a request. For a trusted proxy, `X-Forwarded-Host` replaces `Host`.
-pub(super) fn check(request: &Request, hosts: &Hosts, is_from_proxy: bool) -> Answer<()> {
+pub(super) fn check_host(
+    request: &Request,
+    hosts: &AllowedHosts,
+    is_from_proxy: bool,
+) -> HandlerResult<()> {
     let headers = request.headers();
     if headers.get_all(AUTHORIZATION).iter().nth(1).is_some() {
-        return Err(bad("several `Authorization` headers: expected at most one"));
+        return Err(bad_request("several `Authorization` headers: expected at most one"));
     }
     let mut named = headers.get_all(HOST).iter();
     let (Some(host), None) = (named.next(), named.next()) else {
-        return Err(bad("expected exactly one `Host` header"));
+        return Err(bad_request("expected exactly one `Host` header"));
     };
-    let called = match forwarded(headers).filter(|_| is_from_proxy) {
+    let called = match forwarded_hosts(headers).filter(|_| is_from_proxy) {
         Some(names) => names,
         // The name in an absolute target precedes the header (RFC 9112, 3.2.2); both must be valid.
         None => {
             let target = request.uri().authority().map(|it| it.as_str().to_owned());
-            let header =
-                host.to_str().map_err(|_| bad("`Host` is not a valid host name"))?.to_owned();
+            let header = host
+                .to_str()
+                .map_err(|_| bad_request("`Host` is not a valid host name"))?
+                .to_owned();
             target.into_iter().chain([header]).collect()
         }
     };
@@ -113,20 +119,20 @@ pub(super) fn check(request: &Request, hosts: &Hosts, is_from_proxy: bool) -> An
         let host = authority
             .as_ref()
             .and_then(host_of)
-            .ok_or_else(|| bad("`Host` is not a valid host name"))?;
-        if !hosts.has(&host) {
+            .ok_or_else(|| bad_request("`Host` is not a valid host name"))?;
+        if !hosts.allows(&host) {
             let detail = format!(
                 "this server does not accept the host name `{}`: add it with --public-url",
-                cleaned(&host, SHOWN)
+                sanitized(&host, MAX_SHOWN_NAME)
             );
-            return Err(Problem::new(Code::Misdirected, detail));
+            return Err(Problem::new(ProblemCode::Misdirected, detail));
         }
     }
     Ok(())
 }
 
 /// The names in `X-Forwarded-Host`; `None` without the header.
-fn forwarded(headers: &HeaderMap) -> Option<Vec<String>> {
+fn forwarded_hosts(headers: &HeaderMap) -> Option<Vec<String>> {
     let lines = headers.get_all("x-forwarded-host").iter();
     let names = lines.flat_map(|line| line.to_str().unwrap_or_default().split(','));
     let names: Vec<String> = names.map(|name| name.trim().to_owned()).collect();
@@ -141,8 +147,8 @@ fn host_of(authority: &Authority) -> Option<String> {
     (!host.is_empty() && !authority.as_str().contains('@')).then_some(host)
 }
 
-fn bad(detail: &str) -> Problem {
-    Problem::new(Code::BadRequest, detail)
+fn bad_request(detail: &str) -> Problem {
+    Problem::new(ProblemCode::BadRequest, detail)
 }
 
 #[cfg(test)]
@@ -153,13 +159,13 @@ mod tests {
 
     fn answered(listen: &str, public: &[&str], headers: &[(&str, &str)], proxy: bool) -> u16 {
         let public: Vec<PublicUrl> = public.iter().map(|it| it.parse().expect("a URL")).collect();
-        let hosts = Hosts::new(listen.parse().expect("an address"), &public);
+        let hosts = AllowedHosts::new(listen.parse().expect("an address"), &public);
         let mut request = Request::builder().uri("/api/v1/search");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let request = request.body(Body::empty()).expect("a request");
-        check(&request, &hosts, proxy)
+        check_host(&request, &hosts, proxy)
             .map_or_else(|problem| problem.code.status().as_u16(), |()| 200)
     }
 

@@ -23,27 +23,29 @@ use utoipa_swagger_ui::SwaggerUi;
 use uuid::Uuid;
 
 use super::browser::IsSecure;
-use super::guard::{Address, Caller, count_file};
-use super::problem::{Problem, written};
+use super::guard::{Caller, ClientAddress, count_file};
+use super::problem::{Problem, render_problem};
 use super::right::Identity;
-use super::{App, Config, client, head, logged, openapi, table};
+use super::{App, ServerConfig, client, head, logged, openapi, table};
 use search::Timings;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Content security policy of responses other than pages: no scripts, no frames.
-const NOTHING_RUNS: &str = "default-src 'none'; frame-ancestors 'none'";
+const API_CSP: &str = "default-src 'none'; frame-ancestors 'none'";
 /// Content security policy of pages: everything is loaded from this server.
-const ALL_OURS: &str = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; \
+const PAGE_CSP: &str = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; \
                         base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 /// The complete server. `page` serves the web UI and responds to unknown paths. It and the
 /// description of the API need no right; only their rate is limited.
 pub fn router(app: &App, page: Router) -> Router {
-    let (api, description) = table::routed(app);
-    let docs = SwaggerUi::new(openapi::DOCS).url(openapi::PATH, description);
-    let timeout =
-        TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, app.config.timeout);
+    let (api, description) = table::guarded_routes(app);
+    let docs = SwaggerUi::new(openapi::DOCS_PATH).url(openapi::SPEC_PATH, description);
+    let timeout = TimeoutLayer::with_status_code(
+        StatusCode::SERVICE_UNAVAILABLE,
+        app.config.response_timeout,
+    );
     let counting = app.clone();
     let files = Router::new()
         .merge(docs)
@@ -53,36 +55,36 @@ pub fn router(app: &App, page: Router) -> Router {
     Router::new()
         .merge(api)
         .merge(files)
-        .layer(DefaultBodyLimit::max(app.config.longest_body))
+        .layer(DefaultBodyLimit::max(app.config.max_body_bytes))
         .layer(timeout)
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn(move |request, next| through(outer.clone(), request, next)))
+        .layer(CatchPanicLayer::custom(panic_response))
+        .layer(from_fn(move |request, next| request_layer(outer.clone(), request, next)))
         .layer(CompressionLayer::new())
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the layer hands it over")]
-fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
+fn panic_response(panic: Box<dyn std::any::Any + Send>) -> Response {
     let said = panic.downcast_ref::<&str>().map(|it| (*it).to_owned());
     let said = said.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
     Problem::internal(format!("a handler panicked: {said}")).into_response()
 }
 
 /// The outermost layer of every request and response.
-async fn through(app: App, mut request: Request, next: Next) -> Response {
+async fn request_layer(app: App, mut request: Request, next: Next) -> Response {
     let began = Instant::now();
     let id = request_id(request.headers());
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
     let peer = peer.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into());
-    let address = client::address(peer, request.headers(), &app.config.trusted_proxies);
-    request.extensions_mut().insert(Address(address));
-    let Config { trusted_proxies, is_tls, .. } = &app.config;
+    let address = client::client_address(peer, request.headers(), &app.config.trusted_proxies);
+    request.extensions_mut().insert(ClientAddress(address));
+    let ServerConfig { trusted_proxies, is_tls, .. } = &app.config;
     let is_secure = client::is_secure(peer, request.headers(), trusted_proxies, *is_tls);
     request.extensions_mut().insert(IsSecure(is_secure));
     let origin = allowed_origin(&app, request.headers());
-    let asked = Asked::of(&request);
+    let asked = RequestLog::of(&request);
     let is_known = request.extensions().get::<MatchedPath>().is_some();
     let is_from_proxy = client::is_trusted(peer, &app.config.trusted_proxies);
-    let response = match head::check(&request, &app.config.hosts, is_from_proxy) {
+    let response = match head::check_host(&request, &app.config.hosts, is_from_proxy) {
         Err(problem) => problem.into_response(),
         Ok(()) => match preflight(&request, origin.as_ref()) {
             Some(response) => response,
@@ -90,23 +92,23 @@ async fn through(app: App, mut request: Request, next: Next) -> Response {
         },
     };
     let caller = response.extensions().get::<Caller>().cloned();
-    let (mut response, problem) = written(response, &id);
+    let (mut response, problem) = render_problem(response, &id);
     let headers = response.headers_mut();
     headers.extend(answer_headers(&app, headers, &id, origin));
     // Unknown paths share one label, because clients can invent any number of them.
     let route = if is_known { &*asked.path } else { "other" };
-    let (method, status) = (method_word(&asked.method), response.status().as_u16());
+    let (method, status) = (method_label(&asked.method), response.status().as_u16());
     let took = began.elapsed();
-    app.config.metrics.served(route, method, status, took);
+    app.config.metrics.record_request(route, method, status, took);
     if let Some(timings) = response.extensions().get::<Timings>() {
-        app.config.metrics.own(took.saturating_sub(timings.embed + timings.store));
+        app.config.metrics.record_overhead(took.saturating_sub(timings.embed + timings.store));
     }
     asked.log(&id, address, caller.as_ref(), response.status(), problem.as_ref(), began);
     response
 }
 
 /// The method as a metric label; unknown ones share a label.
-fn method_word(method: &Method) -> &str {
+fn method_label(method: &Method) -> &str {
     match *method {
         Method::GET | Method::POST | Method::PUT | Method::PATCH | Method::DELETE => {
             method.as_str()
@@ -127,16 +129,16 @@ fn request_id(headers: &HeaderMap) -> String {
 
 /// The loggable part of a request. Query and headers are excluded, because they may contain
 /// confidential text.
-struct Asked {
+struct RequestLog {
     method: Method,
     path: Arc<str>,
 }
 
-impl Asked {
+impl RequestLog {
     fn of(request: &Request) -> Self {
         let path = match request.extensions().get::<MatchedPath>() {
             Some(matched) => matched.as_str().into(),
-            None => logged::cleaned(request.uri().path(), logged::PATH).into(),
+            None => logged::sanitized(request.uri().path(), logged::MAX_PATH).into(),
         };
         Self { method: request.method().clone(), path }
     }
@@ -150,7 +152,7 @@ impl Asked {
         problem: Option<&Problem>,
         began: Instant,
     ) {
-        let method = logged::cleaned(self.method.as_str(), logged::METHOD);
+        let method = logged::sanitized(self.method.as_str(), logged::MAX_METHOD);
         let (path, status) = (&*self.path, status.as_u16());
         let by = caller.and_then(|caller| match &caller.identity {
             Identity::Anonymous => None,
@@ -159,7 +161,7 @@ impl Asked {
         });
         let code = problem.map(|it| it.code.name());
         let cause = problem.and_then(|problem| problem.cause.as_deref());
-        let cause = cause.map(|cause| logged::cleaned(cause, logged::CAUSE));
+        let cause = cause.map(|cause| logged::sanitized(cause, logged::MAX_CAUSE));
         let ms = began.elapsed().as_secs_f64() * 1000.0;
         if status >= 500 {
             tracing::error!(request_id = id, %address, by, method, path, status, code, ms, cause, "failed");
@@ -178,7 +180,7 @@ fn answer_headers(
     let mut headers = HeaderMap::new();
     let is_page =
         already.get(CONTENT_TYPE).is_some_and(|it| it.as_bytes().starts_with(b"text/html"));
-    let policy = if is_page { ALL_OURS } else { NOTHING_RUNS };
+    let policy = if is_page { PAGE_CSP } else { API_CSP };
     for (name, value) in [
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (X_FRAME_OPTIONS, "DENY"),

@@ -37,64 +37,64 @@ use pipeline::StoreError;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-pub use self::browser::{IDLE, MOST};
+pub use self::browser::{ABSOLUTE_TIMEOUT, IDLE_TIMEOUT};
 pub use self::client::Network;
-pub use self::head::{Hosts, PublicUrl};
+pub use self::head::{AllowedHosts, PublicUrl};
 pub use self::layers::router;
-pub use self::password::Passwords;
-pub use self::rate::{CLASSES, Class, Rate};
+pub use self::password::PasswordService;
+pub use self::rate::{RATE_CLASSES, RateClass, RateLimit};
 pub use self::table::{Endpoint, endpoints};
-pub use self::token::{LIFETIME, REFRESH};
+pub use self::token::{ACCESS_TOKEN_LIFETIME, REFRESH_TOKEN_LIFETIME};
 
-use self::caches::Caches;
-use self::ports::{Accounts, Catalogue, Work};
-use self::rate::Rates;
-use self::streams::Streams;
-use self::throttle::Throttle;
-use self::token::Signer;
+use self::caches::AccessCaches;
+use self::ports::{Accounts, Catalogue, CollectionService};
+use self::rate::RequestLimiter;
+use self::streams::StreamLimiter;
+use self::throttle::LoginThrottle;
+use self::token::TokenSigner;
 use search::Searcher;
 use search::metrics::SearchMetrics;
 
 /// Settings of the server.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub struct ServerConfig {
     /// Rates of classes that differ from the default.
-    pub rates: Vec<(Class, Rate)>,
+    pub rate_limits: Vec<(RateClass, RateLimit)>,
     /// Proxies whose `X-Forwarded-*` headers are trusted.
     pub trusted_proxies: Vec<Network>,
     /// Host names of the server.
-    pub hosts: Hosts,
+    pub hosts: AllowedHosts,
     /// Other origins that may use the API in a browser: `https://example.org`.
     pub origins: Vec<String>,
     /// `true` if the server itself uses TLS; responses then have HSTS.
     pub is_tls: bool,
     /// Size limit of a request body, in bytes.
-    pub longest_body: usize,
+    pub max_body_bytes: usize,
     /// Time limit for the arrival of a request body.
-    pub patience: Duration,
+    pub body_timeout: Duration,
     /// Time limit for the start of a response.
-    pub timeout: Duration,
+    pub response_timeout: Duration,
     /// Passwords hashed concurrently.
-    pub hashes_at_once: usize,
+    pub max_concurrent_hashes: usize,
     /// Event streams open concurrently.
-    pub streams: usize,
+    pub max_streams: usize,
     /// Metrics of requests.
     pub metrics: SearchMetrics,
 }
 
-impl Default for Config {
+impl Default for ServerConfig {
     fn default() -> Self {
         Self {
-            rates: Vec::new(),
+            rate_limits: Vec::new(),
             trusted_proxies: Vec::new(),
-            hosts: Hosts::default(),
+            hosts: AllowedHosts::default(),
             origins: Vec::new(),
             is_tls: false,
-            longest_body: 1 << 20,
-            patience: Duration::from_secs(10),
-            timeout: Duration::from_secs(60),
-            hashes_at_once: 2,
-            streams: 1000,
+            max_body_bytes: 1 << 20,
+            body_timeout: Duration::from_secs(10),
+            response_timeout: Duration::from_secs(60),
+            max_concurrent_hashes: 2,
+            max_streams: 1000,
             metrics: SearchMetrics::default(),
         }
     }
@@ -102,54 +102,54 @@ impl Default for Config {
 
 /// State shared by all handlers. Clones share it.
 #[derive(Clone)]
-pub struct App(Arc<Shared>);
+pub struct App(Arc<AppState>);
 
 /// Fields of [`App`].
-pub struct Shared {
+pub struct AppState {
     pub(crate) accounts: Arc<dyn Accounts>,
     pub(crate) catalogue: Arc<dyn Catalogue>,
-    pub(crate) work: Arc<dyn Work>,
-    pub(crate) config: Config,
-    pub(crate) signer: Signer,
-    pub(crate) passwords: Passwords,
-    pub(crate) rates: Rates,
-    pub(crate) throttle: Throttle,
-    pub(crate) streams: Streams,
-    pub(crate) caches: Caches,
+    pub(crate) service: Arc<dyn CollectionService>,
+    pub(crate) config: ServerConfig,
+    pub(crate) signer: TokenSigner,
+    pub(crate) passwords: PasswordService,
+    pub(crate) request_limiter: RequestLimiter,
+    pub(crate) throttle: LoginThrottle,
+    pub(crate) streams: StreamLimiter,
+    pub(crate) caches: AccessCaches,
     pub(crate) searcher: Searcher,
     /// Becomes `true` when the server stops; event streams then end.
     pub(crate) closing: watch::Receiver<bool>,
 }
 
 impl Deref for App {
-    type Target = Shared;
+    type Target = AppState;
 
-    fn deref(&self) -> &Shared {
+    fn deref(&self) -> &AppState {
         &self.0
     }
 }
 
 impl App {
     /// Drops cached results of a collection whose documents changed.
-    pub fn forget(&self, collection: Uuid) {
-        self.work.doubt(Some(collection));
-        self.searcher.caches().forget(collection);
-        self.caches.forget_counts(collection);
+    pub fn invalidate(&self, collection: Uuid) {
+        self.service.invalidate(Some(collection));
+        self.searcher.caches().invalidate(collection);
+        self.caches.invalidate_counts(collection);
     }
 
     /// Called before a client learns that an operation has ended. Its later searches then see the
     /// result, even if the notification of the database has not arrived yet.
-    pub(crate) fn tell_end(&self, operation: &wire::Operation) {
-        if operation.completed_at.is_some() && self.caches.is_news(operation.id) {
-            self.forget(operation.collection_id);
+    pub(crate) fn note_operation_end(&self, operation: &wire::Operation) {
+        if operation.completed_at.is_some() && self.caches.mark_ended(operation.id) {
+            self.invalidate(operation.collection_id);
         }
     }
 
     /// Drops all cached results after an unknown change.
-    pub fn forget_all(&self) {
-        self.caches.forget_accounts();
-        self.work.doubt(None);
-        self.searcher.caches().forget_all();
+    pub fn invalidate_all(&self) {
+        self.caches.invalidate_accounts();
+        self.service.invalidate(None);
+        self.searcher.caches().invalidate_all();
     }
 
     /// A server over these ports. `closing` becomes `true` when event streams must end.
@@ -159,22 +159,22 @@ impl App {
     pub async fn new(
         accounts: Arc<dyn Accounts>,
         catalogue: Arc<dyn Catalogue>,
-        work: Arc<dyn Work>,
-        config: Config,
+        work: Arc<dyn CollectionService>,
+        config: ServerConfig,
         closing: watch::Receiver<bool>,
     ) -> Result<Self, StoreError> {
-        let signer = Signer::new(accounts.as_ref()).await?;
-        Ok(Self(Arc::new(Shared {
+        let signer = TokenSigner::new(accounts.as_ref()).await?;
+        Ok(Self(Arc::new(AppState {
             accounts,
             catalogue,
-            work,
+            service: work,
             signer,
-            passwords: Passwords::new(config.hashes_at_once),
-            rates: Rates::new(&config.rates),
-            throttle: Throttle::new(),
-            streams: Streams::new(config.streams),
-            caches: Caches::new(),
-            searcher: Searcher::new(search::Caches::default().counted(&config.metrics)),
+            passwords: PasswordService::new(config.max_concurrent_hashes),
+            request_limiter: RequestLimiter::new(&config.rate_limits),
+            throttle: LoginThrottle::new(),
+            streams: StreamLimiter::new(config.max_streams),
+            caches: AccessCaches::new(),
+            searcher: Searcher::new(search::SearchCaches::default().with_metrics(&config.metrics)),
             closing,
             config,
         })))

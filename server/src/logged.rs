@@ -2,18 +2,18 @@
 //! characters.
 
 /// Length limit of an unknown path, in characters.
-pub(super) const PATH: usize = 200;
+pub(super) const MAX_PATH: usize = 200;
 /// Length limit of a method, which may be any word.
-pub(super) const METHOD: usize = 32;
+pub(super) const MAX_METHOD: usize = 32;
 /// Length limit of a user agent.
-pub(super) const AGENT: usize = 256;
+pub(super) const MAX_USER_AGENT: usize = 256;
 /// Length limit of an error cause, which may quote client input.
-pub(super) const CAUSE: usize = 2000;
+pub(super) const MAX_CAUSE: usize = 2000;
 
 /// The text cut to `most` characters. Control characters and characters that change the text
 /// direction (Unicode Standard Annex 9) become U+FFFD.
-pub(super) fn cleaned(text: &str, most: usize) -> String {
-    let visible = |character: char| if acts(character) { '\u{fffd}' } else { character };
+pub(super) fn sanitized(text: &str, most: usize) -> String {
+    let visible = |character: char| if is_unsafe(character) { '\u{fffd}' } else { character };
     let mut cleaned: String = text.chars().take(most).map(visible).collect();
     if text.chars().nth(most).is_some() {
         cleaned.push('…');
@@ -21,7 +21,7 @@ pub(super) fn cleaned(text: &str, most: usize) -> String {
     cleaned
 }
 
-fn acts(character: char) -> bool {
+fn is_unsafe(character: char) -> bool {
     let is_bidi = matches!(
         character,
         '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
@@ -38,10 +38,10 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_acts_and_nothing_is_long(text in any::<String>(), most in 0_usize..50) {
-            let cleaned = cleaned(&text, most);
+            let cleaned = sanitized(&text, most);
             prop_assert!(cleaned.chars().count() <= most + 1);
-            prop_assert!(!cleaned.chars().any(acts));
-            if text.chars().count() <= most && !text.chars().any(acts) {
+            prop_assert!(!cleaned.chars().any(is_unsafe));
+            if text.chars().count() <= most && !text.chars().any(is_unsafe) {
                 prop_assert_eq!(cleaned, text);
             }
         }

@@ -8,21 +8,21 @@ use utoipa::openapi::{
 };
 use utoipa::{PartialSchema as _, ToSchema as _};
 
-use super::problem::{CODES, Code, MEDIA_TYPE, ProblemDetails};
+use super::problem::{MEDIA_TYPE, PROBLEM_CODES, ProblemCode, ProblemDetails};
 use super::right::Right;
 use super::wire::{DocumentStatus, Mode};
 
 /// Path of the description.
-pub(super) const PATH: &str = "/api/v1/openapi.json";
+pub(super) const SPEC_PATH: &str = "/api/v1/openapi.json";
 /// Path of the readable documentation.
-pub(super) const DOCS: &str = "/api/v1/docs";
+pub(super) const DOCS_PATH: &str = "/api/v1/docs";
 /// Name of the security scheme for tokens and keys.
 const BEARER: &str = "bearer";
 /// Extension field with the right of an endpoint.
 const RIGHT: &str = "x-right";
 
 /// The description without endpoints.
-pub(super) fn head() -> OpenApi {
+pub(super) fn base_document() -> OpenApi {
     let info = InfoBuilder::new()
         .title("semantik")
         .version("1")
@@ -62,7 +62,7 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
 }
 
 /// Adds the right of an endpoint and the problems that follow from it to its description.
-pub(super) fn note_right(paths: &mut Paths, right: Right) {
+pub(super) fn describe_right(paths: &mut Paths, right: Right) {
     for item in paths.paths.values_mut() {
         for operation in operations(item) {
             let extension = utoipa::openapi::extensions::ExtensionsBuilder::new()
@@ -72,9 +72,9 @@ pub(super) fn note_right(paths: &mut Paths, right: Right) {
             let bearer = SecurityRequirement::new(BEARER, Vec::<String>::new());
             let nobody = SecurityRequirement::default();
             operation.security = match right {
-                Right::Open => None,
+                Right::Public => None,
                 Right::Search | Right::Browse | Right::Read => Some(vec![nobody, bearer]),
-                Right::Known
+                Right::Authenticated
                 | Right::Session
                 | Right::Superuser
                 | Right::SuperuserSession
@@ -84,7 +84,7 @@ pub(super) fn note_right(paths: &mut Paths, right: Right) {
             };
             let takes_body = operation.request_body.is_some();
             for (_, _, status, title) in
-                CODES.iter().filter(|row| may_answer(row.0, right, takes_body))
+                PROBLEM_CODES.iter().filter(|row| can_return(row.0, right, takes_body))
             {
                 let status = status.as_u16().to_string();
                 operation.responses.responses.entry(status).or_insert_with(|| {
@@ -104,19 +104,26 @@ pub(super) fn note_right(paths: &mut Paths, right: Right) {
 
 /// Returns true if any endpoint with this right may respond with the code. Handlers declare further
 /// codes.
-fn may_answer(code: Code, right: Right, takes_body: bool) -> bool {
+fn can_return(code: ProblemCode, right: Right, takes_body: bool) -> bool {
     match code {
-        Code::BadRequest | Code::RateLimited | Code::Internal | Code::Unavailable => true,
-        Code::NotFound | Code::Misdirected => true,
-        Code::InvalidJson
-        | Code::UnsupportedMediaType
-        | Code::InvalidBody
-        | Code::TooLarge
-        | Code::Timeout => takes_body,
-        Code::Unauthenticated | Code::InvalidCredentials | Code::Forbidden => right != Right::Open,
-        Code::InsufficientScope | Code::SessionRequired => right != Right::Open,
-        Code::Conflict | Code::LimitReached | Code::NotServed => takes_body,
-        Code::InvalidQuery | Code::ConfirmationRequired | Code::MethodNotAllowed => false,
-        Code::TooCostly => false,
+        ProblemCode::BadRequest
+        | ProblemCode::RateLimited
+        | ProblemCode::Internal
+        | ProblemCode::Unavailable => true,
+        ProblemCode::NotFound | ProblemCode::Misdirected => true,
+        ProblemCode::InvalidJson
+        | ProblemCode::UnsupportedMediaType
+        | ProblemCode::InvalidBody
+        | ProblemCode::TooLarge
+        | ProblemCode::Timeout => takes_body,
+        ProblemCode::Unauthenticated | ProblemCode::InvalidCredentials | ProblemCode::Forbidden => {
+            right != Right::Public
+        }
+        ProblemCode::InsufficientScope | ProblemCode::SessionRequired => right != Right::Public,
+        ProblemCode::Conflict | ProblemCode::LimitReached | ProblemCode::NotServed => takes_body,
+        ProblemCode::InvalidQuery
+        | ProblemCode::ConfirmationRequired
+        | ProblemCode::MethodNotAllowed => false,
+        ProblemCode::TooCostly => false,
     }
 }

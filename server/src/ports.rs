@@ -16,20 +16,20 @@ use pipeline::{BoxError, StoreError};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::problem::Answer;
-use super::right::Given;
+use super::problem::HandlerResult;
+use super::right::AccessGrants;
 use super::wire;
 use search::Target;
 
 /// Actor of a change and its origin, for the audit log.
 #[derive(Clone, Debug, Default)]
-pub struct By {
+pub struct Actor {
     /// The account; `None` for an anonymous caller.
     pub user: Option<Uuid>,
     /// The address of the client.
     pub ip: Option<String>,
     /// The `User-Agent` of the client.
-    pub agent: Option<String>,
+    pub user_agent: Option<String>,
 }
 
 /// A key that signs access tokens.
@@ -43,7 +43,7 @@ pub struct SigningKey {
 
 /// A valid API key.
 #[derive(Clone, Debug)]
-pub struct KeyUse {
+pub struct AuthenticatedKey {
     /// Id of the key.
     pub key: Uuid,
     /// Scopes of the key.
@@ -57,7 +57,7 @@ pub struct KeyUse {
 }
 
 /// Result of spending a refresh token.
-pub enum Rotation {
+pub enum RotationResult {
     /// The token was spent and replaced; account and session.
     Rotated(Box<wire::User>, Uuid),
     /// The token is unknown, expired or revoked.
@@ -78,7 +78,7 @@ pub struct NewUser {
 
 /// Changes of an account; `None` leaves a field unchanged.
 #[derive(Default)]
-pub struct UserChange {
+pub struct UserUpdate {
     pub email: Option<String>,
     pub full_name: Option<String>,
     pub is_active: Option<bool>,
@@ -97,77 +97,103 @@ pub struct NewKey {
 }
 
 /// Position in a list from new to old: time and id of the last entry of the previous page.
-pub type Before = Option<(DateTime<Utc>, Uuid)>;
+pub type ListCursor = Option<(DateTime<Utc>, Uuid)>;
 
-type Stored<T> = Result<T, StoreError>;
+type StoreResult<T> = Result<T, StoreError>;
 
 /// Accounts with their sessions and keys. Secrets are passed as digests.
 #[async_trait]
 pub trait Accounts: Send + Sync {
     /// The keys that sign access tokens, newest first. Stores `fresh` (id, secret) if all are older
     /// than `age`.
-    async fn signing_keys(&self, fresh: (&str, &[u8]), age: Duration) -> Stored<Vec<SigningKey>>;
+    async fn signing_keys(
+        &self,
+        fresh: (&str, &[u8]),
+        age: Duration,
+    ) -> StoreResult<Vec<SigningKey>>;
     /// The account of an active session.
-    async fn session(&self, session: Uuid) -> Stored<Option<wire::User>>;
+    async fn active_user(&self, session: Uuid) -> StoreResult<Option<wire::User>>;
     /// The key with this digest, if it is valid.
-    async fn key(&self, hash: &str) -> Stored<Option<KeyUse>>;
+    async fn authenticate_key(&self, hash: &str) -> StoreResult<Option<AuthenticatedKey>>;
 
     /// Creates the first administrator, if the set-up token with this digest is valid.
-    async fn set_up(&self, hash: &str, new: NewUser, by: &By) -> Stored<Option<wire::User>>;
+    async fn create_first_administrator(
+        &self,
+        hash: &str,
+        new: NewUser,
+        by: &Actor,
+    ) -> StoreResult<Option<wire::User>>;
     /// Creates a session with a refresh token of this digest; returns its id.
-    async fn begin(&self, user: Uuid, hash: &str, lifetime: Duration, by: &By) -> Stored<Uuid>;
+    async fn begin_session(
+        &self,
+        user: Uuid,
+        hash: &str,
+        lifetime: Duration,
+        by: &Actor,
+    ) -> StoreResult<Uuid>;
     /// Replaces the refresh token `spent` of a session by `hash`.
-    async fn go_on(&self, spent: &str, hash: &str, lifetime: Duration, by: &By)
-    -> Stored<Rotation>;
+    async fn rotate_refresh_token(
+        &self,
+        spent: &str,
+        hash: &str,
+        lifetime: Duration,
+        by: &Actor,
+    ) -> StoreResult<RotationResult>;
     /// Creates a browser session with a reusable credential of this digest; returns its id.
-    async fn begin_browser(&self, user: Uuid, hash: &str, by: &By) -> Stored<Uuid>;
+    async fn begin_browser_session(&self, user: Uuid, hash: &str, by: &Actor) -> StoreResult<Uuid>;
     /// Account and id of an active browser session.
-    async fn resume_browser(&self, hash: &str) -> Stored<Option<(wire::User, Uuid)>>;
+    async fn resume_browser_session(&self, hash: &str) -> StoreResult<Option<(wire::User, Uuid)>>;
     /// Ends a browser session; returns `false` if it was not active.
-    async fn end_browser(&self, hash: &str, by: &By) -> Stored<bool>;
+    async fn end_browser_session(&self, hash: &str, by: &Actor) -> StoreResult<bool>;
     /// Returns true if an administrator exists.
-    async fn is_set_up(&self) -> Stored<bool>;
+    async fn has_administrator(&self) -> StoreResult<bool>;
     /// Ends the session of a refresh token.
-    async fn end(&self, hash: &str, by: &By) -> Stored<()>;
+    async fn end_session(&self, hash: &str, by: &Actor) -> StoreResult<()>;
     /// The addresses of an account's logins within the last month.
-    async fn login_addresses(&self, username: &str) -> Stored<Vec<String>>;
+    async fn login_addresses(&self, username: &str) -> StoreResult<Vec<String>>;
     /// Records a failed login.
-    async fn refused(&self, user: Option<Uuid>, by: &By) -> Stored<()>;
+    async fn record_failed_login(&self, user: Option<Uuid>, by: &Actor) -> StoreResult<()>;
 
     /// Accounts in order of id.
-    async fn users(&self, after: Option<Uuid>, limit: u32) -> Stored<Vec<wire::User>>;
-    async fn user(&self, id: Uuid) -> Stored<Option<wire::User>>;
-    async fn user_named(&self, username: &str) -> Stored<Option<wire::User>>;
+    async fn list_users(&self, after: Option<Uuid>, limit: u32) -> StoreResult<Vec<wire::User>>;
+    async fn find_user(&self, id: Uuid) -> StoreResult<Option<wire::User>>;
+    async fn find_user_by_name(&self, username: &str) -> StoreResult<Option<wire::User>>;
     /// The hash of an account's password.
-    async fn password(&self, user: Uuid) -> Stored<Option<String>>;
-    async fn create_user(&self, new: NewUser, by: &By) -> Stored<wire::User>;
-    async fn change_user(
+    async fn password_hash(&self, user: Uuid) -> StoreResult<Option<String>>;
+    async fn create_user(&self, new: NewUser, by: &Actor) -> StoreResult<wire::User>;
+    async fn update_user(
         &self,
         id: Uuid,
-        change: UserChange,
-        by: &By,
-    ) -> Stored<Option<wire::User>>;
+        change: UserUpdate,
+        by: &Actor,
+    ) -> StoreResult<Option<wire::User>>;
     /// Also ends the sessions of the account; returns `false` if it does not exist.
-    async fn set_password(&self, id: Uuid, hash: &str, by: &By) -> Stored<bool>;
+    async fn set_password(&self, id: Uuid, hash: &str, by: &Actor) -> StoreResult<bool>;
 
     /// Keys of an account in order of id.
-    async fn keys(&self, user: Uuid, after: Option<Uuid>, limit: u32) -> Stored<Vec<wire::Key>>;
-    async fn create_key(&self, user: Uuid, new: NewKey, by: &By) -> Stored<wire::Key>;
-    async fn revoke_key(&self, user: Uuid, key: Uuid, by: &By) -> Stored<bool>;
+    async fn list_keys(
+        &self,
+        user: Uuid,
+        after: Option<Uuid>,
+        limit: u32,
+    ) -> StoreResult<Vec<wire::Key>>;
+    async fn create_key(&self, user: Uuid, new: NewKey, by: &Actor) -> StoreResult<wire::Key>;
+    async fn revoke_key(&self, user: Uuid, key: Uuid, by: &Actor) -> StoreResult<bool>;
 
     /// Audit entries of accounts, newest first.
-    async fn audit(&self, before: Before, limit: u32) -> Stored<Vec<wire::AuditEntry>>;
+    async fn audit_log(&self, before: ListCursor, limit: u32)
+    -> StoreResult<Vec<wire::AuditEntry>>;
 }
 
 /// A document of a list, with its sort key as text.
-pub struct Listed {
+pub struct ListedDocument {
     pub document: wire::Document,
     pub key: String,
 }
 
 /// A caller of the catalogue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Reader {
+pub struct Principal {
     pub user: Option<Uuid>,
     pub key: Option<Uuid>,
     pub is_superuser: bool,
@@ -177,40 +203,54 @@ pub struct Reader {
 #[async_trait]
 pub trait Catalogue: Send + Sync {
     /// A collection and the rights of the reader on it; the field `right` is filled by the server.
-    async fn seen(&self, reader: Reader, id: Uuid) -> Stored<Option<(wire::Collection, Given)>>;
-    /// The last owner of a deleted collection; `None` if no collection with this id was deleted.
-    async fn owner_of_deleted(&self, id: Uuid) -> Stored<Option<Uuid>>;
-    /// The collections that the reader may read, in order of id.
-    async fn readable(
+    async fn visible_collection(
         &self,
-        reader: Reader,
+        reader: Principal,
+        id: Uuid,
+    ) -> StoreResult<Option<(wire::Collection, AccessGrants)>>;
+    /// The last owner of a deleted collection; `None` if no collection with this id was deleted.
+    async fn owner_of_deleted(&self, id: Uuid) -> StoreResult<Option<Uuid>>;
+    /// The collections that the reader may read, in order of id.
+    async fn readable_collections(
+        &self,
+        reader: Principal,
         after: Option<Uuid>,
         limit: u32,
-    ) -> Stored<Vec<(wire::Collection, Given)>>;
+    ) -> StoreResult<Vec<(wire::Collection, AccessGrants)>>;
     /// Returns `false` if the collection does not exist.
-    async fn change_collection(&self, id: Uuid, change: CollectionChange, by: &By) -> Stored<bool>;
-    async fn generations(&self, collection: Uuid) -> Stored<Vec<wire::Generation>>;
-    async fn sources(&self, collection: Uuid) -> Stored<Vec<wire::Source>>;
+    async fn update_collection(
+        &self,
+        id: Uuid,
+        change: CollectionUpdate,
+        by: &Actor,
+    ) -> StoreResult<bool>;
+    async fn generations(&self, collection: Uuid) -> StoreResult<Vec<wire::Generation>>;
+    async fn sources(&self, collection: Uuid) -> StoreResult<Vec<wire::Source>>;
 
-    async fn grants(&self, collection: Uuid) -> Stored<Vec<wire::Grant>>;
+    async fn grants(&self, collection: Uuid) -> StoreResult<Vec<wire::Grant>>;
     /// Grants a permission; returns the id of the grant. `None` if the account or key does not
     /// exist, the account cannot log in, or the key is not valid.
-    async fn give(
+    async fn grant(
         &self,
         collection: Uuid,
         to: Grantee,
         permission: &str,
-        by: &By,
-    ) -> Stored<Option<Uuid>>;
-    async fn take(&self, collection: Uuid, grant: Uuid, by: &By) -> Stored<bool>;
-    async fn limits(&self, collection: Uuid) -> Stored<Option<wire::LimitsAndUsage>>;
-    async fn set_limits(&self, collection: Uuid, limits: wire::Limits, by: &By) -> Stored<()>;
-    async fn audit(
+        by: &Actor,
+    ) -> StoreResult<Option<Uuid>>;
+    async fn revoke_grant(&self, collection: Uuid, grant: Uuid, by: &Actor) -> StoreResult<bool>;
+    async fn limits(&self, collection: Uuid) -> StoreResult<Option<wire::LimitsAndUsage>>;
+    async fn set_limits(
         &self,
         collection: Uuid,
-        before: Before,
+        limits: wire::Limits,
+        by: &Actor,
+    ) -> StoreResult<()>;
+    async fn audit_log(
+        &self,
+        collection: Uuid,
+        before: ListCursor,
         limit: u32,
-    ) -> Stored<Vec<wire::AuditEntry>>;
+    ) -> StoreResult<Vec<wire::AuditEntry>>;
 
     /// A page of a list of documents.
     async fn documents(
@@ -218,31 +258,31 @@ pub trait Catalogue: Send + Sync {
         collection: Uuid,
         list: &wire::DocumentList,
         limit: u32,
-    ) -> Stored<Vec<Listed>>;
+    ) -> StoreResult<Vec<ListedDocument>>;
     /// Number of documents by status, and of those set aside by reason.
-    async fn document_counts(&self, collection: Uuid) -> Stored<wire::DocumentCounts>;
-    async fn document(&self, collection: Uuid, id: Uuid) -> Stored<Option<wire::Document>>;
+    async fn document_counts(&self, collection: Uuid) -> StoreResult<wire::DocumentCounts>;
+    async fn document(&self, collection: Uuid, id: Uuid) -> StoreResult<Option<wire::Document>>;
 
     /// Operations of one collection, newest first.
     async fn operations(
         &self,
         collection: Uuid,
-        before: Before,
+        before: ListCursor,
         limit: u32,
-    ) -> Stored<Vec<wire::Operation>>;
+    ) -> StoreResult<Vec<wire::Operation>>;
     /// Operations of all collections that the reader may read, newest first.
     async fn readable_operations(
         &self,
-        reader: Reader,
-        before: Before,
+        reader: Principal,
+        before: ListCursor,
         limit: u32,
-    ) -> Stored<Vec<wire::Operation>>;
-    async fn operation(&self, id: Uuid) -> Stored<Option<wire::Operation>>;
+    ) -> StoreResult<Vec<wire::Operation>>;
+    async fn operation(&self, id: Uuid) -> StoreResult<Option<wire::Operation>>;
 }
 
 /// Changes of a collection; `None` leaves a field unchanged.
 #[derive(Default)]
-pub struct CollectionChange {
+pub struct CollectionUpdate {
     pub description: Option<String>,
     pub is_public: Option<bool>,
     /// The new owner.
@@ -260,9 +300,9 @@ pub enum Grantee {
 
 /// A request for an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Order {
+pub enum OperationRequest {
     /// Update the collection, or build a new generation.
-    Run { kind: wire::Wanted, allow_deletes: bool, retry_failed: bool },
+    Run { kind: wire::RequestedOperation, allow_deletes: bool, retry_failed: bool },
     /// Remove the documents that only this source contains.
     RemoveSource { source: String },
     /// Delete documents.
@@ -275,7 +315,7 @@ pub enum Order {
 
 /// Notification of a changed operation: requested, started, progressed or ended.
 #[derive(Clone, Debug)]
-pub struct Change {
+pub struct OperationChange {
     pub operation: Uuid,
     /// Its collection, if the notification names it.
     pub collection: Option<Uuid>,
@@ -284,17 +324,22 @@ pub struct Change {
 /// Operations and searches on the collections that this server serves. Others are refused with
 /// [`super::problem::Code::NotServed`].
 #[async_trait]
-pub trait Work: Send + Sync {
+pub trait CollectionService: Send + Sync {
     /// Requests an operation; returns its id. It starts when the collection has no other.
-    async fn start(&self, collection: Uuid, order: Order, by: &By) -> Answer<Uuid>;
+    async fn start_operation(
+        &self,
+        collection: Uuid,
+        order: OperationRequest,
+        by: &Actor,
+    ) -> HandlerResult<Uuid>;
     /// Cancels an operation, in whichever process it runs.
-    async fn cancel(&self, operation: Uuid, by: &By) -> Answer<()>;
+    async fn cancel_operation(&self, operation: Uuid, by: &Actor) -> HandlerResult<()>;
     /// Changes of all operations in the database from now on. A slow receiver may miss some.
-    fn changes(&self) -> BoxStream<'static, Change>;
+    fn operation_changes(&self) -> BoxStream<'static, OperationChange>;
     /// The live generation of a collection, for searches.
-    async fn target(&self, collection: Uuid) -> Result<Arc<Target>, BoxError>;
+    async fn search_target(&self, collection: Uuid) -> Result<Arc<Target>, BoxError>;
     /// Invalidates cached data of a collection, or of all with `None`.
-    fn doubt(&self, collection: Option<Uuid>);
+    fn invalidate(&self, collection: Option<Uuid>);
     /// Up to `limit` chunks of a document from index `from` on, and the total number.
     async fn chunks(
         &self,
@@ -302,9 +347,9 @@ pub trait Work: Send + Sync {
         document: Uuid,
         from: u32,
         limit: u32,
-    ) -> Answer<wire::Chunks>;
+    ) -> HandlerResult<wire::Chunks>;
     /// History of a document or location, in the form of `semantik why --json`.
-    async fn why(&self, collection: Uuid, named: &str) -> Answer<Value>;
+    async fn why(&self, collection: Uuid, named: &str) -> HandlerResult<Value>;
     /// State of each dependency by name: `Ok`, or the cause of the failure.
     async fn health(&self) -> Vec<(String, Result<(), String>)>;
     /// All metrics, in the text format of Prometheus.

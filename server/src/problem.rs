@@ -15,7 +15,7 @@ pub const MEDIA_TYPE: &str = "application/problem+json";
 
 /// Stable codes of problems.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Code {
+pub enum ProblemCode {
     BadRequest,
     InvalidJson,
     InvalidQuery,
@@ -42,55 +42,88 @@ pub enum Code {
 }
 
 /// Each code with its name, status and title; `docs/api.md` documents them.
-pub const CODES: &[(Code, &str, StatusCode, &str)] = &[
-    (Code::BadRequest, "bad_request", StatusCode::BAD_REQUEST, "Bad request"),
-    (Code::InvalidJson, "invalid_json", StatusCode::BAD_REQUEST, "Invalid JSON"),
-    (Code::InvalidQuery, "invalid_query", StatusCode::BAD_REQUEST, "Invalid query parameter"),
+pub const PROBLEM_CODES: &[(ProblemCode, &str, StatusCode, &str)] = &[
+    (ProblemCode::BadRequest, "bad_request", StatusCode::BAD_REQUEST, "Bad request"),
+    (ProblemCode::InvalidJson, "invalid_json", StatusCode::BAD_REQUEST, "Invalid JSON"),
     (
-        Code::ConfirmationRequired,
+        ProblemCode::InvalidQuery,
+        "invalid_query",
+        StatusCode::BAD_REQUEST,
+        "Invalid query parameter",
+    ),
+    (
+        ProblemCode::ConfirmationRequired,
         "confirmation_required",
         StatusCode::BAD_REQUEST,
         "Confirmation required",
     ),
-    (Code::Unauthenticated, "unauthenticated", StatusCode::UNAUTHORIZED, "Authentication required"),
     (
-        Code::InvalidCredentials,
+        ProblemCode::Unauthenticated,
+        "unauthenticated",
+        StatusCode::UNAUTHORIZED,
+        "Authentication required",
+    ),
+    (
+        ProblemCode::InvalidCredentials,
         "invalid_credentials",
         StatusCode::UNAUTHORIZED,
         "Invalid credentials",
     ),
-    (Code::Forbidden, "forbidden", StatusCode::FORBIDDEN, "Forbidden"),
-    (Code::InsufficientScope, "insufficient_scope", StatusCode::FORBIDDEN, "Insufficient scope"),
-    (Code::SessionRequired, "session_required", StatusCode::FORBIDDEN, "Session required"),
-    (Code::NotFound, "not_found", StatusCode::NOT_FOUND, "Not found"),
+    (ProblemCode::Forbidden, "forbidden", StatusCode::FORBIDDEN, "Forbidden"),
     (
-        Code::MethodNotAllowed,
+        ProblemCode::InsufficientScope,
+        "insufficient_scope",
+        StatusCode::FORBIDDEN,
+        "Insufficient scope",
+    ),
+    (ProblemCode::SessionRequired, "session_required", StatusCode::FORBIDDEN, "Session required"),
+    (ProblemCode::NotFound, "not_found", StatusCode::NOT_FOUND, "Not found"),
+    (
+        ProblemCode::MethodNotAllowed,
         "method_not_allowed",
         StatusCode::METHOD_NOT_ALLOWED,
         "Method not allowed",
     ),
-    (Code::Timeout, "timeout", StatusCode::REQUEST_TIMEOUT, "Request timeout"),
-    (Code::Conflict, "conflict", StatusCode::CONFLICT, "Conflict"),
-    (Code::LimitReached, "limit_reached", StatusCode::CONFLICT, "Limit reached"),
-    (Code::NotServed, "not_served", StatusCode::CONFLICT, "Collection not served"),
-    (Code::TooLarge, "too_large", StatusCode::PAYLOAD_TOO_LARGE, "Content too large"),
+    (ProblemCode::Timeout, "timeout", StatusCode::REQUEST_TIMEOUT, "Request timeout"),
+    (ProblemCode::Conflict, "conflict", StatusCode::CONFLICT, "Conflict"),
+    (ProblemCode::LimitReached, "limit_reached", StatusCode::CONFLICT, "Limit reached"),
+    (ProblemCode::NotServed, "not_served", StatusCode::CONFLICT, "Collection not served"),
+    (ProblemCode::TooLarge, "too_large", StatusCode::PAYLOAD_TOO_LARGE, "Content too large"),
     (
-        Code::UnsupportedMediaType,
+        ProblemCode::UnsupportedMediaType,
         "unsupported_media_type",
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
         "Unsupported media type",
     ),
-    (Code::Misdirected, "misdirected", StatusCode::MISDIRECTED_REQUEST, "Misdirected request"),
-    (Code::InvalidBody, "invalid_body", StatusCode::UNPROCESSABLE_ENTITY, "Invalid request body"),
-    (Code::TooCostly, "too_costly", StatusCode::UNPROCESSABLE_ENTITY, "Search too costly"),
-    (Code::RateLimited, "rate_limited", StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
-    (Code::Internal, "internal", StatusCode::INTERNAL_SERVER_ERROR, "Internal server error"),
-    (Code::Unavailable, "unavailable", StatusCode::SERVICE_UNAVAILABLE, "Service unavailable"),
+    (
+        ProblemCode::Misdirected,
+        "misdirected",
+        StatusCode::MISDIRECTED_REQUEST,
+        "Misdirected request",
+    ),
+    (
+        ProblemCode::InvalidBody,
+        "invalid_body",
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "Invalid request body",
+    ),
+    (ProblemCode::TooCostly, "too_costly", StatusCode::UNPROCESSABLE_ENTITY, "Search too costly"),
+    (ProblemCode::RateLimited, "rate_limited", StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
+    (ProblemCode::Internal, "internal", StatusCode::INTERNAL_SERVER_ERROR, "Internal server error"),
+    (
+        ProblemCode::Unavailable,
+        "unavailable",
+        StatusCode::SERVICE_UNAVAILABLE,
+        "Service unavailable",
+    ),
 ];
 
-impl Code {
+impl ProblemCode {
     fn row(self) -> &'static (Self, &'static str, StatusCode, &'static str) {
-        CODES.iter().find(|row| row.0 == self).expect("every code has its row; a test counts them")
+        PROBLEM_CODES
+            .iter()
+            .find(|row| row.0 == self)
+            .expect("every code has its row; a test counts them")
     }
 
     /// Name in responses.
@@ -104,7 +137,7 @@ impl Code {
     }
 
     /// The code for an error status set by a library.
-    fn of(status: StatusCode) -> Self {
+    fn from_status(status: StatusCode) -> Self {
         match status {
             StatusCode::UNAUTHORIZED => Self::Unauthenticated,
             StatusCode::FORBIDDEN => Self::Forbidden,
@@ -125,7 +158,7 @@ impl Code {
 #[derive(Clone, Debug)]
 pub struct Problem {
     /// Kind of the problem.
-    pub code: Code,
+    pub code: ProblemCode,
     /// Details of this occurrence, for the client.
     pub detail: Option<String>,
     /// Cause for the log; never returned to the client.
@@ -135,32 +168,32 @@ pub struct Problem {
 }
 
 /// Result of a handler.
-pub type Answer<T> = Result<T, Problem>;
+pub type HandlerResult<T> = Result<T, Problem>;
 
 impl Problem {
     /// A problem without details.
-    pub fn of(code: Code) -> Self {
+    pub fn from_code(code: ProblemCode) -> Self {
         Self { code, detail: None, cause: None, retry_after: None }
     }
 
     /// A problem with details of this occurrence.
-    pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { detail: Some(detail.into()), ..Self::of(code) }
+    pub fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
+        Self { detail: Some(detail.into()), ..Self::from_code(code) }
     }
 
     /// A resource that does not exist, or that the caller may not see.
     pub fn not_found(what: &str) -> Self {
-        Self::new(Code::NotFound, format!("{what} not found, or no right to see it"))
+        Self::new(ProblemCode::NotFound, format!("{what} not found, or no right to see it"))
     }
 
     /// An error of the server, with its cause for the log.
     pub fn internal(cause: impl Into<String>) -> Self {
-        Self { cause: Some(cause.into()), ..Self::of(Code::Internal) }
+        Self { cause: Some(cause.into()), ..Self::from_code(ProblemCode::Internal) }
     }
 
     /// A temporary problem; the client may retry after `seconds`.
-    pub fn later(code: Code, seconds: u64) -> Self {
-        Self { retry_after: Some(seconds.max(1)), ..Self::of(code) }
+    pub fn retry_later(code: ProblemCode, seconds: u64) -> Self {
+        Self { retry_after: Some(seconds.max(1)), ..Self::from_code(code) }
     }
 }
 
@@ -169,20 +202,20 @@ impl From<StoreError> for Problem {
         if error.source.is::<ReadOnly>() {
             let detail =
                 "the database is read-only: searches work, changes are refused; try again later";
-            let cause = Some(pipeline::chain(&error));
+            let cause = Some(pipeline::error_chain(&error));
             return Self {
                 detail: Some(detail.to_owned()),
                 cause,
-                ..Self::later(Code::Unavailable, 30)
+                ..Self::retry_later(ProblemCode::Unavailable, 30)
             };
         }
         let code = match error.remedy {
-            Remedy::Retry => Code::Unavailable,
-            Remedy::Conflict => Code::Conflict,
-            Remedy::GiveUp => Code::Internal,
+            Remedy::Retry => ProblemCode::Unavailable,
+            Remedy::Conflict => ProblemCode::Conflict,
+            Remedy::GiveUp => ProblemCode::Internal,
         };
         let retry_after = (error.remedy == Remedy::Retry).then_some(5);
-        Self { cause: Some(pipeline::chain(&error)), retry_after, ..Self::of(code) }
+        Self { cause: Some(pipeline::error_chain(&error)), retry_after, ..Self::from_code(code) }
     }
 }
 
@@ -218,7 +251,7 @@ pub struct ProblemDetails {
 
 /// Serialises a problem, and converts error responses of libraries to problems. Also returns the
 /// problem, for the log.
-pub(super) fn written(response: Response, request_id: &str) -> (Response, Option<Problem>) {
+pub(super) fn render_problem(response: Response, request_id: &str) -> (Response, Option<Problem>) {
     let status = response.status();
     // A browser that requested an unknown path got an HTML page.
     let is_one = response
@@ -230,7 +263,7 @@ pub(super) fn written(response: Response, request_id: &str) -> (Response, Option
         None if is_one || !(status.is_client_error() || status.is_server_error()) => {
             return (response, None);
         }
-        None => Problem::of(Code::of(status)),
+        None => Problem::from_code(ProblemCode::from_status(status)),
     };
     let (_, name, status, title) = *problem.code.row();
     let details = ProblemDetails {
@@ -265,7 +298,7 @@ mod tests {
     #[test]
     fn every_code_has_one_row_and_is_documented() {
         let docs = include_str!("../../docs/api.md");
-        for (at, (code, name, status, _)) in CODES.iter().enumerate() {
+        for (at, (code, name, status, _)) in PROBLEM_CODES.iter().enumerate() {
             assert_eq!(*code as usize, at, "the rows are in the order of the codes");
             let row = format!("| `{name}` | {} |", status.as_u16());
             assert!(docs.contains(&row), "docs/api.md lacks `{row}`");

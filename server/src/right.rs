@@ -8,13 +8,13 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::problem::{Code, Problem};
+use super::problem::{Problem, ProblemCode};
 
 /// The right that an endpoint requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Right {
     /// None; credentials are ignored.
-    Open,
+    Public,
     /// None; results are limited to collections that the caller may read. A key of any scope may
     /// search.
     Search,
@@ -22,7 +22,7 @@ pub enum Right {
     /// `read`.
     Browse,
     /// A session or a key.
-    Known,
+    Authenticated,
     /// A session, not a key.
     Session,
     /// An administrator of the server.
@@ -44,10 +44,10 @@ impl Right {
     /// Name in the description of the API.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Open => "open",
+            Self::Public => "open",
             Self::Search => "search",
             Self::Browse => "browse",
-            Self::Known => "known",
+            Self::Authenticated => "known",
             Self::Session => "session",
             Self::Superuser => "superuser",
             Self::SuperuserSession => "superuser_session",
@@ -61,7 +61,7 @@ impl Right {
 
 /// Permission on a collection; each includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Level {
+pub enum AccessLevel {
     /// Find the collection and read everything in it.
     Read,
     /// Change its content.
@@ -72,23 +72,23 @@ pub enum Level {
     Owner,
 }
 
-impl Level {
+impl AccessLevel {
     /// The level with this name in grants and responses; `None` if unknown.
-    pub fn of(word: &str) -> Option<Self> {
-        LEVELS.iter().find(|(name, _)| *name == word).map(|(_, level)| *level)
+    pub fn parse(word: &str) -> Option<Self> {
+        ACCESS_LEVELS.iter().find(|(name, _)| *name == word).map(|(_, level)| *level)
     }
 
     /// Name in grants and responses.
     pub fn name(self) -> &'static str {
-        LEVELS.iter().find(|(_, level)| *level == self).expect("all are listed").0
+        ACCESS_LEVELS.iter().find(|(_, level)| *level == self).expect("all are listed").0
     }
 }
 
-const LEVELS: [(&str, Level); 4] = [
-    ("read", Level::Read),
-    ("write", Level::Write),
-    ("admin", Level::Admin),
-    ("owner", Level::Owner),
+const ACCESS_LEVELS: [(&str, AccessLevel); 4] = [
+    ("read", AccessLevel::Read),
+    ("write", AccessLevel::Write),
+    ("admin", AccessLevel::Admin),
+    ("owner", AccessLevel::Owner),
 ];
 
 /// Scope of a key; each includes those before it.
@@ -121,7 +121,7 @@ impl Scope {
     }
 
     /// The widest of several scopes by name; unknown names are ignored. `None` without a known one.
-    pub fn furthest(words: &[String]) -> Option<Self> {
+    pub fn widest(words: &[String]) -> Option<Self> {
         let known = |word: &String| SCOPES.iter().find(|(name, _)| name == word);
         words.iter().filter_map(known).map(|(_, scope)| *scope).max()
     }
@@ -165,7 +165,7 @@ impl Identity {
 
     /// Returns true if the scope of a key includes `needed`; other callers have no scope and always
     /// pass.
-    pub fn reaches(&self, needed: Scope) -> bool {
+    pub fn has_scope(&self, needed: Scope) -> bool {
         match self {
             Self::Key { scope, .. } => *scope >= Some(needed),
             Self::Anonymous | Self::User { .. } => true,
@@ -175,24 +175,24 @@ impl Identity {
 
 /// Rights of a caller on a collection, before they are combined.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Given {
+pub struct AccessGrants {
     /// The caller's account owns it.
     pub is_owner: bool,
     /// Every caller may read it.
     pub is_public: bool,
     /// Grant to the account.
-    pub to_user: Option<Level>,
+    pub user_level: Option<AccessLevel>,
     /// Grant to the key.
-    pub to_key: Option<Level>,
+    pub key_level: Option<AccessLevel>,
 }
 
 /// The highest permission of a caller on a collection; `None` if the caller may not see it. A
 /// public collection is readable.
-pub fn level(identity: &Identity, given: Given) -> Option<Level> {
+pub fn effective_level(identity: &Identity, given: AccessGrants) -> Option<AccessLevel> {
     if identity.is_superuser() || (given.is_owner && identity.user().is_some()) {
-        return Some(Level::Owner);
+        return Some(AccessLevel::Owner);
     }
-    given.to_user.max(given.to_key).max(given.is_public.then_some(Level::Read))
+    given.user_level.max(given.key_level).max(given.is_public.then_some(AccessLevel::Read))
 }
 
 /// Decides whether a caller has the right of an endpoint. `level` is the result of [`level`] for
@@ -200,47 +200,55 @@ pub fn level(identity: &Identity, given: Given) -> Option<Level> {
 ///
 /// # Errors
 /// The problem to respond with.
-pub fn decide(right: Right, identity: &Identity, level: Option<Level>) -> Result<(), Problem> {
+pub fn check_right(
+    right: Right,
+    identity: &Identity,
+    level: Option<AccessLevel>,
+) -> Result<(), Problem> {
     let (needed, scope) = match right {
-        Right::Open => return Ok(()),
-        Right::Search => return scoped(identity, Scope::Search),
-        Right::Browse => return scoped(identity, Scope::Read),
-        Right::Known | Right::Session | Right::Superuser | Right::SuperuserSession => {
-            return personal(right, identity);
+        Right::Public => return Ok(()),
+        Right::Search => return check_scope(identity, Scope::Search),
+        Right::Browse => return check_scope(identity, Scope::Read),
+        Right::Authenticated | Right::Session | Right::Superuser | Right::SuperuserSession => {
+            return check_identity(right, identity);
         }
-        Right::Read => (Level::Read, Scope::Read),
-        Right::Write => (Level::Write, Scope::Write),
-        Right::Admin => (Level::Admin, Scope::Admin),
-        Right::Owner => (Level::Owner, Scope::Admin),
+        Right::Read => (AccessLevel::Read, Scope::Read),
+        Right::Write => (AccessLevel::Write, Scope::Write),
+        Right::Admin => (AccessLevel::Admin, Scope::Admin),
+        Right::Owner => (AccessLevel::Owner, Scope::Admin),
     };
     let Some(level) = level else { return Err(Problem::not_found("collection or operation")) };
     if level < needed {
-        return Err(refused(identity));
+        return Err(refusal(identity));
     }
-    scoped(identity, scope)
+    check_scope(identity, scope)
 }
 
-fn personal(right: Right, identity: &Identity) -> Result<(), Problem> {
+fn check_identity(right: Right, identity: &Identity) -> Result<(), Problem> {
     match (right, identity) {
-        (_, Identity::Anonymous) => Err(Problem::of(Code::Unauthenticated)),
+        (_, Identity::Anonymous) => Err(Problem::from_code(ProblemCode::Unauthenticated)),
         (Right::Session | Right::SuperuserSession, Identity::Key { .. }) => {
-            Err(Problem::of(Code::SessionRequired))
+            Err(Problem::from_code(ProblemCode::SessionRequired))
         }
         (Right::Superuser | Right::SuperuserSession, _) if !identity.is_superuser() => {
-            Err(Problem::of(Code::Forbidden))
+            Err(Problem::from_code(ProblemCode::Forbidden))
         }
-        (Right::Superuser, _) => scoped(identity, Scope::Admin),
+        (Right::Superuser, _) => check_scope(identity, Scope::Admin),
         (_, _) => Ok(()),
     }
 }
 
-fn scoped(identity: &Identity, needed: Scope) -> Result<(), Problem> {
-    if identity.reaches(needed) { Ok(()) } else { Err(Problem::of(Code::InsufficientScope)) }
+fn check_scope(identity: &Identity, needed: Scope) -> Result<(), Problem> {
+    if identity.has_scope(needed) {
+        Ok(())
+    } else {
+        Err(Problem::from_code(ProblemCode::InsufficientScope))
+    }
 }
 
-fn refused(identity: &Identity) -> Problem {
+fn refusal(identity: &Identity) -> Problem {
     match identity {
-        Identity::Anonymous => Problem::of(Code::Unauthenticated),
-        Identity::User { .. } | Identity::Key { .. } => Problem::of(Code::Forbidden),
+        Identity::Anonymous => Problem::from_code(ProblemCode::Unauthenticated),
+        Identity::User { .. } | Identity::Key { .. } => Problem::from_code(ProblemCode::Forbidden),
     }
 }

@@ -20,8 +20,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::problem::{Answer, Code, Problem};
-use super::table::BASE;
+use super::problem::{HandlerResult, Problem, ProblemCode};
+use super::table::BASE_PATH;
 
 /// A requested operation.
 #[derive(Debug, Serialize, ToSchema)]
@@ -37,19 +37,19 @@ pub(super) struct Accepted {
 type AcceptedAnswer = (StatusCode, [(HeaderName, String); 1], Json<Accepted>);
 
 fn accepted(operation: Uuid) -> AcceptedAnswer {
-    let href = format!("{BASE}/operations/{operation}");
+    let href = format!("{BASE_PATH}/operations/{operation}");
     let events = format!("{href}/events");
     (StatusCode::ACCEPTED, [(LOCATION, href.clone())], Json(Accepted { operation, href, events }))
 }
 
 /// Checks a single-line text: 1 to `longest` characters, no control characters.
-fn line(what: &str, text: &str, longest: usize) -> Answer<()> {
+fn check_line(what: &str, text: &str, longest: usize) -> HandlerResult<()> {
     let length = text.chars().count();
     if (1..=longest).contains(&length) && !text.chars().any(char::is_control) {
         return Ok(());
     }
     Err(Problem::new(
-        Code::InvalidBody,
+        ProblemCode::InvalidBody,
         format!("invalid `{what}`: expected 1 to {longest} characters without control characters"),
     ))
 }

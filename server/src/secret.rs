@@ -9,16 +9,16 @@ use rand::distr::Alphanumeric;
 use sha2::{Digest as _, Sha256};
 
 /// Characters of a secret: 43 of an alphabet of 62 are 256 bits.
-const SECRET: usize = 43;
+const SECRET_LENGTH: usize = 43;
 /// Characters of the visible prefix of a key.
-const PREFIX: usize = 8;
+const PREFIX_LENGTH: usize = 8;
 
 /// A random string of 256 bits. Letters and digits only, so that a double click selects it.
-pub fn random() -> String {
-    text(SECRET)
+pub fn random_secret() -> String {
+    random_text(SECRET_LENGTH)
 }
 
-fn text(length: usize) -> String {
+fn random_text(length: usize) -> String {
     rand::rng().sample_iter(Alphanumeric).take(length).map(char::from).collect()
 }
 
@@ -28,13 +28,13 @@ pub fn random_bytes() -> [u8; 32] {
 }
 
 /// A new API key and its visible prefix.
-pub(super) fn key() -> (String, String) {
-    let prefix = format!("smk_{}", text(PREFIX));
-    (format!("{prefix}_{}", random()), prefix)
+pub(super) fn new_api_key() -> (String, String) {
+    let prefix = format!("smk_{}", random_text(PREFIX_LENGTH));
+    (format!("{prefix}_{}", random_secret()), prefix)
 }
 
 /// Returns true for an API key; other bearer tokens are access tokens.
-pub(super) fn is_key(bearer: &str) -> bool {
+pub(super) fn is_api_key(bearer: &str) -> bool {
     bearer.starts_with("smk_")
 }
 
@@ -49,10 +49,10 @@ mod tests {
 
     #[test]
     fn keys_are_recognised_by_their_prefix_and_never_alike() {
-        let (made, prefix) = key();
-        assert!(is_key(&made) && made.starts_with(&prefix));
+        let (made, prefix) = new_api_key();
+        assert!(is_api_key(&made) && made.starts_with(&prefix));
         assert_eq!((made.len(), prefix.len()), (4 + 8 + 1 + 43, 12));
-        assert_ne!(made, key().0);
+        assert_ne!(made, new_api_key().0);
         assert_eq!(
             digest("abc"),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

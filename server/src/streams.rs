@@ -7,34 +7,34 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
 
-use super::problem::{Answer, Code, Problem};
-use super::rate::Client;
+use super::problem::{HandlerResult, Problem, ProblemCode};
+use super::rate::ClientId;
 
 /// Streams per account with its keys, and per address of anonymous callers.
-const OF_CLIENT: usize = 20;
+const MAX_PER_CLIENT: usize = 20;
 /// Streams per address, of all callers.
-const OF_ADDRESS: usize = 100;
+const MAX_PER_ADDRESS: usize = 100;
 /// `Retry-After` of a refused request, in seconds.
-const AGAIN: u64 = 5;
+const RETRY_AFTER_SECONDS: u64 = 5;
 
 /// A subject with a limit of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Holder {
     Account(Uuid),
     /// Anonymous callers of an address.
-    Anonymous(Client),
-    Address(Client),
+    Anonymous(ClientId),
+    Address(ClientId),
 }
 
 impl Holder {
     fn limit(self) -> usize {
         match self {
-            Self::Account(_) | Self::Anonymous(_) => OF_CLIENT,
-            Self::Address(_) => OF_ADDRESS,
+            Self::Account(_) | Self::Anonymous(_) => MAX_PER_CLIENT,
+            Self::Address(_) => MAX_PER_ADDRESS,
         }
     }
 
-    fn words(self) -> &'static str {
+    fn description(self) -> &'static str {
         match self {
             Self::Account(_) => "this account",
             Self::Anonymous(_) | Self::Address(_) => "this address",
@@ -44,21 +44,21 @@ impl Holder {
 
 /// Counters of open streams. Clones share them.
 #[derive(Clone)]
-pub(crate) struct Streams {
+pub(crate) struct StreamLimiter {
     open: Arc<Mutex<HashMap<Holder, usize>>>,
-    most: usize,
+    max: usize,
 }
 
 /// An open stream, counted until the value is dropped.
 pub(super) struct OpenStream {
-    streams: Streams,
+    streams: StreamLimiter,
     holders: [Holder; 2],
 }
 
-impl Streams {
+impl StreamLimiter {
     /// At most `most` streams of all clients together.
     pub(crate) fn new(most: usize) -> Self {
-        Self { open: Arc::default(), most }
+        Self { open: Arc::default(), max: most }
     }
 
     /// Opens a stream.
@@ -66,8 +66,8 @@ impl Streams {
     /// # Errors
     /// [`Code::RateLimited`] at the limit of the client, [`Code::Unavailable`] at that of the
     /// server.
-    pub(super) fn open(&self, account: Option<Uuid>, address: IpAddr) -> Answer<OpenStream> {
-        let client = Client::at(address);
+    pub(super) fn open(&self, account: Option<Uuid>, address: IpAddr) -> HandlerResult<OpenStream> {
+        let client = ClientId::from_address(address);
         let own = account.map_or(Holder::Anonymous(client), Holder::Account);
         let holders = [own, Holder::Address(client)];
         let mut open = self.lock();
@@ -76,19 +76,19 @@ impl Streams {
                 let detail = format!(
                     "{} event streams are open for {}: close one before opening another",
                     holder.limit(),
-                    holder.words()
+                    holder.description()
                 );
-                return Err(refused(Code::RateLimited, detail));
+                return Err(too_many_streams(ProblemCode::RateLimited, detail));
             }
         }
         // Every stream counts for exactly one address.
         let addresses = open.iter().filter(|(holder, _)| matches!(holder, Holder::Address(_)));
-        if addresses.map(|(_, count)| count).sum::<usize>() >= self.most {
+        if addresses.map(|(_, count)| count).sum::<usize>() >= self.max {
             let detail = format!(
                 "the server has reached its limit of {} open event streams: try again later",
-                self.most
+                self.max
             );
-            return Err(refused(Code::Unavailable, detail));
+            return Err(too_many_streams(ProblemCode::Unavailable, detail));
         }
         for holder in holders {
             *open.entry(holder).or_default() += 1;
@@ -117,8 +117,8 @@ impl Drop for OpenStream {
     }
 }
 
-fn refused(code: Code, detail: String) -> Problem {
-    Problem { detail: Some(detail), ..Problem::later(code, AGAIN) }
+fn too_many_streams(code: ProblemCode, detail: String) -> Problem {
+    Problem { detail: Some(detail), ..Problem::retry_later(code, RETRY_AFTER_SECONDS) }
 }
 
 #[cfg(test)]
@@ -131,11 +131,14 @@ mod tests {
 
     #[test]
     fn each_limit_holds_and_what_is_closed_counts_no_more() {
-        let streams = Streams::new(150);
+        let streams = StreamLimiter::new(150);
         let account = |n: u128| Some(Uuid::from_u128(n));
         let open = |account, from| streams.open(account, address(from));
         let mut held: Vec<_> = (0..20).map(|n| open(account(1), n).expect("its own 20")).collect();
-        assert_eq!(open(account(1), 50).err().expect("one too many").code, Code::RateLimited);
+        assert_eq!(
+            open(account(1), 50).err().expect("one too many").code,
+            ProblemCode::RateLimited
+        );
         held.pop();
         held.push(open(account(1), 50).expect("one was closed"));
 
@@ -145,7 +148,10 @@ mod tests {
         held.extend((0..80).map(|n| open(account(100 + n), 60).expect("of the address")));
         assert!(open(account(3), 60).is_err());
         held.extend((0..30).map(|n| open(account(200 + n), 70).expect("of the server")));
-        assert_eq!(open(account(4), 71).err().expect("150 are open").code, Code::Unavailable);
+        assert_eq!(
+            open(account(4), 71).err().expect("150 are open").code,
+            ProblemCode::Unavailable
+        );
         drop(held);
         assert!(streams.lock().is_empty());
     }

@@ -11,11 +11,11 @@ use utoipa_axum::routes;
 use super::App;
 use super::guard::{Admission, guard};
 use super::openapi;
-use super::rate::Class;
-use super::rate::Class::{Change, Light, Login, Look, Search as Searches};
+use super::rate::RateClass;
+use super::rate::RateClass::{Change, Light, Login, ReadOnly, Search as Searches};
 use super::right::Right::{
-    self, Admin, Browse, Known, Open, Owner, Read, Search, Session, Superuser, SuperuserSession,
-    Write,
+    self, Admin, Authenticated, Browse, Owner, Public, Read, Search, Session, Superuser,
+    SuperuserSession, Write,
 };
 use super::routes::{
     accounts, browser, collections, documents, facets, grants, keys, operations, search, sessions,
@@ -23,7 +23,7 @@ use super::routes::{
 };
 
 /// Path prefix of the API.
-pub(super) const BASE: &str = "/api/v1";
+pub(super) const BASE_PATH: &str = "/api/v1";
 
 /// An endpoint of the table.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ pub struct Endpoint {
     /// The right that it requires.
     pub right: Right,
     /// The class of its rate.
-    pub class: Class,
+    pub class: RateClass,
     /// `get`, `post`, …
     pub method: String,
     /// Path with the names of its parameters: `/api/v1/collections/{collection}`.
@@ -40,15 +40,15 @@ pub struct Endpoint {
 
 type Methods = UtoipaMethodRouter<App>;
 
-enum Entry {
+enum EndpointEntry {
     /// An endpoint that requires the collection of its path to exist, if the path names one.
-    Row(Right, Class, Methods),
+    Row(Right, RateClass, Methods),
     /// An endpoint for records that outlive their collection. After its deletion, its last owner
     /// and superusers have the right, limited by the scope of their key.
-    Record(Right, Class, Methods),
+    Record(Right, RateClass, Methods),
 }
 
-impl Entry {
+impl EndpointEntry {
     /// The requirements of a request, and the handlers.
     fn into_parts(self) -> (Admission, Methods) {
         match self {
@@ -63,32 +63,32 @@ impl Entry {
 }
 
 #[rustfmt::skip]
-fn table() -> Vec<Entry> {
-    use Entry::{Record, Row};
+fn endpoint_table() -> Vec<EndpointEntry> {
+    use EndpointEntry::{Record, Row};
     vec![
-        Row(Open,      Light,    routes!(system::live)),
-        Row(Open,      Light,    routes!(system::ready)),
-        Row(Superuser, Look,     routes!(system::metrics)),
-        Row(Superuser, Look,     routes!(system::audit)),
+        Row(Public,      Light,    routes!(system::live)),
+        Row(Public,      Light,    routes!(system::ready)),
+        Row(Superuser, ReadOnly,     routes!(system::metrics)),
+        Row(Superuser, ReadOnly,     routes!(system::audit)),
 
-        Row(Open,      Light,    routes!(browser::set_up_state)),
-        Row(Open,      Login,    routes!(sessions::set_up)),
-        Row(Open,      Login,    routes!(sessions::login)),
-        Row(Open,      Look,     routes!(sessions::refresh)),
-        Row(Open,      Look,     routes!(sessions::logout)),
-        Row(Open,      Login,    routes!(browser::log_in)),
-        Row(Open,      Look,     routes!(browser::token)),
-        Row(Open,      Look,     routes!(browser::log_out)),
+        Row(Public,      Light,    routes!(browser::set_up_state)),
+        Row(Public,      Login,    routes!(sessions::set_up)),
+        Row(Public,      Login,    routes!(sessions::login)),
+        Row(Public,      ReadOnly,     routes!(sessions::refresh)),
+        Row(Public,      ReadOnly,     routes!(sessions::logout)),
+        Row(Public,      Login,    routes!(browser::log_in)),
+        Row(Public,      ReadOnly,     routes!(browser::token)),
+        Row(Public,      ReadOnly,     routes!(browser::log_out)),
 
-        Row(Known,     Look,     routes!(accounts::me)),
+        Row(Authenticated,     ReadOnly,     routes!(accounts::me)),
         Row(Session,   Change,   routes!(accounts::change_me)),
         Row(Session,   Login,    routes!(accounts::change_password)),
-        Row(Superuser, Look,     routes!(accounts::list)),
+        Row(Superuser, ReadOnly,     routes!(accounts::list)),
         Row(Superuser, Change,   routes!(accounts::create)),
-        Row(Superuser, Look,     routes!(accounts::show)),
+        Row(Superuser, ReadOnly,     routes!(accounts::show)),
         Row(SuperuserSession, Change, routes!(accounts::change)),
         Row(SuperuserSession, Change, routes!(accounts::set_password)),
-        Row(Session,   Look,     routes!(keys::list)),
+        Row(Session,   ReadOnly,     routes!(keys::list)),
         Row(Session,   Change,   routes!(keys::create)),
         Row(Session,   Change,   routes!(keys::revoke)),
 
@@ -97,50 +97,50 @@ fn table() -> Vec<Entry> {
         Row(Search,    Searches, routes!(search::search_simply)),
         Row(Search,    Searches, routes!(facets::facets_of_a_question)),
 
-        Row(Search,    Look,     routes!(collections::list)),
-        Row(Read,      Look,     routes!(collections::show)),
+        Row(Search,    ReadOnly,     routes!(collections::list)),
+        Row(Read,      ReadOnly,     routes!(collections::show)),
         Row(Admin,     Change,   routes!(collections::change)),
         Row(Owner,     Change,   routes!(collections::delete)),
-        Row(Read,      Look,     routes!(collections::generations)),
-        Row(Read,      Look,     routes!(collections::sources)),
-        Row(Read,      Look,     routes!(facets::facets)),
+        Row(Read,      ReadOnly,     routes!(collections::generations)),
+        Row(Read,      ReadOnly,     routes!(collections::sources)),
+        Row(Read,      ReadOnly,     routes!(facets::facets)),
         Row(Write,     Change,   routes!(collections::remove_source)),
-        Record(Admin,  Look,     routes!(collections::audit)),
-        Row(Read,      Look,     routes!(collections::limits)),
+        Record(Admin,  ReadOnly,     routes!(collections::audit)),
+        Row(Read,      ReadOnly,     routes!(collections::limits)),
         Row(Superuser, Change,   routes!(collections::set_limits)),
-        Row(Admin,     Look,     routes!(grants::list)),
+        Row(Admin,     ReadOnly,     routes!(grants::list)),
         Row(Admin,     Change,   routes!(grants::give)),
         Row(Admin,     Change,   routes!(grants::take)),
 
-        Row(Read,      Look,     routes!(documents::list)),
-        Row(Read,      Look,     routes!(documents::counts)),
-        Row(Read,      Look,     routes!(documents::show)),
-        Row(Read,      Look,     routes!(documents::chunks)),
-        Row(Read,      Look,     routes!(documents::text)),
-        Row(Read,      Look,     routes!(documents::why)),
+        Row(Read,      ReadOnly,     routes!(documents::list)),
+        Row(Read,      ReadOnly,     routes!(documents::counts)),
+        Row(Read,      ReadOnly,     routes!(documents::show)),
+        Row(Read,      ReadOnly,     routes!(documents::chunks)),
+        Row(Read,      ReadOnly,     routes!(documents::text)),
+        Row(Read,      ReadOnly,     routes!(documents::why)),
         Row(Write,     Change,   routes!(documents::delete)),
         Row(Write,     Change,   routes!(documents::undelete)),
 
-        Row(Browse,    Look,     routes!(operations::list)),
-        Row(Browse,    Look,     routes!(operations::events)),
-        Row(Read,      Look,     routes!(operations::of_collection)),
+        Row(Browse,    ReadOnly,     routes!(operations::list)),
+        Row(Browse,    ReadOnly,     routes!(operations::events)),
+        Row(Read,      ReadOnly,     routes!(operations::of_collection)),
         Row(Write,     Change,   routes!(operations::start)),
-        Record(Read,   Look,     routes!(operations::show)),
-        Row(Read,      Look,     routes!(operations::events_of_one)),
+        Record(Read,   ReadOnly,     routes!(operations::show)),
+        Row(Read,      ReadOnly,     routes!(operations::events_of_one)),
         Row(Write,     Change,   routes!(operations::cancel)),
     ]
 }
 
 /// All endpoints, for tests.
 pub fn endpoints() -> Vec<Endpoint> {
-    let parts = table().into_iter().map(Entry::into_parts);
-    parts.flat_map(|(admission, methods)| described(admission, &methods)).collect()
+    let parts = endpoint_table().into_iter().map(EndpointEntry::into_parts);
+    parts.flat_map(|(admission, methods)| describe(admission, &methods)).collect()
 }
 
-fn described(admission: Admission, (_, paths, _): &Methods) -> Vec<Endpoint> {
+fn describe(admission: Admission, (_, paths, _): &Methods) -> Vec<Endpoint> {
     let Admission { right, class, .. } = admission;
     let of_path = |(path, item): (&String, &utoipa::openapi::PathItem)| {
-        let path = format!("{BASE}{path}");
+        let path = format!("{BASE_PATH}{path}");
         openapi::methods(item)
             .into_iter()
             .map(|method| Endpoint { right, class, method, path: path.clone() })
@@ -150,18 +150,20 @@ fn described(admission: Admission, (_, paths, _): &Methods) -> Vec<Endpoint> {
 }
 
 /// The guarded endpoints, and their description.
-pub(super) fn routed(app: &App) -> (Router, OpenApi) {
-    let mut router = OpenApiRouter::with_openapi(openapi::head());
-    for (admission, (schemas, mut paths, methods)) in table().into_iter().map(Entry::into_parts) {
-        openapi::note_right(&mut paths, admission.right);
+pub(super) fn guarded_routes(app: &App) -> (Router, OpenApi) {
+    let mut router = OpenApiRouter::with_openapi(openapi::base_document());
+    for (admission, (schemas, mut paths, methods)) in
+        endpoint_table().into_iter().map(EndpointEntry::into_parts)
+    {
+        openapi::describe_right(&mut paths, admission.right);
         let app = app.clone();
         let methods = methods.route_layer(from_fn(move |request, next: Next| {
             guard(app.clone(), admission, request, next)
         }));
         router = router.routes((schemas, paths, methods));
     }
-    OpenApiRouter::with_openapi(openapi::head())
-        .nest(BASE, router)
+    OpenApiRouter::with_openapi(openapi::base_document())
+        .nest(BASE_PATH, router)
         .with_state(app.clone())
         .split_for_parts()
 }

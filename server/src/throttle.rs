@@ -20,8 +20,8 @@ use moka::ops::compute::Op;
 use moka::sync::Cache;
 
 use super::ports::Accounts;
-use super::problem::{Answer, Code, Problem};
-use super::rate::{Client, whole_seconds};
+use super::problem::{HandlerResult, Problem, ProblemCode};
+use super::rate::{ClientId, whole_seconds};
 use super::secret;
 
 /// Failed attempts at an account without delay, by one network and by all networks.
@@ -29,27 +29,27 @@ const ACCOUNT_FAILURES: u32 = 5;
 /// Failed attempts of a network without delay; many users may share a network.
 const NETWORK_FAILURES: u32 = 20;
 /// Longest delay; a longer one would allow attackers to lock out an account.
-const LONGEST_WAIT: Duration = Duration::from_secs(5 * 60);
+const MAX_WAIT: Duration = Duration::from_secs(5 * 60);
 /// Lifetime of a count, from its first failure on.
 const WINDOW: Duration = Duration::from_secs(15 * 60);
 /// How long a network from which an account has logged in is known.
-const KNOWN: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+const KNOWN_NETWORK_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// How long the store is not asked again about a network.
-const ASKED: Duration = Duration::from_secs(60);
+const LOOKUP_INTERVAL: Duration = Duration::from_secs(60);
 /// Capacity of each cache.
-const REMEMBERED: u64 = 100_000;
+const MAX_ENTRIES: u64 = 100_000;
 
 /// Subject of a count of failures.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Subject {
+enum FailureKey {
     /// An account by the digest of its name, so that long names take no memory.
     Account(String),
-    Network(Client),
-    Pair(String, Client),
+    Network(ClientId),
+    Pair(String, ClientId),
 }
 
-impl Subject {
-    fn forgiven(&self) -> u32 {
+impl FailureKey {
+    fn free_failures(&self) -> u32 {
         match self {
             Self::Account(_) | Self::Pair(..) => ACCOUNT_FAILURES,
             Self::Network(_) => NETWORK_FAILURES,
@@ -59,7 +59,7 @@ impl Subject {
 
 /// Failures of a subject.
 #[derive(Clone, Copy)]
-struct Count {
+struct FailureCount {
     failures: u32,
     /// Time of the first failure.
     since: Instant,
@@ -68,30 +68,36 @@ struct Count {
 }
 
 /// Counts failed logins.
-pub(crate) struct Throttle {
-    counts: Cache<Subject, Count>,
+pub(crate) struct LoginThrottle {
+    counts: Cache<FailureKey, FailureCount>,
     /// Accounts with the networks from which they have logged in.
-    known: Cache<(String, Client), ()>,
+    known_networks: Cache<(String, ClientId), ()>,
     /// Accounts with networks for which the store has no login.
-    strangers: Cache<(String, Client), ()>,
+    unknown_networks: Cache<(String, ClientId), ()>,
 }
 
 /// An attempt that counts as failed until one of its methods is called.
-pub(super) struct Try<'a> {
-    throttle: &'a Throttle,
+pub(super) struct LoginAttempt<'a> {
+    throttle: &'a LoginThrottle,
     account: String,
-    client: Client,
+    client: ClientId,
     /// `true` if it also counts for the account over all networks.
     counts_for_account: bool,
 }
 
-impl Throttle {
+impl LoginThrottle {
     /// Without any counts.
     pub(crate) fn new() -> Self {
         Self {
-            counts: Cache::builder().max_capacity(REMEMBERED).time_to_idle(WINDOW).build(),
-            known: Cache::builder().max_capacity(REMEMBERED).time_to_live(KNOWN).build(),
-            strangers: Cache::builder().max_capacity(REMEMBERED).time_to_live(ASKED).build(),
+            counts: Cache::builder().max_capacity(MAX_ENTRIES).time_to_idle(WINDOW).build(),
+            known_networks: Cache::builder()
+                .max_capacity(MAX_ENTRIES)
+                .time_to_live(KNOWN_NETWORK_AGE)
+                .build(),
+            unknown_networks: Cache::builder()
+                .max_capacity(MAX_ENTRIES)
+                .time_to_live(LOOKUP_INTERVAL)
+                .build(),
         }
     }
 
@@ -106,57 +112,68 @@ impl Throttle {
         accounts: &dyn Accounts,
         username: &str,
         address: IpAddr,
-    ) -> Answer<Try<'_>> {
-        let pair = (account(username), Client::at(address));
-        let is_held = self.wait(&Subject::Account(pair.0.clone()), Instant::now()).is_some();
-        if is_held && !self.known.contains_key(&pair) && !self.strangers.contains_key(&pair) {
+    ) -> HandlerResult<LoginAttempt<'_>> {
+        let pair = (account_key(username), ClientId::from_address(address));
+        let is_held =
+            self.remaining_wait(&FailureKey::Account(pair.0.clone()), Instant::now()).is_some();
+        if is_held
+            && !self.known_networks.contains_key(&pair)
+            && !self.unknown_networks.contains_key(&pair)
+        {
             let logins = accounts.login_addresses(username).await?;
-            let mut networks = logins.iter().filter_map(|it| it.parse().ok()).map(Client::at);
+            let mut networks =
+                logins.iter().filter_map(|it| it.parse().ok()).map(ClientId::from_address);
             match networks.any(|network| network == pair.1) {
-                true => self.known.insert(pair, ()),
-                false => self.strangers.insert(pair, ()),
+                true => self.known_networks.insert(pair, ()),
+                false => self.unknown_networks.insert(pair, ()),
             }
         }
         self.begin_at(username, address, Instant::now())
     }
 
-    fn begin_at(&self, username: &str, address: IpAddr, now: Instant) -> Answer<Try<'_>> {
-        let (account, client) = (account(username), Client::at(address));
-        let mut subjects = vec![Subject::Network(client), Subject::Pair(account.clone(), client)];
-        let counts_for_account = !self.known.contains_key(&(account.clone(), client));
+    fn begin_at(
+        &self,
+        username: &str,
+        address: IpAddr,
+        now: Instant,
+    ) -> HandlerResult<LoginAttempt<'_>> {
+        let (account, client) = (account_key(username), ClientId::from_address(address));
+        let mut subjects =
+            vec![FailureKey::Network(client), FailureKey::Pair(account.clone(), client)];
+        let counts_for_account = !self.known_networks.contains_key(&(account.clone(), client));
         if counts_for_account {
-            subjects.push(Subject::Account(account.clone()));
+            subjects.push(FailureKey::Account(account.clone()));
         }
-        let longest = subjects.iter().filter_map(|subject| self.wait(subject, now)).max();
+        let longest = subjects.iter().filter_map(|subject| self.remaining_wait(subject, now)).max();
         if let Some(wait) = longest {
-            return Err(Problem::later(Code::RateLimited, whole_seconds(wait)));
+            return Err(Problem::retry_later(ProblemCode::RateLimited, whole_seconds(wait)));
         }
         for subject in subjects {
             self.count(subject, now);
         }
-        Ok(Try { throttle: self, account, client, counts_for_account })
+        Ok(LoginAttempt { throttle: self, account, client, counts_for_account })
     }
 
     /// The remaining delay of a subject; `None` without one.
-    fn wait(&self, subject: &Subject, now: Instant) -> Option<Duration> {
+    fn remaining_wait(&self, subject: &FailureKey, now: Instant) -> Option<Duration> {
         let wait = self.counts.get(subject)?.wait_until.saturating_duration_since(now);
         (!wait.is_zero()).then_some(wait)
     }
 
-    fn count(&self, subject: Subject, now: Instant) {
-        let forgiven = subject.forgiven();
+    fn count(&self, subject: FailureKey, now: Instant) {
+        let forgiven = subject.free_failures();
         self.counts.entry(subject).and_upsert_with(|entry| {
             let before = entry.map(|entry| entry.into_value());
             let before = before.filter(|count| now.duration_since(count.since) < WINDOW);
             let (failures, since) = before.map_or((0, now), |count| (count.failures, count.since));
             let failures = failures.saturating_add(1);
-            Count { failures, since, wait_until: now + wait_after(failures, forgiven) }
+            FailureCount { failures, since, wait_until: now + backoff(failures, forgiven) }
         });
     }
 
     /// Removes failures from the count of a subject.
-    fn forgive(&self, subject: Subject, failures: u32) {
-        let forgiven = subject.forgiven();
+    fn forgive(&self, subject: FailureKey, failures: u32) {
+        let forgiven = subject.free_failures();
         self.counts.entry(subject).and_compute_with(|entry| {
             let Some(count) = entry.map(|entry| entry.into_value()) else { return Op::Nop };
             let left = count.failures.saturating_sub(failures);
@@ -165,51 +182,51 @@ impl Throttle {
             }
             // A delay that was caused by other failures stays.
             let wait_until = if left < forgiven { count.since } else { count.wait_until };
-            Op::Put(Count { failures: left, wait_until, ..count })
+            Op::Put(FailureCount { failures: left, wait_until, ..count })
         });
     }
 }
 
-impl Default for Throttle {
+impl Default for LoginThrottle {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Try<'_> {
+impl LoginAttempt<'_> {
     /// The password was right: the failures of this network at this account are forgiven, and the
     /// network becomes known for the account. Other failures of the network stay counted; otherwise
     /// an attacker with an account of its own could reset the count by logging in.
     pub(super) fn succeeded(self) {
-        let pair = Subject::Pair(self.account.clone(), self.client);
+        let pair = FailureKey::Pair(self.account.clone(), self.client);
         let failed = self.throttle.counts.remove(&pair).map_or(1, |count| count.failures);
         if self.counts_for_account {
-            self.throttle.forgive(Subject::Account(self.account.clone()), failed);
+            self.throttle.forgive(FailureKey::Account(self.account.clone()), failed);
         }
-        self.throttle.forgive(Subject::Network(self.client), 1);
-        self.throttle.known.insert((self.account, self.client), ());
+        self.throttle.forgive(FailureKey::Network(self.client), 1);
+        self.throttle.known_networks.insert((self.account, self.client), ());
     }
 
     /// The password was not verified, so the attempt revealed nothing.
     pub(super) fn withdraw(self) {
-        self.throttle.forgive(Subject::Pair(self.account.clone(), self.client), 1);
+        self.throttle.forgive(FailureKey::Pair(self.account.clone(), self.client), 1);
         if self.counts_for_account {
-            self.throttle.forgive(Subject::Account(self.account), 1);
+            self.throttle.forgive(FailureKey::Account(self.account), 1);
         }
-        self.throttle.forgive(Subject::Network(self.client), 1);
+        self.throttle.forgive(FailureKey::Network(self.client), 1);
     }
 }
 
 /// Digest of a user name; names are case-insensitive.
-fn account(username: &str) -> String {
+fn account_key(username: &str) -> String {
     secret::digest(&username.to_lowercase())
 }
 
 /// One second after the first failure that is not forgiven, doubled by each further one.
-fn wait_after(failures: u32, forgiven: u32) -> Duration {
+fn backoff(failures: u32, forgiven: u32) -> Duration {
     match failures.checked_sub(forgiven) {
         None => Duration::ZERO,
-        Some(beyond) => Duration::from_secs(1 << beyond.min(20)).min(LONGEST_WAIT),
+        Some(beyond) => Duration::from_secs(1 << beyond.min(20)).min(MAX_WAIT),
     }
 }
 
@@ -224,24 +241,24 @@ mod tests {
     }
 
     /// Returns true if an attempt is admitted; it then fails.
-    fn fails(throttle: &Throttle, name: &str, from: u8, now: Instant) -> bool {
+    fn fails(throttle: &LoginThrottle, name: &str, from: u8, now: Instant) -> bool {
         throttle.begin_at(name, address(from), now).is_ok()
     }
 
     #[test]
     fn tries_at_once_are_counted_before_they_end() {
-        let (throttle, now) = (Throttle::new(), Instant::now());
+        let (throttle, now) = (LoginThrottle::new(), Instant::now());
         let tries: Vec<_> =
             (0..200).filter_map(|n| throttle.begin_at("Ada", address(n), now).ok()).collect();
         assert_eq!(tries.len(), 5, "from any address, whether or not they have ended");
         // All of them were right after all.
-        tries.into_iter().for_each(Try::succeeded);
+        tries.into_iter().for_each(LoginAttempt::succeeded);
         assert!(fails(&throttle, "ada", 201, now));
     }
 
     #[test]
     fn a_try_that_was_not_checked_does_not_count() {
-        let (throttle, now) = (Throttle::new(), Instant::now());
+        let (throttle, now) = (LoginThrottle::new(), Instant::now());
         for _ in 0..100 {
             throttle.begin_at("ada", address(1), now).expect("no attempt counts").withdraw();
         }
@@ -249,7 +266,7 @@ mod tests {
 
     #[test]
     fn guessing_elsewhere_does_not_keep_the_owner_out() {
-        let (throttle, start) = (Throttle::new(), Instant::now());
+        let (throttle, start) = (LoginThrottle::new(), Instant::now());
         throttle.begin_at("ada", address(1), start).expect("the first").succeeded();
         for second in 0..3600 {
             let now = start + Duration::from_secs(second);
@@ -261,7 +278,7 @@ mod tests {
 
     #[test]
     fn a_network_waits_for_its_own_failures_though_the_account_knows_it() {
-        let (throttle, now) = (Throttle::new(), Instant::now());
+        let (throttle, now) = (LoginThrottle::new(), Instant::now());
         throttle.begin_at("ada", address(1), now).expect("the first").succeeded();
         assert_eq!((0..20).filter(|_| fails(&throttle, "ada", 1, now)).count(), 5);
         // Attempts at other accounts from the same network, until the network has failed too often.
@@ -271,7 +288,7 @@ mod tests {
 
     #[test]
     fn a_try_that_is_refused_extends_nothing() {
-        let (throttle, start) = (Throttle::new(), Instant::now());
+        let (throttle, start) = (LoginThrottle::new(), Instant::now());
         (0..5).for_each(|_| drop(throttle.begin_at("ada", address(1), start)));
         let refused = throttle.begin_at("ada", address(1), start).err().expect("it has to wait");
         assert_eq!(refused.retry_after, Some(2));
@@ -292,13 +309,13 @@ mod tests {
         fn no_wait_is_longer_than_it_may_be(
             tries in prop::collection::vec((0_u64..400, 0_u8..4, 0_u8..3), 1..200)
         ) {
-            let (throttle, start) = (Throttle::new(), Instant::now());
+            let (throttle, start) = (LoginThrottle::new(), Instant::now());
             let mut now = start;
             for (after, from, name) in tries {
                 now += Duration::from_secs(after);
                 if let Err(refused) = throttle.begin_at(&name.to_string(), address(from), now) {
                     let wait = Duration::from_secs(refused.retry_after.expect("it says when"));
-                    prop_assert!(wait <= LONGEST_WAIT + Duration::from_secs(1));
+                    prop_assert!(wait <= MAX_WAIT + Duration::from_secs(1));
                     prop_assert!(fails(&throttle, &name.to_string(), from, now + wait));
                     now += wait;
                 }

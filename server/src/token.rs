@@ -16,13 +16,13 @@ use super::ports::{Accounts, SigningKey};
 use super::secret;
 
 /// Lifetime of an access token.
-pub const LIFETIME: Duration = Duration::from_secs(15 * 60);
+pub const ACCESS_TOKEN_LIFETIME: Duration = Duration::from_secs(15 * 60);
 /// Lifetime of a refresh token.
-pub const REFRESH: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+pub const REFRESH_TOKEN_LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Age of the newest key at which a new one is created. Keys of twice this age are no longer valid.
-const KEY_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+const MAX_KEY_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Minimum interval of reading the keys again for a token that names an unknown one.
-const READ_AGAIN: Duration = Duration::from_secs(10);
+const KEY_RELOAD_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Claims of a token.
 #[derive(Debug, Serialize, Deserialize)]
@@ -43,24 +43,24 @@ struct Claims {
 const LEEWAY: u64 = 5;
 
 /// Signs and verifies access tokens.
-pub(crate) struct Signer {
+pub(crate) struct TokenSigner {
     keys: RwLock<(Vec<SigningKey>, Instant)>,
 }
 
-impl Signer {
+impl TokenSigner {
     /// Reads the keys; creates the first one.
     ///
     /// # Errors
     /// If the store cannot be reached.
     pub(crate) async fn new(accounts: &dyn Accounts) -> Result<Self, StoreError> {
-        let keys = read(accounts).await?;
+        let keys = load_keys(accounts).await?;
         Ok(Self { keys: RwLock::new((keys, Instant::now())) })
     }
 
     /// A token for a session of an account.
     pub(super) fn sign(&self, user: Uuid, session: Uuid) -> String {
         let now = jsonwebtoken::get_current_timestamp();
-        let exp = now + LIFETIME.as_secs();
+        let exp = now + ACCESS_TOKEN_LIFETIME.as_secs();
         let claims = Claims { sub: user, sid: session, iat: now, exp, iss: None };
         let keys = self.keys.read().expect("no code panics with this lock");
         let newest = keys.0.first().expect("reading creates one");
@@ -75,7 +75,7 @@ impl Signer {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub(super) async fn session(
+    pub(super) async fn verify(
         &self,
         token: &str,
         accounts: &dyn Accounts,
@@ -85,7 +85,7 @@ impl Signer {
             return Ok(None);
         };
         if self.key(&kid).is_none() && self.is_stale() {
-            let keys = read(accounts).await?;
+            let keys = load_keys(accounts).await?;
             *self.keys.write().expect("no code panics with this lock") = (keys, Instant::now());
         }
         let Some(secret) = self.key(&kid) else { return Ok(None) };
@@ -99,7 +99,9 @@ impl Signer {
         let now = jsonwebtoken::get_current_timestamp();
         let good = decoded.ok().map(|token| token.claims).filter(|claims| {
             let lifetime = claims.exp.saturating_sub(claims.iat);
-            claims.iss.is_none() && claims.iat <= now + LEEWAY && lifetime <= LIFETIME.as_secs()
+            claims.iss.is_none()
+                && claims.iat <= now + LEEWAY
+                && lifetime <= ACCESS_TOKEN_LIFETIME.as_secs()
         });
         Ok(good.map(|claims| (claims.sub, claims.sid)))
     }
@@ -110,11 +112,11 @@ impl Signer {
     }
 
     fn is_stale(&self) -> bool {
-        self.keys.read().expect("no code panics with this lock").1.elapsed() > READ_AGAIN
+        self.keys.read().expect("no code panics with this lock").1.elapsed() > KEY_RELOAD_INTERVAL
     }
 }
 
-async fn read(accounts: &dyn Accounts) -> Result<Vec<SigningKey>, StoreError> {
-    let (kid, secret) = (secret::random()[..16].to_owned(), secret::random_bytes());
-    accounts.signing_keys((&kid, &secret), KEY_AGE).await
+async fn load_keys(accounts: &dyn Accounts) -> Result<Vec<SigningKey>, StoreError> {
+    let (kid, secret) = (secret::random_secret()[..16].to_owned(), secret::random_bytes());
+    accounts.signing_keys((&kid, &secret), MAX_KEY_AGE).await
 }

@@ -22,17 +22,17 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use sha2::{Digest as _, Sha256};
 
-use crate::problem::{Code, Problem};
+use crate::problem::{Problem, ProblemCode};
 
 /// The document of all views.
-const DOCUMENT: &str = include_str!("../web/index.html");
+const INDEX_HTML: &str = include_str!("../web/index.html");
 
 macro_rules! files {
     ($($name:literal)*) => { &[$(($name, include_str!(concat!("../web/", $name)))),*] };
 }
 
 /// Files that the document loads, by name.
-static FILES: &[(&str, &str)] = files![
+static ASSETS: &[(&str, &str)] = files![
     "answer.js" "api.js" "app.js" "audit.js" "chart.js" "collection.js" "collections.js" "document.js" "documents.js" "dom.js" "facets.js"
     "flow.js" "format.js" "hits.js" "icon.svg" "keys.js" "limits.js" "login.js" "nodes.js" "operation.js" "operations.js"
     "passage.js" "password.js" "preview.js" "query.js" "search.js" "server.js" "settings.js" "story.js" "style.css" "theme.js" "throughput.js" "users.js"
@@ -56,66 +56,66 @@ const VIEWS: [&str; 12] = [
 
 /// Everything is loaded from this server, inline scripts do not run, and other pages cannot embed
 /// it in a frame.
-const POLICY: &str = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+const PAGE_CSP: &str = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 
 /// State shared by all requests.
-struct Page {
+struct WebUi {
     /// Digest of all files.
     version: String,
     /// The document, with the version in the URLs of the files.
     document: Bytes,
     /// The version as an entity tag.
-    tag: HeaderValue,
+    etag: HeaderValue,
 }
 
 /// The routes of the web UI. As the fallback of the server it responds with 404 to unknown paths:
 /// browsers get the page, programs a problem.
 pub fn router() -> Router {
-    let page = Arc::new(Page::new());
+    let page = Arc::new(WebUi::new());
     let views = VIEWS.iter().fold(Router::new(), |router, view| router.route(view, get(document)));
-    views.route("/assets/{version}/{file}", get(file)).fallback(nowhere).with_state(page)
+    views.route("/assets/{version}/{file}", get(file)).fallback(fallback).with_state(page)
 }
 
-impl Page {
+impl WebUi {
     fn new() -> Self {
-        let mut digest = Sha256::new_with_prefix(DOCUMENT);
-        FILES.iter().for_each(|(name, text)| digest.update(format!("\0{name}\0{text}")));
+        let mut digest = Sha256::new_with_prefix(INDEX_HTML);
+        ASSETS.iter().for_each(|(name, text)| digest.update(format!("\0{name}\0{text}")));
         let version: String =
             digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        let document = DOCUMENT.replace("\"/assets/", &format!("\"/assets/{version}/"));
+        let document = INDEX_HTML.replace("\"/assets/", &format!("\"/assets/{version}/"));
         let tag = format!("\"{version}\"").parse().expect("hexadecimal digits");
-        Self { document: document.into(), tag, version }
+        Self { document: document.into(), etag: tag, version }
     }
 
     /// Returns true if the client has the current version.
-    fn is_known(&self, headers: &HeaderMap) -> bool {
+    fn is_cached(&self, headers: &HeaderMap) -> bool {
         let known =
             headers.get(IF_NONE_MATCH).and_then(|tags| tags.to_str().ok()).unwrap_or_default();
         // A reverse proxy may mark the tag as weak when it compresses the response.
         known
             .split(',')
-            .any(|tag| tag.trim().trim_start_matches("W/").as_bytes() == self.tag.as_bytes())
+            .any(|tag| tag.trim().trim_start_matches("W/").as_bytes() == self.etag.as_bytes())
     }
 }
 
-async fn document(State(page): State<Arc<Page>>, headers: HeaderMap) -> Response {
+async fn document(State(page): State<Arc<WebUi>>, headers: HeaderMap) -> Response {
     let common = [
-        (ETAG, page.tag.clone()),
+        (ETAG, page.etag.clone()),
         (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
-        (CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
+        (CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_CSP)),
         (OPENER_POLICY, HeaderValue::from_static("same-origin")),
     ];
-    if page.is_known(&headers) {
+    if page.is_cached(&headers) {
         return (StatusCode::NOT_MODIFIED, common).into_response();
     }
     (common, [(CONTENT_TYPE, "text/html; charset=utf-8")], page.document.clone()).into_response()
 }
 
 /// The response to an unknown path.
-async fn nowhere(
-    State(page): State<Arc<Page>>,
+async fn fallback(
+    State(page): State<Arc<WebUi>>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
@@ -123,13 +123,13 @@ async fn nowhere(
     let is_of_programs = ["/api/", "/assets/"].iter().any(|it| uri.path().starts_with(it));
     let is_read = matches!(method, Method::GET | Method::HEAD);
     if is_of_programs || !is_read || !wants_html(&headers) {
-        return Problem::of(Code::NotFound).into_response();
+        return Problem::from_code(ProblemCode::NotFound).into_response();
     }
     // Never 304, because the status is part of the response.
     let common = [
         (CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        (CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
+        (CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_CSP)),
         (OPENER_POLICY, HeaderValue::from_static("same-origin")),
     ];
     (StatusCode::NOT_FOUND, common, page.document.clone()).into_response()
@@ -143,18 +143,18 @@ fn wants_html(headers: &HeaderMap) -> bool {
 }
 
 async fn file(
-    State(page): State<Arc<Page>>,
+    State(page): State<Arc<WebUi>>,
     Path((version, name)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Response {
-    let Some((_, text)) = FILES.iter().find(|(known, _)| *known == name) else {
-        return Problem::of(Code::NotFound).into_response();
+    let Some((_, text)) = ASSETS.iter().find(|(known, _)| *known == name) else {
+        return Problem::from_code(ProblemCode::NotFound).into_response();
     };
     // A page opened before an upgrade of the server loads the new files without caching them.
     let is_current = version == page.version;
     let caching = if is_current { "public, max-age=31536000, immutable" } else { "no-cache" };
-    let common = [(ETAG, page.tag.clone()), (CACHE_CONTROL, HeaderValue::from_static(caching))];
-    if page.is_known(&headers) {
+    let common = [(ETAG, page.etag.clone()), (CACHE_CONTROL, HeaderValue::from_static(caching))];
+    if page.is_cached(&headers) {
         return (StatusCode::NOT_MODIFIED, common).into_response();
     }
     (common, [(CONTENT_TYPE, media_type(&name))], *text).into_response()
@@ -256,10 +256,10 @@ mod tests {
             .unwrap()
             .map(|it| it.unwrap().file_name().into_string().unwrap());
         let there: BTreeSet<String> = names.filter(|name| name != "index.html").collect();
-        let table: BTreeSet<String> = FILES.iter().map(|(name, _)| (*name).to_owned()).collect();
+        let table: BTreeSet<String> = ASSETS.iter().map(|(name, _)| (*name).to_owned()).collect();
         assert_eq!(table, there);
         let mut named = BTreeSet::new();
-        for text in FILES.iter().map(|(_, text)| *text).chain([DOCUMENT]) {
+        for text in ASSETS.iter().map(|(_, text)| *text).chain([INDEX_HTML]) {
             for part in text.split('"') {
                 let name = part.strip_prefix("./").or_else(|| part.strip_prefix("/assets/"));
                 named.extend(name.map(str::to_owned));
@@ -274,8 +274,8 @@ mod tests {
     #[test]
     fn every_class_has_a_style_and_every_style_somebody_who_wears_it() {
         let is_of_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';
-        let (_, style) = FILES.iter().find(|(name, _)| *name == "style.css").unwrap();
-        let scripts = || FILES.iter().filter(|(name, _)| *name != "style.css");
+        let (_, style) = ASSETS.iter().find(|(name, _)| *name == "style.css").unwrap();
+        let scripts = || ASSETS.iter().filter(|(name, _)| *name != "style.css");
         let mut styled = BTreeSet::new();
         for rule in style.split('}') {
             // Comments are on lines of their own, and the innermost of nested rules has no other
@@ -286,7 +286,7 @@ mod tests {
                 styled.insert(part.split(|it| !is_of_name(it)).next().unwrap());
             }
         }
-        let texts = || scripts().map(|(_, text)| *text).chain([DOCUMENT]);
+        let texts = || scripts().map(|(_, text)| *text).chain([INDEX_HTML]);
         let words: BTreeSet<&str> =
             texts().flat_map(|text| text.split(|it| !is_of_name(it))).collect();
         let unworn: Vec<_> =
@@ -307,15 +307,15 @@ mod tests {
     #[test]
     fn no_script_stands_in_the_document_and_no_markup_is_made_of_text() {
         assert!(
-            DOCUMENT
+            INDEX_HTML
                 .split("<script")
                 .skip(1)
                 .all(|it| it.contains("src=\"") && it.contains("></script>"))
         );
         for forbidden in ["style=\"", "onclick=\"", "onload=\"", "<style", "http://", "https://"] {
-            assert!(!DOCUMENT.contains(forbidden), "the document has {forbidden}");
+            assert!(!INDEX_HTML.contains(forbidden), "the document has {forbidden}");
         }
-        for (name, text) in FILES {
+        for (name, text) in ASSETS {
             for forbidden in [
                 "innerHTML",
                 "outerHTML",

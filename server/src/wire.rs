@@ -9,7 +9,7 @@ mod operation;
 mod search;
 
 pub use self::search::*;
-pub(crate) use self::search::{by_key, in_characters};
+pub(crate) use self::search::{group_by_key, to_character_ranges};
 pub use account::*;
 pub use collection::*;
 pub use document::*;
@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::problem::{Answer, Code, Problem};
+use super::problem::{HandlerResult, Problem, ProblemCode};
 
 /// A page of a list.
 #[derive(Debug, Serialize, ToSchema)]
@@ -62,32 +62,35 @@ fn fifty() -> u32 {
 }
 
 /// Largest page of a list.
-pub(super) const LONGEST: u32 = 1000;
+pub(super) const MAX_LIMIT: u32 = 1000;
 
 impl Paging {
     /// The validated page size.
-    pub(super) fn limit(&self) -> Answer<u32> {
-        within(self.limit, LONGEST)
+    pub(super) fn limit(&self) -> HandlerResult<u32> {
+        check_limit(self.limit, MAX_LIMIT)
     }
 
     /// The validated cursor of a list in order of id.
-    pub(super) fn after(&self) -> Answer<Option<Uuid>> {
-        let parse = |cursor: &String| cursor.parse().map_err(|_| no_cursor());
+    pub(super) fn after(&self) -> HandlerResult<Option<Uuid>> {
+        let parse = |cursor: &String| cursor.parse().map_err(|_| invalid_cursor());
         self.cursor.as_ref().map(parse).transpose()
     }
 
     /// The validated cursor of a list from new to old.
-    pub(super) fn before(&self) -> Answer<Option<(DateTime<Utc>, Uuid)>> {
+    pub(super) fn before(&self) -> HandlerResult<Option<(DateTime<Utc>, Uuid)>> {
         self.cursor.as_deref().map(read_time_cursor).transpose()
     }
 }
 
 /// Checks that a limit is between 1 and `longest`.
-pub(super) fn within(limit: u32, longest: u32) -> Answer<u32> {
+pub(super) fn check_limit(limit: u32, longest: u32) -> HandlerResult<u32> {
     if (1..=longest).contains(&limit) {
         return Ok(limit);
     }
-    Err(Problem::new(Code::InvalidQuery, format!("invalid `limit`: expected 1 to {longest}")))
+    Err(Problem::new(
+        ProblemCode::InvalidQuery,
+        format!("invalid `limit`: expected 1 to {longest}"),
+    ))
 }
 
 /// Cursor of an item in a list from new to old.
@@ -95,18 +98,18 @@ pub(super) fn time_cursor(at: DateTime<Utc>, id: Uuid) -> String {
     format!("{}-{}", at.timestamp_micros(), id.simple())
 }
 
-fn read_time_cursor(cursor: &str) -> Answer<(DateTime<Utc>, Uuid)> {
+fn read_time_cursor(cursor: &str) -> HandlerResult<(DateTime<Utc>, Uuid)> {
     // The range of Postgres; every cursor of this server is within it.
     const YEAR_9999: i64 = 253_402_300_799_000_000;
-    let (at, id) = cursor.split_once('-').ok_or_else(no_cursor)?;
+    let (at, id) = cursor.split_once('-').ok_or_else(invalid_cursor)?;
     let micros = at.parse().ok().filter(|micros| (0..YEAR_9999).contains(micros));
-    let at = micros.and_then(DateTime::from_timestamp_micros).ok_or_else(no_cursor)?;
-    Ok((at, id.parse().map_err(|_| no_cursor())?))
+    let at = micros.and_then(DateTime::from_timestamp_micros).ok_or_else(invalid_cursor)?;
+    Ok((at, id.parse().map_err(|_| invalid_cursor())?))
 }
 
-fn no_cursor() -> Problem {
+fn invalid_cursor() -> Problem {
     Problem::new(
-        Code::InvalidQuery,
+        ProblemCode::InvalidQuery,
         "invalid `cursor`: expected the `next` of a previous response to the same list",
     )
 }
@@ -121,13 +124,13 @@ pub struct Confirm {
 
 impl Confirm {
     /// Checks that the request repeats the name of the collection.
-    pub(super) fn names(&self, collection: &str) -> Answer<()> {
+    pub(super) fn ensure_names(&self, collection: &str) -> HandlerResult<()> {
         if self.confirm.as_deref() == Some(collection) {
             return Ok(());
         }
         let detail =
             format!("repeat the name of the collection to confirm: `confirm={collection}`");
-        Err(Problem::new(Code::ConfirmationRequired, detail))
+        Err(Problem::new(ProblemCode::ConfirmationRequired, detail))
     }
 }
 

@@ -13,14 +13,14 @@ use arrow::datatypes::Schema;
 use async_trait::async_trait;
 use pipeline::column::{CHUNKS, CONTENT_HASH, TEXT, URI};
 use pipeline::{
-    BoxError, Gather, NodeDef, NodeKind, Parallel, Resources, SchemaError, SchemaExt as _, Sink,
-    SinkConfig, options_schema, resolve_path,
+    BatchPolicy, BoxError, NodeDef, NodeKind, Parallelism, Resources, SchemaError, SchemaExt as _,
+    Sink, SinkConfig, options_schema, resolve_path,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::parquet::dataset::Dataset;
-use crate::upsert::documents::weight;
+use crate::upsert::documents::batch_weight;
 
 mod dataset;
 mod tables;
@@ -31,7 +31,7 @@ pub(crate) const NODE: NodeDef = NodeDef {
     summary: "Writes documents, chunks and vectors to a folder of Parquet files",
     version: 1,
     // A dataset has one writer.
-    parallel: Parallel::Single,
+    parallelism: Parallelism::Single,
     schema: options_schema::<ParquetOptions>,
     parse: |options, base| {
         let mut options: ParquetOptions = serde_json::from_value(options)?;
@@ -96,12 +96,17 @@ impl SinkConfig for ParquetOptions {
 
     fn build(&self, _: &Resources) -> Result<Box<dyn Sink>, BoxError> {
         let dataset = Dataset::open(&self.path, self.compression.into());
-        Ok(Box::new(dataset.map_err(|source| unusable("open", &self.path, source))?))
+        Ok(Box::new(dataset.map_err(|source| dataset_error("open", &self.path, source))?))
     }
 
-    fn gather(&self) -> Option<Gather> {
+    fn batch_policy(&self) -> Option<BatchPolicy> {
         // Each window becomes a file, so a partial window is not written before the end of the run.
-        Some(Gather { at_least: self.window, weight, first: None, hold: None })
+        Some(BatchPolicy {
+            target_weight: self.window,
+            weight: batch_weight,
+            initial_weight: None,
+            max_wait: None,
+        })
     }
 }
 
@@ -109,19 +114,19 @@ impl SinkConfig for ParquetOptions {
 impl Sink for Dataset {
     /// Writes files without yielding, which takes tens of milliseconds per window.
     async fn write(&mut self, rows: RecordBatch) -> Result<(), BoxError> {
-        self.put(&rows).map_err(|source| unusable("write to", self.folder(), source).into())
+        self.upsert(&rows).map_err(|source| dataset_error("write to", self.folder(), source).into())
     }
 }
 
 /// Adds the dataset's path to errors of the Parquet library, which name no file.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {doing} the Parquet dataset `{}`", folder.display())]
-struct Unusable {
+struct DatasetError {
     doing: &'static str,
     folder: PathBuf,
     source: BoxError,
 }
 
-fn unusable(doing: &'static str, folder: &Path, source: BoxError) -> Unusable {
-    Unusable { doing, folder: folder.to_owned(), source }
+fn dataset_error(doing: &'static str, folder: &Path, source: BoxError) -> DatasetError {
+    DatasetError { doing, folder: folder.to_owned(), source }
 }

@@ -42,25 +42,25 @@ use async_trait::async_trait;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use pipeline::column::{self, CHUNKS, CONTENT_HASH, LANGUAGE, METADATA, MIME_TYPE, TEXT, TITLE};
 use pipeline::{
-    BoxError, Gather, Identity, Location, MetadataStore, NodeDef, NodeKind, Parallel, Resources,
-    SchemaError, SchemaExt as _, Sink, SinkConfig, StoreError, StoredDocument, VectorStore,
-    options_schema,
+    BatchPolicy, BoxError, DocumentIdentity, Location, MetadataStore, NodeDef, NodeKind,
+    Parallelism, Resources, SchemaError, SchemaExt as _, Sink, SinkConfig, StoreError,
+    StoredDocument, VectorStore, options_schema,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::upsert::documents::{Documents, requests};
+use crate::upsert::documents::{UpsertBatch, plan_requests};
 use pipeline::{Quantization, Vectors, VectorsConfig};
 
 pub(crate) mod documents;
 
 /// Longest wait of documents for a full window.
-const HOLD: Duration = Duration::from_secs(2);
+const MAX_GATHER_DELAY: Duration = Duration::from_secs(2);
 
 /// Documents per call that removes points.
-const STRAYS: usize = 1000;
+const ORPHANS_PER_CALL: usize = 1000;
 
 /// Entry in the table of nodes.
 pub(crate) const NODE: NodeDef = NodeDef {
@@ -68,7 +68,7 @@ pub(crate) const NODE: NodeDef = NodeDef {
     summary: "Writes documents to the vector store and the metadata store",
     version: 1,
     // Two concurrent windows could get the same location for different documents.
-    parallel: Parallel::Single,
+    parallelism: Parallelism::Single,
     schema: options_schema::<UpsertOptions>,
     parse: |options, _: &Path| {
         let options: UpsertOptions = serde_json::from_value(options)?;
@@ -152,7 +152,7 @@ impl SinkConfig for UpsertOptions {
         for field in Location::fields().into_iter().chain(own) {
             input.require(field)?;
         }
-        input.require(column::vectors(dim_of(input).unwrap_or(0)).field())
+        input.require(column::vectors_column(dim_of(input).unwrap_or(0)).field())
     }
 
     fn collection_settings(&self) -> Option<Value> {
@@ -174,15 +174,20 @@ impl SinkConfig for UpsertOptions {
         }))
     }
 
-    fn gather(&self) -> Option<Gather> {
-        let (at_least, weight) = (self.window, documents::weight);
-        Some(Gather { at_least, weight, first: None, hold: Some(HOLD) })
+    fn batch_policy(&self) -> Option<BatchPolicy> {
+        let (at_least, weight) = (self.window, documents::batch_weight);
+        Some(BatchPolicy {
+            target_weight: at_least,
+            weight,
+            initial_weight: None,
+            max_wait: Some(MAX_GATHER_DELAY),
+        })
     }
 }
 
 /// Dimension of the vectors in a schema; `None` without vectors.
 pub(crate) fn dim_of(schema: &Schema) -> Option<usize> {
-    let vectors = column::vectors(0);
+    let vectors = column::vectors_column(0);
     let DataType::List(item) = schema.field_with_name(vectors.name()).ok()?.data_type() else {
         return None;
     };
@@ -205,9 +210,9 @@ impl Sink for Upsert {
         if rows.num_rows() == 0 {
             return Ok(());
         }
-        let documents = Documents::of(&rows, self.collection)?;
+        let documents = UpsertBatch::of(&rows, self.collection)?;
         let incoming = documents.incoming()?;
-        let places = self.metadata.identify(&incoming).await?;
+        let places = self.metadata.assign_ids(&incoming).await?;
         let chunks = documents.chunk_counts();
         let digests: Vec<[u8; 32]> = (0..incoming.len()).map(|row| documents.digest(row)).collect();
 
@@ -216,8 +221,8 @@ impl Sink for Upsert {
             .zip(&digests)
             .zip(&chunks)
             .map(|((place, digest), &chunks)| {
-                let is_there =
-                    place.digest == Some(*digest) && place.chunks_before as usize == chunks;
+                let is_there = place.previous_digest == Some(*digest)
+                    && place.previous_chunks as usize == chunks;
                 (!is_there).then_some(chunks)
             })
             .collect();
@@ -248,29 +253,30 @@ impl Upsert {
     /// its points are already stored.
     async fn write_points(
         &self,
-        documents: &Documents<'_>,
-        places: &[Identity],
+        documents: &UpsertBatch<'_>,
+        places: &[DocumentIdentity],
         to_write: &[Option<usize>],
     ) -> Result<(), BoxError> {
         let written =
             || places.iter().zip(to_write).filter_map(|(place, chunks)| Some((place, (*chunks)?)));
-        let new = written().filter(|(place, _)| place.chunks_before == 0);
+        let new = written().filter(|(place, _)| place.previous_chunks == 0);
         let new: Vec<Uuid> = new.map(|(place, _)| place.document).collect();
         self.vectors.remove(&new).await?;
 
         let chunks: Vec<usize> = to_write.iter().map(|chunks| chunks.unwrap_or(0)).collect();
-        let requests = requests(&chunks, self.options.batch).into_iter().map(|pieces| async move {
-            // Created lazily, so that only the points of concurrent requests are in memory.
-            let points = documents.points(&pieces, places)?;
-            self.vectors.upsert(points).await.map_err(BoxError::from)
-        });
+        let requests =
+            plan_requests(&chunks, self.options.batch).into_iter().map(|pieces| async move {
+                // Created lazily, so that only the points of concurrent requests are in memory.
+                let points = documents.points(&pieces, places)?;
+                self.vectors.upsert(points).await.map_err(BoxError::from)
+            });
         let in_flight = self.options.in_flight;
         stream::iter(requests).buffer_unordered(in_flight).try_collect::<()>().await?;
 
         let mut cut = Vec::new();
         for (place, chunks) in written() {
             // Even if the number of chunks did not shrink: a killed run may have written more.
-            if place.chunks_before > 0 {
+            if place.previous_chunks > 0 {
                 cut.push((place.document, u32::try_from(chunks)?));
             }
         }
@@ -295,7 +301,7 @@ pub async fn purge(
     }
     vectors.remove(documents).await?;
     vectors.flush().await?;
-    metadata.purged(documents).await
+    metadata.mark_purged(documents).await
 }
 
 /// Removes points that the metadata store does not know: `known` has every document that is not
@@ -303,7 +309,7 @@ pub async fn purge(
 ///
 /// # Errors
 /// If the store cannot be reached; a retry is safe.
-pub async fn remove_strays(
+pub async fn remove_orphaned_points(
     vectors: &dyn Vectors,
     known: &HashMap<Uuid, u64>,
 ) -> Result<usize, StoreError> {
@@ -315,7 +321,7 @@ pub async fn remove_strays(
             Some(_) => {}
         }
     }
-    for some in unknown.chunks(STRAYS) {
+    for some in unknown.chunks(ORPHANS_PER_CALL) {
         vectors.remove(some).await?;
     }
     for &(document, chunks) in &surplus {

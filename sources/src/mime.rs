@@ -92,56 +92,58 @@ const OFFICE_PARTS: &[(&[u8], &str)] =
     &[(b"word/document.xml", DOCX), (b"ppt/presentation.xml", PPTX), (b"xl/workbook.xml", XLSX)];
 
 /// Bytes at the end of an archive, where its directory is, that are searched for Office members.
-const DIRECTORY: usize = 256 << 10;
+const ZIP_DIRECTORY_BYTES: usize = 256 << 10;
 
 /// Bytes at the start of a file that are checked for text.
-const LOOK_AT: usize = 8192;
+const SAMPLE_BYTES: usize = 8192;
 
 /// The media type of a file; [`BINARY`] if unknown. `bytes` is its content, `path` only provides
 /// the extension.
-pub fn of(path: &Path, bytes: &[u8]) -> &'static str {
+pub fn detect(path: &Path, bytes: &[u8]) -> &'static str {
     let extension = path.extension().unwrap_or_default().as_bytes().to_ascii_lowercase();
-    match named(BY_EXTENSION, &extension) {
+    match lookup(BY_EXTENSION, &extension) {
         Some(named) if !named.starts_with("text/") => named,
-        Some(named) => infer::get(bytes).map(kind).filter(|found| !is_text(found)).unwrap_or(named),
+        Some(named) => {
+            infer::get(bytes).map(inferred_type).filter(|found| !is_text(found)).unwrap_or(named)
+        }
         None => by_content(&extension, bytes),
     }
 }
 
 /// Looks up an extension in a sorted table.
-fn named(table: &[(&str, &'static str)], extension: &[u8]) -> Option<&'static str> {
+fn lookup(table: &[(&str, &'static str)], extension: &[u8]) -> Option<&'static str> {
     let index = table.binary_search_by(|(known, _)| known.as_bytes().cmp(extension));
     index.ok().map(|index| table[index].1)
 }
 
 fn by_content(extension: &[u8], bytes: &[u8]) -> &'static str {
     if let Some(found) = infer::get(bytes) {
-        let kind = kind(found);
+        let kind = inferred_type(found);
         if !matches!(kind, ZIP | COMPOUND) {
             return kind;
         }
-        let in_container = named(IN_CONTAINERS, extension);
-        return in_container.or_else(|| office(kind, bytes)).unwrap_or(kind);
+        let in_container = lookup(IN_CONTAINERS, extension);
+        return in_container.or_else(|| office_type(kind, bytes)).unwrap_or(kind);
     }
-    let head = &bytes[..bytes.len().min(LOOK_AT)];
+    let head = &bytes[..bytes.len().min(SAMPLE_BYTES)];
     if extension.first().is_some_and(u8::is_ascii_digit) && looks_like_roff(head) {
         return TROFF;
     }
     if head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff") {
         return PLAIN;
     }
-    if let Some(mail) = mail(head) {
+    if let Some(mail) = mail_type(head) {
         return mail;
     }
     // Text may contain a few control characters, but no NUL.
-    let odd = head.iter().filter(|byte| is_odd(**byte)).count();
+    let odd = head.iter().filter(|byte| is_unusual_control(**byte)).count();
     if head.contains(&0) || odd * 32 > head.len() {
         return BINARY;
     }
     PLAIN
 }
 
-fn kind(found: infer::Type) -> &'static str {
+fn inferred_type(found: infer::Type) -> &'static str {
     match found.mime_type() {
         // The type of XML in the table of extensions.
         "text/xml" => "application/xml",
@@ -163,11 +165,11 @@ fn looks_like_roff(head: &[u8]) -> bool {
 }
 
 /// The type of an Office document, from the names in the archive's directory.
-fn office(kind: &str, bytes: &[u8]) -> Option<&'static str> {
+fn office_type(kind: &str, bytes: &[u8]) -> Option<&'static str> {
     if kind != ZIP {
         return None;
     }
-    let directory = &bytes[bytes.len().saturating_sub(DIRECTORY)..];
+    let directory = &bytes[bytes.len().saturating_sub(ZIP_DIRECTORY_BYTES)..];
     let found = OFFICE_PARTS.iter().find(|(part, _)| {
         let first = part[0];
         let mut starts = directory.iter().enumerate().filter(|(_, byte)| **byte == first);
@@ -178,7 +180,7 @@ fn office(kind: &str, bytes: &[u8]) -> Option<&'static str> {
 
 /// Recognises mail and mailboxes without an extension: the file starts with header fields, some of
 /// which only mail programs write.
-fn mail(head: &[u8]) -> Option<&'static str> {
+fn mail_type(head: &[u8]) -> Option<&'static str> {
     const OF_MAIL: [&[u8]; 5] =
         [b"received", b"return-path", b"message-id", b"mime-version", b"delivered-to"];
     const OF_ALL: [&[u8]; 4] = [b"from", b"date", b"subject", b"to"];
@@ -206,7 +208,7 @@ fn mail(head: &[u8]) -> Option<&'static str> {
     is_mail.then_some(if is_box { MAILBOX } else { MAIL })
 }
 
-fn is_odd(byte: u8) -> bool {
+fn is_unusual_control(byte: u8) -> bool {
     byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r' | 0x0c | 0x08 | 0x1b)
 }
 
@@ -262,7 +264,7 @@ mod tests {
             ("a.rtf", b"{\\rtf1\\ansi text}", "application/rtf"),
             ("a", b"\x89PNG\r\n\x1a\n", "image/png"),
         ] {
-            assert_eq!(of(Path::new(name), bytes), expected, "{name}");
+            assert_eq!(detect(Path::new(name), bytes), expected, "{name}");
         }
     }
 }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// Limit of links while resolving a path, as in the kernel; more are treated as a loop.
-const MOST_LINKS: usize = 40;
+const MAX_LINKS: usize = 40;
 
 /// Resolves all links of an absolute path; `..` applies after resolving. A component that does not
 /// exist or is not accessible is kept as written, so that the result depends on nothing below it.
@@ -22,7 +22,7 @@ pub fn resolve(path: &Path) -> PathBuf {
             b".." => drop(resolved.pop()),
             _ => {
                 resolved.push(&part);
-                if links < MOST_LINKS
+                if links < MAX_LINKS
                     && let Ok(target) = fs_err::read_link(&resolved)
                 {
                     links += 1;

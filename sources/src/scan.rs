@@ -22,16 +22,16 @@ use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use pipeline::column::{BYTES, KNOWN_HASH, MIME_TYPE};
 use pipeline::{
-    BoxError, Location, MAX_PATTERNS, MetadataStore, NodeDef, NodeKind, Outcome, Parallel,
-    Resources, Source, SourceConfig, SourceTotals, SourceWarning, Verdict, options_schema,
+    BoxError, Location, MAX_PATTERNS, MetadataStore, NodeDef, NodeKind, Outcome, Parallelism,
+    Resources, Source, SourceConfig, SourceDecision, SourceTotals, SourceWarning, options_schema,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::scan::decide::{Decision, ToRead, decide};
+use crate::scan::decide::{Decision, FileToRead, decide};
 use crate::scan::filter::WalkOptions;
 use crate::scan::globs::Glob;
-use crate::scan::read::Reader;
+use crate::scan::read::FileReader;
 use crate::scan::walk::Walk;
 use pipeline::ByteSize;
 use pipeline::uri;
@@ -40,10 +40,10 @@ pub(crate) const NODE: NodeDef = NodeDef {
     name: "scan",
     summary: "Finds the files below folders, and reads those that are new or changed",
     version: 1,
-    parallel: Parallel::Single,
-    schema: options_schema::<Scan>,
+    parallelism: Parallelism::Single,
+    schema: options_schema::<ScanOptions>,
     parse: |with, folder| {
-        let mut config: Scan = serde_json::from_value(with)?;
+        let mut config: ScanOptions = serde_json::from_value(with)?;
         for path in &mut config.paths {
             // A URL is not a path; it stays as written, and building the source reports it.
             if places::scheme_of(path).is_none() {
@@ -57,7 +57,7 @@ pub(crate) const NODE: NodeDef = NodeDef {
 /// Options of the node `scan`.
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Scan {
+struct ScanOptions {
     /// Folders and files, relative to the pipeline file. The options below do not apply to the name
     /// of a file that is listed here.
     #[schemars(length(min = 1))]
@@ -99,9 +99,9 @@ fn batch_bytes() -> ByteSize {
 }
 
 /// Maximum files per lookup in the metadata store, and per batch.
-const GROUP: usize = 256;
+const LOOKUP_BATCH: usize = 256;
 
-impl SourceConfig for Scan {
+impl SourceConfig for ScanOptions {
     fn schema(&self) -> SchemaRef {
         let own = [MIME_TYPE.field(), BYTES.field(), KNOWN_HASH.field()];
         Arc::new(Schema::new([Location::fields().as_slice(), &own].concat()))
@@ -109,25 +109,25 @@ impl SourceConfig for Scan {
 
     fn build(&self, with: &Resources) -> Result<Box<dyn Source>, BoxError> {
         let roots = self.roots()?;
-        Ok(Box::new(Files {
+        Ok(Box::new(FileSource {
             walk: Walk::open(&roots, &self.walk_options()?),
             roots: roots.iter().map(|root| uri::of_path(root)).collect(),
-            known: Arc::clone(&with.metadata),
-            reader: Reader { schema: self.schema(), max_size: self.max_size.0 },
+            metadata: Arc::clone(&with.metadata),
+            reader: FileReader { schema: self.schema(), max_size: self.max_size.0 },
             batch_bytes: self.batch_bytes.0,
-            group: Vec::new().into_iter(),
+            pending: Vec::new().into_iter(),
         }))
     }
 
-    fn verdict(&self, uri: &str) -> Option<Verdict> {
+    fn decide(&self, uri: &str) -> Option<SourceDecision> {
         match uri::to_path(uri) {
-            Some(path) => explain::verdict(self, &path).ok(),
-            None => Some(Verdict::Elsewhere),
+            Some(path) => explain::explain(self, &path).ok(),
+            None => Some(SourceDecision::OutsideSource),
         }
     }
 
-    fn places(&self) -> Vec<String> {
-        self.roots_as_far_as_possible().iter().map(|root| uri::of_path(root)).collect()
+    fn roots(&self) -> Vec<String> {
+        self.lenient_roots().iter().map(|root| uri::of_path(root)).collect()
     }
 
     fn warnings(&self) -> Vec<SourceWarning> {
@@ -135,11 +135,11 @@ impl SourceConfig for Scan {
     }
 }
 
-impl Scan {
+impl ScanOptions {
     fn walk_options(&self) -> Result<WalkOptions, BoxError> {
         Ok(WalkOptions {
-            include: globs::set(&self.include)?,
-            exclude: globs::set(&self.exclude)?,
+            include: globs::compile(&self.include)?,
+            exclude: globs::compile(&self.exclude)?,
             gitignore: self.gitignore,
             hidden: self.hidden,
             follow_symlinks: self.follow_symlinks,
@@ -150,7 +150,7 @@ impl Scan {
     fn roots(&self) -> Result<Vec<PathBuf>, BoxError> {
         let mut roots = Vec::with_capacity(self.paths.len());
         for path in &self.paths {
-            let root = places::root_of(path)?;
+            let root = places::absolute_root(path)?;
             if !roots.contains(&root) {
                 roots.push(root);
             }
@@ -159,60 +159,60 @@ impl Scan {
     }
 
     /// As [`roots`](Self::roots), but paths that cannot be scanned are made absolute as written.
-    fn roots_as_far_as_possible(&self) -> Vec<PathBuf> {
+    fn lenient_roots(&self) -> Vec<PathBuf> {
         let as_written = |path: &Path| -> PathBuf {
             let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
             absolute.components().collect()
         };
         let paths = self.paths.iter().filter(|path| places::scheme_of(path).is_none());
-        paths.map(|path| places::root_of(path).unwrap_or_else(|_| as_written(path))).collect()
+        paths.map(|path| places::absolute_root(path).unwrap_or_else(|_| as_written(path))).collect()
     }
 }
 
-struct Files {
+struct FileSource {
     walk: Walk,
     /// URIs of the source roots.
     roots: Vec<String>,
-    known: Arc<dyn MetadataStore>,
-    reader: Reader,
+    metadata: Arc<dyn MetadataStore>,
+    reader: FileReader,
     batch_bytes: u64,
     /// Files of the current lookup that are still to be read.
-    group: std::vec::IntoIter<ToRead>,
+    pending: std::vec::IntoIter<FileToRead>,
 }
 
 #[async_trait]
-impl Source for Files {
-    async fn next(&mut self) -> Result<Option<Outcome>, BoxError> {
+impl Source for FileSource {
+    async fn next_batch(&mut self) -> Result<Option<Outcome>, BoxError> {
         let mut set_aside = Vec::new();
-        if self.group.len() == 0 {
-            let found: Vec<_> = self.walk.by_ref().take(GROUP).collect();
+        if self.pending.len() == 0 {
+            let found: Vec<_> = self.walk.by_ref().take(LOOKUP_BATCH).collect();
             if found.is_empty() {
                 return Ok(None);
             }
             let uris: Vec<String> =
                 found.iter().map(|found| found.location().uri.clone()).collect();
-            let known = self.known.locate(&uris).await?;
+            let known = self.metadata.lookup_locations(&uris).await?;
             let mut to_read = Vec::with_capacity(found.len());
             for (found, known) in found.into_iter().zip(known) {
                 match decide(found, known, self.reader.max_size) {
                     Decision::Read(file) => to_read.push(file),
-                    Decision::SetAside(document) => set_aside.push(document),
+                    Decision::Reject(document) => set_aside.push(document),
                 }
             }
-            self.group = to_read.into_iter();
+            self.pending = to_read.into_iter();
         }
-        let rows = self.reader.read(&mut self.group, self.batch_bytes, &mut set_aside)?;
-        Ok(Some(Outcome { rows, set_aside }))
+        let rows = self.reader.read(&mut self.pending, self.batch_bytes, &mut set_aside)?;
+        Ok(Some(Outcome { rows, rejected: set_aside }))
     }
 
-    fn covered(&self) -> Vec<String> {
+    fn exhausted_roots(&self) -> Vec<String> {
         self.roots.clone()
     }
 
     fn totals(&self) -> SourceTotals {
         SourceTotals {
-            empty: self.walk.empty_roots().into_iter().map(uri::of_path).collect(),
-            left_out: self.walk.left_out().counts(),
+            empty_roots: self.walk.empty_roots().into_iter().map(uri::of_path).collect(),
+            excluded: self.walk.exclusions().counts(),
         }
     }
 }

@@ -4,11 +4,11 @@ use std::ffi::OsString;
 
 use clap::{Subcommand, ValueEnum};
 
-use super::{Change, OfFile};
+use super::{ChangeArgs, CollectionArgs};
 
 /// Status of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Status {
+pub(crate) enum StatusArg {
     /// Recorded, not yet processed
     Pending,
     /// Being processed
@@ -26,7 +26,7 @@ pub(crate) enum Status {
 /// Reason for which a document was set aside.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 #[value(rename_all = "snake_case")]
-pub(crate) enum Reason {
+pub(crate) enum ReasonArg {
     /// Unreadable, corrupt or encrypted, or a limit was exceeded
     Failed,
     /// No extractor reads its format
@@ -41,9 +41,9 @@ pub(crate) enum Reason {
     Withheld,
 }
 
-impl Reason {
+impl ReasonArg {
     /// The code in reports and in the store.
-    pub(crate) fn word(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Failed => "failed",
             Self::Unsupported => "unsupported",
@@ -60,13 +60,13 @@ pub(crate) enum DocumentsVerb {
     /// List documents in order of id
     List {
         #[command(flatten)]
-        of: OfFile,
+        of: CollectionArgs,
         /// List only documents with this status
         #[arg(long, value_enum)]
-        status: Option<Status>,
+        status: Option<StatusArg>,
         /// List only documents set aside for this reason
         #[arg(long, value_enum)]
-        reason: Option<Reason>,
+        reason: Option<ReasonArg>,
         /// List only documents after this one
         ///
         /// An id, or the URL of a document without an id.
@@ -81,7 +81,7 @@ pub(crate) enum DocumentsVerb {
         /// Id, path or URL of the document
         document: OsString,
         #[command(flatten)]
-        of: OfFile,
+        of: CollectionArgs,
     },
     /// Delete documents while their files stay unchanged
     ///
@@ -91,7 +91,7 @@ pub(crate) enum DocumentsVerb {
         #[arg(required = true)]
         documents: Vec<OsString>,
         #[command(flatten)]
-        change: Change,
+        change: ChangeArgs,
     },
     /// Restore deleted documents
     Undelete {
@@ -99,6 +99,6 @@ pub(crate) enum DocumentsVerb {
         #[arg(required = true)]
         documents: Vec<OsString>,
         #[command(flatten)]
-        change: Change,
+        change: ChangeArgs,
     },
 }

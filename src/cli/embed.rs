@@ -26,8 +26,8 @@ pub(crate) struct EmbedArgs {
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Select the prompt of the model
-    #[arg(long, value_enum, default_value_t = Kind::Document)]
-    pub kind: Kind,
+    #[arg(long, value_enum, default_value_t = TextKindArg::Document)]
+    pub kind: TextKindArg,
     /// Select the device
     ///
     /// One of auto, cpu, mps, cuda (all GPUs), cuda:N or cuda:N,M.
@@ -55,7 +55,7 @@ pub(crate) struct EmbedArgs {
 
 /// Role of a text, which selects the prompt of the model.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum Kind {
+pub(crate) enum TextKindArg {
     /// A passage that searches find
     Document,
     /// A search query

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
-use server::{CLASSES, Class, Network, PublicUrl, Rate};
+use server::{Network, PublicUrl, RATE_CLASSES, RateClass, RateLimit};
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
@@ -52,7 +52,7 @@ pub(crate) struct ServeArgs {
     /// CLASS=RATE or CLASS=RATE:BURST, with RATE in requests per second and BURST in requests. The
     /// classes are light, login, search, look and change. Rate 0 removes the limit.
     #[arg(long, value_name = "RATE", value_parser = rate)]
-    pub rate: Vec<(Class, Rate)>,
+    pub rate: Vec<(RateClass, RateLimit)>,
     /// Write the setup token to this file
     ///
     /// The token permits the creation of the first administrator. The file is readable by this user
@@ -66,11 +66,11 @@ pub(crate) struct ServeArgs {
     pub grace: u64,
 }
 
-fn rate(text: &str) -> Result<(Class, Rate), String> {
+fn rate(text: &str) -> Result<(RateClass, RateLimit), String> {
     let (class, rate) = text.split_once('=').ok_or("expected CLASS=RATE")?;
-    let known = CLASSES.iter().find(|(name, ..)| *name == class);
+    let known = RATE_CLASSES.iter().find(|(name, ..)| *name == class);
     let (_, class, usual) = known.ok_or_else(|| {
-        let names: Vec<_> = CLASSES.iter().map(|(name, ..)| *name).collect();
+        let names: Vec<_> = RATE_CLASSES.iter().map(|(name, ..)| *name).collect();
         format!("unknown class `{class}`: expected one of {}", names.join(", "))
     })?;
     let (rate, burst) = rate.split_once(':').map_or((rate, None), |(rate, it)| (rate, Some(it)));
@@ -82,5 +82,5 @@ fn rate(text: &str) -> Result<(Class, Rate), String> {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
         None => usual.burst.max(per_second.ceil() as u32),
     };
-    Ok((*class, Rate { per_second, burst }))
+    Ok((*class, RateLimit { per_second, burst }))
 }

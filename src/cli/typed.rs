@@ -44,12 +44,12 @@ const SYNONYMS: &[(&str, &str)] = &[
 /// If it is invalid, or requests help or the version.
 pub(crate) fn parse(typed: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let command = Cli::command();
-    let typed = either_way(&command, typed.into_iter().collect());
-    Cli::try_parse_from(typed).map_err(|error| with_better_tips(&command, error))
+    let typed = normalize_file_argument(&command, typed.into_iter().collect());
+    Cli::try_parse_from(typed).map_err(|error| with_suggestions(&command, error))
 }
 
 /// The words with the pipeline file in the form that the verb declares.
-fn either_way(root: &Command, typed: Vec<OsString>) -> Vec<OsString> {
+fn normalize_file_argument(root: &Command, typed: Vec<OsString>) -> Vec<OsString> {
     let mut verb = root;
     let mut at = 1;
     while verb.has_subcommands() {
@@ -57,7 +57,7 @@ fn either_way(root: &Command, typed: Vec<OsString>) -> Vec<OsString> {
         at += 1;
         if let Some(next) = verb.find_subcommand(word) {
             verb = next;
-        } else if let Some(takes_next) = option(root, word) {
+        } else if let Some(takes_next) = option_arity(root, word) {
             at += usize::from(takes_next);
         } else {
             return typed;
@@ -69,15 +69,15 @@ fn either_way(root: &Command, typed: Vec<OsString>) -> Vec<OsString> {
     let has_file =
         verb.get_positionals().any(|arg| matches!(arg.get_id().as_str(), "file" | "files"));
     let behind = match config {
-        Some(config) => as_option(root, verb, config, behind),
-        None if has_file => as_word(behind),
+        Some(config) => positional_to_option(root, verb, config, behind),
+        None if has_file => option_to_positional(behind),
         None => behind.to_vec(),
     };
     [before, &behind].concat()
 }
 
 /// Replaces `--config FILE` and `--config=FILE` by `FILE`.
-fn as_word(typed: &[OsString]) -> Vec<OsString> {
+fn option_to_positional(typed: &[OsString]) -> Vec<OsString> {
     let mut out = Vec::with_capacity(typed.len());
     let mut words = typed.iter();
     while let Some(word) = words.next() {
@@ -98,7 +98,12 @@ fn as_word(typed: &[OsString]) -> Vec<OsString> {
 
 /// Replaces a first word that names a YAML file by `--config FILE`, unless the option is present;
 /// further ones if the verb takes several.
-fn as_option(root: &Command, verb: &Command, config: &Arg, typed: &[OsString]) -> Vec<OsString> {
+fn positional_to_option(
+    root: &Command,
+    verb: &Command,
+    config: &Arg,
+    typed: &[OsString],
+) -> Vec<OsString> {
     let is_given = |word: &OsString| {
         word == "--config" || word.to_str().is_some_and(|word| word.starts_with("--config="))
     };
@@ -111,7 +116,7 @@ fn as_option(root: &Command, verb: &Command, config: &Arg, typed: &[OsString]) -
     let mut words = typed.iter();
     let mut found = false;
     while let Some(word) = words.next() {
-        let takes_next = option(verb, word).or_else(|| option(root, word));
+        let takes_next = option_arity(verb, word).or_else(|| option_arity(root, word));
         let is_file = (!found || takes_several) && is_yaml(word);
         if let Some(takes_next) = takes_next {
             out.push(word.clone());
@@ -131,7 +136,7 @@ fn as_option(root: &Command, verb: &Command, config: &Arg, typed: &[OsString]) -
 }
 
 /// `None` if the word is not an option, otherwise `true` if its value is the next word.
-fn option(command: &Command, word: &OsStr) -> Option<bool> {
+fn option_arity(command: &Command, word: &OsStr) -> Option<bool> {
     let word = word.to_str()?;
     let takes = |arg: Option<&Arg>| arg.is_some_and(|arg| arg.get_action().takes_values());
     if let Some(name) = word.strip_prefix("--").filter(|name| !name.is_empty()) {
@@ -149,7 +154,7 @@ fn is_yaml(word: &OsStr) -> bool {
     matches!(ending, Some("yaml" | "yml"))
 }
 
-fn with_better_tips(root: &Command, mut error: clap::Error) -> clap::Error {
+fn with_suggestions(root: &Command, mut error: clap::Error) -> clap::Error {
     let is_config = |it: &ContextValue| it.to_string() == "--config";
     if error.kind() == ErrorKind::UnknownArgument
         && error.get(ContextKind::InvalidArg).is_some_and(is_config)
@@ -167,7 +172,7 @@ fn with_better_tips(root: &Command, mut error: clap::Error) -> clap::Error {
     let typed = typed.clone();
     if let Some((_, verb)) = SYNONYMS.iter().find(|(word, _)| *word == typed)
         && let Some(verb) = root.find_subcommand(verb)
-        && !is_of_a_subcommand(&error)
+        && !is_subcommand_error(&error)
     {
         error.remove(ContextKind::SuggestedSubcommand);
         let about = verb.get_about().map(ToString::to_string).unwrap_or_default();
@@ -187,7 +192,7 @@ fn with_better_tips(root: &Command, mut error: clap::Error) -> clap::Error {
 }
 
 /// `true` if the unknown word follows a verb with subcommands: `documents index`.
-fn is_of_a_subcommand(error: &clap::Error) -> bool {
+fn is_subcommand_error(error: &clap::Error) -> bool {
     let usage = error.get(ContextKind::Usage).map(ToString::to_string).unwrap_or_default();
     usage.split_whitespace().take_while(|word| !word.starts_with(['[', '<'])).count() > 2
 }
@@ -211,7 +216,7 @@ mod tests {
     /// The words that clap receives for a typed command line.
     fn given(typed: &str) -> String {
         let typed = typed.split(' ').map(OsString::from).collect();
-        let given = either_way(&Cli::command(), typed);
+        let given = normalize_file_argument(&Cli::command(), typed);
         given.iter().map(|it| it.to_str().unwrap()).collect::<Vec<_>>().join(" ")
     }
 

@@ -9,10 +9,10 @@ use crate::{render, wiring};
 
 pub(super) fn check(args: &CheckArgs) -> Exit {
     match try_check(args) {
-        Ok(()) => Exit::Fine,
+        Ok(()) => Exit::Success,
         Err(error) => match error.downcast::<Findings>() {
-            Ok(findings) if args.json => match render::json(&as_json(&findings)) {
-                Ok(()) => Exit::FaultsTold,
+            Ok(findings) if args.json => match render::print_json(&as_json(&findings)) {
+                Ok(()) => Exit::FaultsReported,
                 Err(error) => Exit::from(error),
             },
             Ok(findings) => Exit::BadConfig(*findings),
@@ -22,13 +22,13 @@ pub(super) fn check(args: &CheckArgs) -> Exit {
 }
 
 fn try_check(args: &CheckArgs) -> Result<(), BoxError> {
-    let (spec, plan) = wiring::load(&args.file, &embedding::Engine::new())?;
+    let (spec, plan) = wiring::load(&args.file, &embedding::EmbeddingEngine::new())?;
     let warnings = plan.warnings(&spec);
     if args.json {
         let columns = args.columns.then(|| plan.to_string());
         let warnings =
-            if warnings.is_empty() { Vec::new() } else { listed(&spec.refuse(warnings)) };
-        return render::json(&json!({
+            if warnings.is_empty() { Vec::new() } else { listed(&spec.to_findings(warnings)) };
+        return render::print_json(&json!({
             "file": args.file.display().to_string(),
             "faults": [],
             "warnings": warnings,
@@ -36,16 +36,16 @@ fn try_check(args: &CheckArgs) -> Result<(), BoxError> {
         }));
     }
     if args.columns {
-        render::out(&plan.to_string())?;
+        render::print(&plan.to_string())?;
     }
     let count = match warnings.len() {
         0 => String::new(),
-        count => format!(", {}", render::several(count as u64, "warning")),
+        count => format!(", {}", render::count_of(count as u64, "warning")),
     };
     if !warnings.is_empty() {
-        render::warnings(&spec.refuse(warnings));
+        render::print_warnings(&spec.to_findings(warnings));
     }
-    render::out(&format!("{}: no faults{count}\n", args.file.display()))
+    render::print(&format!("{}: no faults{count}\n", args.file.display()))
 }
 
 fn as_json(findings: &Findings) -> Value {
@@ -61,8 +61,8 @@ fn listed(findings: &Findings) -> Vec<Value> {
             "help": finding.help,
             "line": line,
             "column": column,
-            "start": finding.at.start,
-            "end": finding.at.end,
+            "start": finding.span.start,
+            "end": finding.span.end,
         })
     });
     listed.collect()

@@ -5,52 +5,52 @@ use pipeline::BoxError;
 use serde_json::{Value, json};
 
 use super::{change, migrate, story};
-use crate::cli::{CollectionsVerb, OfFile};
-use crate::render::{self, word};
+use crate::cli::{CollectionArgs, CollectionsVerb};
+use crate::render::{self, snake_case_name};
 use crate::wiring;
 
 pub(super) async fn collections(verb: CollectionsVerb) -> Result<(), BoxError> {
     match verb {
         CollectionsVerb::List { store, after, limit, deleted, json } => {
-            let database = migrate::look(&store).await?;
+            let database = migrate::open_read_only(&store).await?;
             if deleted {
                 let found = database.postgres().collections().deleted(None, limit).await?;
                 return list_deleted(&found, json);
             }
             let collections = database.postgres().collections().list(after, limit).await?;
             if json {
-                return render::json(&collections.iter().map(collection_json).collect());
+                return render::print_json(&collections.iter().map(collection_json).collect());
             }
             let rows = collections.iter().map(|it| {
                 vec![
                     it.id.to_string(),
                     it.name.clone(),
-                    word(it.status),
+                    snake_case_name(it.status),
                     it.embedding_model.clone(),
-                    render::count(it.document_count),
-                    render::count(it.vector_count),
-                    render::bytes(it.total_size_bytes),
+                    render::format_count(it.document_count),
+                    render::format_count(it.vector_count),
+                    render::format_bytes(it.total_size_bytes),
                 ]
             });
             let head = ["collection", "name", "status", "model", "documents", "chunks", "size"];
-            render::out(&render::table(&head, rows))
+            render::print(&render::table(&head, rows))
         }
         CollectionsVerb::Show { of } => show(&of).await,
-        CollectionsVerb::Audit { of, limit } => audit(&of, limit).await,
+        CollectionsVerb::Audit { of, limit } => show_audit_log(&of, limit).await,
         CollectionsVerb::Delete { change } => {
-            let operator = change::operator(&change).await?;
+            let operator = change::open_operator(&change).await?;
             let collection = operator.database.collection(&operator.spec).await?;
             let (name, documents) = (&collection.name, collection.document_count);
             change::confirm(
                 &change,
                 &format!(
                     "permanently delete the collection `{name}` with {}",
-                    render::several(documents, "document")
+                    render::count_of(documents, "document")
                 ),
             )?;
-            operator.delete(&collection).await?;
+            operator.delete_collection(&collection).await?;
             let answer = json!({ "collection": name, "documents": documents, "deleted": true });
-            render::answer(change.json, &answer, &format!("deleted collection `{name}`\n"))
+            render::print_answer(change.json, &answer, &format!("deleted collection `{name}`\n"))
         }
     }
 }
@@ -67,28 +67,28 @@ fn list_deleted(found: &[DeletedCollection], json: bool) -> Result<(), BoxError>
                 "deleted_at": it.deleted_at,
             })
         });
-        return render::json(&found.collect());
+        return render::print_json(&found.collect());
     }
     let rows = found.iter().map(|it| {
         vec![
             it.id.to_string(),
             it.name.clone(),
             it.owner.clone(),
-            render::count(it.document_count),
-            render::time(it.created_at),
-            render::time(it.deleted_at),
+            render::format_count(it.document_count),
+            render::format_time(it.created_at),
+            render::format_time(it.deleted_at),
         ]
     });
     let head = ["collection", "name", "owner", "documents", "created", "deleted"];
-    render::out(&render::table(&head, rows))
+    render::print(&render::table(&head, rows))
 }
 
 /// Prints the audit log of the file's collection, including deleted collections of that name.
-async fn audit(of: &OfFile, limit: u32) -> Result<(), BoxError> {
-    let (database, ids) = wiring::ever(&of.config).await?;
+async fn show_audit_log(of: &CollectionArgs, limit: u32) -> Result<(), BoxError> {
+    let (database, ids) = wiring::open_with_past_collections(&of.config).await?;
     let mut found = Vec::new();
     for id in ids {
-        found.extend(database.postgres().audit().of_collection(id, None, limit).await?);
+        found.extend(database.postgres().audit_log().for_collection(id, None, limit).await?);
     }
     found.sort_by_key(|it| std::cmp::Reverse((it.created_at, it.id)));
     found.truncate(limit as usize);
@@ -105,55 +105,59 @@ async fn audit(of: &OfFile, limit: u32) -> Result<(), BoxError> {
                 "created_at": it.created_at,
             })
         });
-        return render::json(&found.collect());
+        return render::print_json(&found.collect());
     }
     let rows = found.iter().map(|it| {
         vec![
-            render::time(it.created_at),
+            render::format_time(it.created_at),
             it.action.clone(),
             it.by.clone().unwrap_or_default(),
             it.operation_id.map(|id| id.to_string()).unwrap_or_default(),
             it.details.to_string(),
         ]
     });
-    render::out(&render::table(&["time", "action", "user", "operation", "details"], rows))
+    render::print(&render::table(&["time", "action", "user", "operation", "details"], rows))
 }
 
-async fn show(of: &OfFile) -> Result<(), BoxError> {
-    let (database, collection) = wiring::opened(&of.config).await?;
+async fn show(of: &CollectionArgs) -> Result<(), BoxError> {
+    let (database, collection) = wiring::open_collection(&of.config).await?;
     let generations = database.postgres().generations().list(collection.id).await?;
-    let documents = database.postgres().documents().count(collection.id).await?;
-    let set_aside = database.postgres().documents().count_set_aside(collection.id).await?;
+    let documents = database.postgres().documents().count_by_status(collection.id).await?;
+    let set_aside = database.postgres().documents().count_rejected_locations(collection.id).await?;
     if of.json {
         let mut json = collection_json(&collection);
-        let counts = documents.iter().map(|(status, n)| (word(status), Value::from(*n)));
+        let counts = documents.iter().map(|(status, n)| (snake_case_name(status), Value::from(*n)));
         json["documents"] = Value::Object(counts.collect());
         json["set_aside"] = story::set_aside_json(&set_aside);
         json["generations"] = generations.iter().map(generation_json).collect();
-        return render::json(&json);
+        return render::print_json(&json);
     }
     let row = |what: &str, words: String| vec![what.to_owned(), words];
     let mut rows = vec![
         row("collection", collection.name.clone()),
         row("id", collection.id.to_string()),
-        row("status", word(collection.status)),
+        row("status", snake_case_name(collection.status)),
     ];
     rows.extend(collection.description.iter().map(|about| row("description", about.clone())));
     rows.extend(collection.status_message.iter().map(|why| row("message", why.clone())));
     rows.extend([
-        row("created", render::time(collection.created_at)),
-        row("updated", render::time(collection.updated_at)),
-        row("chunks", render::count(collection.vector_count)),
-        row("size", render::bytes(collection.total_size_bytes)),
+        row("created", render::format_time(collection.created_at)),
+        row("updated", render::format_time(collection.updated_at)),
+        row("chunks", render::format_count(collection.vector_count)),
+        row("size", render::format_bytes(collection.total_size_bytes)),
     ]);
     rows.extend(story::count_rows(&documents, &set_aside));
-    render::out(&render::table(&[], rows))?;
+    render::print(&render::table(&[], rows))?;
     let rows = generations.iter().map(|it| {
         let since = it.retired_at.or(it.live_at).unwrap_or(it.created_at);
         vec![
             it.number.to_string(),
-            if it.rolled_back_at.is_some() { "rolled back".to_owned() } else { word(it.status) },
-            render::time(since),
+            if it.rolled_back_at.is_some() {
+                "rolled back".to_owned()
+            } else {
+                snake_case_name(it.status)
+            },
+            render::format_time(since),
             it.embedding_model.clone(),
             it.dim.to_string(),
             it.quantization.clone(),
@@ -171,7 +175,7 @@ async fn show(of: &OfFile) -> Result<(), BoxError> {
         "size / overlap",
         "vectors",
     ];
-    render::out(&render::next_table(&head, rows))
+    render::print(&render::next_table(&head, rows))
 }
 
 fn collection_json(collection: &Collection) -> Value {
@@ -180,7 +184,7 @@ fn collection_json(collection: &Collection) -> Value {
         "name": collection.name,
         "owner_id": collection.owner_id,
         "description": collection.description,
-        "status": word(collection.status),
+        "status": snake_case_name(collection.status),
         "message": collection.status_message,
         "model": collection.embedding_model,
         "quantization": collection.quantization,
@@ -199,7 +203,7 @@ fn collection_json(collection: &Collection) -> Value {
 fn generation_json(generation: &Generation) -> Value {
     json!({
         "number": generation.number,
-        "status": word(generation.status),
+        "status": snake_case_name(generation.status),
         "model": generation.embedding_model,
         "model_path": generation.model_path,
         "dim": generation.dim,

@@ -4,17 +4,17 @@ use std::ffi::{OsStr, OsString};
 
 use metadata::{
     Collection, DocumentList, DocumentSelection, DocumentSort, DocumentStatus, ListedDocument,
-    PlaceSetAside, Postgres,
+    Postgres, RejectedLocation,
 };
 use pipeline::BoxError;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::named::{self, Named};
+use super::named::{self, DocumentRef};
 use super::{Exit, change, story};
-use crate::cli::{DocumentsVerb, OfFile, Reason, Status};
+use crate::cli::{CollectionArgs, DocumentsVerb, ReasonArg, StatusArg};
 use crate::operate::Operator;
-use crate::render::{self, word};
+use crate::render::{self, snake_case_name};
 use crate::wiring;
 
 pub(super) async fn documents(verb: DocumentsVerb) -> Exit {
@@ -27,22 +27,22 @@ pub(super) async fn documents(verb: DocumentsVerb) -> Exit {
 async fn try_documents(verb: DocumentsVerb) -> Result<Exit, BoxError> {
     match verb {
         DocumentsVerb::List { of, status, reason, after, limit } => {
-            let reason = reason.map(Reason::word);
-            list(&of, Which { status, reason, after, limit }).await?;
+            let reason = reason.map(ReasonArg::name);
+            list(&of, DocumentFilter { status, reason, after, limit }).await?;
         }
         DocumentsVerb::Show { document, of } => show(&of, &document).await?,
         DocumentsVerb::Delete { documents, change } => {
-            let operator = change::operator(&change).await?;
-            let ids = ids(&operator, &documents).await?;
-            let many = render::several(ids.len(), "document");
+            let operator = change::open_operator(&change).await?;
+            let ids = resolve_ids(&operator, &documents).await?;
+            let many = render::count_of(ids.len(), "document");
             change::confirm(&change, &format!("delete {many}"))?;
             let deleted = operator.delete_documents(&ids).await?.documents;
-            let words = format!("deleted {}\n", render::several(deleted, "document"));
-            render::answer(change.json, &json!({ "documents": deleted }), &words)?;
+            let words = format!("deleted {}\n", render::count_of(deleted, "document"));
+            render::print_answer(change.json, &json!({ "documents": deleted }), &words)?;
         }
         DocumentsVerb::Undelete { documents, change } => {
-            let operator = change::operator(&change).await?;
-            let ids = ids(&operator, &documents).await?;
+            let operator = change::open_operator(&change).await?;
+            let ids = resolve_ids(&operator, &documents).await?;
             let readmitted = operator.undelete_documents(&ids).await?;
             if readmitted == 0 {
                 let what =
@@ -55,39 +55,39 @@ async fn try_documents(verb: DocumentsVerb) -> Result<Exit, BoxError> {
                 .into());
             }
             let report = operator.run().await?.report;
-            let words = format!("undeleted {}\n", render::several(readmitted, "document"));
-            render::answer(change.json, &json!({ "documents": readmitted }), &words)?;
+            let words = format!("undeleted {}\n", render::count_of(readmitted, "document"));
+            render::print_answer(change.json, &json!({ "documents": readmitted }), &words)?;
             if report.newly_failed > 0 {
                 return Ok(Exit::DocumentsFailed);
             }
         }
     }
-    Ok(Exit::Fine)
+    Ok(Exit::Success)
 }
 
 /// Filter and position of a list of documents.
-struct Which {
-    status: Option<Status>,
+struct DocumentFilter {
+    status: Option<StatusArg>,
     reason: Option<&'static str>,
     after: Option<String>,
     limit: u32,
 }
 
-async fn list(of: &OfFile, which: Which) -> Result<(), BoxError> {
-    let Which { status, reason, after, limit } = which;
-    if reason.is_some() && status.is_some_and(|status| status != Status::Failed) {
+async fn list(of: &CollectionArgs, which: DocumentFilter) -> Result<(), BoxError> {
+    let DocumentFilter { status, reason, after, limit } = which;
+    if reason.is_some() && status.is_some_and(|status| status != StatusArg::Failed) {
         return Err("`--reason` requires `--status failed` or no `--status`".into());
     }
     // Documents that are set aside include locations without a document, which have no id.
-    let with_places = reason.is_some() || status == Some(Status::Failed);
+    let with_places = reason.is_some() || status == Some(StatusArg::Failed);
     let after_id = after.as_deref().map(str::parse::<Uuid>).transpose();
     let (after_id, after_uri) = match (after_id, &after) {
         (Ok(id), _) => (id, None),
-        (Err(_), Some(uri)) if with_places => (None, Some(Named::whole(uri))),
+        (Err(_), Some(uri)) if with_places => (None, Some(DocumentRef::from_request(uri))),
         (Err(_), _) => return Err("invalid `--after`: expected the id of a document".into()),
     };
-    let after_uri = after_uri.as_ref().and_then(Named::uri);
-    let (database, collection) = wiring::opened(&of.config).await?;
+    let after_uri = after_uri.as_ref().and_then(DocumentRef::uri);
+    let (database, collection) = wiring::open_collection(&of.config).await?;
     let documents = database.postgres().documents();
     let list = DocumentList {
         selection: selection(status, reason),
@@ -102,46 +102,46 @@ async fn list(of: &OfFile, which: Which) -> Result<(), BoxError> {
     };
     let more = limit.saturating_sub(u32::try_from(found.len())?);
     let places = if with_places && more > 0 {
-        documents.places_set_aside(collection.id, reason, after_uri, more).await?
+        documents.rejected_locations(collection.id, reason, after_uri, more).await?
     } else {
         Vec::new()
     };
     if of.json {
         let found = found.iter().map(document_json);
-        return render::json(&found.chain(places.iter().map(place_json)).collect());
+        return render::print_json(&found.chain(places.iter().map(location_json)).collect());
     }
     let rows = found.iter().map(|it| {
         vec![
             it.id.to_string(),
-            status_words(it.status, it.reason.as_deref()),
-            render::count(it.chunk_count),
-            named::shown(it),
+            status_text(it.status, it.reason.as_deref()),
+            render::format_count(it.chunk_count),
+            named::display_path(it),
             it.error_message.clone().unwrap_or_default(),
         ]
     });
     let places_rows = places.iter().map(|it| {
         vec![
             String::new(),
-            status_words(DocumentStatus::Failed, Some(&it.reason)),
+            status_text(DocumentStatus::Failed, Some(&it.reason)),
             String::new(),
-            named::shown_uri(&it.uri),
+            named::display_uri(&it.uri),
             it.message.clone().unwrap_or_default(),
         ]
     });
     let head = ["document", "status", "chunks", "path", "message"];
-    render::out(&render::table(&head, rows.chain(places_rows)))?;
+    render::print(&render::table(&head, rows.chain(places_rows)))?;
     if found.len() + places.len() == limit as usize {
         let last = match (places.last(), found.last()) {
-            (Some(place), _) => named::shown_uri(&place.uri),
+            (Some(place), _) => named::display_uri(&place.uri),
             (None, Some(document)) => document.id.to_string(),
             (None, None) => return Ok(()),
         };
-        render::out(&format!("there may be more; continue with `--after {last}`\n"))?;
+        render::print(&format!("there may be more; continue with `--after {last}`\n"))?;
     }
     Ok(())
 }
 
-fn selection(status: Option<Status>, reason: Option<&str>) -> DocumentSelection {
+fn selection(status: Option<StatusArg>, reason: Option<&str>) -> DocumentSelection {
     match (reason, status) {
         (Some(reason), _) => DocumentSelection::Reason(reason.to_owned()),
         (None, Some(status)) => DocumentSelection::Status(status_of(status)),
@@ -154,7 +154,7 @@ fn document_json(document: &ListedDocument) -> Value {
         "id": document.id,
         "path": document.file_path,
         "uri": document.uri,
-        "status": word(document.status),
+        "status": snake_case_name(document.status),
         "reason": document.reason,
         "size": document.file_size,
         "mime_type": document.mime_type,
@@ -166,13 +166,13 @@ fn document_json(document: &ListedDocument) -> Value {
 }
 
 /// A location without a document, with the keys of a document.
-fn place_json(place: &PlaceSetAside) -> Value {
+fn location_json(place: &RejectedLocation) -> Value {
     let path = pipeline::uri::to_path(&place.uri);
     json!({
         "id": null,
         "path": path.map_or_else(|| place.uri.clone(), |path| path.to_string_lossy().into_owned()),
         "uri": place.uri,
-        "status": word(DocumentStatus::Failed),
+        "status": snake_case_name(DocumentStatus::Failed),
         "reason": place.reason,
         "size": place.size,
         "mime_type": null,
@@ -184,62 +184,65 @@ fn place_json(place: &PlaceSetAside) -> Value {
 }
 
 /// The outcome of a document in the terms of the run report.
-fn status_words(status: DocumentStatus, reason: Option<&str>) -> String {
+fn status_text(status: DocumentStatus, reason: Option<&str>) -> String {
     match (status, reason) {
         (DocumentStatus::Failed, Some(reason)) => format!("set aside: {reason}"),
-        (status, _) => story::outcome(status),
+        (status, _) => story::status_text(status),
     }
 }
 
-async fn show(of: &OfFile, document: &OsStr) -> Result<(), BoxError> {
-    let (database, collection) = wiring::opened(&of.config).await?;
-    let named = typed(document, database.postgres(), &collection).await?;
-    let (told, _) = named.story(database.postgres(), &collection).await?;
-    let document = told.document.ok_or_else(|| no_document(&collection.name, document))?;
+async fn show(of: &CollectionArgs, document: &OsStr) -> Result<(), BoxError> {
+    let (database, collection) = wiring::open_collection(&of.config).await?;
+    let named = resolve_argument(document, database.postgres(), &collection).await?;
+    let (told, _) = named.history(database.postgres(), &collection).await?;
+    let document = told.document.ok_or_else(|| not_found_message(&collection.name, document))?;
     if of.json {
         let mut json = story::document_json(&document);
-        json["places"] = told.places.iter().map(story::place_json).collect();
-        return render::json(&json);
+        json["places"] = told.locations.iter().map(story::location_json).collect();
+        return render::print_json(&json);
     }
-    render::out(&render::table(&[], story::document_rows(&document)))?;
-    render::out(&render::next_table(&story::PLACE_HEAD, story::place_rows(&told.places)))
+    render::print(&render::table(&[], story::document_rows(&document)))?;
+    render::print(&render::next_table(
+        &story::LOCATION_COLUMNS,
+        story::location_rows(&told.locations),
+    ))
 }
 
 /// Parses an id, a URL or a path, which may differ in spelling from the sources of the collection.
-async fn typed(
+async fn resolve_argument(
     words: &OsStr,
     postgres: &Postgres,
     collection: &Collection,
-) -> Result<Named, BoxError> {
+) -> Result<DocumentRef, BoxError> {
     let sources = postgres.sources().list(collection.id).await?;
     let places: Vec<String> = sources.into_iter().map(|source| source.source_path).collect();
-    Named::typed(words, &places)
+    DocumentRef::from_argument(words, &places)
 }
 
-fn no_document(collection: &str, named: &OsStr) -> String {
+fn not_found_message(collection: &str, named: &OsStr) -> String {
     let named = named.display();
     format!("collection `{collection}` has no document {named}; `semantik why` gives the reason")
 }
 
-fn status_of(status: Status) -> DocumentStatus {
+fn status_of(status: StatusArg) -> DocumentStatus {
     match status {
-        Status::Pending => DocumentStatus::Pending,
-        Status::Processing => DocumentStatus::Processing,
-        Status::Completed => DocumentStatus::Completed,
-        Status::Failed => DocumentStatus::Failed,
-        Status::Deleted => DocumentStatus::Deleted,
+        StatusArg::Pending => DocumentStatus::Pending,
+        StatusArg::Processing => DocumentStatus::Processing,
+        StatusArg::Completed => DocumentStatus::Completed,
+        StatusArg::Failed => DocumentStatus::Failed,
+        StatusArg::Deleted => DocumentStatus::Deleted,
     }
 }
 
 /// The ids of documents given by id, path or URL.
-async fn ids(operator: &Operator, named: &[OsString]) -> Result<Vec<Uuid>, BoxError> {
+async fn resolve_ids(operator: &Operator, named: &[OsString]) -> Result<Vec<Uuid>, BoxError> {
     let collection = operator.database.collection(&operator.spec).await?;
     let postgres = operator.database.postgres();
     let mut ids = Vec::with_capacity(named.len());
     for name in named {
-        let found = typed(name, postgres, &collection).await?;
-        let found = found.document(postgres, &collection).await?;
-        ids.push(found.ok_or_else(|| no_document(&collection.name, name))?);
+        let found = resolve_argument(name, postgres, &collection).await?;
+        let found = found.find_document(postgres, &collection).await?;
+        ids.push(found.ok_or_else(|| not_found_message(&collection.name, name))?);
     }
     Ok(ids)
 }

@@ -10,23 +10,23 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
-use pipeline::{BoxError, EmbedderOptions, Models as _, Reading, TextKind, Tokenizer};
+use pipeline::{BoxError, EmbedderOptions, EncodedInput, ModelProvider as _, TextKind, Tokenizer};
 
-use crate::cli::{EmbedArgs, Kind};
+use crate::cli::{EmbedArgs, TextKindArg};
 use crate::fetching;
-use crate::render::{self, count, several};
+use crate::render::{self, count_of, format_count};
 
 mod read;
 mod write;
 
 /// Texts with the rows that contain them.
-struct Piece {
+struct TextBatch {
     texts: Vec<String>,
-    rows: Rows,
+    rows: RowData,
 }
 
 /// The data around the texts.
-enum Rows {
+enum RowData {
     /// None: one text per line.
     Lines,
     /// The other fields of JSON objects.
@@ -36,7 +36,7 @@ enum Rows {
 }
 
 pub(super) fn embed(args: &EmbedArgs) -> Result<(), BoxError> {
-    let engine = embedding::Engine::new();
+    let engine = embedding::EmbeddingEngine::new();
     let options = EmbedderOptions {
         device: args.device.clone(),
         dtype: args.dtype.clone(),
@@ -44,23 +44,24 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<(), BoxError> {
         dim: args.dim,
     };
     // Errors in the input are found before a large model is loaded.
-    let pieces = read::pieces(args.input.as_deref())?;
-    fetching::now(&args.model)?;
+    let pieces = read::read_batches(args.input.as_deref())?;
+    fetching::fetch_if_missing(&args.model)?;
     let tokenizer = engine.tokenizer(&args.model)?;
     let embedder = engine.embedder(&args.model, &options)?;
     let dim = embedder.info().dim;
-    let mut output = write::Output::open(args.output.as_deref(), dim)?;
+    let mut output = write::VectorOutput::open(args.output.as_deref(), dim)?;
     let kind = match args.kind {
-        Kind::Document => TextKind::Document,
-        Kind::Query => TextKind::Query,
+        TextKindArg::Document => TextKind::Document,
+        TextKindArg::Query => TextKind::Query,
     };
 
-    let mut account = Account::new();
+    let mut account = EmbedStats::new();
     // One piece waits while another one is computed and a third one is read.
-    let (sender, read) = sync_channel::<Result<(Piece, Vec<Reading>), BoxError>>(1);
+    let (sender, read) = sync_channel::<Result<(TextBatch, Vec<EncodedInput>), BoxError>>(1);
     // The thread is not joined: if the reader of the output has exited, the input may still be
     // open.
-    std::thread::Builder::new().spawn(move || feed(pieces, tokenizer.as_ref(), kind, &sender))?;
+    std::thread::Builder::new()
+        .spawn(move || tokenize_batches(pieces, tokenizer.as_ref(), kind, &sender))?;
     let embedded = || -> Result<(), BoxError> {
         // The loop owns the receiver, so the first error also ends the reader.
         for next in read {
@@ -68,7 +69,7 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<(), BoxError> {
             let sequences: Vec<&[u32]> = readings.iter().map(|reading| &reading.ids[..]).collect();
             let mut vectors = embedder.embed(&sequences)?;
             if args.normalize {
-                vectors.chunks_exact_mut(dim).for_each(scale_to_one);
+                vectors.chunks_exact_mut(dim).for_each(normalize);
             }
             output.write(piece, vectors)?;
             account.add(&readings);
@@ -83,7 +84,7 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<(), BoxError> {
         }
     };
     match ended {
-        Err(error) if is_closed(&error) => {}
+        Err(error) if is_broken_pipe(&error) => {}
         ended => ended?,
     }
     account.close(args.output.as_deref());
@@ -91,15 +92,15 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<(), BoxError> {
 }
 
 /// Reads and tokenises pieces until the input ends or the receiver is dropped.
-fn feed(
-    pieces: read::Pieces,
+fn tokenize_batches(
+    pieces: read::TextBatches,
     tokenizer: &dyn Tokenizer,
     kind: TextKind,
-    to: &SyncSender<Result<(Piece, Vec<Reading>), BoxError>>,
+    to: &SyncSender<Result<(TextBatch, Vec<EncodedInput>), BoxError>>,
 ) {
     for piece in pieces {
         let read = piece.and_then(|piece| {
-            let readings = tokenise(&piece.texts, tokenizer, kind)?;
+            let readings = tokenize(&piece.texts, tokenizer, kind)?;
             Ok((piece, readings))
         });
         let failed = read.is_err();
@@ -110,11 +111,11 @@ fn feed(
 }
 
 /// Tokenises on all cores, so that it does not delay a fast device.
-fn tokenise(
+fn tokenize(
     texts: &[String],
     tokenizer: &dyn Tokenizer,
     kind: TextKind,
-) -> Result<Vec<Reading>, BoxError> {
+) -> Result<Vec<EncodedInput>, BoxError> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let share = texts.len().div_ceil(cores).max(64);
     std::thread::scope(|scope| {
@@ -123,7 +124,7 @@ fn tokenise(
             .map(|part| {
                 scope.spawn(move || {
                     part.iter()
-                        .map(|text| tokenizer.read(text, kind))
+                        .map(|text| tokenizer.encode_input(text, kind))
                         .collect::<Result<Vec<_>, _>>()
                 })
             })
@@ -136,19 +137,19 @@ fn tokenise(
     })
 }
 
-fn scale_to_one(vector: &mut [f32]) {
+fn normalize(vector: &mut [f32]) {
     let length = vector.iter().map(|number| number * number).sum::<f32>().sqrt().max(1e-12);
     vector.iter_mut().for_each(|number| *number /= length);
 }
 
 /// `true` if the reader of standard output has exited, which is not an error.
-fn is_closed(error: &BoxError) -> bool {
+fn is_broken_pipe(error: &BoxError) -> bool {
     let error = error.downcast_ref::<std::io::Error>();
     error.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 /// Counts and progress of the command.
-struct Account {
+struct EmbedStats {
     started: Instant,
     texts: u64,
     tokens: u64,
@@ -157,34 +158,34 @@ struct Account {
     bar: ProgressBar,
 }
 
-impl Account {
+impl EmbedStats {
     fn new() -> Self {
         let bar = ProgressBar::new_spinner();
         bar.enable_steady_tick(Duration::from_millis(200));
         Self { started: Instant::now(), texts: 0, tokens: 0, cut: 0, bar }
     }
 
-    fn add(&mut self, readings: &[Reading]) {
+    fn add(&mut self, readings: &[EncodedInput]) {
         self.texts += readings.len() as u64;
         self.tokens += readings.iter().map(|reading| reading.ids.len() as u64).sum::<u64>();
-        self.cut += readings.iter().filter(|reading| reading.cut).count() as u64;
-        self.bar.set_message(self.words());
+        self.cut += readings.iter().filter(|reading| reading.truncated).count() as u64;
+        self.bar.set_message(self.summary());
     }
 
-    fn words(&self) -> String {
+    fn summary(&self) -> String {
         let seconds = self.started.elapsed().as_secs_f64();
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "a rate of whole numbers, above zero"
         )]
-        let rate = |number: u64| count((number as f64 / seconds.max(1e-9)) as u64);
+        let rate = |number: u64| format_count((number as f64 / seconds.max(1e-9)) as u64);
         format!(
             "{} ({} truncated), {} in {}: {} texts/s, {} tokens/s",
-            several(self.texts, "text"),
-            count(self.cut),
-            several(self.tokens, "token"),
-            render::seconds(seconds),
+            count_of(self.texts, "text"),
+            format_count(self.cut),
+            count_of(self.tokens, "token"),
+            render::format_seconds(seconds),
             rate(self.texts),
             rate(self.tokens),
         )
@@ -193,6 +194,6 @@ impl Account {
     fn close(self, output: Option<&Path>) {
         self.bar.finish_and_clear();
         let into = output.map(|file| format!(" → {}", file.display())).unwrap_or_default();
-        render::say(format_args!("{}{into}", self.words()));
+        render::print_error_line(format_args!("{}{into}", self.summary()));
     }
 }

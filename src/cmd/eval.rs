@@ -7,7 +7,7 @@ use pipeline::BoxError;
 use search::evaluation::{
     Estimate, Evaluation, Judgements, MEASURES, Measure, compare, estimate, evaluate,
 };
-use search::{Mode, Resolve as _, Searcher, Target};
+use search::{SearchMode, Searcher, Target, TargetResolver as _};
 use serde_json::{Value, json};
 
 use crate::cli::EvalArgs;
@@ -15,36 +15,38 @@ use crate::wiring::FileTargets;
 use crate::{fetching, render};
 
 /// Significance level: a difference with a smaller p-value counts as real.
-const SIGNIFICANT: f64 = 0.05;
+const SIGNIFICANCE_LEVEL: f64 = 0.05;
 
 /// The evaluation of one mode of a generation.
-struct Asked {
+struct EvaluationRun {
     generation: i32,
     evaluation: Evaluation,
 }
 
 pub(super) async fn eval(args: &EvalArgs) -> Result<(), BoxError> {
     let judgements = judgements(&args.judgements, args.topics.as_deref())?;
-    let least = args.min.iter().map(|text| least(text)).collect::<Result<Vec<_>, _>>()?;
-    fetching::models_of(&args.config).await?;
+    let least = args.min.iter().map(|text| parse_minimum(text)).collect::<Result<Vec<_>, _>>()?;
+    fetching::fetch_models_of(&args.config).await?;
     let files = std::slice::from_ref(&args.config);
-    let files = FileTargets::open(files, Arc::new(embedding::Engine::new())).await?;
+    let files = FileTargets::open(files, Arc::new(embedding::EmbeddingEngine::new())).await?;
     let target = match args.generation {
         Some(number) => files.generation(number).await?,
         None => files.resolve("0").await?,
     };
-    let mut asked = ask(&target, &judgements, &args.mode).await?;
+    let mut asked = run_evaluations(&target, &judgements, &args.mode).await?;
     if let Some(number) = args.against {
-        asked.extend(ask(&files.generation(number).await?, &judgements, &args.mode).await?);
+        asked.extend(
+            run_evaluations(&files.generation(number).await?, &judgements, &args.mode).await?,
+        );
     }
-    let questions = judgements.judged.len();
+    let questions = judgements.queries.len();
     if args.json {
-        render::json(&as_json(&judgements, &asked))?;
+        render::print_json(&as_json(&judgements, &asked))?;
     } else {
-        render::out(&as_text(questions, &asked))?;
+        render::print(&as_text(questions, &asked))?;
     }
     // `--min` applies to the first mode of the requested generation, the default of a search.
-    refuse(&asked[0], &least)
+    check_minimums(&asked[0], &least)
 }
 
 /// Reads a file of judgements.
@@ -58,10 +60,10 @@ pub(crate) fn judgements(file: &Path, topics: Option<&Path>) -> Result<Judgement
 }
 
 /// Parses `ndcg@10=0.4`.
-fn least(text: &str) -> Result<(Measure, f64), BoxError> {
+fn parse_minimum(text: &str) -> Result<(Measure, f64), BoxError> {
     let (name, score) = text.split_once('=').unwrap_or((text, ""));
     let known: Vec<&str> = MEASURES.iter().map(|measure| measure.name).collect();
-    let measure = Measure::named(name.trim())
+    let measure = Measure::by_name(name.trim())
         .ok_or_else(|| format!("unknown measure `{name}`: expected one of {}", known.join(", ")))?;
     let score = score.trim().parse::<f64>().ok().filter(|score| (0.0..=1.0).contains(score));
     let score =
@@ -70,31 +72,35 @@ fn least(text: &str) -> Result<(Measure, f64), BoxError> {
 }
 
 /// The modes to evaluate, the default mode of a search first.
-fn modes(target: &Target, wanted: &[crate::cli::Mode]) -> Vec<Mode> {
+fn modes(target: &Target, wanted: &[crate::cli::ModeArg]) -> Vec<SearchMode> {
     if !wanted.is_empty() {
-        return wanted.iter().copied().map(Mode::from).collect();
+        return wanted.iter().copied().map(SearchMode::from).collect();
     }
-    if target.sparse { vec![Mode::Hybrid, Mode::Dense, Mode::Sparse] } else { vec![Mode::Dense] }
+    if target.sparse {
+        vec![SearchMode::Hybrid, SearchMode::Dense, SearchMode::Sparse]
+    } else {
+        vec![SearchMode::Dense]
+    }
 }
 
-async fn ask(
+async fn run_evaluations(
     target: &Arc<Target>,
     judgements: &Judgements,
-    wanted: &[crate::cli::Mode],
-) -> Result<Vec<Asked>, BoxError> {
+    wanted: &[crate::cli::ModeArg],
+) -> Result<Vec<EvaluationRun>, BoxError> {
     let searcher = Searcher::default();
     let mut asked = Vec::new();
     for mode in modes(target, wanted) {
         let evaluation = evaluate(&searcher, target, judgements, Some(mode)).await?;
-        asked.push(Asked { generation: target.generation, evaluation });
+        asked.push(EvaluationRun { generation: target.generation, evaluation });
     }
     Ok(asked)
 }
 
 /// The evaluation to compare with: the same mode of the other generation, otherwise the first mode.
-fn rival(asked: &[Asked], of: usize) -> Option<&Asked> {
+fn baseline(asked: &[EvaluationRun], of: usize) -> Option<&EvaluationRun> {
     let first = &asked[0];
-    let other = |it: &&Asked| {
+    let other = |it: &&EvaluationRun| {
         it.generation != asked[of].generation && it.evaluation.mode == asked[of].evaluation.mode
     };
     if asked[of].generation == first.generation && asked.iter().any(|it| other(&it)) {
@@ -103,10 +109,10 @@ fn rival(asked: &[Asked], of: usize) -> Option<&Asked> {
     (of > 0 && asked[of].generation == first.generation).then_some(first)
 }
 
-fn as_text(questions: usize, asked: &[Asked]) -> String {
+fn as_text(questions: usize, asked: &[EvaluationRun]) -> String {
     let mut head = vec!["generation", "mode"];
     head.extend(MEASURES.iter().map(|measure| measure.title));
-    let rows = asked.iter().map(|Asked { generation, evaluation }| {
+    let rows = asked.iter().map(|EvaluationRun { generation, evaluation }| {
         let mut row = vec![generation.to_string(), evaluation.mode.name().to_owned()];
         row.extend(MEASURES.iter().map(|measure| {
             let Estimate { mean, low, high } = estimate(&evaluation.sample(*measure));
@@ -114,69 +120,73 @@ fn as_text(questions: usize, asked: &[Asked]) -> String {
         }));
         row
     });
-    let questions = render::several(questions, "question");
+    let questions = render::count_of(questions, "question");
     let mut out = format!("{questions}; 95 % confidence intervals in parentheses\n");
     out.push_str(&render::table(&head, rows));
     for of in 0..asked.len() {
-        let Some(rival) = rival(asked, of) else {
+        let Some(rival) = baseline(asked, of) else {
             continue;
         };
-        out.push_str(&compared(&asked[of], rival));
+        out.push_str(&comparison_line(&asked[of], rival));
     }
     out
 }
 
 /// One line that names the better evaluation, if the difference is significant.
-fn compared(one: &Asked, other: &Asked) -> String {
+fn comparison_line(one: &EvaluationRun, other: &EvaluationRun) -> String {
     let ndcg = MEASURES[0];
     let said = compare(&one.evaluation.sample(ndcg), &other.evaluation.sample(ndcg));
     let Estimate { mean, low, high } = said.difference;
-    let name = |it: &Asked| format!("{} of generation {}", it.evaluation.mode, it.generation);
+    let name =
+        |it: &EvaluationRun| format!("{} of generation {}", it.evaluation.mode, it.generation);
     let (one, other) = (name(one), name(other));
-    let (title, p) = (ndcg.title, said.p);
-    if p >= SIGNIFICANT {
+    let (title, p) = (ndcg.title, said.p_value);
+    if p >= SIGNIFICANCE_LEVEL {
         return format!("{one} and {other} do not differ significantly in {title} (p = {p:.3})\n");
     }
     let word = if mean > 0.0 { "better" } else { "worse" };
     format!("{one} is {word} than {other}: {title} {mean:+.3} ({low:+.3}–{high:+.3}, p = {p:.4})\n")
 }
 
-fn as_json(judgements: &Judgements, asked: &[Asked]) -> Value {
-    let evaluations = asked.iter().enumerate().map(|(of, Asked { generation, evaluation })| {
-        let measures = MEASURES.iter().map(|measure| {
-            let sample = evaluation.sample(*measure);
-            let Estimate { mean, low, high } = estimate(&sample);
-            let against = rival(asked, of).map(|rival| {
-                let other = compare(&sample, &rival.evaluation.sample(*measure));
-                json!({
-                    "generation": rival.generation,
-                    "mode": rival.evaluation.mode.name(),
-                    "difference": other.difference.mean,
-                    "low": other.difference.low,
-                    "high": other.difference.high,
-                    "p": other.p,
-                })
+fn as_json(judgements: &Judgements, asked: &[EvaluationRun]) -> Value {
+    let evaluations =
+        asked.iter().enumerate().map(|(of, EvaluationRun { generation, evaluation })| {
+            let measures = MEASURES.iter().map(|measure| {
+                let sample = evaluation.sample(*measure);
+                let Estimate { mean, low, high } = estimate(&sample);
+                let against = baseline(asked, of).map(|rival| {
+                    let other = compare(&sample, &rival.evaluation.sample(*measure));
+                    json!({
+                        "generation": rival.generation,
+                        "mode": rival.evaluation.mode.name(),
+                        "difference": other.difference.mean,
+                        "low": other.difference.low,
+                        "high": other.difference.high,
+                        "p": other.p_value,
+                    })
+                });
+                let said = json!({ "mean": mean, "low": low, "high": high, "against": against });
+                (measure.name.to_owned(), said)
             });
-            let said = json!({ "mean": mean, "low": low, "high": high, "against": against });
-            (measure.name.to_owned(), said)
+            let questions =
+                judgements.queries.iter().zip(&evaluation.scores).map(|(judged, scores)| {
+                    let of =
+                        |measure: &Measure| (measure.name.to_owned(), measure.score(scores).into());
+                    let scores: serde_json::Map<String, Value> = MEASURES.iter().map(of).collect();
+                    json!({ "id": judged.id, "query": judged.query, "scores": scores })
+                });
+            json!({
+                "generation": generation,
+                "mode": evaluation.mode.name(),
+                "measures": measures.collect::<serde_json::Map<_, _>>(),
+                "questions": questions.collect::<Vec<_>>(),
+            })
         });
-        let questions = judgements.judged.iter().zip(&evaluation.scores).map(|(judged, scores)| {
-            let of = |measure: &Measure| (measure.name.to_owned(), measure.of(scores).into());
-            let scores: serde_json::Map<String, Value> = MEASURES.iter().map(of).collect();
-            json!({ "id": judged.id, "query": judged.question, "scores": scores })
-        });
-        json!({
-            "generation": generation,
-            "mode": evaluation.mode.name(),
-            "measures": measures.collect::<serde_json::Map<_, _>>(),
-            "questions": questions.collect::<Vec<_>>(),
-        })
-    });
-    json!({ "questions": judgements.judged.len(), "evaluations": evaluations.collect::<Vec<_>>() })
+    json!({ "questions": judgements.queries.len(), "evaluations": evaluations.collect::<Vec<_>>() })
 }
 
 /// Returns an error for each mean below its required minimum.
-fn refuse(asked: &Asked, least: &[(Measure, f64)]) -> Result<(), BoxError> {
+fn check_minimums(asked: &EvaluationRun, least: &[(Measure, f64)]) -> Result<(), BoxError> {
     let worse = least.iter().filter_map(|(measure, least)| {
         let found = asked.evaluation.mean(*measure);
         let title = measure.title;

@@ -5,34 +5,34 @@ use std::fmt::Write as _;
 use pipeline::{BoxError, Plan};
 use serde_json::json;
 
-use crate::cli::{GraphArgs, Notation};
+use crate::cli::{GraphArgs, GraphFormat};
 use crate::{render, wiring};
 
 pub(super) fn graph(args: &GraphArgs) -> Result<(), BoxError> {
-    let (_, plan) = wiring::load(&args.file, &embedding::Engine::new())?;
+    let (_, plan) = wiring::load(&args.file, &embedding::EmbeddingEngine::new())?;
     if args.json {
         let nodes: Vec<_> = plan
             .graph()
             .map(|(id, uses, inputs)| json!({ "id": id, "uses": uses, "inputs": inputs }))
             .collect();
-        return render::json(&json!({ "pipeline": plan.name(), "nodes": nodes }));
+        return render::print_json(&json!({ "pipeline": plan.name(), "nodes": nodes }));
     }
     let picture = match args.format {
-        Notation::Mermaid => mermaid(&plan)?,
-        Notation::Dot => dot(&plan)?,
+        GraphFormat::Mermaid => mermaid(&plan)?,
+        GraphFormat::Dot => dot(&plan)?,
     };
-    render::out(&picture)
+    render::print(&picture)
 }
 
 /// The label of a node: its id and, if different, the name of its stage.
-fn label(id: &str, uses: &str, between: &str) -> String {
+fn node_label(id: &str, uses: &str, between: &str) -> String {
     if id == uses { id.to_owned() } else { format!("{id}{between}{uses}") }
 }
 
 fn mermaid(plan: &Plan) -> Result<String, BoxError> {
     let mut out = String::from("flowchart LR\n");
     for (id, uses, inputs) in plan.graph() {
-        writeln!(out, "    {id}[\"{}\"]", label(id, uses, "<br/>"))?;
+        writeln!(out, "    {id}[\"{}\"]", node_label(id, uses, "<br/>"))?;
         for input in inputs {
             writeln!(out, "    {input} --> {id}")?;
         }
@@ -43,7 +43,7 @@ fn mermaid(plan: &Plan) -> Result<String, BoxError> {
 fn dot(plan: &Plan) -> Result<String, BoxError> {
     let mut out = String::from("digraph pipeline {\n    rankdir=LR;\n    node [shape=box];\n");
     for (id, uses, inputs) in plan.graph() {
-        writeln!(out, "    \"{id}\" [label=\"{}\"];", label(id, uses, "\\n"))?;
+        writeln!(out, "    \"{id}\" [label=\"{}\"];", node_label(id, uses, "\\n"))?;
         for input in inputs {
             writeln!(out, "    \"{input}\" -> \"{id}\";")?;
         }

@@ -1,16 +1,16 @@
 //! `semantik migrate`: applies, reverts and lists migrations of a metadata store.
 
-use metadata::Downgrade;
+use metadata::DowngradePlan;
 use pipeline::{BoxError, PipelineSpec, VectorsSpec};
 use serde_json::json;
 
 use super::change;
-use crate::cli::{Direction, NamedStore, StoreArgs};
+use crate::cli::{Direction, ExplicitStoreArgs, StoreArgs};
 use crate::render;
 use crate::wiring::{Database, load};
 
 /// Collections that are listed by name.
-const NAMED: usize = 20;
+const MAX_NAMED: usize = 20;
 
 pub(super) async fn migrate(direction: Direction) -> Result<(), BoxError> {
     match direction {
@@ -27,7 +27,7 @@ pub(super) async fn migrate(direction: Direction) -> Result<(), BoxError> {
 pub(super) async fn open(store: &StoreArgs) -> Result<Database, BoxError> {
     match (&store.config, &store.url) {
         (Some(file), _) => {
-            let (spec, _) = load(file, &embedding::Engine::new())?;
+            let (spec, _) = load(file, &embedding::EmbeddingEngine::new())?;
             Database::open(&spec).await
         }
         (None, Some(url)) => Database::at(url).await,
@@ -39,23 +39,28 @@ pub(super) async fn open(store: &StoreArgs) -> Result<Database, BoxError> {
 ///
 /// # Errors
 /// If its schema has another version than this program needs, or it has no tables.
-pub(super) async fn look(store: &StoreArgs) -> Result<Database, BoxError> {
+pub(super) async fn open_read_only(store: &StoreArgs) -> Result<Database, BoxError> {
     let database = open(store).await?;
     let named = match &store.config {
         Some(file) => format!("--config {}", file.display()),
         None => "--url URL".to_owned(),
     };
     if database.is_empty(&named).await? {
-        let place = database.postgres().in_words();
+        let place = database.postgres().describe();
         return Err(format!("{place}, has no tables: run `semantik migrate up {named}`").into());
     }
     Ok(database)
 }
 
-async fn down(store: &NamedStore, steps: usize, yes: bool, as_json: bool) -> Result<(), BoxError> {
+async fn down(
+    store: &ExplicitStoreArgs,
+    steps: usize,
+    yes: bool,
+    as_json: bool,
+) -> Result<(), BoxError> {
     let (spec, database) = match (&store.config, &store.url) {
         (Some(file), _) => {
-            let (spec, _) = load(file, &embedding::Engine::new())?;
+            let (spec, _) = load(file, &embedding::EmbeddingEngine::new())?;
             let database = Database::open(&spec).await?;
             (Some(spec), database)
         }
@@ -63,35 +68,38 @@ async fn down(store: &NamedStore, steps: usize, yes: bool, as_json: bool) -> Res
         (None, None) => unreachable!("clap requires one of them"),
     };
     let postgres = database.postgres();
-    let what = postgres.downgrade(steps).await?;
+    let what = postgres.plan_downgrade(steps).await?;
     if what.migrations.is_empty() && as_json {
         return list(&database, as_json).await;
     }
     if what.migrations.is_empty() {
-        return render::out("no migration is applied, so none can be reverted\n");
+        return render::print("no migration is applied, so none can be reverted\n");
     }
-    let place = postgres.in_words();
-    render::say(format_args!("{}", in_words(&what, &place)));
-    change::ask(
+    let place = postgres.describe();
+    render::print_error_line(format_args!("{}", describe_downgrade(&what, &place)));
+    change::confirm_unless(
         yes,
         &format!("revert these migrations in {place} and permanently delete the data above"),
     )?;
     postgres.migrate_down(steps).await?;
     if !what.vectors.is_empty() {
-        render::say(format_args!("{}", left_behind(&what.vectors, spec.as_ref())));
+        render::print_error_line(format_args!(
+            "{}",
+            orphaned_vectors_note(&what.vectors, spec.as_ref())
+        ));
     }
     list(&database, as_json).await
 }
 
 /// Describes the effect of a downgrade for the confirmation.
-fn in_words(what: &Downgrade, place: &str) -> String {
+fn describe_downgrade(what: &DowngradePlan, place: &str) -> String {
     let mut out = format!("Migrations to revert in {place}:\n");
     for it in &what.migrations {
         out.push_str(&format!("  {:04} {}\n", it.version, it.name));
     }
     out.push_str("This permanently deletes:\n");
     for (table, rows) in &what.tables {
-        out.push_str(&format!("  the table {table} with {}\n", render::several(*rows, "row")));
+        out.push_str(&format!("  the table {table} with {}\n", render::count_of(*rows, "row")));
     }
     for column in &what.columns {
         out.push_str(&format!("  the column {column}\n"));
@@ -99,20 +107,20 @@ fn in_words(what: &Downgrade, place: &str) -> String {
     if what.tables.is_empty() && what.columns.is_empty() {
         out.push_str("  only indexes and functions, no data\n");
     }
-    let named = render::shown(what.collections.len(), NAMED);
+    let named = render::shown(what.collections.len(), MAX_NAMED);
     for (name, documents) in what.collections.iter().take(named) {
-        let documents = render::several(*documents, "document");
+        let documents = render::count_of(*documents, "document");
         out.push_str(&format!("  the collection `{name}` with {documents}\n"));
     }
     if let more @ 1.. = what.collections.len() - named {
-        out.push_str(&format!("  and {} more\n", render::several(more, "collection")));
+        out.push_str(&format!("  and {} more\n", render::count_of(more, "collection")));
     }
     out.truncate(out.trim_end().len());
     out
 }
 
 /// Lists the vector collections without metadata, and how to remove them.
-fn left_behind(vectors: &[String], spec: Option<&PipelineSpec>) -> String {
+fn orphaned_vectors_note(vectors: &[String], spec: Option<&PipelineSpec>) -> String {
     let mut out = "These vector collections have no metadata any more".to_owned();
     match spec.map(|spec| (spec, &spec.file.stores.vectors)) {
         Some((_, VectorsSpec::Server(_))) => {
@@ -152,11 +160,12 @@ async fn list(database: &Database, as_json: bool) -> Result<(), BoxError> {
         let migrations = migrations.iter().map(
             |it| json!({ "version": it.version, "name": it.name, "applied_at": it.applied_at }),
         );
-        return render::json(&migrations.collect());
+        return render::print_json(&migrations.collect());
     }
     let rows = migrations.iter().map(|migration| {
-        let applied = migration.applied_at.map_or_else(|| "not applied".to_owned(), render::time);
+        let applied =
+            migration.applied_at.map_or_else(|| "not applied".to_owned(), render::format_time);
         vec![format!("{:04}", migration.version), migration.name.clone(), applied]
     });
-    render::out(&render::table(&["version", "migration", "applied"], rows))
+    render::print(&render::table(&["version", "migration", "applied"], rows))
 }

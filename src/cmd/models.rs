@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use pipeline::{BoxError, Models as _};
+use pipeline::{BoxError, ModelProvider as _};
 use serde_json::{Value, json};
 
 use crate::cli::ModelsVerb;
@@ -13,23 +13,23 @@ pub(super) fn models(verb: &ModelsVerb) -> Result<(), BoxError> {
         ModelsVerb::Fetch { models, json } => {
             let mut fetched = Vec::new();
             for model in models {
-                fetching::again(model)?;
+                fetching::refetch(model)?;
                 if *json {
                     fetched.push(as_json(model)?);
                 } else {
                     show(model)?;
                 }
             }
-            if *json { render::json(&fetched.into()) } else { Ok(()) }
+            if *json { render::print_json(&fetched.into()) } else { Ok(()) }
         }
-        ModelsVerb::Show { model, json: true } => render::json(&as_json(model)?),
+        ModelsVerb::Show { model, json: true } => render::print_json(&as_json(model)?),
         ModelsVerb::Show { model, json: false } => show(model),
     }
 }
 
 fn as_json(model: &Path) -> Result<Value, BoxError> {
-    let info = embedding::Engine::new().describe(model)?;
-    let folder = embedding::folder_of(model)?;
+    let info = embedding::EmbeddingEngine::new().describe(model)?;
+    let folder = embedding::model_folder(model)?;
     Ok(json!({
         "model": info.path.display().to_string(),
         "folder": folder.display().to_string(),
@@ -41,8 +41,8 @@ fn as_json(model: &Path) -> Result<Value, BoxError> {
 }
 
 fn show(model: &Path) -> Result<(), BoxError> {
-    let info = embedding::Engine::new().describe(model)?;
-    let folder = embedding::folder_of(model)?;
+    let info = embedding::EmbeddingEngine::new().describe(model)?;
+    let folder = embedding::model_folder(model)?;
     let (model, folder) = (info.path.display().to_string(), folder.display().to_string());
     let row = |name: &str, value: String| vec![name.to_owned(), value];
     let rows = [
@@ -50,8 +50,8 @@ fn show(model: &Path) -> Result<(), BoxError> {
         row("folder", folder),
         row("short name", info.short_name),
         row("dimensions", info.dim.to_string()),
-        row("input limit", render::several(info.max_tokens, "token")),
+        row("input limit", render::count_of(info.max_tokens, "token")),
         row("fingerprint", info.fingerprint),
     ];
-    render::out(&render::table(&[], rows))
+    render::print(&render::table(&[], rows))
 }

@@ -8,7 +8,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
 
-use metadata::{Collection, ListedDocument, Postgres, Story};
+use metadata::{Collection, DocumentHistory, ListedDocument, Postgres};
 use pipeline::BoxError;
 use pipeline::uri;
 use sources::real_path;
@@ -16,99 +16,102 @@ use uuid::Uuid;
 
 /// A parsed name of a document.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Named {
+pub(super) enum DocumentRef {
     Id(Uuid),
-    At(Spellings),
+    Location(PathCandidates),
 }
 
 /// The possible meanings of a path or URL.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Spellings {
+pub(super) struct PathCandidates {
     /// The URIs, the most likely first; never empty.
     pub(super) uris: Vec<String>,
     /// The path as typed, which `documents list` shows for names that are not UTF-8.
     path: Option<String>,
 }
 
-impl Named {
+impl DocumentRef {
     /// Parses a command-line argument, relative to the current directory; `places` are the URIs of
     /// sources.
-    pub(super) fn typed(words: &OsStr, places: &[String]) -> Result<Self, BoxError> {
+    pub(super) fn from_argument(words: &OsStr, places: &[String]) -> Result<Self, BoxError> {
         if let Some(id) = words.to_str().and_then(|words| words.parse().ok()) {
             return Ok(Self::Id(id));
         }
-        let path = match words.to_str().and_then(url) {
+        let path = match words.to_str().and_then(as_url) {
             None => PathBuf::from(words),
             Some(url) => match path_of(url) {
                 Some(path) => path,
-                None => return Ok(Self::exactly(url.to_owned())),
+                None => return Ok(Self::from_uri(url.to_owned())),
             },
         };
         let absolute = std::path::absolute(&path)?;
-        let paths = spellings(&absolute, places);
+        let paths = path_candidates(&absolute, places);
         let path =
             words.to_str().map_or_else(|| words.to_string_lossy().into_owned(), str::to_owned);
         let uris = paths.iter().map(|path| uri::of_path(path)).collect();
-        Ok(Self::At(Spellings { uris, path: Some(path) }))
+        Ok(Self::Location(PathCandidates { uris, path: Some(path) }))
     }
 
     /// Parses a name in an API request: an id, a URL or an absolute path. Does not access the file
     /// system, since the result could reveal its structure.
-    pub(super) fn whole(words: &str) -> Self {
+    pub(super) fn from_request(words: &str) -> Self {
         if let Ok(id) = words.parse() {
             return Self::Id(id);
         }
-        let path = match url(words) {
+        let path = match as_url(words) {
             None => Some(PathBuf::from(words)),
             Some(url) => path_of(url),
         };
-        Self::exactly(match path {
+        Self::from_uri(match path {
             Some(path) => uri::of_path(&path.components().collect::<PathBuf>()),
             None => words.to_owned(),
         })
     }
 
-    fn exactly(uri: String) -> Self {
-        Self::At(Spellings { uris: vec![uri], path: None })
+    fn from_uri(uri: String) -> Self {
+        Self::Location(PathCandidates { uris: vec![uri], path: None })
     }
 
     /// The most likely URI; `None` for an id.
     pub(super) fn uri(&self) -> Option<&str> {
         match self {
             Self::Id(_) => None,
-            Self::At(spellings) => spellings.uris.first().map(String::as_str),
+            Self::Location(spellings) => spellings.uris.first().map(String::as_str),
         }
     }
 
     /// Looks up the history of the document or location, and the URI under which the store has it.
-    pub(super) async fn story(
+    pub(super) async fn history(
         &self,
         postgres: &Postgres,
         collection: &Collection,
-    ) -> Result<(Story, Option<String>), BoxError> {
+    ) -> Result<(DocumentHistory, Option<String>), BoxError> {
         let documents = postgres.documents();
         let spellings = match self {
-            Self::Id(id) => return Ok((documents.story_of(collection.id, *id).await?, None)),
-            Self::At(spellings) => spellings,
+            Self::Id(id) => return Ok((documents.history_of(collection.id, *id).await?, None)),
+            Self::Location(spellings) => spellings,
         };
         for uri in &spellings.uris {
-            let story = documents.story_at(collection.id, uri).await?;
-            if story.document.is_some() || !story.places.is_empty() {
+            let story = documents.history_at(collection.id, uri).await?;
+            if story.document.is_some() || !story.locations.is_empty() {
                 return Ok((story, Some(uri.clone())));
             }
         }
-        match spellings.listed(postgres, collection).await? {
+        match spellings.find_listed(postgres, collection).await? {
             Some(document) => {
-                let story = documents.story_of(collection.id, document).await?;
-                let uri = story.places.first().map(|place| place.uri.clone());
+                let story = documents.history_of(collection.id, document).await?;
+                let uri = story.locations.first().map(|place| place.uri.clone());
                 Ok((story, uri))
             }
-            None => Ok((Story { document: None, places: Vec::new(), deeds: Vec::new() }, None)),
+            None => Ok((
+                DocumentHistory { document: None, locations: Vec::new(), actions: Vec::new() },
+                None,
+            )),
         }
     }
 
     /// Looks up the document, including one that was deleted at this location.
-    pub(super) async fn document(
+    pub(super) async fn find_document(
         &self,
         postgres: &Postgres,
         collection: &Collection,
@@ -116,27 +119,27 @@ impl Named {
         let documents = postgres.documents();
         let spellings = match self {
             Self::Id(id) => return Ok(documents.find(collection.id, *id).await?.map(|it| it.id)),
-            Self::At(spellings) => spellings,
+            Self::Location(spellings) => spellings,
         };
         for uri in &spellings.uris {
-            if let Some(found) = documents.at(collection.id, uri).await? {
+            if let Some(found) = documents.find_by_uri(collection.id, uri).await? {
                 return Ok(Some(found));
             }
         }
-        spellings.listed(postgres, collection).await
+        spellings.find_listed(postgres, collection).await
     }
 }
 
-impl Spellings {
+impl PathCandidates {
     /// The only document that `documents list` shows under this path; an error if there are
     /// several.
-    async fn listed(
+    async fn find_listed(
         &self,
         postgres: &Postgres,
         collection: &Collection,
     ) -> Result<Option<Uuid>, BoxError> {
         let Some(path) = &self.path else { return Ok(None) };
-        let found = postgres.documents().listed_at(collection.id, path).await?;
+        let found = postgres.documents().find_by_listed_path(collection.id, path).await?;
         match &found[..] {
             [] => Ok(None),
             [one] => Ok(Some(*one)),
@@ -153,7 +156,7 @@ impl Spellings {
 }
 
 /// Returns the argument if it is a URL and not a path.
-fn url(words: &str) -> Option<&str> {
+fn as_url(words: &str) -> Option<&str> {
     let (scheme, _) = words.split_once("://")?;
     let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
         && scheme.chars().all(|it| it.is_ascii_alphanumeric() || matches!(it, '+' | '-' | '.'));
@@ -167,7 +170,7 @@ fn path_of(url: &str) -> Option<PathBuf> {
 }
 
 /// Every path that an absolute path may be known by, the most likely first.
-fn spellings(path: &Path, places: &[String]) -> Vec<PathBuf> {
+fn path_candidates(path: &Path, places: &[String]) -> Vec<PathBuf> {
     let mut spellings: Vec<PathBuf> = Vec::new();
     let mut add = |path: PathBuf| {
         if !spellings.contains(&path) {
@@ -199,22 +202,22 @@ fn spellings(path: &Path, places: &[String]) -> Vec<PathBuf> {
 
 /// The location of a document as lists show it, so that the output is a valid name: a path if all
 /// characters are visible, otherwise its URI, with the others percent-encoded.
-pub(super) fn shown(document: &ListedDocument) -> String {
+pub(super) fn display_path(document: &ListedDocument) -> String {
     match &document.uri {
-        Some(uri) => shown_uri(uri),
+        Some(uri) => display_uri(uri),
         None => document.file_path.clone(),
     }
 }
 
 /// Like [`shown`], for a URI.
-pub(super) fn shown_uri(uri: &str) -> String {
+pub(super) fn display_uri(uri: &str) -> String {
     let path = uri::to_path(uri).map(PathBuf::into_os_string).map(OsString::into_string);
     match path {
-        Some(Ok(path)) if !path.contains(is_unseen) => path,
+        Some(Ok(path)) if !path.contains(is_invisible) => path,
         Some(_) => {
             let mut shown = String::with_capacity(uri.len());
             for char in uri.chars() {
-                match is_unseen(char) {
+                match is_invisible(char) {
                     false => shown.push(char),
                     true => shown.extend(
                         char.encode_utf8(&mut [0; 4]).bytes().map(|byte| format!("%{byte:02X}")),
@@ -228,7 +231,7 @@ pub(super) fn shown_uri(uri: &str) -> String {
 }
 
 /// Control characters, and those that change the text direction.
-fn is_unseen(char: char) -> bool {
+fn is_invisible(char: char) -> bool {
     char.is_control()
         || matches!(
             char,
@@ -243,10 +246,10 @@ mod tests {
     #[test]
     fn ids_urls_and_paths_are_told_apart() {
         let id = "3f0c1a5e-0000-4000-8000-000000000001";
-        assert_eq!(Named::whole(id), Named::Id(id.parse().unwrap()));
-        let at = |words: &str| match Named::whole(words) {
-            Named::At(Spellings { uris, .. }) => uris.concat(),
-            Named::Id(id) => panic!("{id}"),
+        assert_eq!(DocumentRef::from_request(id), DocumentRef::Id(id.parse().unwrap()));
+        let at = |words: &str| match DocumentRef::from_request(words) {
+            DocumentRef::Location(PathCandidates { uris, .. }) => uris.concat(),
+            DocumentRef::Id(id) => panic!("{id}"),
         };
         for same in
             ["/srv/ä b", "/srv/./ä b", "file:///srv/%C3%A4%20b", "file://localhost/srv/ä%20b"]
@@ -266,9 +269,9 @@ mod tests {
             ("file:///srv/\u{202e}gpj", "file:///srv/%E2%80%AEgpj"),
             ("https://example.org/", "https://example.org/"),
         ] {
-            let shown = shown_uri(uri);
+            let shown = display_uri(uri);
             assert_eq!(shown, expected);
-            let exact = |named: &str| Named::whole(named);
+            let exact = |named: &str| DocumentRef::from_request(named);
             assert_eq!(exact(&shown), exact(uri));
         }
     }

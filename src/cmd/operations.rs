@@ -5,8 +5,8 @@ use pipeline::BoxError;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use crate::cli::{IdPrefix, OfFile, OperationName, OperationsVerb};
-use crate::render::{self, word};
+use crate::cli::{CollectionArgs, IdPrefix, OperationName, OperationsVerb};
+use crate::render::{self, snake_case_name};
 use crate::wiring;
 
 pub(super) async fn operations(verb: OperationsVerb) -> Result<(), BoxError> {
@@ -16,32 +16,34 @@ pub(super) async fn operations(verb: OperationsVerb) -> Result<(), BoxError> {
         }
         OperationsVerb::Show { id, of } => show(&of, &id).await,
         OperationsVerb::Cancel { id, of } => {
-            let (database, collection) = wiring::opened(&of.config).await?;
+            let (database, collection) = wiring::open_collection(&of.config).await?;
             let operations = database.postgres().operations();
             let id = find(&operations, &[collection.id], &id).await?.id;
             operations.cancel(id).await?;
             if of.json {
-                return render::json(&json!({ "id": id, "status": "cancelled" }));
+                return render::print_json(&json!({ "id": id, "status": "cancelled" }));
             }
-            render::out(&format!("cancelled operation {id}\n"))
+            render::print(&format!("cancelled operation {id}\n"))
         }
     }
 }
 
 async fn list(
-    of: &OfFile,
+    of: &CollectionArgs,
     deleted: bool,
     before: Option<Uuid>,
     limit: u32,
 ) -> Result<(), BoxError> {
-    let (database, mut ids) = wiring::ever(&of.config).await?;
+    let (database, mut ids) = wiring::open_with_past_collections(&of.config).await?;
     if !deleted {
         // The current collection, otherwise the last deleted one.
         ids.truncate(1);
     }
     let operations = database.postgres().operations();
     let before = match before {
-        Some(id) => Some(operations.find(id).await?.ok_or_else(|| missing(id))?.created_at),
+        Some(id) => {
+            Some(operations.find(id).await?.ok_or_else(|| not_found_message(id))?.created_at)
+        }
         None => None,
     };
     let mut found = Vec::new();
@@ -51,20 +53,20 @@ async fn list(
     found.sort_by_key(|it| std::cmp::Reverse((it.created_at, it.id)));
     found.truncate(limit as usize);
     if of.json {
-        return render::json(&found.iter().map(as_json).collect());
+        return render::print_json(&found.iter().map(as_json).collect());
     }
     let rows = found.iter().map(|it| {
         vec![
             it.id.to_string(),
-            word(it.kind),
-            word(it.status),
-            render::time(it.created_at),
-            it.completed_at.map(render::time).unwrap_or_default(),
+            snake_case_name(it.kind),
+            snake_case_name(it.status),
+            render::format_time(it.created_at),
+            it.completed_at.map(render::format_time).unwrap_or_default(),
             it.error_message.clone().unwrap_or_default(),
         ]
     });
     let head = ["operation", "type", "status", "requested", "ended", "error"];
-    render::out(&render::table(&head, rows))
+    render::print(&render::table(&head, rows))
 }
 
 /// Finds the operation of a name on these collections; `latest` is the newest of the first one.
@@ -84,8 +86,10 @@ async fn find(
     let IdPrefix { typed, first, last } = prefix;
     let mut found = operations.between(collections, *first, *last).await?;
     if found.len() > 1 {
-        let candidates: Vec<_> =
-            found.iter().map(|it| format!("{} ({})", it.id, render::time(it.created_at))).collect();
+        let candidates: Vec<_> = found
+            .iter()
+            .map(|it| format!("{} ({})", it.id, render::format_time(it.created_at)))
+            .collect();
         return Err(format!(
             "`{typed}` is a prefix of several ids: {}; type more digits",
             candidates.join(", ")
@@ -99,8 +103,8 @@ async fn find(
     })
 }
 
-async fn show(of: &OfFile, name: &OperationName) -> Result<(), BoxError> {
-    let (database, ids) = wiring::ever(&of.config).await?;
+async fn show(of: &CollectionArgs, name: &OperationName) -> Result<(), BoxError> {
+    let (database, ids) = wiring::open_with_past_collections(&of.config).await?;
     let operations = database.postgres().operations();
     let found = find(&operations, &ids, name).await?;
     let id = found.id;
@@ -111,17 +115,17 @@ async fn show(of: &OfFile, name: &OperationName) -> Result<(), BoxError> {
         json["progress"] = serde_json::to_value(operations.progress(id).await?)?;
         json["result"] = operations.result(id).await?;
         json["metrics"] = Value::Object(metrics.collect::<Map<_, _>>());
-        return render::json(&json);
+        return render::print_json(&json);
     }
     let row = |what: &str, words: String| vec![what.to_owned(), words];
     let mut rows = vec![
         row("operation", found.id.to_string()),
-        row("type", word(found.kind)),
-        row("status", word(found.status)),
-        row("requested", render::time(found.created_at)),
+        row("type", snake_case_name(found.kind)),
+        row("status", snake_case_name(found.status)),
+        row("requested", render::format_time(found.created_at)),
     ];
-    rows.extend(found.started_at.map(|at| row("started", render::time(at))));
-    rows.extend(found.completed_at.map(|at| row("ended", render::time(at))));
+    rows.extend(found.started_at.map(|at| row("started", render::format_time(at))));
+    rows.extend(found.completed_at.map(|at| row("ended", render::format_time(at))));
     rows.extend(found.worker.iter().map(|worker| row("worker", worker.clone())));
     if found.attempt > 1 {
         rows.push(row("attempt", found.attempt.to_string()));
@@ -133,20 +137,20 @@ async fn show(of: &OfFile, name: &OperationName) -> Result<(), BoxError> {
         let words = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         row(&format!("config {key}"), words)
     }));
-    render::out(&render::table(&[], rows))?;
+    render::print(&render::table(&[], rows))?;
     let rows = metrics.into_iter().map(|(name, value)| vec![name, format!("{value}")]);
-    render::out(&render::next_table(&["metric", "value"], rows))
+    render::print(&render::next_table(&["metric", "value"], rows))
 }
 
-fn missing(id: Uuid) -> String {
+fn not_found_message(id: Uuid) -> String {
     format!("the collection has no operation {id}")
 }
 
 fn as_json(operation: &OperationSummary) -> Value {
     json!({
         "id": operation.id,
-        "type": word(operation.kind),
-        "status": word(operation.status),
+        "type": snake_case_name(operation.kind),
+        "status": snake_case_name(operation.status),
         "worker": operation.worker,
         "config": operation.config,
         "error": operation.error_message,

@@ -7,31 +7,32 @@ use pipeline::BoxError;
 use serde_json::{Map, Value, json};
 
 use crate::cli::PlanArgs;
-use crate::operate::{Cause, Forecast, Tally, Wish, forecast};
+use crate::operate::{ChangeCause, DryRunReport, OperationOptions, Tally, dry_run};
 use crate::{render, wiring};
 
 pub(super) async fn plan(args: &PlanArgs) -> Result<(), BoxError> {
-    let engine = Arc::new(embedding::Engine::new());
+    let engine = Arc::new(embedding::EmbeddingEngine::new());
     let (spec, plan) = wiring::load(&args.file, engine.as_ref())?;
-    let wish = Wish {
+    let wish = OperationOptions {
         allow_deletes: args.allow_deletes,
         retry_failed: args.retry_failed,
-        ..Wish::default()
+        ..OperationOptions::default()
     };
     let collection = spec.file.collection.clone();
-    let forecast = forecast(spec, plan, engine, wish).await?;
+    let forecast = dry_run(spec, plan, engine, wish).await?;
     if args.json {
-        return render::json(&as_json(&collection, &forecast));
+        return render::print_json(&as_json(&collection, &forecast));
     }
-    render::out(&as_text(&args.file, &collection, &forecast))
+    render::print(&as_text(&args.file, &collection, &forecast))
 }
 
-fn as_json(collection: &str, forecast: &Forecast) -> Value {
-    let counts: Map<String, Value> = Cause::ALL
+fn as_json(collection: &str, forecast: &DryRunReport) -> Value {
+    let counts: Map<String, Value> = ChangeCause::ALL
         .into_iter()
-        .map(|cause| (cause.word().to_owned(), documents_of(forecast, cause).into()))
+        .map(|cause| (cause.name().to_owned(), documents_of(forecast, cause).into()))
         .collect();
-    let mut documents = json!({ "seen": forecast.seen, "set_aside": set_aside_of(forecast) });
+    let mut documents =
+        json!({ "seen": forecast.documents_seen, "set_aside": set_aside_of(forecast) });
     documents.as_object_mut().expect("it is one").extend(counts);
     let reasons: Map<String, Value> = forecast
         .set_aside
@@ -41,7 +42,7 @@ fn as_json(collection: &str, forecast: &Forecast) -> Value {
     let mut examples: Map<String, Value> = forecast
         .causes
         .iter()
-        .map(|(cause, tally)| (cause.word().to_owned(), json!(tally.shown().0)))
+        .map(|(cause, tally)| (cause.name().to_owned(), json!(tally.shown().0)))
         .collect();
     for (reason, tally) in &forecast.set_aside {
         examples.insert(format!("set_aside.{reason}"), json!(tally.shown().0));
@@ -55,18 +56,18 @@ fn as_json(collection: &str, forecast: &Forecast) -> Value {
     json!({
         "collection": collection,
         "exists": forecast.exists,
-        "operation": forecast.operation.map(render::word),
+        "operation": forecast.operation.map(render::snake_case_name),
         "refused": forecast.refused,
         "generation": {
             "live": forecast.live,
             "new": is_new_generation(forecast),
-            "because": forecast.rebuilt_because,
-            "resumed": forecast.resumed,
+            "because": forecast.rebuild_reasons,
+            "resumed": forecast.resumed_generation,
         },
         "documents": documents,
         "set_aside": reasons,
         "deletions": {
-            "documents": documents_of(forecast, Cause::Deleted),
+            "documents": documents_of(forecast, ChangeCause::Deleted),
             "refused": forecast.deletions_refused,
             "sources": sources,
         },
@@ -87,54 +88,55 @@ fn as_json(collection: &str, forecast: &Forecast) -> Value {
     })
 }
 
-fn documents_of(forecast: &Forecast, cause: Cause) -> u64 {
+fn documents_of(forecast: &DryRunReport, cause: ChangeCause) -> u64 {
     forecast.causes.get(&cause).map_or(0, |tally| tally.documents)
 }
 
-fn set_aside_of(forecast: &Forecast) -> u64 {
+fn set_aside_of(forecast: &DryRunReport) -> u64 {
     forecast.set_aside.values().map(|tally| tally.documents).sum()
 }
 
-fn is_new_generation(forecast: &Forecast) -> bool {
-    !forecast.rebuilt_because.is_empty()
+fn is_new_generation(forecast: &DryRunReport) -> bool {
+    !forecast.rebuild_reasons.is_empty()
 }
 
 /// The effect of a run on the documents of a cause.
-fn fate(cause: Cause) -> &'static str {
+fn action_text(cause: ChangeCause) -> &'static str {
     match cause {
-        Cause::New => "stored",
-        Cause::Edited => "stored again",
-        Cause::SettingsChanged => "processed again with the settings of the file",
-        Cause::Restored => "restored",
-        Cause::Retried => "tried again",
-        Cause::Unfinished => "stored again, because a run died while storing them",
-        Cause::Unchanged | Cause::Touched => "nothing",
-        Cause::Renamed | Cause::Copied => "the location is recorded",
-        Cause::Duplicate => "the location is recorded; the content is stored already",
-        Cause::Deleted => "deleted, because they are missing in their source",
+        ChangeCause::New => "stored",
+        ChangeCause::Edited => "stored again",
+        ChangeCause::SettingsChanged => "processed again with the settings of the file",
+        ChangeCause::Restored => "restored",
+        ChangeCause::Retried => "tried again",
+        ChangeCause::Unfinished => "stored again, because a run died while storing them",
+        ChangeCause::Unchanged | ChangeCause::Touched => "nothing",
+        ChangeCause::Renamed | ChangeCause::Copied => "the location is recorded",
+        ChangeCause::Duplicate => "the location is recorded; the content is stored already",
+        ChangeCause::Deleted => "deleted, because they are missing in their source",
     }
 }
 
-fn as_text(file: &Path, collection: &str, forecast: &Forecast) -> String {
+fn as_text(file: &Path, collection: &str, forecast: &DryRunReport) -> String {
     let mut out = format!("dry run of `semantik run {}` (nothing is changed):\n", file.display());
-    out.push_str(&what_kind(collection, forecast));
+    out.push_str(&operation_text(collection, forecast));
     if forecast.refused.is_some() {
         return out;
     }
     let row = |what: &str, tally: &Tally, fate: &str| {
-        let size = if tally.chunks == 0 { String::new() } else { render::count(tally.chunks) };
-        vec![what.to_owned(), render::count(tally.documents), size, fate.to_owned()]
+        let size =
+            if tally.chunks == 0 { String::new() } else { render::format_count(tally.chunks) };
+        vec![what.to_owned(), render::format_count(tally.documents), size, fate.to_owned()]
     };
     let mut rows: Vec<_> = forecast
         .causes
         .iter()
-        .map(|(cause, tally)| row(&cause.word().replace('_', " "), tally, fate(*cause)))
+        .map(|(cause, tally)| row(&cause.name().replace('_', " "), tally, action_text(*cause)))
         .collect();
     rows.extend(forecast.set_aside.iter().map(|(reason, tally)| {
         row(&format!("set aside: {}", reason.replace('_', " ")), tally, "not stored")
     }));
     out.push_str(&render::table(&["documents", "count", "chunks", "effect"], rows));
-    if let Some(left_out) = render::left_out(&forecast.left_out) {
+    if let Some(left_out) = render::left_out_summary(&forecast.left_out) {
         out.push_str(&format!("left out: {left_out}\n"));
     }
     if let Some(error) = &forecast.nothing_matches {
@@ -146,16 +148,16 @@ fn as_text(file: &Path, collection: &str, forecast: &Forecast) -> String {
     let embed = forecast.to_embed();
     out.push_str(&format!(
         "to embed, at most: {}, {}, {}; {}\n",
-        render::several(embed.documents, "document"),
-        render::several(embed.chunks, "chunk"),
-        render::several(embed.tokens, "token"),
+        render::count_of(embed.documents, "document"),
+        render::count_of(embed.chunks, "chunk"),
+        render::count_of(embed.tokens, "token"),
         estimate(forecast),
     ));
     out.push_str(&examples(forecast));
     out
 }
 
-fn what_kind(collection: &str, forecast: &Forecast) -> String {
+fn operation_text(collection: &str, forecast: &DryRunReport) -> String {
     if let Some(refused) = &forecast.refused {
         return format!("refused: {refused}\n");
     }
@@ -166,8 +168,8 @@ fn what_kind(collection: &str, forecast: &Forecast) -> String {
     if !is_new_generation(forecast) {
         return format!("bring the collection `{collection}` up to date (generation {live})\n");
     }
-    let because = forecast.rebuilt_because.join("; ");
-    match forecast.resumed {
+    let because = forecast.rebuild_reasons.join("; ");
+    match forecast.resumed_generation {
         Some(resumed) => format!(
             "finish generation {resumed} of `{collection}` beside generation {live} and make it \
              live: {because}\n"
@@ -179,17 +181,19 @@ fn what_kind(collection: &str, forecast: &Forecast) -> String {
     }
 }
 
-fn estimate(forecast: &Forecast) -> String {
+fn estimate(forecast: &DryRunReport) -> String {
     match forecast.seconds() {
-        Some(seconds) => format!("about {}, from the last operations", render::seconds(seconds)),
+        Some(seconds) => {
+            format!("about {}, from the last operations", render::format_seconds(seconds))
+        }
         None => "unknown duration, because no earlier operation measured the speed".to_owned(),
     }
 }
 
 /// Lists examples of the affected documents.
-fn examples(forecast: &Forecast) -> String {
-    let causes = forecast.causes.iter().filter(|(cause, _)| **cause != Cause::Unchanged);
-    let causes = causes.map(|(cause, tally)| (cause.word().replace('_', " "), tally));
+fn examples(forecast: &DryRunReport) -> String {
+    let causes = forecast.causes.iter().filter(|(cause, _)| **cause != ChangeCause::Unchanged);
+    let causes = causes.map(|(cause, tally)| (cause.name().replace('_', " "), tally));
     let reasons =
         forecast.set_aside.iter().map(|(reason, tally)| (reason.replace('_', " "), tally));
     let mut rows = Vec::new();
@@ -197,7 +201,7 @@ fn examples(forecast: &Forecast) -> String {
         let (shown, more) = tally.shown();
         rows.extend(shown.iter().map(|uri| vec![what.clone(), uri.clone()]));
         if more > 0 {
-            rows.push(vec![what, format!("… and {} more", render::count(more))]);
+            rows.push(vec![what, format!("… and {} more", render::format_count(more))]);
         }
     }
     if rows.is_empty() {

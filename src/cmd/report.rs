@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pipeline::{FAILED, RunReport, SetAsideReport};
+use pipeline::{FAILED_REASON, RejectionReport, RunReport};
 
 use crate::operate::ModelTime;
 use crate::render;
@@ -13,30 +13,30 @@ const SHOWN_SECONDS: f64 = 0.05;
 pub(super) fn as_table(report: &RunReport, model: ModelTime) -> String {
     let documents = report.documents;
     let mut rows = vec![
-        vec!["documents".to_owned(), render::count(documents.seen)],
-        vec!["  stored".to_owned(), render::count(documents.stored)],
-        vec!["  unchanged".to_owned(), render::count(documents.unchanged)],
-        vec!["  duplicate".to_owned(), render::count(documents.duplicate)],
+        vec!["documents".to_owned(), render::format_count(documents.seen)],
+        vec!["  stored".to_owned(), render::format_count(documents.stored)],
+        vec!["  unchanged".to_owned(), render::format_count(documents.unchanged)],
+        vec!["  duplicate".to_owned(), render::format_count(documents.duplicate)],
     ];
     let reasons: &BTreeMap<String, u64> = &report.reasons;
-    rows.push(vec!["  set aside".to_owned(), render::count(documents.set_aside)]);
+    rows.push(vec!["  set aside".to_owned(), render::format_count(documents.set_aside)]);
     rows.extend(reasons.iter().map(|(why, n)| {
-        let known = if why == FAILED { known(report) } else { String::new() };
-        vec![format!("    {why}"), format!("{}{known}", render::count(*n))]
+        let known = if why == FAILED_REASON { known_failures(report) } else { String::new() };
+        vec![format!("    {why}"), format!("{}{known}", render::format_count(*n))]
     }));
     if documents.interrupted > 0 {
-        rows.push(vec!["  interrupted".to_owned(), render::count(documents.interrupted)]);
+        rows.push(vec!["  interrupted".to_owned(), render::format_count(documents.interrupted)]);
     }
     if report.deleted > 0 {
-        rows.push(vec!["  deleted".to_owned(), render::count(report.deleted)]);
+        rows.push(vec!["  deleted".to_owned(), render::format_count(report.deleted)]);
     }
-    if let Some(left_out) = render::left_out(&report.left_out) {
+    if let Some(left_out) = render::left_out_summary(&report.left_out) {
         rows.push(vec!["left out".to_owned(), left_out]);
     }
-    rows.push(vec!["chunks".to_owned(), render::count(report.chunks)]);
-    rows.push(vec!["tokens".to_owned(), render::count(report.tokens)]);
+    rows.push(vec!["chunks".to_owned(), render::format_count(report.chunks)]);
+    rows.push(vec!["tokens".to_owned(), render::format_count(report.tokens)]);
     if report.tokens_reused > 0 {
-        rows.push(vec!["  from the cache".to_owned(), render::count(report.tokens_reused)]);
+        rows.push(vec!["  from the cache".to_owned(), render::format_count(report.tokens_reused)]);
     }
     if model.busy_seconds > 0.0 {
         #[expect(
@@ -46,18 +46,18 @@ pub(super) fn as_table(report: &RunReport, model: ModelTime) -> String {
             reason = "a rate for display"
         )]
         let rate = (model.tokens as f64 / model.busy_seconds) as u64;
-        rows.push(vec!["tokens/s of the model".to_owned(), render::count(rate)]);
+        rows.push(vec!["tokens/s of the model".to_owned(), render::format_count(rate)]);
     }
-    rows.push(vec!["time".to_owned(), render::seconds(report.seconds)]);
+    rows.push(vec!["time".to_owned(), render::format_seconds(report.seconds)]);
     let mut out = render::table(&[], rows);
 
     let nodes = report.nodes.iter().map(|node| {
         vec![
             node.id.clone(),
-            render::count(node.rows_in.max(node.rows_out)),
-            render::seconds(node.busy_seconds),
-            render::seconds(node.starved_seconds),
-            render::seconds(node.blocked_seconds),
+            render::format_count(node.rows_in.max(node.rows_out)),
+            render::format_seconds(node.busy_seconds),
+            render::format_seconds(node.starved_seconds),
+            render::format_seconds(node.blocked_seconds),
         ]
     });
     // The table of nodes is omitted if no node did any work.
@@ -78,7 +78,7 @@ pub(super) fn as_table(report: &RunReport, model: ModelTime) -> String {
                 document.uri.clone(),
                 document.node.clone(),
                 document.reason.clone(),
-                format!("{}{}", document.message, since(document)),
+                format!("{}{}", document.message, failing_since(document)),
             ]
         });
         out.push_str(&render::next_table(&["set aside", "at", "reason", "message"], shown));
@@ -93,32 +93,36 @@ pub(super) fn as_table(report: &RunReport, model: ModelTime) -> String {
 }
 
 /// The number of failed documents that were known to fail, and the time since then.
-fn known(report: &RunReport) -> String {
-    let failed = report.failed();
+fn known_failures(report: &RunReport) -> String {
+    let failed = report.failed_count();
     let known = failed.saturating_sub(report.newly_failed);
-    let named = report.set_aside.iter().filter(|it| it.reason == FAILED);
+    let named = report.set_aside.iter().filter(|it| it.reason == FAILED_REASON);
     // The latest time: since then all of them are known.
     let since = named.filter_map(|it| it.known?.since).max();
-    let since =
-        since.map_or_else(|| "before".to_owned(), |at| format!("since {}", render::time(at)));
+    let since = since
+        .map_or_else(|| "before".to_owned(), |at| format!("since {}", render::format_time(at)));
     match (known, failed) {
         (0, _) => String::new(),
         (1, 1) => format!(", known {since}"),
         (2, 2) => format!(", both known {since}"),
         (known, failed) if known == failed => format!(", all known {since}"),
         (known, _) => {
-            format!(", {} new and {} known {since}", report.newly_failed, render::count(known))
+            format!(
+                ", {} new and {} known {since}",
+                report.newly_failed,
+                render::format_count(known)
+            )
         }
     }
 }
 
 /// The time since which a document is known to be set aside.
-fn since(document: &SetAsideReport) -> String {
+fn failing_since(document: &RejectionReport) -> String {
     match document.known {
         None => String::new(),
         Some(known) => known.since.map_or_else(
             || " (known before)".to_owned(),
-            |at| format!(" (known since {})", render::time(at)),
+            |at| format!(" (known since {})", render::format_time(at)),
         ),
     }
 }

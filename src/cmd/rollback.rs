@@ -5,17 +5,17 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::RollbackArgs;
-use crate::operate::{Operator, Swap, Wish};
+use crate::operate::{GenerationSwap, OperationOptions, Operator};
 use crate::{render, wiring};
 
 pub(super) async fn rollback(args: &RollbackArgs) -> Result<(), BoxError> {
-    let (spec, plan) = wiring::load(&args.file, &embedding::Engine::new())?;
-    let wish = Wish { wait: args.wait, ..Wish::default() };
+    let (spec, plan) = wiring::load(&args.file, &embedding::EmbeddingEngine::new())?;
+    let wish = OperationOptions { wait: args.wait, ..OperationOptions::default() };
     let operator = Operator::new(spec, &plan, CancellationToken::new(), wish).await?;
-    let Swap { live, retired } = operator.roll_back().await?;
+    let GenerationSwap { live, retired } = operator.roll_back().await?;
     let words = format!(
         "generation {} ({}) is live again; generation {} ({}) is kept\n",
         live.number, live.model, retired.number, retired.model
     );
-    render::answer(args.json, &json!({ "live": live, "retired": retired }), &words)
+    render::print_answer(args.json, &json!({ "live": live, "retired": retired }), &words)
 }

@@ -10,43 +10,47 @@ use tokio_util::sync::CancellationToken;
 use super::signals::Signals;
 use super::{Exit, report};
 use crate::cli::RunArgs;
-use crate::operate::{Done, NotDone, Operator, Swap, Wish, Workplace};
+use crate::operate::{
+    GenerationSwap, Interrupted, OperationOptions, Operator, RunSummary, Runtime,
+};
 use crate::telemetry::{self, Telemetry};
-use crate::view::View;
+use crate::view::ProgressView;
 use crate::{fetching, render};
 
 /// The variant of the operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Which {
+pub(super) enum RunMode {
     /// Brings the collection up to date with its sources.
-    UpToDate,
+    Update,
     /// Builds a new generation.
-    Anew,
+    Rebuild,
 }
 
-pub(super) async fn run(args: &RunArgs, which: Which, telemetry: &Telemetry) -> Exit {
+pub(super) async fn run(args: &RunArgs, which: RunMode, telemetry: &Telemetry) -> Exit {
     match try_run(args, which, telemetry).await {
         Ok(exit) => exit,
         Err(error) => Exit::from(error),
     }
 }
 
-async fn try_run(args: &RunArgs, which: Which, telemetry: &Telemetry) -> Result<Exit, BoxError> {
+async fn try_run(args: &RunArgs, which: RunMode, telemetry: &Telemetry) -> Result<Exit, BoxError> {
     let (spec, plan) = fetching::load(&args.file).await?;
-    if let Some(exit) = misfit(&args.file, &plan) {
+    if let Some(exit) = unsupported_pipeline(&args.file, &plan) {
         return Ok(exit);
     }
-    let wish = Wish {
+    let wish = OperationOptions {
         allow_deletes: args.allow_deletes,
         retry_failed: args.retry_failed,
         wait: args.wait,
-        anew: which == Which::Anew,
+        rebuild: which == RunMode::Rebuild,
     };
-    telemetry.served_while(args.metrics, watched(spec, plan, wish, args, telemetry)).await
+    telemetry
+        .serve_metrics_while(args.metrics, run_with_progress(spec, plan, wish, args, telemetry))
+        .await
 }
 
 /// Requirements of a run on the plan; `Some` if one is not met.
-fn misfit(file: &Path, plan: &Plan) -> Option<Exit> {
+fn unsupported_pipeline(file: &Path, plan: &Plan) -> Option<Exit> {
     let Some(model) = plan.model() else {
         let file = file.display();
         return Some(Exit::Misconfigured(format!(
@@ -54,7 +58,7 @@ fn misfit(file: &Path, plan: &Plan) -> Option<Exit> {
         )));
     };
     if embedding::is_stand_in(&model.path) {
-        render::say(
+        render::print_error_line(
             "semantik: these vectors come from the stand-in model; searches give meaningless \
              results",
         );
@@ -62,10 +66,10 @@ fn misfit(file: &Path, plan: &Plan) -> Option<Exit> {
     None
 }
 
-async fn watched(
+async fn run_with_progress(
     spec: PipelineSpec,
     plan: Plan,
-    wish: Wish,
+    wish: OperationOptions,
     args: &RunArgs,
     telemetry: &Telemetry,
 ) -> Result<Exit, BoxError> {
@@ -73,51 +77,56 @@ async fn watched(
     let stop = CancellationToken::new();
     // No batch is in flight before the operation starts, so a signal ends the command immediately.
     let opening = async {
-        let workplace = Workplace::open(&spec, telemetry).await?;
-        Operator::at(workplace, Arc::new(spec), &plan, stop.clone(), wish)
+        let workplace = Runtime::open(&spec, telemetry).await?;
+        Operator::with_runtime(workplace, Arc::new(spec), &plan, stop.clone(), wish)
     };
     let operator = tokio::select! {
         operator = opening => operator?,
         signal = signals.next() => return Ok(Exit::Stopped(signal)),
     };
     let grace = args.grace.map(|seconds| Duration::from_secs(seconds.into()));
-    let ended = follow(&operator, &stop, &mut signals, grace).await;
-    hand_over(args, plan.name(), &telemetry.text().await);
-    if let Err(error) = operator.tell_webhooks().await {
-        tracing::warn!(error = pipeline::chain(error.as_ref()), "failed to deliver notifications");
+    let ended = execute(&operator, &stop, &mut signals, grace).await;
+    export_metrics(args, plan.name(), &telemetry.render().await);
+    if let Err(error) = operator.notify_webhooks().await {
+        tracing::warn!(
+            error = pipeline::error_chain(error.as_ref()),
+            "failed to deliver notifications"
+        );
     }
-    let Done { report, swap, model } = match (ended, signals.stopped_by) {
-        (Err(error), Some(signal)) if matches!(error.downcast_ref(), Some(NotDone::Stopped)) => {
+    let RunSummary { report, swap, model } = match (ended, signals.stopped_by) {
+        (Err(error), Some(signal))
+            if matches!(error.downcast_ref(), Some(Interrupted::Stopped)) =>
+        {
             return Ok(Exit::Stopped(signal));
         }
         (ended, _) => ended?,
     };
-    if let Some(Swap { live, retired }) = swap {
-        render::say(format_args!(
+    if let Some(GenerationSwap { live, retired }) = swap {
+        render::print_error_line(format_args!(
             "semantik: generation {} ({}) is now live and replaces generation {} ({})",
             live.number, live.model, retired.number, retired.model
         ));
     }
     if args.json {
-        render::json_of(&report)?;
+        render::print_as_json(&report)?;
     } else {
-        render::out(&report::as_table(&report, model))?;
+        render::print(&report::as_table(&report, model))?;
     }
     Ok(match signals.stopped_by {
         Some(signal) if report.stopped => Exit::Stopped(signal),
         Some(_) | None if report.newly_failed > 0 => Exit::DocumentsFailed,
-        Some(_) | None => Exit::Fine,
+        Some(_) | None => Exit::Success,
     })
 }
 
 /// Runs the operation, draws its progress, and handles signals.
-async fn follow(
+async fn execute(
     operator: &Operator,
     stop: &CancellationToken,
     signals: &mut Signals,
     grace: Option<Duration>,
-) -> Result<Done, BoxError> {
-    let (mut view, mut watch) = (View::new(), operator.watch());
+) -> Result<RunSummary, BoxError> {
+    let (mut view, mut watch) = (ProgressView::new(), operator.progress_sampler());
     let mut ticks = tokio::time::interval(view.period());
     let running = operator.run();
     tokio::pin!(running);
@@ -138,7 +147,7 @@ async fn follow(
                     std::process::exit(i32::from(128 + signal));
                 }
             }
-            signal = passed(over) => {
+            signal = wait_for_deadline(over) => {
                 tracing::warn!(
                     "grace period exceeded: documents that are not stored are left to the next run",
                 );
@@ -152,7 +161,7 @@ async fn follow(
 }
 
 /// Returns the signal once the deadline has passed; pending forever without a deadline.
-async fn passed(over: Option<(tokio::time::Instant, u8)>) -> u8 {
+async fn wait_for_deadline(over: Option<(tokio::time::Instant, u8)>) -> u8 {
     match over {
         Some((at, signal)) => {
             tokio::time::sleep_until(at).await;
@@ -163,22 +172,24 @@ async fn passed(over: Option<(tokio::time::Instant, u8)>) -> u8 {
 }
 
 /// Writes and pushes the metrics as requested. Errors are printed and do not make the run fail.
-fn hand_over(args: &RunArgs, pipeline: &str, metrics: &str) {
+fn export_metrics(args: &RunArgs, pipeline: &str, metrics: &str) {
     if let Some(file) = &args.metrics_file
-        && let Err(error) = write_whole(file, metrics)
+        && let Err(error) = write_atomically(file, metrics)
     {
-        render::say(format_args!("semantik: cannot write the metrics: {error}"));
+        render::print_error_line(format_args!("semantik: cannot write the metrics: {error}"));
     }
     if let Some(gateway) = &args.push_metrics {
         let pushed = tokio::task::block_in_place(|| telemetry::push(gateway, pipeline, metrics));
         if let Err(error) = pushed {
-            render::say(format_args!("semantik: the metrics were not pushed: {error}"));
+            render::print_error_line(format_args!(
+                "semantik: the metrics were not pushed: {error}"
+            ));
         }
     }
 }
 
 /// Written to another name and renamed, as the textfile collector of node_exporter requires.
-fn write_whole(file: &Path, text: &str) -> Result<(), BoxError> {
+fn write_atomically(file: &Path, text: &str) -> Result<(), BoxError> {
     let aside = file.with_extension("part");
     fs_err::write(&aside, text)?;
     Ok(fs_err::rename(&aside, file)?)

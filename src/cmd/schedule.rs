@@ -4,13 +4,13 @@ use std::path::Path;
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use metadata::{RunFate, ScheduleRun, ScheduleSummary};
+use metadata::{ScheduleRun, ScheduleSummary, ScheduledRunOutcome};
 use pipeline::{BoxError, Schedule, ScheduleSpec};
 use serde_json::{Value, json};
 
 use crate::cli::ScheduleVerb;
-use crate::operate::{Loaded, Workplace, clock};
-use crate::render::{self, word};
+use crate::operate::{LoadedPipeline, Runtime, clock};
+use crate::render::{self, snake_case_name};
 use crate::telemetry::Telemetry;
 
 pub(super) async fn schedule(verb: ScheduleVerb) -> Result<(), BoxError> {
@@ -25,15 +25,15 @@ pub(super) async fn schedule(verb: ScheduleVerb) -> Result<(), BoxError> {
 }
 
 async fn list(config: &Path, json: bool) -> Result<(), BoxError> {
-    let loaded = Loaded::read(config)?;
-    let workplace = Workplace::looking(&loaded.spec, &Telemetry::new()).await?;
+    let loaded = LoadedPipeline::read(config)?;
+    let workplace = Runtime::open_read_only(&loaded.spec, &Telemetry::new()).await?;
     if workplace.database.is_empty(&format!("--config {}", config.display())).await? {
-        return nothing_yet(json);
+        return print_empty(json);
     }
     let found = workplace.database.postgres().schedules().list().await?;
-    let alive = workplace.database.postgres().executors().alive(None).await?;
+    let alive = workplace.database.postgres().workers().list_alive(None).await?;
     let files: Vec<&Value> = alive.iter().filter_map(|it| it.files.as_array()).flatten().collect();
-    let state_of = |schedule: &ScheduleSummary| state(schedule, &files, &loaded);
+    let state_of = |schedule: &ScheduleSummary| schedule_state(schedule, &files, &loaded);
     if json {
         let found = found.iter().map(|it| {
             json!({
@@ -41,14 +41,14 @@ async fn list(config: &Path, json: bool) -> Result<(), BoxError> {
                 "collection": it.collection,
                 "pipeline": it.pipeline,
                 "schedule": it.spec,
-                "next_due_at": next_of(it, state_of(it)),
+                "next_due_at": next_run_of(it, state_of(it)),
                 "looked_until": it.looked_until,
                 "paused_at": it.paused_at,
-                "state": state_of(it).words(),
-                "served": state_of(it) == State::Served,
+                "state": state_of(it).text(),
+                "served": state_of(it) == ScheduleState::Served,
             })
         });
-        return render::json(&found.collect());
+        return render::print_json(&found.collect());
     }
     let rows = found.iter().map(|it| {
         let says = |key: &str| it.spec[key].as_str().unwrap_or_default().to_owned();
@@ -59,18 +59,18 @@ async fn list(config: &Path, json: bool) -> Result<(), BoxError> {
             says("cron"),
             says("timezone"),
             says("operation"),
-            next_of(it, state).map(render::time).unwrap_or_default(),
-            state.words().to_owned(),
+            next_run_of(it, state).map(render::format_time).unwrap_or_default(),
+            state.text().to_owned(),
         ]
     });
     let head = ["pipeline", "collection", "cron", "time zone", "operation", "next", "state"];
-    render::out(&render::table(&head, rows))
+    render::print(&render::table(&head, rows))
 }
 
 /// The state of a schedule.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    InNoFile,
+enum ScheduleState {
+    Orphaned,
     Paused,
     PausedByFile,
     FileGone,
@@ -78,10 +78,10 @@ enum State {
     Unserved,
 }
 
-impl State {
-    fn words(self) -> &'static str {
+impl ScheduleState {
+    fn text(self) -> &'static str {
         match self {
-            Self::InNoFile => "not in its file any more",
+            Self::Orphaned => "not in its file any more",
             Self::Paused => "paused",
             Self::PausedByFile => "paused by its file",
             Self::FileGone => "its file is gone",
@@ -92,7 +92,11 @@ impl State {
 }
 
 /// Determines the state of a schedule by the files of live workers and by the given file.
-fn state(schedule: &ScheduleSummary, files: &[&Value], at_hand: &Loaded) -> State {
+fn schedule_state(
+    schedule: &ScheduleSummary,
+    files: &[&Value],
+    at_hand: &LoadedPipeline,
+) -> ScheduleState {
     let is_at_hand = schedule.is_of(&at_hand.key());
     let is_of_it = |file: &&&Value| {
         file["owner"] == schedule.owner.as_str()
@@ -101,103 +105,108 @@ fn state(schedule: &ScheduleSummary, files: &[&Value], at_hand: &Loaded) -> Stat
     };
     let says = |key: &str| files.iter().filter(is_of_it).any(|file| file[key] == true);
     if schedule.spec.is_null() || (is_at_hand && at_hand.spec.file.schedule.is_none()) {
-        State::InNoFile
+        ScheduleState::Orphaned
     } else if schedule.paused_at.is_some() {
-        State::Paused
+        ScheduleState::Paused
     } else if schedule.spec["paused"] == true {
-        State::PausedByFile
+        ScheduleState::PausedByFile
     } else if says("schedule") {
-        State::Served
+        ScheduleState::Served
     } else if says("gone") {
-        State::FileGone
+        ScheduleState::FileGone
     } else {
-        State::Unserved
+        ScheduleState::Unserved
     }
 }
 
 /// The next due time of a schedule, also if no worker has processed the schedule yet.
-fn next_of(it: &ScheduleSummary, state: State) -> Option<DateTime<Utc>> {
+fn next_run_of(it: &ScheduleSummary, state: ScheduleState) -> Option<DateTime<Utc>> {
     match state {
-        State::InNoFile | State::Paused | State::PausedByFile | State::FileGone => return None,
-        State::Served | State::Unserved => {}
+        ScheduleState::Orphaned
+        | ScheduleState::Paused
+        | ScheduleState::PausedByFile
+        | ScheduleState::FileGone => return None,
+        ScheduleState::Served | ScheduleState::Unserved => {}
     }
     let spec: ScheduleSpec = serde_json::from_value(it.spec.clone()).ok()?;
-    it.next_due_at.or_else(|| Schedule::read(&spec).ok()?.next_after(it.looked_until))
+    it.next_due_at.or_else(|| Schedule::from_spec(&spec).ok()?.next_after(it.looked_until))
 }
 
 /// Computed from the file alone, without the store.
 fn next(file: &Path, count: usize, json: bool) -> Result<(), BoxError> {
-    let loaded = Loaded::read(file)?;
+    let loaded = LoadedPipeline::read(file)?;
     let (_, schedule) = schedule_of(&loaded)?;
     let times: Vec<_> = schedule.upcoming(Utc::now()).take(count).collect();
     if json {
         let times = times.iter().map(|at| {
-            let begins = *at + schedule.delay(&loaded.spec.file.name, *at);
-            json!({ "due_at": at, "local": local(*at, schedule.zone()), "begins_at": begins })
+            let begins = *at + schedule.jitter_delay(&loaded.spec.file.name, *at);
+            json!({ "due_at": at, "local": local(*at, schedule.timezone()), "begins_at": begins })
         });
-        return render::json(&times.collect());
+        return render::print_json(&times.collect());
     }
     let rows = times.iter().map(|at| {
-        let delay = schedule.delay(&loaded.spec.file.name, *at);
+        let delay = schedule.jitter_delay(&loaded.spec.file.name, *at);
         #[expect(clippy::cast_precision_loss, reason = "seconds for display")]
-        let delay = render::seconds(delay.num_seconds() as f64);
-        vec![local(*at, schedule.zone()), render::time(at), delay]
+        let delay = render::format_seconds(delay.num_seconds() as f64);
+        vec![local(*at, schedule.timezone()), render::format_time(at), delay]
     });
-    render::out(&render::table(&["due", "in UTC", "delay"], rows))
+    render::print(&render::table(&["due", "in UTC", "delay"], rows))
 }
 
 fn local(at: DateTime<Utc>, zone: Tz) -> String {
     at.with_timezone(&zone).format("%a %Y-%m-%d %H:%M:%S %Z").to_string()
 }
 
-fn schedule_of(loaded: &Loaded) -> Result<(&ScheduleSpec, Schedule), BoxError> {
+fn schedule_of(loaded: &LoadedPipeline) -> Result<(&ScheduleSpec, Schedule), BoxError> {
     let spec = loaded.spec.file.schedule.as_ref().ok_or("the file has no `schedule`")?;
-    let schedule = Schedule::read(spec).map_err(|_| "the schedule was checked")?;
+    let schedule = Schedule::from_spec(spec).map_err(|_| "the schedule was checked")?;
     Ok((spec, schedule))
 }
 
 /// The schedule of a file, as stored.
-async fn stored(file: &Path) -> Result<(Loaded, Workplace, ScheduleSummary), BoxError> {
-    let loaded = Loaded::read(file)?;
+async fn open_stored_schedule(
+    file: &Path,
+) -> Result<(LoadedPipeline, Runtime, ScheduleSummary), BoxError> {
+    let loaded = LoadedPipeline::read(file)?;
     let (spec, _) = schedule_of(&loaded)?;
-    let workplace = Workplace::open(&loaded.spec, &Telemetry::new()).await?;
+    let workplace = Runtime::open(&loaded.spec, &Telemetry::new()).await?;
     let known = clock::register(workplace.database.postgres(), &loaded, spec).await?;
     Ok((loaded, workplace, known))
 }
 
 async fn run_now(file: &Path, as_json: bool) -> Result<(), BoxError> {
-    let loaded = Loaded::read(file)?;
+    let loaded = LoadedPipeline::read(file)?;
     schedule_of(&loaded)?;
-    let workplace = Workplace::open(&loaded.spec, &Telemetry::new()).await?;
+    let workplace = Runtime::open(&loaded.spec, &Telemetry::new()).await?;
     let postgres = workplace.database.postgres();
     let operation = clock::run_now(postgres, &loaded).await?;
     let found = postgres.operations().find(operation).await?;
     let collection = found.map(|it| it.collection_id);
-    let alive = postgres.executors().alive(collection).await?;
+    let alive = postgres.workers().list_alive(collection).await?;
     let note = if alive.is_empty() { "; no worker serves the collection yet" } else { "" };
     let answer = json!({ "operation": operation, "served": !alive.is_empty() });
-    render::answer(as_json, &answer, &format!("requested operation {operation}{note}\n"))
+    render::print_answer(as_json, &answer, &format!("requested operation {operation}{note}\n"))
 }
 
 async fn pause(file: &Path, paused: bool, as_json: bool) -> Result<(), BoxError> {
-    let (loaded, workplace, known) = stored(file).await?;
+    let (loaded, workplace, known) = open_stored_schedule(file).await?;
     workplace.database.postgres().schedules().pause(known.id, paused).await?;
     let name = &loaded.spec.file.name;
     let words = if paused { "paused" } else { "resumed" };
     let answer = json!({ "pipeline": name, "paused": paused });
-    render::answer(as_json, &answer, &format!("{words} the schedule of `{name}`\n"))
+    render::print_answer(as_json, &answer, &format!("{words} the schedule of `{name}`\n"))
 }
 
 /// The output of a store without tables.
-fn nothing_yet(json: bool) -> Result<(), BoxError> {
-    if json { render::json(&json!([])) } else { render::out("the store is empty\n") }
+fn print_empty(json: bool) -> Result<(), BoxError> {
+    if json { render::print_json(&json!([])) } else { render::print("the store is empty\n") }
 }
 
 async fn history(file: &Path, limit: u32, json: bool) -> Result<(), BoxError> {
-    let loaded = Loaded::read(file)?;
-    let workplace = Workplace::looking(&loaded.spec, &Telemetry::new()).await?;
+    let loaded = LoadedPipeline::read(file)?;
+    let workplace = Runtime::open_read_only(&loaded.spec, &Telemetry::new()).await?;
     if workplace.database.is_empty(&format!("--config {}", file.display())).await? {
-        return nothing_yet(json);
+        return print_empty(json);
     }
     let schedules = workplace.database.postgres().schedules();
     // Also for a schedule that was removed from its file.
@@ -210,36 +219,38 @@ async fn history(file: &Path, limit: u32, json: bool) -> Result<(), BoxError> {
         None => Vec::new(),
     };
     if json {
-        return render::json(&runs.iter().map(as_json).collect());
+        return render::print_json(&runs.iter().map(as_json).collect());
     }
     let rows = runs.iter().map(|run| {
         vec![
-            render::time(run.due_at),
-            state_of(run),
-            run.started_at.map(render::time).unwrap_or_default(),
-            run.completed_at.map(render::time).unwrap_or_default(),
+            render::format_time(run.due_at),
+            run_state(run),
+            run.started_at.map(render::format_time).unwrap_or_default(),
+            run.completed_at.map(render::format_time).unwrap_or_default(),
             run.attempt.map(|attempt| attempt.to_string()).unwrap_or_default(),
             run.operation_id.map(|id| id.to_string()).unwrap_or_default(),
             run.error_message.clone().or_else(|| run.message.clone()).unwrap_or_default(),
         ]
     });
     let head = ["due", "state", "started", "ended", "attempt", "operation", "message"];
-    render::out(&render::table(&head, rows))
+    render::print(&render::table(&head, rows))
 }
 
 /// The state of a run: that of its operation, if it has one.
-fn state_of(run: &ScheduleRun) -> String {
+fn run_state(run: &ScheduleRun) -> String {
     match (run.fate, run.status) {
-        (RunFate::Fired, Some(status)) => word(status),
-        (RunFate::Fired, None) => "gone with its collection".to_owned(),
-        (RunFate::Skipped | RunFate::Missed, _) => word(run.fate),
+        (ScheduledRunOutcome::Fired, Some(status)) => snake_case_name(status),
+        (ScheduledRunOutcome::Fired, None) => "gone with its collection".to_owned(),
+        (ScheduledRunOutcome::Skipped | ScheduledRunOutcome::Missed, _) => {
+            snake_case_name(run.fate)
+        }
     }
 }
 
 fn as_json(run: &ScheduleRun) -> Value {
     json!({
         "due_at": run.due_at,
-        "state": state_of(run),
+        "state": run_state(run),
         "message": run.message,
         "operation": run.operation_id,
         "attempt": run.attempt,

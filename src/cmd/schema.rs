@@ -8,11 +8,11 @@ use crate::{cli, render, wiring};
 
 pub(super) fn schema() -> Result<(), BoxError> {
     let schema = pipeline::file_schema(&wiring::registry());
-    render::out(&format!("{}\n", serde_json::to_string_pretty(&schema)?))
+    render::print(&format!("{}\n", serde_json::to_string_pretty(&schema)?))
 }
 
 pub(super) fn completions(shell: clap_complete::Shell) -> Result<(), BoxError> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut cli::Cli::command(), "semantik", &mut script);
-    render::out(&String::from_utf8(script)?)
+    render::print(&String::from_utf8(script)?)
 }

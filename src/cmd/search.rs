@@ -5,7 +5,7 @@ use std::io::{IsTerminal as _, stdout};
 use std::sync::Arc;
 
 use pipeline::{BoxError, Fusion};
-use search::{Answer, Condition, Request, SearchHit, Searched, Searcher};
+use search::{CollectionResult, Condition, MergedHit, Request, SearchResults, Searcher};
 use serde_json::{Value, json};
 
 use crate::cli::SearchArgs;
@@ -18,25 +18,26 @@ mod snippet;
 pub(super) async fn search(args: &SearchArgs) -> Result<(), BoxError> {
     let request = request(args)?;
     for file in &args.config {
-        fetching::models_of(file).await?;
+        fetching::fetch_models_of(file).await?;
     }
-    let files = FileTargets::open(&args.config, Arc::new(embedding::Engine::new())).await?;
+    let files =
+        FileTargets::open(&args.config, Arc::new(embedding::EmbeddingEngine::new())).await?;
     let request = Request { collections: files.names(), ..request };
-    let answer = Searcher::default().answer(&request, &files).await?;
+    let answer = Searcher::default().search(&request, &files).await?;
     let failures = answer.failed.iter().map(|failure| {
         format!(
             "search in collection `{}` failed: {}",
-            files.name_of(&failure.asked),
+            files.name_of(&failure.requested),
             failure.error
         )
     });
     let failures: Vec<String> = failures.collect();
     if !answer.searched.is_empty() {
-        let paint = Paint::of(stdout().is_terminal());
+        let paint = Paint::for_stream(stdout().is_terminal());
         if args.json {
-            render::json(&as_json(&answer))?;
+            render::print_json(&as_json(&answer))?;
         } else {
-            render::out_in_colour(&as_text(&answer, paint), paint)?;
+            render::print_coloured(&as_text(&answer, paint), paint)?;
         }
     }
     if failures.is_empty() { Ok(()) } else { Err(failures.join("; ").into()) }
@@ -54,7 +55,7 @@ fn request(args: &SearchArgs) -> Result<Request, BoxError> {
     let usual = Fusion::default();
     let (dense, sparse) = args.weights.unwrap_or((usual.dense, usual.sparse));
     Ok(Request {
-        mode: args.mode.map(search::Mode::from),
+        mode: args.mode.map(search::SearchMode::from),
         k: usize::from(args.k),
         offset: args.offset,
         filter,
@@ -65,12 +66,12 @@ fn request(args: &SearchArgs) -> Result<Request, BoxError> {
     })
 }
 
-fn as_json(answer: &Answer) -> Value {
+fn as_json(answer: &SearchResults) -> Value {
     answer
         .hits
         .iter()
-        .map(|SearchHit { from, score, similarity, highlights, payload }| {
-            let Searched { name, generation, mode, .. } = &answer.searched[*from];
+        .map(|MergedHit { collection_index: from, score, similarity, highlights, payload }| {
+            let CollectionResult { name, generation, mode, .. } = &answer.searched[*from];
             let highlights: Vec<[usize; 2]> =
                 highlights.iter().map(|range| [range.start, range.end]).collect();
             json!({
@@ -98,7 +99,7 @@ fn as_json(answer: &Answer) -> Value {
 }
 
 /// Formats hits as text, with highlighted query terms on a terminal.
-fn as_text(answer: &Answer, paint: Paint) -> String {
+fn as_text(answer: &SearchResults, paint: Paint) -> String {
     if answer.hits.is_empty() {
         return "no hits\n".to_owned();
     }
@@ -117,15 +118,15 @@ fn as_text(answer: &Answer, paint: Paint) -> String {
         let score = hit.similarity.unwrap_or(hit.score);
         let within_what = match answer.searched.len() {
             1 => String::new(),
-            _ => format!("{}, ", answer.searched[hit.from].name),
+            _ => format!("{}, ", answer.searched[hit.collection_index].name),
         };
         let heading = format!("{title}{within}");
         let written = writeln!(
             out,
             "{}. {score:.3}  {}\n   {} ({within_what}chunk {})",
             place + 1,
-            paint.bold(&render::in_a_line(&heading)),
-            render::in_a_line(&payload.uri),
+            paint.bold(&render::visible_line(&heading)),
+            render::visible_line(&payload.uri),
             payload.chunk_index,
         );
         written.expect("writing to a String cannot fail");

@@ -11,7 +11,7 @@ use crate::wiring;
 pub(super) async fn sources(verb: SourcesVerb) -> Result<(), BoxError> {
     match verb {
         SourcesVerb::List { of } => {
-            let (database, collection) = wiring::opened(&of.config).await?;
+            let (database, collection) = wiring::open_collection(&of.config).await?;
             let sources = database.postgres().sources().list(collection.id).await?;
             if of.json {
                 let sources = sources.iter().map(|it| {
@@ -24,30 +24,33 @@ pub(super) async fn sources(verb: SourcesVerb) -> Result<(), BoxError> {
                         "last_indexed_at": it.last_indexed_at,
                     })
                 });
-                return render::json(&sources.collect());
+                return render::print_json(&sources.collect());
             }
             let rows = sources.iter().map(|it| {
                 vec![
                     it.source_path.clone(),
                     it.source_type.clone(),
-                    render::count(it.document_count),
-                    render::bytes(it.size_bytes),
-                    it.last_indexed_at.map(render::time).unwrap_or_default(),
+                    render::format_count(it.document_count),
+                    render::format_bytes(it.size_bytes),
+                    it.last_indexed_at.map(render::format_time).unwrap_or_default(),
                 ]
             });
-            render::out(&render::table(&["source", "type", "documents", "size", "last read"], rows))
+            render::print(&render::table(
+                &["source", "type", "documents", "size", "last read"],
+                rows,
+            ))
         }
         SourcesVerb::Delete { source, change } => {
-            let operator = change::operator(&change).await?;
+            let operator = change::open_operator(&change).await?;
             change::confirm(&change, &format!("delete the documents that only {source} provides"))?;
             let removed = operator.remove_source(&source).await?;
             let words = format!(
                 "removed {source} with {}; if the file still names it, the next run stores it \
                  again\n",
-                render::several(removed.documents, "document"),
+                render::count_of(removed.documents, "document"),
             );
             let answer = json!({ "source": source, "documents": removed.documents });
-            render::answer(change.json, &answer, &words)
+            render::print_answer(change.json, &answer, &words)
         }
     }
 }

@@ -5,28 +5,30 @@ use serde_json::json;
 
 use super::story;
 use crate::cli::StatusArgs;
-use crate::render::{self, word};
+use crate::render::{self, snake_case_name};
 use crate::wiring;
 
 /// Operations shown.
 const RECENT: u32 = 5;
 
 pub(super) async fn status(args: &StatusArgs) -> Result<(), BoxError> {
-    let (database, collection) = wiring::opened(&args.file).await?;
+    let (database, collection) = wiring::open_collection(&args.file).await?;
     let operations = database.postgres().operations().recent(collection.id, None, RECENT).await?;
-    let documents = database.postgres().documents().count(collection.id).await?;
-    let set_aside = database.postgres().documents().count_set_aside(collection.id).await?;
+    let documents = database.postgres().documents().count_by_status(collection.id).await?;
+    let set_aside = database.postgres().documents().count_rejected_locations(collection.id).await?;
 
     if args.json {
-        let documents: serde_json::Map<String, serde_json::Value> =
-            documents.iter().map(|(status, count)| (word(status), (*count).into())).collect();
+        let documents: serde_json::Map<String, serde_json::Value> = documents
+            .iter()
+            .map(|(status, count)| (snake_case_name(status), (*count).into()))
+            .collect();
         let operations: Vec<_> = operations
             .iter()
             .map(|operation| {
                 json!({
                     "id": operation.id,
-                    "type": word(operation.kind),
-                    "status": word(operation.status),
+                    "type": snake_case_name(operation.kind),
+                    "status": snake_case_name(operation.status),
                     "started_at": operation.started_at,
                     "completed_at": operation.completed_at,
                     "error": operation.error_message,
@@ -36,7 +38,7 @@ pub(super) async fn status(args: &StatusArgs) -> Result<(), BoxError> {
         let status = json!({
             "collection": collection.name,
             "id": collection.id,
-            "status": word(collection.status),
+            "status": snake_case_name(collection.status),
             "message": collection.status_message,
             "model": collection.embedding_model,
             "vectors": collection.vector_store_name,
@@ -47,12 +49,12 @@ pub(super) async fn status(args: &StatusArgs) -> Result<(), BoxError> {
             "total_size_bytes": collection.total_size_bytes,
             "operations": operations,
         });
-        return render::json(&status);
+        return render::print_json(&status);
     }
 
     let mut rows = vec![
         vec!["collection".to_owned(), collection.name.clone()],
-        vec!["status".to_owned(), word(collection.status)],
+        vec!["status".to_owned(), snake_case_name(collection.status)],
     ];
     rows.extend(
         collection.status_message.iter().map(|why| vec!["message".to_owned(), why.clone()]),
@@ -60,19 +62,19 @@ pub(super) async fn status(args: &StatusArgs) -> Result<(), BoxError> {
     rows.extend([
         vec!["model".to_owned(), collection.embedding_model.clone()],
         vec!["vectors".to_owned(), collection.vector_store_name.clone()],
-        vec!["chunks".to_owned(), render::count(collection.vector_count)],
-        vec!["size".to_owned(), render::bytes(collection.total_size_bytes)],
+        vec!["chunks".to_owned(), render::format_count(collection.vector_count)],
+        vec!["size".to_owned(), render::format_bytes(collection.total_size_bytes)],
     ]);
     rows.extend(story::count_rows(&documents, &set_aside));
-    render::out(&render::table(&[], rows))?;
+    render::print(&render::table(&[], rows))?;
     let rows = operations.iter().map(|operation| {
         vec![
-            word(operation.kind),
-            word(operation.status),
-            operation.started_at.map_or_else(String::new, render::time),
-            operation.completed_at.map_or_else(String::new, render::time),
+            snake_case_name(operation.kind),
+            snake_case_name(operation.status),
+            operation.started_at.map_or_else(String::new, render::format_time),
+            operation.completed_at.map_or_else(String::new, render::format_time),
             operation.error_message.clone().unwrap_or_default(),
         ]
     });
-    render::out(&render::next_table(&["operation", "status", "started", "ended", "error"], rows))
+    render::print(&render::next_table(&["operation", "status", "started", "ended", "error"], rows))
 }

@@ -1,17 +1,17 @@
 //! Documents and their locations as JSON and as table rows, shared by several verbs.
 
-use metadata::{DocumentStatus, DocumentStory, Place};
+use metadata::{DocumentDetails, DocumentStatus, SeenLocation};
 use serde_json::{Value, json};
 
-use crate::render::{self, word};
+use crate::render::{self, snake_case_name};
 
 /// The outcome of a document in the terms of the run report.
-pub(super) fn outcome(status: DocumentStatus) -> String {
+pub(super) fn status_text(status: DocumentStatus) -> String {
     match status {
         DocumentStatus::Completed => "stored".to_owned(),
         DocumentStatus::Failed => "set aside".to_owned(),
         DocumentStatus::Pending | DocumentStatus::Processing | DocumentStatus::Deleted => {
-            word(status)
+            snake_case_name(status)
         }
     }
 }
@@ -22,10 +22,10 @@ pub(super) fn count_rows(
     documents: &[(DocumentStatus, i64)],
     set_aside: &[(String, i64)],
 ) -> Vec<Vec<String>> {
-    let row = |what: String, number: i64| vec![what, render::count(number)];
+    let row = |what: String, number: i64| vec![what, render::format_count(number)];
     let others = documents.iter().filter(|(status, _)| *status != DocumentStatus::Failed);
     let mut rows: Vec<_> = others
-        .map(|(status, number)| row(format!("documents {}", outcome(*status)), *number))
+        .map(|(status, number)| row(format!("documents {}", status_text(*status)), *number))
         .collect();
     if !set_aside.is_empty() {
         let sum = set_aside.iter().map(|(_, number)| number).sum();
@@ -40,11 +40,11 @@ pub(super) fn set_aside_json(set_aside: &[(String, i64)]) -> Value {
     set_aside.iter().map(|(reason, number)| (reason.clone(), Value::from(*number))).collect()
 }
 
-pub(super) fn document_json(document: &DocumentStory) -> Value {
+pub(super) fn document_json(document: &DocumentDetails) -> Value {
     json!({
         "id": document.id,
         "path": document.file_path,
-        "status": word(document.status),
+        "status": snake_case_name(document.status),
         "size": document.file_size,
         "mime_type": document.mime_type,
         "chunks": document.chunk_count,
@@ -57,7 +57,7 @@ pub(super) fn document_json(document: &DocumentStory) -> Value {
         "deleted_at": document.deleted_at,
         "operation": document.operation_id.map(|id| json!({
             "id": id,
-            "type": document.operation_type.map(word),
+            "type": document.operation_type.map(snake_case_name),
             "started_at": document.operation_started_at,
         })),
         "title": document.meta["title"],
@@ -66,7 +66,7 @@ pub(super) fn document_json(document: &DocumentStory) -> Value {
     })
 }
 
-pub(super) fn place_json(place: &Place) -> Value {
+pub(super) fn location_json(place: &SeenLocation) -> Value {
     json!({
         "uri": place.uri,
         "source": place.source,
@@ -79,23 +79,23 @@ pub(super) fn place_json(place: &Place) -> Value {
 }
 
 /// The table rows that describe a document.
-pub(super) fn document_rows(document: &DocumentStory) -> Vec<Vec<String>> {
+pub(super) fn document_rows(document: &DocumentDetails) -> Vec<Vec<String>> {
     let row = |what: &str, words: String| vec![what.to_owned(), words];
     let mut rows = vec![
         row("document", document.id.to_string()),
-        row("status", outcome(document.status)),
-        row("created", render::time(document.created_at)),
-        row("updated", render::time(document.updated_at)),
+        row("status", status_text(document.status)),
+        row("created", render::format_time(document.created_at)),
+        row("updated", render::format_time(document.updated_at)),
     ];
     if let Some(operation) = document.operation_id {
-        let kind = document.operation_type.map(word).unwrap_or_default();
-        let began = document.operation_started_at.map(render::time).unwrap_or_default();
+        let kind = document.operation_type.map(snake_case_name).unwrap_or_default();
+        let began = document.operation_started_at.map(render::format_time).unwrap_or_default();
         rows.push(row("written by", format!("{kind} {operation}, started {began}")));
     }
-    rows.push(row("chunks", render::count(document.chunk_count)));
+    rows.push(row("chunks", render::format_count(document.chunk_count)));
     rows.extend(document.meta["title"].as_str().map(|title| row("title", title.to_owned())));
     rows.extend(document.mime_type.iter().map(|mime_type| row("type", mime_type.clone())));
-    rows.push(row("size", render::bytes(document.file_size)));
+    rows.push(row("size", render::format_bytes(document.file_size)));
     if let Some(set_aside) = &document.set_aside {
         let text = |key: &str| set_aside[key].as_str().unwrap_or_default().to_owned();
         let message = document.error_message.as_deref().unwrap_or_default();
@@ -104,20 +104,23 @@ pub(super) fn document_rows(document: &DocumentStory) -> Vec<Vec<String>> {
         rows.push(row("attempts", document.attempts.to_string()));
     }
     if let Some(at) = document.retry_at {
-        rows.push(row("retry", format!("with `run --retry-failed`, from {}", render::time(at))));
+        rows.push(row(
+            "retry",
+            format!("with `run --retry-failed`, from {}", render::format_time(at)),
+        ));
     }
-    rows.extend(document.deleted_at.map(|at| row("deleted", render::time(at))));
+    rows.extend(document.deleted_at.map(|at| row("deleted", render::format_time(at))));
     rows
 }
 
-pub(super) fn place_rows(places: &[Place]) -> Vec<Vec<String>> {
+pub(super) fn location_rows(places: &[SeenLocation]) -> Vec<Vec<String>> {
     let rows = places.iter().map(|place| {
         let why = place.set_aside.as_ref().and_then(|it| it["message"].as_str());
         vec![
             place.uri.clone(),
-            render::bytes(place.size),
-            render::time(place.created_at),
-            render::time(place.last_seen_at),
+            render::format_bytes(place.size),
+            render::format_time(place.created_at),
+            render::format_time(place.last_seen_at),
             why.unwrap_or_default().to_owned(),
         ]
     });
@@ -125,4 +128,5 @@ pub(super) fn place_rows(places: &[Place]) -> Vec<Vec<String>> {
 }
 
 /// Column heads of [`place_rows`].
-pub(super) const PLACE_HEAD: [&str; 5] = ["location", "size", "first seen", "last seen", "message"];
+pub(super) const LOCATION_COLUMNS: [&str; 5] =
+    ["location", "size", "first seen", "last seen", "message"];

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use pipeline::{
-    BoxError, ChunksSpec, ExpectSpec, PipelineSpec, RouteSpec, SampleSpec, SetAsideReport, TextSpec,
+    BoxError, ChunksSpec, ExpectSpec, PipelineSpec, RejectionReport, RouteSpec, SampleSpec,
+    TextSpec,
 };
 use serde_json::{Value, json};
 use similar::TextDiff;
@@ -12,11 +13,11 @@ use similar::TextDiff;
 use super::Exit;
 use crate::cli::TestArgs;
 use crate::render;
-use crate::sample::{self, Came, Chunk, Document};
+use crate::sample::{self, SampleChunk, SampleDocument, SampleOutcome};
 use crate::wiring;
 
 /// An expectation that was not met.
-struct Failure {
+struct SampleFailure {
     /// The subject: `route`, `text`, `chunk 3`.
     what: String,
     message: String,
@@ -25,9 +26,9 @@ struct Failure {
 }
 
 /// The result of one sample.
-struct Judged<'a> {
+struct SampleResult<'a> {
     name: &'a str,
-    failures: Vec<Failure>,
+    failures: Vec<SampleFailure>,
     /// Snapshots that were written.
     updated: Vec<String>,
 }
@@ -40,7 +41,7 @@ pub(super) async fn test(args: &TestArgs) -> Exit {
 }
 
 async fn try_test(args: &TestArgs) -> Result<Exit, BoxError> {
-    let spec = wiring::read(&args.file)?;
+    let spec = wiring::read_spec(&args.file)?;
     let wanted = |sample: &&SampleSpec| {
         args.only.as_ref().is_none_or(|only| sample.name.contains(only.as_str()))
     };
@@ -48,18 +49,18 @@ async fn try_test(args: &TestArgs) -> Result<Exit, BoxError> {
     let mut judged = Vec::new();
     for sample in spec.file.tests.iter().filter(wanted) {
         let came = sample::run(&spec, Arc::clone(&models), &sample.input).await?;
-        judged.push(judge(&spec, sample, &came, args.update)?);
+        judged.push(check_sample(&spec, sample, &came, args.update)?);
     }
     let failed = judged.iter().filter(|it| !it.failures.is_empty()).count();
     if args.json {
-        render::json(&judged.iter().map(as_json).collect())?;
+        render::print_json(&judged.iter().map(as_json).collect())?;
     } else {
-        render::out(&as_text(&args.file, &judged, failed))?;
+        render::print(&as_text(&args.file, &judged, failed))?;
     }
-    Ok(if failed > 0 { Exit::TestsFailed } else { Exit::Fine })
+    Ok(if failed > 0 { Exit::SamplesFailed } else { Exit::Success })
 }
 
-fn as_json(judged: &Judged<'_>) -> Value {
+fn as_json(judged: &SampleResult<'_>) -> Value {
     let failures = judged
         .failures
         .iter()
@@ -72,15 +73,15 @@ fn as_json(judged: &Judged<'_>) -> Value {
     })
 }
 
-fn as_text(file: &Path, judged: &[Judged<'_>], failed: usize) -> String {
+fn as_text(file: &Path, judged: &[SampleResult<'_>], failed: usize) -> String {
     if judged.is_empty() {
         return format!("{}: no tests\n", file.display());
     }
     let mut out = String::new();
-    for Judged { name, failures, updated } in judged {
+    for SampleResult { name, failures, updated } in judged {
         let mark = if failures.is_empty() { "passed" } else { "FAILED" };
         out.push_str(&format!("{mark}  {name}\n"));
-        for Failure { what, message, diff } in failures {
+        for SampleFailure { what, message, diff } in failures {
             out.push_str(&format!("    {what}: {message}\n"));
             for line in diff.iter().flat_map(|diff| diff.lines()) {
                 out.push_str(&format!("        {line}\n"));
@@ -96,13 +97,13 @@ fn as_text(file: &Path, judged: &[Judged<'_>], failed: usize) -> String {
 }
 
 /// Compares the result of a sample with its expectations.
-fn judge<'a>(
+fn check_sample<'a>(
     spec: &PipelineSpec,
     sample: &'a SampleSpec,
-    came: &Came,
+    came: &SampleOutcome,
     update: bool,
-) -> Result<Judged<'a>, BoxError> {
-    let mut judge = Judge { spec, update, failures: Vec::new(), updated: Vec::new() };
+) -> Result<SampleResult<'a>, BoxError> {
+    let mut judge = SampleChecker { spec, update, failures: Vec::new(), updated: Vec::new() };
     let ExpectSpec { text, chunks, route, metadata } = &sample.expect;
     judge.route(route.as_ref(), came, text.is_some() || chunks.is_some() || !metadata.is_empty());
     if let Some(document) = &came.document {
@@ -119,30 +120,34 @@ fn judge<'a>(
             }
         }
     }
-    let Judge { failures, updated, .. } = judge;
-    Ok(Judged { name: &sample.name, failures, updated })
+    let SampleChecker { failures, updated, .. } = judge;
+    Ok(SampleResult { name: &sample.name, failures, updated })
 }
 
-struct Judge<'a> {
+struct SampleChecker<'a> {
     spec: &'a PipelineSpec,
     update: bool,
-    failures: Vec<Failure>,
+    failures: Vec<SampleFailure>,
     updated: Vec<String>,
 }
 
-impl Judge<'_> {
+impl SampleChecker<'_> {
     fn fail(&mut self, what: impl Into<String>, message: impl Into<String>) {
-        self.failures.push(Failure { what: what.into(), message: message.into(), diff: None });
+        self.failures.push(SampleFailure {
+            what: what.into(),
+            message: message.into(),
+            diff: None,
+        });
     }
 
     fn differs(&mut self, what: &str, message: String, wanted: &str, found: &str) {
         let diff = diff(wanted, found);
-        self.failures.push(Failure { what: what.to_owned(), message, diff: Some(diff) });
+        self.failures.push(SampleFailure { what: what.to_owned(), message, diff: Some(diff) });
     }
 
     /// Checks the route of a sample; `wants_document` is `true` if its text, chunks or metadata are
     /// checked too.
-    fn route(&mut self, wanted: Option<&RouteSpec>, came: &Came, wants_document: bool) {
+    fn route(&mut self, wanted: Option<&RouteSpec>, came: &SampleOutcome, wants_document: bool) {
         let nothing = RouteSpec::default();
         let route = wanted.unwrap_or(&nothing);
         for node in &route.through {
@@ -151,13 +156,13 @@ impl Judge<'_> {
                     "route",
                     format!("`{node}` follows the model, which samples do not reach"),
                 );
-            } else if !came.to.contains(node) {
-                let nodes: Vec<_> = came.to.iter().map(String::as_str).collect();
+            } else if !came.reached_nodes.contains(node) {
+                let nodes: Vec<_> = came.reached_nodes.iter().map(String::as_str).collect();
                 let nodes = nodes.join(", ");
                 self.fail("route", format!("did not reach `{node}`, only {nodes}"));
             }
         }
-        for node in route.around.iter().filter(|node| came.to.contains(*node)) {
+        for node in route.around.iter().filter(|node| came.reached_nodes.contains(*node)) {
             self.fail("route", format!("reached `{node}`"));
         }
         match (&came.set_aside, &route.set_aside) {
@@ -171,7 +176,7 @@ impl Judge<'_> {
                 }
             }
             (Some(found), None) => {
-                let SetAsideReport { node, reason, message, .. } = found;
+                let RejectionReport { node, reason, message, .. } = found;
                 self.fail("set aside", format!("by `{node}` as `{reason}`: {message}"));
             }
             (None, Some(reason)) => {
@@ -195,13 +200,13 @@ impl Judge<'_> {
         }
     }
 
-    fn text(&mut self, wanted: &TextSpec, document: &Document) -> Result<(), BoxError> {
+    fn text(&mut self, wanted: &TextSpec, document: &SampleDocument) -> Result<(), BoxError> {
         let Some(text) = &document.text else {
             self.fail("text", "no node extracts it");
             return Ok(());
         };
         for words in wanted.contains.iter().filter(|words| !text.contains(words.as_str())) {
-            self.fail("text", format!("lacks `{words}`{}", nearest(text, words)));
+            self.fail("text", format!("lacks `{words}`{}", closest_line(text, words)));
         }
         for words in wanted.lacks.iter().filter(|words| text.contains(words.as_str())) {
             self.fail("text", format!("contains `{words}`"));
@@ -215,7 +220,7 @@ impl Judge<'_> {
         }
     }
 
-    fn chunks(&mut self, wanted: &ChunksSpec, document: &Document) -> Result<(), BoxError> {
+    fn chunks(&mut self, wanted: &ChunksSpec, document: &SampleDocument) -> Result<(), BoxError> {
         let chunks = &document.chunks;
         if let Some(count) = wanted.count.filter(|count| *count != chunks.len()) {
             self.fail("chunks", format!("found {}, expected {count}", chunks.len()));
@@ -246,7 +251,7 @@ impl Judge<'_> {
                 self.fail(what, format!("is on {found}, expected page {page}"));
             }
         }
-        let mut at_most = |most: Option<usize>, unit: &str, of: &dyn Fn(&Chunk) -> usize| {
+        let mut at_most = |most: Option<usize>, unit: &str, of: &dyn Fn(&SampleChunk) -> usize| {
             let Some(most) = most else { return };
             let longest = chunks.iter().enumerate().max_by_key(|(_, chunk)| of(chunk));
             if let Some((at, chunk)) = longest.filter(|(_, chunk)| of(chunk) > most) {
@@ -297,7 +302,7 @@ impl Judge<'_> {
 }
 
 /// The chunks in the format of a snapshot.
-fn listed(chunks: &[Chunk]) -> String {
+fn listed(chunks: &[SampleChunk]) -> String {
     let mut out = String::new();
     for (at, chunk) in chunks.iter().enumerate() {
         let headings = chunk.headings.as_ref().map_or_else(String::new, |it| format!(" · {it}"));
@@ -315,7 +320,7 @@ fn diff(wanted: &str, found: &str) -> String {
 }
 
 /// The most similar line of a text, as a message; empty if none is similar.
-fn nearest(text: &str, words: &str) -> String {
+fn closest_line(text: &str, words: &str) -> String {
     let mut best = (0.6, None);
     for line in text.lines().filter(|line| !line.trim().is_empty()) {
         let ratio = TextDiff::from_chars(words, line.trim()).ratio();

@@ -13,26 +13,26 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::cli::TopArgs;
-use crate::render::{self, word};
-use crate::top::{Seen, Title};
+use crate::render::{self, snake_case_name};
+use crate::top::{OperationTitle, OperationView};
 use crate::wiring::{self, Database};
 
 /// Interval of reading the progress, which the worker writes once a second.
-const LOOK: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Longest wait for a key before the loop continues.
-const KEY: Duration = Duration::from_millis(100);
+const KEY_TIMEOUT: Duration = Duration::from_millis(100);
 /// Size in cells of a picture without a terminal.
 const WIDTH: u16 = 100;
 const HEIGHT: u16 = 30;
 
 /// The origin of the progress.
-enum From {
+enum ProgressSource {
     Store(Box<(Database, Collection)>),
-    Server(Server),
+    Server(ServerClient),
 }
 
 /// An HTTP client of a server, which reuses its connection.
-struct Server {
+struct ServerClient {
     url: String,
     token: Option<String>,
     agent: ureq::Agent,
@@ -40,82 +40,82 @@ struct Server {
 
 pub(super) async fn top(args: &TopArgs) -> Result<(), BoxError> {
     let from = match (&args.config, &args.server) {
-        (Some(file), _) => From::Store(Box::new(wiring::opened(file).await?)),
-        (None, Some(url)) => From::Server(Server::new(url, args.token.clone())),
+        (Some(file), _) => ProgressSource::Store(Box::new(wiring::open_collection(file).await?)),
+        (None, Some(url)) => ProgressSource::Server(ServerClient::new(url, args.token.clone())),
         (None, None) => return Err("expected --config FILE or --server URL".into()),
     };
     let id = match args.operation {
         Some(id) => id,
-        None => from.latest().await?,
+        None => from.latest_operation().await?,
     };
-    let mut seen = Seen::default();
-    let (title, progress) = from.look(id).await?;
-    seen.look(title, progress);
+    let mut seen = OperationView::default();
+    let (title, progress) = from.poll(id).await?;
+    seen.update(title, progress);
     if args.json {
-        return render::json(&seen.as_json()?);
+        return render::print_json(&seen.as_json()?);
     }
     if args.once || !stdout().is_terminal() {
-        return picture(&seen);
+        return print_frame(&seen);
     }
     let mut terminal = ratatui::try_init()?;
     let watched = watch(&mut terminal, &from, id, &mut seen).await;
     ratatui::try_restore()?;
     watched?;
     // The last picture stays on the terminal.
-    picture(&seen)
+    print_frame(&seen)
 }
 
 async fn watch(
     terminal: &mut ratatui::DefaultTerminal,
-    from: &From,
+    from: &ProgressSource,
     id: Uuid,
-    seen: &mut Seen,
+    seen: &mut OperationView,
 ) -> Result<(), BoxError> {
     loop {
         terminal.draw(|frame| seen.draw(frame))?;
         let looked = Instant::now();
-        while looked.elapsed() < LOOK {
-            match tokio::task::block_in_place(key)? {
-                Key::Quit => return Ok(()),
-                Key::Scroll(by) => {
+        while looked.elapsed() < POLL_INTERVAL {
+            match tokio::task::block_in_place(read_key)? {
+                KeyAction::Quit => return Ok(()),
+                KeyAction::Scroll(by) => {
                     seen.scroll(by);
                     terminal.draw(|frame| seen.draw(frame))?;
                 }
-                Key::None => {}
+                KeyAction::None => {}
             }
         }
-        let (title, progress) = from.look(id).await?;
-        seen.look(title, progress);
+        let (title, progress) = from.poll(id).await?;
+        seen.update(title, progress);
     }
 }
 
 /// The action of a key.
-enum Key {
+enum KeyAction {
     None,
     Quit,
     Scroll(isize),
 }
 
 /// Waits for a key for at most [`KEY`].
-fn key() -> std::io::Result<Key> {
-    if !event::poll(KEY)? {
-        return Ok(Key::None);
+fn read_key() -> std::io::Result<KeyAction> {
+    if !event::poll(KEY_TIMEOUT)? {
+        return Ok(KeyAction::None);
     }
-    let Event::Key(key) = event::read()? else { return Ok(Key::None) };
+    let Event::Key(key) = event::read()? else { return Ok(KeyAction::None) };
     let is_interrupt =
         key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
     if is_interrupt || matches!(key.code, KeyCode::Char('q') | KeyCode::Esc) {
-        return Ok(Key::Quit);
+        return Ok(KeyAction::Quit);
     }
     if matches!(key.code, KeyCode::Down | KeyCode::Char('j')) {
-        return Ok(Key::Scroll(1));
+        return Ok(KeyAction::Scroll(1));
     }
     let is_up = matches!(key.code, KeyCode::Up | KeyCode::Char('k'));
-    Ok(if is_up { Key::Scroll(-1) } else { Key::None })
+    Ok(if is_up { KeyAction::Scroll(-1) } else { KeyAction::None })
 }
 
 /// Prints one picture as text.
-fn picture(seen: &Seen) -> Result<(), BoxError> {
+fn print_frame(seen: &OperationView) -> Result<(), BoxError> {
     let width = render::width_of_output().and_then(|width| u16::try_from(width).ok());
     let size = (width.unwrap_or(WIDTH), seen.height().max(HEIGHT));
     let mut terminal = Terminal::new(TestBackend::new(size.0, size.1))?;
@@ -127,12 +127,12 @@ fn picture(seen: &Seen) -> Result<(), BoxError> {
         out.push_str(line.trim_end());
         out.push('\n');
     }
-    render::out(&out)
+    render::print(&out)
 }
 
-impl From {
+impl ProgressSource {
     /// The running operation, otherwise the last one.
-    async fn latest(&self) -> Result<Uuid, BoxError> {
+    async fn latest_operation(&self) -> Result<Uuid, BoxError> {
         let nothing = "no operation to watch";
         match self {
             Self::Store(opened) => {
@@ -143,7 +143,7 @@ impl From {
                 Ok(goes_on.or(found.first()).ok_or(nothing)?.id)
             }
             Self::Server(server) => {
-                let page = server.ask("operations")?;
+                let page = server.get("operations")?;
                 let items = page["items"].as_array().ok_or(nothing)?;
                 let goes_on = items.iter().find(|it| it["status"] == "processing");
                 let found = goes_on.or(items.first()).ok_or(nothing)?;
@@ -152,7 +152,7 @@ impl From {
         }
     }
 
-    async fn look(&self, id: Uuid) -> Result<(Title, Progress), BoxError> {
+    async fn poll(&self, id: Uuid) -> Result<(OperationTitle, Progress), BoxError> {
         match self {
             Self::Store(opened) => {
                 let (database, collection) = &**opened;
@@ -162,9 +162,9 @@ impl From {
                 Ok((title_of(&found, &collection.name), progress))
             }
             Self::Server(server) => {
-                let found = server.ask(&format!("operations/{id}"))?;
+                let found = server.get(&format!("operations/{id}"))?;
                 let text = |key: &str| found[key].as_str().map(str::to_owned);
-                let title = Title {
+                let title = OperationTitle {
                     collection: text("collection").unwrap_or_default(),
                     kind: text("type").unwrap_or_default(),
                     status: text("status").unwrap_or_default(),
@@ -183,7 +183,7 @@ impl From {
     }
 }
 
-impl Server {
+impl ServerClient {
     fn new(url: &str, token: Option<String>) -> Self {
         let agent = ureq::Agent::config_builder()
             .timeout_global(Some(Duration::from_secs(10)))
@@ -193,14 +193,14 @@ impl Server {
         Self { url: url.trim_end_matches('/').to_owned(), token, agent }
     }
 
-    fn ask(&self, path: &str) -> Result<Value, BoxError> {
+    fn get(&self, path: &str) -> Result<Value, BoxError> {
         let mut request = self.agent.get(format!("{}/api/v1/{path}", self.url));
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
-        let origin = pipeline::origin(&self.url);
+        let origin = pipeline::url_origin(&self.url);
         let mut answer = tokio::task::block_in_place(|| request.call()).map_err(|error| {
-            let said = pipeline::without_numbers(&error.to_string());
+            let said = pipeline::strip_os_error_code(&error.to_string());
             format!(
                 "cannot connect to the server at {origin}: {said}; check the address and that \
                  the server runs"
@@ -219,11 +219,11 @@ impl Server {
     }
 }
 
-fn title_of(operation: &OperationSummary, collection: &str) -> Title {
-    Title {
+fn title_of(operation: &OperationSummary, collection: &str) -> OperationTitle {
+    OperationTitle {
         collection: collection.to_owned(),
-        kind: word(operation.kind),
-        status: word(operation.status),
+        kind: snake_case_name(operation.kind),
+        status: snake_case_name(operation.status),
         worker: operation.worker.clone(),
         error: operation.error_message.clone(),
     }

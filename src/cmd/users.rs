@@ -3,25 +3,25 @@
 
 use std::io::{IsTerminal as _, stdin};
 
-use metadata::{By, NewUser};
+use metadata::{Actor, NewUser};
 use pipeline::BoxError;
 use serde_json::json;
-use server::Passwords;
+use server::PasswordService;
 
 use super::migrate;
 use crate::cli::UsersVerb;
 use crate::render;
 
 /// Accounts per page.
-const PART: u32 = 1000;
+const ACCOUNTS_PER_READ: u32 = 1000;
 
 pub(super) async fn users(verb: UsersVerb) -> Result<(), BoxError> {
     match verb {
         UsersVerb::List { store, json } => {
-            let database = migrate::look(&store).await?;
+            let database = migrate::open_read_only(&store).await?;
             let (mut found, mut after) = (Vec::new(), None);
             loop {
-                let part = database.postgres().users().list(after, PART).await?;
+                let part = database.postgres().users().list(after, ACCOUNTS_PER_READ).await?;
                 let Some(last) = part.last() else { break };
                 after = Some(last.id);
                 found.extend(part);
@@ -37,7 +37,7 @@ pub(super) async fn users(verb: UsersVerb) -> Result<(), BoxError> {
                         "last_login": it.last_login,
                     })
                 });
-                return render::json(&users.collect());
+                return render::print_json(&users.collect());
             }
             let rows = found.iter().map(|it| {
                 let may = if it.is_superuser { "all" } else { "granted" };
@@ -45,10 +45,10 @@ pub(super) async fn users(verb: UsersVerb) -> Result<(), BoxError> {
                     it.username.clone(),
                     it.email.clone(),
                     if it.is_active { may } else { "none" }.to_owned(),
-                    it.last_login.map(render::time).unwrap_or_default(),
+                    it.last_login.map(render::format_time).unwrap_or_default(),
                 ]
             });
-            render::out(&render::table(&["user", "email", "permissions", "last login"], rows))
+            render::print(&render::table(&["user", "email", "permissions", "last login"], rows))
         }
         UsersVerb::Add { name, email, superuser, store, json } => {
             let hashed_password = new_password(&name).await?;
@@ -61,23 +61,25 @@ pub(super) async fn users(verb: UsersVerb) -> Result<(), BoxError> {
                 hashed_password,
                 is_superuser: superuser,
             };
-            database.postgres().users().create(&new, &By::default()).await?;
+            database.postgres().users().create(&new, &Actor::default()).await?;
             let answer = json!({ "username": name, "created": true });
-            render::answer(json, &answer, &format!("created account `{name}`\n"))
+            render::print_answer(json, &answer, &format!("created account `{name}`\n"))
         }
         UsersVerb::Password { name, store, json } => {
             let hash = new_password(&name).await?;
             let database = migrate::open(&store).await?;
             database.postgres().migrate_up().await?;
             let users = database.postgres().users();
-            let user =
-                users.named(&name).await?.ok_or(format!("account `{name}` does not exist"))?;
-            if !users.set_password(user.id, &hash, &By::default()).await? {
+            let user = users
+                .find_by_name(&name)
+                .await?
+                .ok_or(format!("account `{name}` does not exist"))?;
+            if !users.set_password(user.id, &hash, &Actor::default()).await? {
                 return Err(format!("account `{name}` cannot have a password").into());
             }
             let answer = json!({ "username": name, "password_changed": true });
             let words = format!("changed the password of `{name}` and revoked its sessions\n");
-            render::answer(json, &answer, &words)
+            render::print_answer(json, &answer, &words)
         }
     }
 }
@@ -86,12 +88,12 @@ pub(super) async fn users(verb: UsersVerb) -> Result<(), BoxError> {
 /// since other users can see arguments.
 async fn new_password(name: &str) -> Result<String, BoxError> {
     if stdin().is_terminal() {
-        render::say(format_args!("Type the password of `{name}` (it is visible):"));
+        render::print_error_line(format_args!("Type the password of `{name}` (it is visible):"));
     }
     let mut password = String::new();
     stdin().read_line(&mut password).map_err(|error| {
-        format!("cannot read the password from standard input: {}", pipeline::io_words(&error))
+        format!("cannot read the password from standard input: {}", pipeline::io_error_text(&error))
     })?;
-    let hashed = Passwords::new(1).hash(password.trim_end_matches(['\r', '\n']), name).await;
+    let hashed = PasswordService::new(1).hash(password.trim_end_matches(['\r', '\n']), name).await;
     hashed.map_err(|problem| problem.detail.unwrap_or_default().into())
 }

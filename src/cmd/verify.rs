@@ -6,11 +6,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::Exit;
 use crate::cli::VerifyArgs;
-use crate::operate::{Findings, Operator, Trouble, Wish};
+use crate::operate::{DocumentFault, OperationOptions, Operator, VerifyReport};
 use crate::{fetching, render, wiring};
 
 /// Documents or files shown per kind of problem.
-const SHOWN: usize = 20;
+const MAX_SHOWN: usize = 20;
 
 pub(super) async fn verify(args: &VerifyArgs) -> Exit {
     match try_verify(args).await {
@@ -22,18 +22,18 @@ pub(super) async fn verify(args: &VerifyArgs) -> Exit {
 async fn try_verify(args: &VerifyArgs) -> Result<Exit, BoxError> {
     // A repair may embed missing documents.
     if args.repair {
-        fetching::models_of(&args.file).await?;
+        fetching::fetch_models_of(&args.file).await?;
     }
-    let (spec, plan) = wiring::load(&args.file, &embedding::Engine::new())?;
-    let wish = Wish { wait: args.wait, ..Wish::default() };
+    let (spec, plan) = wiring::load(&args.file, &embedding::EmbeddingEngine::new())?;
+    let wish = OperationOptions { wait: args.wait, ..OperationOptions::default() };
     let mut operator = if args.repair {
         Operator::new(spec, &plan, CancellationToken::new(), wish).await?
     } else {
-        Operator::looking(spec, &plan, wish).await?
+        Operator::open_read_only(spec, &plan, wish).await?
     };
     let before = operator.verify().await?;
     let after = if args.repair && !before.is_consistent() {
-        if before.must_be_built_anew() {
+        if before.needs_rebuild() {
             operator.rebuild().await?;
         } else {
             operator.repair().await?;
@@ -48,21 +48,24 @@ async fn try_verify(args: &VerifyArgs) -> Result<Exit, BoxError> {
         json["consistent"] = last.is_consistent().into();
         json["repaired"] = (after.is_some() && last.is_consistent()).into();
         json["left"] = after.as_ref().filter(|after| !after.is_consistent()).map(as_json).into();
-        render::json(&json)?;
+        render::print_json(&json)?;
     } else {
-        render::out(&as_text(&before))?;
+        render::print(&as_text(&before))?;
         match &after {
             Some(after) if after.is_consistent() => {
-                render::out("repaired: the stores agree\n")?;
+                render::print("repaired: the stores agree\n")?;
             }
             Some(after) => {
-                render::out(&format!("some problems could not be repaired:\n{}", as_text(after)))?;
+                render::print(&format!(
+                    "some problems could not be repaired:\n{}",
+                    as_text(after)
+                ))?;
             }
             None => {}
         }
     }
     Ok(match (last.is_consistent(), args.repair) {
-        (true, _) => Exit::Fine,
+        (true, _) => Exit::Success,
         (false, false) => {
             Exit::Failed(format!("{}; run again with `--repair`", summary(last)).into())
         }
@@ -73,18 +76,18 @@ async fn try_verify(args: &VerifyArgs) -> Result<Exit, BoxError> {
 }
 
 /// A short summary of the findings.
-fn summary(findings: &Findings) -> &'static str {
-    match findings.must_be_built_anew() {
+fn summary(findings: &VerifyReport) -> &'static str {
+    match findings.needs_rebuild() {
         true => "the vectors are damaged",
         false => "the stores differ",
     }
 }
 
-fn as_json(findings: &Findings) -> Value {
+fn as_json(findings: &VerifyReport) -> Value {
     let integrity = &findings.integrity;
     let mut points = Map::new();
-    for (kind, troubles) in findings.troubles() {
-        let some = troubles.iter().take(SHOWN).map(|Trouble { document, path, points }| {
+    for (kind, troubles) in findings.faults() {
+        let some = troubles.iter().take(MAX_SHOWN).map(|DocumentFault { document, path, points }| {
             json!({ "document": document, "path": path, "points": points })
         });
         let value = json!({
@@ -103,7 +106,7 @@ fn as_json(findings: &Findings) -> Value {
         "wrong_points": points,
         "damaged_files": {
             "count": findings.files.len(),
-            "some": findings.files.iter().take(SHOWN).map(ToString::to_string).collect::<Vec<_>>(),
+            "some": findings.files.iter().take(MAX_SHOWN).map(ToString::to_string).collect::<Vec<_>>(),
         },
         "unreadable_points": findings.unreadable,
         "unusable": findings.unusable,
@@ -123,11 +126,11 @@ fn as_json(findings: &Findings) -> Value {
     })
 }
 
-fn points_of(troubles: &[Trouble]) -> u64 {
+fn points_of(troubles: &[DocumentFault]) -> u64 {
     troubles.iter().map(|trouble| trouble.points).sum()
 }
 
-fn as_text(findings: &Findings) -> String {
+fn as_text(findings: &VerifyReport) -> String {
     let integrity = &findings.integrity;
     if findings.unusable.is_some() || !findings.files.is_empty() {
         return damage_as_text(findings);
@@ -135,16 +138,16 @@ fn as_text(findings: &Findings) -> String {
     let mut out = format!(
         "generation {}: {} with {}, {}\n",
         findings.generation,
-        render::several(integrity.documents, "document"),
-        render::several(integrity.chunks, "chunk"),
-        render::several(findings.points, "point"),
+        render::count_of(integrity.documents, "document"),
+        render::count_of(integrity.chunks, "chunk"),
+        render::count_of(findings.points, "point"),
     );
     if findings.is_consistent() {
         out.push_str("the stores agree\n");
         return out;
     }
     let mut rows = Vec::new();
-    for (kind, troubles) in findings.troubles().filter(|(_, troubles)| !troubles.is_empty()) {
+    for (kind, troubles) in findings.faults().filter(|(_, troubles)| !troubles.is_empty()) {
         let what = match kind {
             "missing" => "missing points",
             "surplus" => "surplus points",
@@ -152,17 +155,17 @@ fn as_text(findings: &Findings) -> String {
             "damaged" => "damaged points",
             _ => "points of unknown documents",
         };
-        let shown = render::shown(troubles.len(), SHOWN);
+        let shown = render::shown(troubles.len(), MAX_SHOWN);
         for trouble in troubles.iter().take(shown) {
             let name = trouble.path.clone().unwrap_or_else(|| trouble.document.to_string());
-            rows.push(vec![what.to_owned(), render::count(trouble.points), name]);
+            rows.push(vec![what.to_owned(), render::format_count(trouble.points), name]);
         }
         if let more @ 1.. = troubles.len() - shown {
             rows.push(vec![what.to_owned(), String::new(), format!("… and {more} more documents")]);
         }
     }
     if findings.unreadable > 0 {
-        let number = render::count(findings.unreadable);
+        let number = render::format_count(findings.unreadable);
         rows.push(vec!["unreadable points".to_owned(), number, String::new()]);
     }
     for (what, count, some) in [
@@ -183,7 +186,7 @@ fn as_text(findings: &Findings) -> String {
         ),
     ] {
         if count > 0 {
-            rows.push(vec![what.to_owned(), render::count(count), some.join(", ")]);
+            rows.push(vec![what.to_owned(), render::format_count(count), some.join(", ")]);
         }
     }
     if !integrity.counts_agree() {
@@ -201,12 +204,12 @@ fn as_text(findings: &Findings) -> String {
 }
 
 /// The output for damaged vectors, which were not compared.
-fn damage_as_text(findings: &Findings) -> String {
+fn damage_as_text(findings: &VerifyReport) -> String {
     let mut out = format!("generation {}: the vectors are damaged\n", findings.generation);
     if let Some(why) = &findings.unusable {
         out.push_str(&format!("{why}\n"));
     }
-    let shown = render::shown(findings.files.len(), SHOWN);
+    let shown = render::shown(findings.files.len(), MAX_SHOWN);
     let files = findings.files.iter().take(shown);
     let mut rows: Vec<_> = files.map(|it| vec![it.file.clone(), it.fault.to_string()]).collect();
     if let more @ 1.. = findings.files.len() - shown {

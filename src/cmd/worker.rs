@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::Exit;
 use super::signals::Signals;
 use crate::cli::WorkerArgs;
-use crate::operate::{Executor, Files, Manner, Workplace};
+use crate::operate::{PipelineFiles, Runtime, Worker, WorkerConfig};
 use crate::render;
 use crate::telemetry::Telemetry;
 
@@ -21,7 +21,7 @@ pub(super) async fn worker(args: &WorkerArgs, telemetry: &Telemetry) -> Exit {
 
 async fn try_worker(args: &WorkerArgs, telemetry: &Telemetry) -> Result<Exit, BoxError> {
     let mut signals = Signals::new()?;
-    let files = Files::new(args.files.clone());
+    let files = PipelineFiles::new(args.files.clone());
     // If one file is valid already, models of the others are downloaded in the background.
     if files.loaded().is_empty() {
         tokio::select! {
@@ -31,13 +31,16 @@ async fn try_worker(args: &WorkerArgs, telemetry: &Telemetry) -> Result<Exit, Bo
     }
     let Some(first) = files.loaded().into_iter().next() else {
         for (_, fault) in files.faults() {
-            render::say(fault.trim_end());
+            render::print_error_line(fault.trim_end());
         }
         return Ok(Exit::Misconfigured("no valid pipeline file to serve".to_owned()));
     };
-    let workplace = Workplace::open(&first.spec, telemetry).await?;
-    let manner = Manner { at_once: args.operations, grace: Duration::from_secs(args.grace.into()) };
-    let executor = Executor::new(workplace, files, manner);
+    let workplace = Runtime::open(&first.spec, telemetry).await?;
+    let manner = WorkerConfig {
+        max_concurrent: args.operations,
+        grace: Duration::from_secs(args.grace.into()),
+    };
+    let executor = Worker::new(workplace, files, manner);
     let stop = CancellationToken::new();
     let working = executor.run(&stop);
     tokio::pin!(working);
@@ -48,7 +51,7 @@ async fn try_worker(args: &WorkerArgs, telemetry: &Telemetry) -> Result<Exit, Bo
                     ended?;
                     return Ok(match signals.stopped_by {
                         Some(signal) => Exit::Stopped(signal),
-                        None => Exit::Fine,
+                        None => Exit::Success,
                     });
                 }
                 signal = signals.next() => {
@@ -67,5 +70,5 @@ async fn try_worker(args: &WorkerArgs, telemetry: &Telemetry) -> Result<Exit, Bo
         }
     };
     // Metrics are served until the batches in flight are stored.
-    telemetry.served_while(args.metrics, until_told).await
+    telemetry.serve_metrics_while(args.metrics, until_told).await
 }

@@ -4,14 +4,17 @@
 
 use chrono::{DateTime, Utc};
 use metadata::{
-    Collection, DueRun, HandedOver, Look, Meeting, Postgres, ScheduleKey, ScheduleSummary,
+    Collection, DueRun, OverlapPolicy, Postgres, SchedulePoll, QueuedOperation, ScheduleKey,
+    ScheduleSummary,
 };
-use pipeline::{BoxError, Due, Fate, Overlap, Schedule, ScheduleSpec, ScheduledOperation};
+use pipeline::{
+    BoxError, OccurrenceStatus, Occurrence, Overlap, Schedule, ScheduleSpec, ScheduledOperation,
+};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::files::{Files, Gone, Loaded};
-use super::{Errand, Wish, config_of, model_of};
+use super::files::{LoadedPipeline, PipelineFiles, RemovedPipeline};
+use super::{OperationOptions, OperationRequest, model_of, operation_config};
 use crate::wiring;
 
 /// Queues the due runs of these files and withdraws schedules that were removed from their files.
@@ -19,14 +22,14 @@ use crate::wiring;
 ///
 /// # Errors
 /// If the store cannot return the schedules.
-pub(super) async fn tick(postgres: &Postgres, files: &Files) -> Result<(), BoxError> {
-    let (present, gone) = (files.present(), files.gone());
+pub(super) async fn tick(postgres: &Postgres, files: &PipelineFiles) -> Result<(), BoxError> {
+    let (present, gone) = (files.present(), files.removed());
     let keys: Vec<ScheduleKey<'_>> =
-        present.iter().map(|it| it.key()).chain(gone.iter().map(Gone::key)).collect();
+        present.iter().map(|it| it.key()).chain(gone.iter().map(RemovedPipeline::key)).collect();
     if keys.is_empty() {
         return Ok(());
     }
-    let (now, known) = postgres.schedules().look(&keys).await?;
+    let (now, known) = postgres.schedules().poll(&keys).await?;
     let kept: Vec<_> =
         present.iter().filter_map(|it| Some((it, it.spec.file.schedule.as_ref()?))).collect();
     for schedule in known.iter().filter(|it| !it.spec.is_null()) {
@@ -35,18 +38,18 @@ pub(super) async fn tick(postgres: &Postgres, files: &Files) -> Result<(), BoxEr
             tracing::info!(pipeline = schedule.pipeline, "schedule removed: no served file has it");
         }
     }
-    files.forget(&gone);
+    files.acknowledge_removed(&gone);
     for (loaded, spec) in kept {
         let known = known.iter().find(|it| it.is_of(&loaded.key()));
         let pipeline = &loaded.spec.file.name;
-        match fire(postgres, loaded, spec, known, now).await {
+        match enqueue_due_runs(postgres, loaded, spec, known, now).await {
             Ok(fired) => {
                 for id in fired {
                     tracing::info!(operation = %id, pipeline, "a run is due");
                 }
             }
             Err(error) => {
-                let error = pipeline::chain(error.as_ref());
+                let error = pipeline::error_chain(error.as_ref());
                 tracing::warn!(pipeline, error, "cannot process the schedule");
             }
         }
@@ -55,9 +58,9 @@ pub(super) async fn tick(postgres: &Postgres, files: &Files) -> Result<(), BoxEr
 }
 
 /// Queues the due runs of a file's schedule and returns the ids of their operations.
-async fn fire(
+async fn enqueue_due_runs(
     postgres: &Postgres,
-    loaded: &Loaded,
+    loaded: &LoadedPipeline,
     spec: &ScheduleSpec,
     known: Option<&ScheduleSummary>,
     now: DateTime<Utc>,
@@ -71,28 +74,28 @@ async fn fire(
     if spec.paused || known.paused_at.is_some() || known.next_due_at.is_some_and(|it| it > now) {
         return Ok(Vec::new());
     }
-    let schedule = Schedule::read(spec).map_err(|_| "the schedule was checked")?;
-    let look = Look {
+    let schedule = Schedule::from_spec(spec).map_err(|_| "the schedule was checked")?;
+    let look = SchedulePoll {
         since: known.looked_until,
         until: now,
         due: schedule
             .due(known.looked_until, now)
             .into_iter()
-            .map(|due| due_run(&schedule, spec, &loaded.spec.file.name, due))
+            .map(|due| to_due_run(&schedule, spec, &loaded.spec.file.name, due))
             .collect(),
         next: schedule.next_after(now),
     };
     let collection = collection_of(postgres, loaded).await?;
     let config = config(loaded, spec);
-    let kind = errand(spec).kind();
-    let handed_over = HandedOver { collection: &collection, kind, config: &config };
+    let kind = operation_request(spec).kind();
+    let handed_over = QueuedOperation { collection: &collection, kind, config: &config };
     Ok(postgres.schedules().fire(known.id, &look, &handed_over).await?)
 }
 
 /// Stores the schedule of a file and returns the stored one.
 pub(crate) async fn register(
     postgres: &Postgres,
-    loaded: &Loaded,
+    loaded: &LoadedPipeline,
     spec: &ScheduleSpec,
 ) -> Result<ScheduleSummary, BoxError> {
     let says = serde_json::to_value(spec)?;
@@ -100,45 +103,52 @@ pub(crate) async fn register(
 }
 
 /// Queues a run of the schedule immediately and returns the id of the operation.
-pub(crate) async fn run_now(postgres: &Postgres, loaded: &Loaded) -> Result<Uuid, BoxError> {
+pub(crate) async fn run_now(
+    postgres: &Postgres,
+    loaded: &LoadedPipeline,
+) -> Result<Uuid, BoxError> {
     let spec = loaded.spec.file.schedule.as_ref().ok_or("the file has no `schedule`")?;
     let known = register(postgres, loaded, spec).await?;
     let collection = collection_of(postgres, loaded).await?;
     let config = config(loaded, spec);
-    let kind = errand(spec).kind();
-    let handed_over = HandedOver { collection: &collection, kind, config: &config };
+    let kind = operation_request(spec).kind();
+    let handed_over = QueuedOperation { collection: &collection, kind, config: &config };
     Ok(postgres.schedules().run_now(known.id, &handed_over).await?)
 }
 
-fn due_run(schedule: &Schedule, spec: &ScheduleSpec, name: &str, due: Due) -> DueRun {
-    let Due { at, fate } = due;
+fn to_due_run(schedule: &Schedule, spec: &ScheduleSpec, name: &str, due: Occurrence) -> DueRun {
+    let Occurrence { at, status: fate } = due;
     let meeting = match (fate, spec.overlap) {
         // Caught-up runs are queued together, so `skip` would drop all but the first.
-        (Fate::MadeUp, _) | (_, Overlap::Queue) => Meeting::Queue,
-        (_, Overlap::Skip) => Meeting::Skip,
-        (_, Overlap::CancelPrevious) => Meeting::Cancel,
+        (OccurrenceStatus::CatchUp, _) | (_, Overlap::Queue) => OverlapPolicy::Queue,
+        (_, Overlap::Skip) => OverlapPolicy::Skip,
+        (_, Overlap::CancelPrevious) => OverlapPolicy::Cancel,
     };
-    let missed = (fate == Fate::Missed).then(|| "no worker was running when it was due".to_owned());
+    let missed =
+        (fate == OccurrenceStatus::Missed).then(|| "no worker was running when it was due".to_owned());
     let not_before: DateTime<Utc> = match fate {
-        Fate::Fired => at + schedule.delay(name, at),
-        Fate::MadeUp | Fate::Missed => at,
+        OccurrenceStatus::Fired => at + schedule.jitter_delay(name, at),
+        OccurrenceStatus::CatchUp | OccurrenceStatus::Missed => at,
     };
-    DueRun { at, missed, not_before, meeting }
+    DueRun { at, missed, not_before, overlap_policy: meeting }
 }
 
-fn errand(spec: &ScheduleSpec) -> Errand {
+fn operation_request(spec: &ScheduleSpec) -> OperationRequest {
     let anew = spec.operation == ScheduledOperation::Reindex;
-    Errand::run(Wish { anew, ..Wish::default() })
+    OperationRequest::run(OperationOptions { rebuild: anew, ..OperationOptions::default() })
 }
 
 /// The operation request as stored. It has no options of the file: a run uses the file as it is
 /// when the run starts.
-fn config(loaded: &Loaded, spec: &ScheduleSpec) -> Value {
-    config_of(&loaded.spec, errand(spec).details())
+fn config(loaded: &LoadedPipeline, spec: &ScheduleSpec) -> Value {
+    operation_config(&loaded.spec, operation_request(spec).details())
 }
 
 /// Returns the collection of a file; creates it if it does not exist.
-async fn collection_of(postgres: &Postgres, loaded: &Loaded) -> Result<Collection, BoxError> {
+async fn collection_of(
+    postgres: &Postgres,
+    loaded: &LoadedPipeline,
+) -> Result<Collection, BoxError> {
     let file = &loaded.spec.file;
     let found = postgres.collections().find(Some(&file.owner), &file.collection).await?;
     if let Some(collection) = found {
@@ -146,5 +156,5 @@ async fn collection_of(postgres: &Postgres, loaded: &Loaded) -> Result<Collectio
     }
     let model = model_of(&loaded.plan)?;
     let settings = wiring::generation_settings(&loaded.spec, &loaded.plan, &model);
-    Ok(postgres.open_collection(&wiring::new_collection(&loaded.spec, settings)).await?)
+    Ok(postgres.ensure_collection(&wiring::new_collection(&loaded.spec, settings)).await?)
 }

@@ -7,38 +7,40 @@
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use metadata::{Change, Changes, Collection, HandedOver, OperationStatus, OperationSummary};
+use metadata::{
+    OperationEvent, Collection, OperationEvents, OperationStatus, OperationSummary, QueuedOperation,
+};
 use pipeline::{BoxError, Progress, VectorsSpec};
 use uuid::Uuid;
 
-use super::errand::{self, Errand};
-use super::{NotDone, Operator};
+use super::errand::{self, OperationRequest};
+use super::{Interrupted, Operator};
 
 /// Interval at which the operation is read if no notification arrives.
-const LOOK: Duration = Duration::from_secs(2);
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 impl Operator {
     /// Delegates an operation to the process that serves the collection and returns its result;
     /// `None` if this process must execute it.
-    pub(super) async fn elsewhere(
+    pub(super) async fn delegate(
         &self,
-        errand: &Errand,
-    ) -> Result<Option<errand::Result>, BoxError> {
-        if self.is_executor || matches!(self.spec.file.stores.vectors, VectorsSpec::Server(_)) {
+        errand: &OperationRequest,
+    ) -> Result<Option<errand::OperationResult>, BoxError> {
+        if self.is_worker || matches!(self.spec.file.stores.vectors, VectorsSpec::Server(_)) {
             return Ok(None);
         }
         let postgres = self.database.postgres();
         let owner = Some(self.spec.file.owner.as_str());
         let found = postgres.collections().find(owner, &self.spec.file.collection).await?;
         let Some(collection) = found else { return Ok(None) };
-        let serving = postgres.executors().alive(Some(collection.id)).await?;
+        let serving = postgres.workers().list_alive(Some(collection.id)).await?;
         let Some(executor) = serving.first() else { return Ok(None) };
-        if !self.wish.wait {
-            postgres.nobody_works_on(&collection).await?;
+        if !self.options.wait {
+            postgres.ensure_idle(&collection).await?;
         }
         // Subscribes before the operation is queued, so that no change is missed.
         let changes = postgres.listen().await?;
-        let id = self.hand_over(&collection, errand).await?;
+        let id = self.enqueue(&collection, errand).await?;
         tracing::info!(
             operation = %id,
             worker = executor.worker,
@@ -48,45 +50,45 @@ impl Operator {
     }
 
     /// Queues an operation without waiting for it and returns its id.
-    pub(crate) async fn hand_over(
+    pub(crate) async fn enqueue(
         &self,
         collection: &Collection,
-        errand: &Errand,
+        errand: &OperationRequest,
     ) -> Result<Uuid, BoxError> {
         let config = self.config(errand.details());
         let kind = match errand {
-            Errand::Run { .. } => self.kind_of_run(collection).await?,
-            Errand::DeleteDocuments { .. }
-            | Errand::UndeleteDocuments { .. }
-            | Errand::RemoveSource { .. }
-            | Errand::RollBack
-            | Errand::Repair
-            | Errand::DeleteCollection => errand.kind(),
+            OperationRequest::Run { .. } => self.run_type(collection).await?,
+            OperationRequest::DeleteDocuments { .. }
+            | OperationRequest::UndeleteDocuments { .. }
+            | OperationRequest::RemoveSource { .. }
+            | OperationRequest::RollBack
+            | OperationRequest::Repair
+            | OperationRequest::DeleteCollection => errand.kind(),
         };
-        let handed_over = HandedOver { collection, kind, config: &config };
-        Ok(self.database.postgres().operations().hand_over(&handed_over).await?)
+        let handed_over = QueuedOperation { collection, kind, config: &config };
+        Ok(self.database.postgres().operations().enqueue(&handed_over).await?)
     }
 
     /// Follows an operation and its successors to the end; `None` if no process is left to execute
     /// it.
     async fn follow(
         &self,
-        mut changes: Changes,
+        mut changes: OperationEvents,
         collection: &Collection,
         mut id: Uuid,
-    ) -> Result<Option<errand::Result>, BoxError> {
+    ) -> Result<Option<errand::OperationResult>, BoxError> {
         let operations = self.database.postgres().operations();
         let mut asked_to_stop = false;
         loop {
             let Some(found) = operations.find(id).await? else {
                 // The row was deleted by hand.
-                return Ok(Some(errand::Result::default()));
+                return Ok(Some(errand::OperationResult::default()));
             };
             match found.status {
                 OperationStatus::Pending | OperationStatus::Processing => {}
                 OperationStatus::Completed => return Ok(Some(self.result_of(id).await?)),
                 OperationStatus::Failed | OperationStatus::Cancelled => {
-                    if let Some(next) = operations.continued_by(id).await?
+                    if let Some(next) = operations.continuation(id).await?
                         && !asked_to_stop
                     {
                         tracing::info!(
@@ -96,7 +98,7 @@ impl Operator {
                         id = next.id;
                         continue;
                     }
-                    return self.ended(found, asked_to_stop).await.map(Some);
+                    return self.ended_result(found, asked_to_stop).await.map(Some);
                 }
             }
             if self.stop.is_cancelled() && !asked_to_stop {
@@ -113,11 +115,11 @@ impl Operator {
                     "no process serves the collection any more; this process executes the \
                      operation",
                 );
-                *self.followed.lock().unwrap_or_else(PoisonError::into_inner) = None;
-                self.take_up(collection, id).await?;
+                *self.remote_progress.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                self.take_over(collection, id).await?;
                 return Ok(None);
             }
-            self.wait(&mut changes, id, asked_to_stop).await?;
+            self.wait_for_event(&mut changes, id, asked_to_stop).await?;
         }
     }
 
@@ -129,38 +131,39 @@ impl Operator {
         operation: &OperationSummary,
     ) -> Result<bool, BoxError> {
         let postgres = self.database.postgres();
-        if !postgres.executors().alive(Some(collection.id)).await?.is_empty() {
+        if !postgres.workers().list_alive(Some(collection.id)).await?.is_empty() {
             return Ok(false);
         }
         // As long as its worker has the lock on the collection, it is being executed, even without
         // a heartbeat.
         Ok(operation.status == OperationStatus::Pending
-            || postgres.nobody_works_on(collection).await.is_ok())
+            || postgres.ensure_idle(collection).await.is_ok())
     }
 
     /// Leases an orphaned operation, or its successor, so that this process executes it.
-    async fn take_up(&self, collection: &Collection, id: Uuid) -> Result<(), BoxError> {
+    async fn take_over(&self, collection: &Collection, id: Uuid) -> Result<(), BoxError> {
         let postgres = self.database.postgres();
-        while let Some((operation, summary)) = postgres.take_up(&[collection.id]).await? {
+        while let Some((operation, summary)) = postgres.dequeue(&[collection.id]).await? {
             if summary.id == id || summary.continues == Some(id) {
-                *self.given.lock().unwrap_or_else(PoisonError::into_inner) = Some(operation);
+                *self.leased_operation.lock().unwrap_or_else(PoisonError::into_inner) =
+                    Some(operation);
                 return Ok(());
             }
             // Another client's operation: the next worker of the collection executes it.
-            postgres.operations().hand_back(summary.id, None).await?;
-            operation.let_go().await;
+            postgres.operations().return_to_queue(summary.id, None).await?;
+            operation.release().await;
         }
         Ok(())
     }
 
     /// Waits until the status of an operation may have changed, and records its progress.
-    async fn wait(
+    async fn wait_for_event(
         &self,
-        changes: &mut Changes,
+        changes: &mut OperationEvents,
         id: Uuid,
         asked_to_stop: bool,
     ) -> Result<(), BoxError> {
-        let look = tokio::time::sleep(LOOK);
+        let look = tokio::time::sleep(POLL_INTERVAL);
         tokio::pin!(look);
         loop {
             let change = tokio::select! {
@@ -169,42 +172,42 @@ impl Operator {
                 () = self.stop.cancelled(), if !asked_to_stop => return Ok(()),
             };
             match change {
-                Change::Progress(of) if of == id => {
+                OperationEvent::Progress(of) if of == id => {
                     let progress = self.database.postgres().operations().progress(id).await?;
-                    self.note_followed(progress);
+                    self.set_remote_progress(progress);
                 }
-                Change::Operation { id: of, .. } if of == id => return Ok(()),
-                Change::Missed => return Ok(()),
-                Change::Progress(_) | Change::Operation { .. } => {}
+                OperationEvent::StatusChanged { id: of, .. } if of == id => return Ok(()),
+                OperationEvent::Lagged => return Ok(()),
+                OperationEvent::Progress(_) | OperationEvent::StatusChanged { .. } => {}
             }
         }
     }
 
-    fn note_followed(&self, progress: Option<Progress>) {
+    fn set_remote_progress(&self, progress: Option<Progress>) {
         if progress.is_some() {
-            *self.followed.lock().unwrap_or_else(PoisonError::into_inner) = progress;
+            *self.remote_progress.lock().unwrap_or_else(PoisonError::into_inner) = progress;
         }
     }
 
-    async fn result_of(&self, id: Uuid) -> Result<errand::Result, BoxError> {
+    async fn result_of(&self, id: Uuid) -> Result<errand::OperationResult, BoxError> {
         let meta = self.database.postgres().operations().result(id).await?;
         Ok(serde_json::from_value(meta)?)
     }
 
     /// The result of an operation that did not complete.
-    async fn ended(
+    async fn ended_result(
         &self,
         operation: OperationSummary,
         asked_to_stop: bool,
-    ) -> Result<errand::Result, BoxError> {
+    ) -> Result<errand::OperationResult, BoxError> {
         if let Some(message) = operation.error_message {
             return Err(message.into());
         }
         let result = self.result_of(operation.id).await?;
         match (&result.report, asked_to_stop) {
             (Some(report), _) if report.stopped => Ok(result),
-            (_, true) => Err(NotDone::Stopped.into()),
-            (_, false) => Err(NotDone::Cancelled(operation.id).into()),
+            (_, true) => Err(Interrupted::Stopped.into()),
+            (_, false) => Err(Interrupted::Cancelled(operation.id).into()),
         }
     }
 }

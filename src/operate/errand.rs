@@ -2,17 +2,17 @@
 //! have no secrets: the worker loads the pipeline file itself.
 
 use futures::future::LocalBoxFuture;
-use metadata::{Generation, OperationType, Swapped};
+use metadata::{Generation, OperationType, SwapResult};
 use pipeline::{BoxError, RunReport};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Done, Operator, Wish};
+use super::{OperationOptions, Operator, RunSummary};
 
 /// An operation request, stored in `operations.config`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
-pub(crate) enum Errand {
+pub(crate) enum OperationRequest {
     /// Brings the collection up to date with its sources.
     Run {
         /// See [`Wish::allow_deletes`].
@@ -51,30 +51,30 @@ pub(crate) enum Errand {
     DeleteCollection,
 }
 
-impl Errand {
+impl OperationRequest {
     /// A run with these options.
-    pub(crate) fn run(wish: Wish) -> Self {
-        Self::run_letting_in(Vec::new(), wish)
+    pub(crate) fn run(wish: OperationOptions) -> Self {
+        Self::run_readmitting(Vec::new(), wish)
     }
 
     /// A run that also restores deleted documents, in one operation.
-    pub(crate) fn run_letting_in(undelete: Vec<Uuid>, wish: Wish) -> Self {
-        let Wish { allow_deletes, retry_failed, anew, wait: _ } = wish;
+    pub(crate) fn run_readmitting(undelete: Vec<Uuid>, wish: OperationOptions) -> Self {
+        let OperationOptions { allow_deletes, retry_failed, rebuild: anew, wait: _ } = wish;
         Self::Run { allow_deletes, retry_failed, anew, undelete }
     }
 
     /// The options of the request; `wait` is `false`.
-    pub(crate) fn wish(&self) -> Wish {
+    pub(crate) fn options(&self) -> OperationOptions {
         match *self {
             Self::Run { allow_deletes, retry_failed, anew, .. } => {
-                Wish { allow_deletes, retry_failed, anew, wait: false }
+                OperationOptions { allow_deletes, retry_failed, rebuild: anew, wait: false }
             }
             Self::DeleteDocuments { .. }
             | Self::UndeleteDocuments { .. }
             | Self::RemoveSource { .. }
             | Self::RollBack
             | Self::Repair
-            | Self::DeleteCollection => Wish::default(),
+            | Self::DeleteCollection => OperationOptions::default(),
         }
     }
 
@@ -99,7 +99,7 @@ impl Errand {
 /// The result of an operation, stored in `operations.meta`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct Result {
+pub(crate) struct OperationResult {
     /// The report of a run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) report: Option<RunReport>,
@@ -108,7 +108,7 @@ pub(crate) struct Result {
     pub(crate) model: Option<ModelTime>,
     /// The swapped generations, if the operation made another one live.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) swap: Option<Swap>,
+    pub(crate) swap: Option<GenerationSwap>,
     /// Number of documents that were deleted or restored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) documents: Option<u64>,
@@ -123,26 +123,26 @@ pub(crate) struct ModelTime {
 
 /// A generation that replaced another as the live one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Swap {
-    pub(crate) live: Named,
-    pub(crate) retired: Named,
+pub(crate) struct GenerationSwap {
+    pub(crate) live: GenerationRef,
+    pub(crate) retired: GenerationRef,
 }
 
 /// A generation as messages name it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Named {
+pub(crate) struct GenerationRef {
     pub(crate) number: i32,
     pub(crate) model: String,
 }
 
-impl From<&Generation> for Named {
+impl From<&Generation> for GenerationRef {
     fn from(generation: &Generation) -> Self {
         Self { number: generation.number, model: generation.embedding_model.clone() }
     }
 }
 
-impl From<&Swapped> for Swap {
-    fn from(swapped: &Swapped) -> Self {
+impl From<&SwapResult> for GenerationSwap {
+    fn from(swapped: &SwapResult) -> Self {
         Self { live: (&swapped.live).into(), retired: (&swapped.retired).into() }
     }
 }
@@ -152,45 +152,45 @@ impl Operator {
     ///
     /// Each branch is a separate future on the heap: polled inline, they would together take most
     /// of a thread's stack.
-    pub(crate) fn carry_out<'a>(
+    pub(crate) fn execute<'a>(
         &'a self,
-        errand: &'a Errand,
-    ) -> LocalBoxFuture<'a, std::result::Result<(), BoxError>> {
+        errand: &'a OperationRequest,
+    ) -> LocalBoxFuture<'a, Result<(), BoxError>> {
         match errand {
-            Errand::Run { undelete, .. } => Box::pin(async move {
-                self.run_letting_in(undelete).await?;
+            OperationRequest::Run { undelete, .. } => Box::pin(async move {
+                self.run_readmitting(undelete).await?;
                 Ok(())
             }),
-            Errand::DeleteDocuments { documents } => Box::pin(async move {
+            OperationRequest::DeleteDocuments { documents } => Box::pin(async move {
                 self.delete_documents(documents).await?;
                 Ok(())
             }),
-            Errand::UndeleteDocuments { documents } => Box::pin(async move {
+            OperationRequest::UndeleteDocuments { documents } => Box::pin(async move {
                 self.undelete_documents(documents).await?;
                 Ok(())
             }),
-            Errand::RemoveSource { source } => Box::pin(async move {
+            OperationRequest::RemoveSource { source } => Box::pin(async move {
                 self.remove_source(source).await?;
                 Ok(())
             }),
-            Errand::RollBack => Box::pin(async move {
+            OperationRequest::RollBack => Box::pin(async move {
                 self.roll_back().await?;
                 Ok(())
             }),
-            Errand::Repair => Box::pin(self.remove_wrong_points()),
-            Errand::DeleteCollection => Box::pin(async move {
+            OperationRequest::Repair => Box::pin(self.remove_wrong_points()),
+            OperationRequest::DeleteCollection => Box::pin(async move {
                 let collection = self.database.collection(&self.spec).await?;
-                self.delete(&collection).await?;
+                self.delete_collection(&collection).await?;
                 Ok(())
             }),
         }
     }
 }
 
-impl Result {
+impl OperationResult {
     /// The result of a run that another process executed.
-    pub(super) fn done(self) -> Done {
+    pub(super) fn into_summary(self) -> RunSummary {
         let Self { report, model, swap, .. } = self;
-        Done { report: report.unwrap_or_default(), swap, model: model.unwrap_or_default() }
+        RunSummary { report: report.unwrap_or_default(), swap, model: model.unwrap_or_default() }
     }
 }

@@ -6,60 +6,62 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use metadata::{Change, Operation, OperationStatus, OperationSummary, Postgres};
+use metadata::{OperationEvent, OperationLease, OperationStatus, OperationSummary, Postgres};
 use pipeline::{BoxError, RetrySpec};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::files::{Files, Loaded};
-use super::{Errand, OnStop, Operator, Stopped, Workplace, clock, finish, webhooks};
+use super::files::{LoadedPipeline, PipelineFiles};
+use super::{
+    OperationRequest, Operator, Runtime, StopOutcome, StopPolicy, clock, finish_operation, webhooks,
+};
 
 /// Interval of the heartbeat, of polling for operations without a notification, and of checking
 /// files for changes.
-const BEAT: Duration = Duration::from_secs(2);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Interval of the scheduler.
-const TICK: Duration = Duration::from_secs(1);
+const SCHEDULE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Configuration of an executor.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Manner {
+pub(crate) struct WorkerConfig {
     /// Maximum number of concurrent operations.
-    pub(crate) at_once: usize,
+    pub(crate) max_concurrent: usize,
     /// Time limit for storing batches in flight at shutdown.
     pub(crate) grace: Duration,
 }
 
-impl Default for Manner {
+impl Default for WorkerConfig {
     fn default() -> Self {
-        Self { at_once: 2, grace: Duration::from_secs(30) }
+        Self { max_concurrent: 2, grace: Duration::from_secs(30) }
     }
 }
 
 /// Executes queued operations.
-pub(crate) struct Executor {
+pub(crate) struct Worker {
     id: Uuid,
-    workplace: Workplace,
-    files: Files,
-    manner: Manner,
+    workplace: Runtime,
+    files: PipelineFiles,
+    config: WorkerConfig,
 }
 
 /// An operation in execution.
 #[derive(Clone)]
-struct Job {
+struct RunningOperation {
     operation: Uuid,
     stop: CancellationToken,
-    on_stop: OnStop,
+    on_stop: StopPolicy,
     /// Drops the work at any point, once the operation is requeued.
-    cut_off: CancellationToken,
+    abort: CancellationToken,
     task: Option<tokio::task::Id>,
 }
 
-impl Executor {
-    pub(crate) fn new(workplace: Workplace, files: Files, manner: Manner) -> Self {
-        Self { id: Uuid::new_v4(), workplace, files, manner }
+impl Worker {
+    pub(crate) fn new(workplace: Runtime, files: PipelineFiles, manner: WorkerConfig) -> Self {
+        Self { id: Uuid::new_v4(), workplace, files, config: manner }
     }
 
     /// Executes operations until `stop` is cancelled; then batches in flight are stored within the
@@ -70,25 +72,25 @@ impl Executor {
     pub(crate) async fn run(&self, stop: &CancellationToken) -> Result<(), BoxError> {
         let postgres = self.workplace.database.postgres();
         let mut changes = postgres.listen().await?;
-        let mut beat = tokio::time::interval(BEAT);
-        let mut tick = tokio::time::interval(TICK);
+        let mut beat = tokio::time::interval(HEARTBEAT_INTERVAL);
+        let mut tick = tokio::time::interval(SCHEDULE_INTERVAL);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut served: HashMap<Uuid, Arc<Loaded>> = HashMap::new();
+        let mut served: HashMap<Uuid, Arc<LoadedPipeline>> = HashMap::new();
         let mut tasks: JoinSet<Uuid> = JoinSet::new();
         let mut telling: JoinSet<()> = JoinSet::new();
-        let mut jobs: HashMap<Uuid, Job> = HashMap::new();
+        let mut jobs: HashMap<Uuid, RunningOperation> = HashMap::new();
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
-                _ = beat.tick() => match self.beat().await {
+                _ = beat.tick() => match self.heartbeat().await {
                     Ok(now) => {
                         served = now;
                         if telling.is_empty() {
-                            self.tell(&served, &mut telling);
+                            self.notify_webhooks(&served, &mut telling);
                         }
                     }
                     Err(error) => tracing::warn!(
-                        error = pipeline::chain(error.as_ref()),
+                        error = pipeline::error_chain(error.as_ref()),
                         "failed to send the heartbeat",
                     ),
                 },
@@ -97,8 +99,8 @@ impl Executor {
                     continue;
                 }
                 change = changes.next() => match change {
-                    Change::Operation { status: OperationStatus::Processing, .. } | Change::Progress(_) => continue,
-                    Change::Operation { .. } | Change::Missed => {}
+                    OperationEvent::StatusChanged { status: OperationStatus::Processing, .. } | OperationEvent::Progress(_) => continue,
+                    OperationEvent::StatusChanged { .. } | OperationEvent::Lagged => {}
                 },
                 Some(_) = telling.join_next(), if !telling.is_empty() => continue,
                 Some(ended) = tasks.join_next(), if !tasks.is_empty() => {
@@ -110,14 +112,14 @@ impl Executor {
                     }
                 }
             }
-            while jobs.len() < self.manner.at_once {
+            while jobs.len() < self.config.max_concurrent {
                 let free: Vec<Uuid> =
                     served.keys().copied().filter(|id| !jobs.contains_key(id)).collect();
-                let taken = match postgres.take_up(&free).await {
+                let taken = match postgres.dequeue(&free).await {
                     Ok(taken) => taken,
                     Err(error) => {
                         tracing::warn!(
-                            error = pipeline::chain(&error),
+                            error = pipeline::error_chain(&error),
                             "failed to lease a queued operation"
                         );
                         None
@@ -126,14 +128,14 @@ impl Executor {
                 let Some((operation, summary)) = taken else { break };
                 let collection = summary.collection_id;
                 let loaded = Arc::clone(&served[&collection]);
-                let job = Job {
+                let job = RunningOperation {
                     operation: summary.id,
                     stop: CancellationToken::new(),
-                    on_stop: OnStop::default(),
-                    cut_off: CancellationToken::new(),
+                    on_stop: StopPolicy::default(),
+                    abort: CancellationToken::new(),
                     task: None,
                 };
-                let task = Task {
+                let task = OperationTask {
                     workplace: self.workplace.clone(),
                     files: self.files.clone(),
                     loaded,
@@ -145,26 +147,26 @@ impl Executor {
                 // On a blocking thread: reading files and opening shards must not delay other
                 // tasks.
                 let task = tasks.spawn_blocking(move || {
-                    runtime.block_on(task.carry_out());
+                    runtime.block_on(task.run());
                     collection
                 });
-                jobs.insert(collection, Job { task: Some(task.id()), ..job });
+                jobs.insert(collection, RunningOperation { task: Some(task.id()), ..job });
             }
         }
-        self.wind_up(jobs, tasks).await;
+        self.shut_down(jobs, tasks).await;
         Ok(())
     }
 
     /// Queues due runs.
     async fn tick(&self) {
         if let Err(error) = clock::tick(self.workplace.database.postgres(), &self.files).await {
-            let error = pipeline::chain(error.as_ref());
+            let error = pipeline::error_chain(error.as_ref());
             tracing::warn!(error, "cannot process the schedules");
         }
     }
 
     /// Sends the heartbeat and returns the served collections with their files.
-    async fn beat(&self) -> Result<HashMap<Uuid, Arc<Loaded>>, BoxError> {
+    async fn heartbeat(&self) -> Result<HashMap<Uuid, Arc<LoadedPipeline>>, BoxError> {
         tokio::task::block_in_place(|| self.files.refresh());
         let postgres = self.workplace.database.postgres();
         let mut served = HashMap::new();
@@ -176,12 +178,16 @@ impl Executor {
             }
         }
         let collections: Vec<Uuid> = served.keys().copied().collect();
-        postgres.executors().beat(self.id, &collections, &self.files.status()).await?;
+        postgres.workers().heartbeat(self.id, &collections, &self.files.status()).await?;
         Ok(served)
     }
 
     /// Delivers pending notifications in the background.
-    fn tell(&self, served: &HashMap<Uuid, Arc<Loaded>>, telling: &mut JoinSet<()>) {
+    fn notify_webhooks(
+        &self,
+        served: &HashMap<Uuid, Arc<LoadedPipeline>>,
+        telling: &mut JoinSet<()>,
+    ) {
         let served: Vec<_> = served
             .iter()
             .filter(|(_, loaded)| !loaded.spec.file.notify.is_empty())
@@ -206,22 +212,22 @@ impl Executor {
 
     /// Stops the running operations: batches in flight are stored, and the operations are requeued
     /// for any worker.
-    async fn wind_up(&self, jobs: HashMap<Uuid, Job>, mut tasks: JoinSet<Uuid>) {
+    async fn shut_down(&self, jobs: HashMap<Uuid, RunningOperation>, mut tasks: JoinSet<Uuid>) {
         let postgres = self.workplace.database.postgres();
         // From here on no client delegates to this process.
-        if let Err(error) = postgres.executors().forget(self.id).await {
+        if let Err(error) = postgres.workers().remove(self.id).await {
             tracing::debug!(%error, "failed to remove the worker registration");
         }
         for job in jobs.values() {
-            job.on_stop.hand_back();
+            job.on_stop.requeue();
             job.stop.cancel();
         }
         let all = async { while tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(self.manner.grace, all).await.is_ok() {
+        if tokio::time::timeout(self.config.grace, all).await.is_ok() {
             return;
         }
         for job in jobs.values() {
-            match postgres.operations().hand_back(job.operation, None).await {
+            match postgres.operations().return_to_queue(job.operation, None).await {
                 Ok(Some(_)) => {
                     tracing::warn!(
                         operation = %job.operation,
@@ -233,25 +239,25 @@ impl Executor {
             }
         }
         for job in jobs.values() {
-            job.cut_off.cancel();
+            job.abort.cancel();
         }
         while tasks.join_next().await.is_some() {}
     }
 }
 
 /// An operation with everything needed to execute it.
-struct Task {
-    workplace: Workplace,
-    files: Files,
-    loaded: Arc<Loaded>,
-    operation: Operation,
+struct OperationTask {
+    workplace: Runtime,
+    files: PipelineFiles,
+    loaded: Arc<LoadedPipeline>,
+    operation: OperationLease,
     summary: OperationSummary,
-    job: Job,
+    job: RunningOperation,
 }
 
-impl Task {
+impl OperationTask {
     /// Executes the operation, delivers its notifications and logs the outcome.
-    async fn carry_out(mut self) {
+    async fn run(mut self) {
         // The requesting pipeline, if several fill the collection.
         let pipeline = self.summary.config["pipeline"].as_str().map(str::to_owned);
         // The client may have changed the file just before the request.
@@ -260,35 +266,35 @@ impl Task {
         let found = self.files.find(&file.owner, &file.collection, pipeline.as_deref());
         self.loaded = found.unwrap_or(self.loaded);
         let (id, attempt) = (self.summary.id, self.summary.attempt);
-        let cut_off = self.job.cut_off.clone();
+        let cut_off = self.job.abort.clone();
         tracing::info!(operation = %id, pipeline, attempt, "operation started");
         let (postgres, loaded) = (self.workplace.database.clone(), Arc::clone(&self.loaded));
         let collection = self.summary.collection_id;
         let ended = tokio::select! {
-            ended = self.its_end() => ended,
+            ended = self.run_to_end() => ended,
             () = cut_off.cancelled() => Err("the grace period was exceeded".into()),
         };
         let told = webhooks::deliver(postgres.postgres(), collection, &loaded.spec).await;
         if let Err(error) = told {
             tracing::warn!(
-                error = pipeline::chain(error.as_ref()),
+                error = pipeline::error_chain(error.as_ref()),
                 "failed to deliver notifications"
             );
         }
         match ended {
             Ok(()) => tracing::info!(operation = %id, pipeline, "operation completed"),
             Err(error) => {
-                let error = pipeline::chain(error.as_ref());
+                let error = pipeline::error_chain(error.as_ref());
                 tracing::error!(operation = %id, pipeline, error, "operation failed");
             }
         }
     }
 
     /// Executes the operation and ends it in every case.
-    async fn its_end(self) -> Result<(), BoxError> {
+    async fn run_to_end(self) -> Result<(), BoxError> {
         let (operator, errand) = match self.prepare() {
             Ok(prepared) => prepared,
-            Err(error) => return finish(self.operation, Err(error), &[]).await,
+            Err(error) => return finish_operation(self.operation, Err(error), &[]).await,
         };
         let (id, job) = (self.summary.id, self.job.clone());
         let scheduled = self.loaded.spec.file.schedule.as_ref();
@@ -296,18 +302,18 @@ impl Task {
         let deadline = scheduled.and_then(|it| it.deadline.clone());
         let overdue = async {
             match &deadline {
-                Some(deadline) => tokio::time::sleep(Duration::from_secs(deadline.seconds())).await,
+                Some(deadline) => tokio::time::sleep(Duration::from_secs(deadline.as_secs())).await,
                 None => std::future::pending().await,
             }
         };
-        let operator = operator.taking_up(self.operation, job.on_stop.clone());
+        let operator = operator.with_operation(self.operation, job.on_stop.clone());
         let ended = {
-            let carrying_out = operator.carry_out(&errand);
+            let carrying_out = operator.execute(&errand);
             tokio::pin!(carrying_out, overdue);
             tokio::select! {
                 ended = &mut carrying_out => ended,
                 () = &mut overdue => {
-                    let deadline = deadline.as_ref().map_or(0, pipeline::Span::seconds);
+                    let deadline = deadline.as_ref().map_or(0, pipeline::HumanDuration::as_secs);
                     let why = format!("exceeded the deadline of {deadline} s");
                     tracing::warn!(operation = %id, why, "stopping a run");
                     job.on_stop.fail(why);
@@ -316,23 +322,24 @@ impl Task {
                 }
             }
         };
-        let ended = operator.give_up(ended).await;
-        let is_overdue = matches!(job.on_stop.get(), Stopped::Failed(_));
+        let ended = operator.abandon(ended).await;
+        let is_overdue = matches!(job.on_stop.outcome(), StopOutcome::Failed(_));
         if let (Err(_), Some(schedule), false) = (&ended, scheduled, is_overdue) {
             let postgres = self.workplace.database.postgres();
             let attempt = self.summary.attempt.unsigned_abs();
-            try_again(postgres, id, attempt, &schedule.retry).await?;
+            retry_later(postgres, id, attempt, &schedule.retry).await?;
         }
         ended
     }
 
     /// Returns the operator and the request. The file must have the fingerprint that the request
     /// names.
-    fn prepare(&self) -> Result<(Operator, Errand), BoxError> {
+    fn prepare(&self) -> Result<(Operator, OperationRequest), BoxError> {
         let Self { workplace, loaded, summary, job, .. } = self;
-        let errand: Errand = serde_json::from_value(summary.config.clone())?;
+        let errand: OperationRequest = serde_json::from_value(summary.config.clone())?;
         let (spec, stop) = (Arc::clone(&loaded.spec), job.stop.clone());
-        let operator = Operator::at(workplace.clone(), spec, &loaded.plan, stop, errand.wish())?;
+        let operator =
+            Operator::with_runtime(workplace.clone(), spec, &loaded.plan, stop, errand.options())?;
         let asked = summary.config["fingerprint"].as_str();
         if asked.is_some_and(|asked| asked != operator.fingerprint()) {
             return Err(format!(
@@ -346,10 +353,10 @@ impl Task {
 }
 
 /// Longest delay before a failed run is retried, in seconds.
-const LONGEST_BACKOFF: u64 = 24 * 60 * 60;
+const MAX_BACKOFF_SECONDS: u64 = 24 * 60 * 60;
 
 /// Queues a retry of a failed run if its schedule allows one.
-async fn try_again(
+async fn retry_later(
     postgres: &Postgres,
     operation: Uuid,
     attempt: u32,
@@ -360,10 +367,10 @@ async fn try_again(
     if !has_failed || attempt > retry.attempts {
         return Ok(());
     }
-    let wait = retry.backoff.seconds().saturating_mul(1 << (attempt - 1).min(20));
-    let wait = Duration::from_secs(wait.min(LONGEST_BACKOFF));
+    let wait = retry.backoff.as_secs().saturating_mul(1 << (attempt - 1).min(20));
+    let wait = Duration::from_secs(wait.min(MAX_BACKOFF_SECONDS));
     let at = postgres.now().await? + chrono::Duration::from_std(wait)?;
-    if let Some(next) = postgres.operations().try_again(operation, at).await? {
+    if let Some(next) = postgres.operations().retry_later(operation, at).await? {
         tracing::info!(%operation, %next, at = %at, "the run is retried");
     }
     Ok(())

@@ -10,20 +10,20 @@ use metadata::ScheduleKey;
 use pipeline::{BoxError, PipelineSpec, Plan, PostgresSpec};
 use serde_json::{Value, json};
 
-use crate::fetching::{self, Background};
+use crate::fetching::{self, BackgroundFetcher};
 use crate::wiring;
 
 /// A valid pipeline file.
-pub(crate) struct Loaded {
+pub(crate) struct LoadedPipeline {
     pub(crate) path: PathBuf,
     pub(crate) spec: Arc<PipelineSpec>,
     pub(crate) plan: Plan,
 }
 
-impl Loaded {
+impl LoadedPipeline {
     /// Reads and compiles a file.
     pub(crate) fn read(path: &Path) -> Result<Self, BoxError> {
-        let (spec, plan) = wiring::load(path, &embedding::Engine::new())?;
+        let (spec, plan) = wiring::load(path, &embedding::EmbeddingEngine::new())?;
         Ok(Self { path: path.to_owned(), spec: Arc::new(spec), plan })
     }
 
@@ -36,17 +36,17 @@ impl Loaded {
 
 /// The key of a schedule whose file no longer has it: owner, collection and pipeline.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Gone([String; 3]);
+pub(crate) struct RemovedPipeline([String; 3]);
 
-impl Gone {
+impl RemovedPipeline {
     pub(crate) fn key(&self) -> ScheduleKey<'_> {
         let [owner, collection, pipeline] = &self.0;
         ScheduleKey { owner, collection, pipeline }
     }
 }
 
-impl From<&Loaded> for Gone {
-    fn from(loaded: &Loaded) -> Self {
+impl From<&LoadedPipeline> for RemovedPipeline {
+    fn from(loaded: &LoadedPipeline) -> Self {
         let ScheduleKey { owner, collection, pipeline } = loaded.key();
         Self([owner, collection, pipeline].map(str::to_owned))
     }
@@ -54,39 +54,39 @@ impl From<&Loaded> for Gone {
 
 /// Pipeline files and folders of them. Clones share their state.
 #[derive(Clone)]
-pub(crate) struct Files(Arc<Inner>);
+pub(crate) struct PipelineFiles(Arc<FilesInner>);
 
-struct Inner {
+struct FilesInner {
     named: Vec<PathBuf>,
-    known: Mutex<BTreeMap<PathBuf, Known>>,
+    known: Mutex<BTreeMap<PathBuf, FileState>>,
     /// Pipelines that no file has any more.
-    gone: Mutex<BTreeSet<Gone>>,
-    fetches: Background,
+    removed: Mutex<BTreeSet<RemovedPipeline>>,
+    fetches: BackgroundFetcher,
 }
 
 /// The state of one file.
 #[derive(Default)]
-struct Known {
+struct FileState {
     /// Size, times and inode; an unchanged stamp means an unchanged file.
     stamp: Option<[i64; 6]>,
     /// The content that was read last; `None` if the file could not be read.
     text: Option<Vec<u8>>,
-    loaded: Option<Arc<Loaded>>,
+    loaded: Option<Arc<LoadedPipeline>>,
     fault: Option<String>,
     /// Hub models that the file needs and that are not downloaded yet.
     missing: Vec<PathBuf>,
     /// `true` if the file does not exist; a file that was named on the command line stays in use.
-    is_gone: bool,
+    is_removed: bool,
 }
 
-impl Files {
+impl PipelineFiles {
     /// Reads these files, and in folders each file with the extension `.yaml` or `.yml`.
     pub(crate) fn new(named: Vec<PathBuf>) -> Self {
-        let files = Self(Arc::new(Inner {
+        let files = Self(Arc::new(FilesInner {
             named,
             known: Mutex::default(),
-            gone: Mutex::default(),
-            fetches: Background::default(),
+            removed: Mutex::default(),
+            fetches: BackgroundFetcher::default(),
         }));
         files.read();
         files
@@ -97,8 +97,8 @@ impl Files {
     pub(crate) async fn fetch_models(&self) {
         let missing: BTreeSet<_> = self.lock().values().flat_map(|it| it.missing.clone()).collect();
         for model in missing {
-            if let Err(error) = fetching::aside(model).await {
-                let error = in_words(&error);
+            if let Err(error) = fetching::fetch_on_thread(model).await {
+                let error = error_text(&error);
                 tracing::error!(error, "failed to download a model");
             }
         }
@@ -110,7 +110,7 @@ impl Files {
     pub(crate) fn refresh(&self) {
         self.read();
         for model in self.lock().values().flat_map(|it| &it.missing) {
-            self.0.fetches.begin(model);
+            self.0.fetches.start(model);
         }
     }
 
@@ -120,12 +120,12 @@ impl Files {
         let (paths, faults) = self.paths();
         known.retain(|path, _| paths.contains(path) || faults.iter().any(|(of, _)| of == path));
         for (path, fault) in faults {
-            known.entry(path).or_default().tell(Some(fault));
+            known.entry(path).or_default().set_fault(Some(fault));
         }
         for path in paths {
             let entry = known.entry(path.clone()).or_default();
-            let stamp = stamp(&path);
-            if entry.missing.iter().any(|model| embedding::is_here(model)) {
+            let stamp = file_stamp(&path);
+            if entry.missing.iter().any(|model| embedding::is_available_locally(model)) {
                 // Treats the file as new, since it may be valid now.
                 (entry.stamp, entry.text) = (None, None);
             }
@@ -133,7 +133,7 @@ impl Files {
                 continue;
             }
             entry.stamp = stamp;
-            entry.is_gone = stamp.is_none();
+            entry.is_removed = stamp.is_none();
             match fs_err::read(&path) {
                 Ok(text) if entry.text.as_ref() == Some(&text) && entry.loaded.is_some() => {}
                 Ok(text) => {
@@ -143,37 +143,37 @@ impl Files {
                 Err(error) => {
                     // Forces a reload once the file is readable again, which clears this error.
                     entry.text = None;
-                    entry.tell(Some(pipeline::without_numbers(&error.to_string())));
+                    entry.set_fault(Some(pipeline::strip_os_error_code(&error.to_string())));
                 }
             }
         }
-        one_store(&mut known);
+        enforce_single_store(&mut known);
         let now = pipelines(&known);
-        let mut gone = self.0.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut gone = self.0.removed.lock().unwrap_or_else(PoisonError::into_inner);
         gone.extend(before);
         gone.retain(|it| !now.contains(it));
     }
 
     /// The last valid version of each file.
-    pub(crate) fn loaded(&self) -> Vec<Arc<Loaded>> {
+    pub(crate) fn loaded(&self) -> Vec<Arc<LoadedPipeline>> {
         self.lock().values().filter_map(|known| known.loaded.clone()).collect()
     }
 
     /// The files that exist. A deleted file is still used for delegated operations, but none of its
     /// runs is due.
-    pub(crate) fn present(&self) -> Vec<Arc<Loaded>> {
+    pub(crate) fn present(&self) -> Vec<Arc<LoadedPipeline>> {
         let known = self.lock();
-        known.values().filter(|it| !it.is_gone).filter_map(|it| it.loaded.clone()).collect()
+        known.values().filter(|it| !it.is_removed).filter_map(|it| it.loaded.clone()).collect()
     }
 
     /// Removed pipelines that [`Files::forget`] has not acknowledged.
-    pub(crate) fn gone(&self) -> BTreeSet<Gone> {
-        self.0.gone.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(crate) fn removed(&self) -> BTreeSet<RemovedPipeline> {
+        self.0.removed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Acknowledges removed pipelines.
-    pub(crate) fn forget(&self, gone: &BTreeSet<Gone>) {
-        let mut known = self.0.gone.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn acknowledge_removed(&self, gone: &BTreeSet<RemovedPipeline>) {
+        let mut known = self.0.removed.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|it| !gone.contains(it));
     }
 
@@ -184,9 +184,10 @@ impl Files {
         owner: &str,
         collection: &str,
         pipeline: Option<&str>,
-    ) -> Option<Arc<Loaded>> {
-        let fills =
-            |it: &Arc<Loaded>| it.spec.file.owner == owner && it.spec.file.collection == collection;
+    ) -> Option<Arc<LoadedPipeline>> {
+        let fills = |it: &Arc<LoadedPipeline>| {
+            it.spec.file.owner == owner && it.spec.file.collection == collection
+        };
         let found: Vec<_> = self.loaded().into_iter().filter(fills).collect();
         let named = found.iter().find(|it| Some(it.spec.file.name.as_str()) == pipeline);
         named.or(found.first()).cloned()
@@ -211,8 +212,8 @@ impl Files {
                 "owner": file.map(|it| &it.owner),
                 "collection": file.map(|it| &it.collection),
                 "pipeline": file.map(|it| &it.name),
-                "schedule": has_schedule && !it.is_gone,
-                "gone": it.is_gone,
+                "schedule": has_schedule && !it.is_removed,
+                "gone": it.is_removed,
                 "fault": it.fault,
             })
         });
@@ -232,7 +233,7 @@ impl Files {
                     entries.flatten().map(|entry| entry.path()).filter(|path| is_pipeline(path)),
                 ),
                 Err(error) => {
-                    faults.push((named.clone(), pipeline::without_numbers(&error.to_string())));
+                    faults.push((named.clone(), pipeline::strip_os_error_code(&error.to_string())));
                 }
             }
         }
@@ -241,32 +242,32 @@ impl Files {
         (paths, faults)
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Known>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<PathBuf, FileState>> {
         self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Known {
+impl FileState {
     fn load(&mut self, path: &Path) {
-        match Loaded::read(path) {
+        match LoadedPipeline::read(path) {
             Ok(loaded) => {
                 if self.loaded.is_some() {
                     tracing::info!(file = %path.display(), "reloaded a changed pipeline file");
                 }
                 self.loaded = Some(Arc::new(loaded));
                 self.missing.clear();
-                self.tell(None);
+                self.set_fault(None);
             }
             Err(error) => {
-                let spec = wiring::read(path);
-                self.missing = spec.map(|spec| fetching::missing(&spec)).unwrap_or_default();
-                self.tell(Some(in_words(&error)));
+                let spec = wiring::read_spec(path);
+                self.missing = spec.map(|spec| fetching::missing_models(&spec)).unwrap_or_default();
+                self.set_fault(Some(error_text(&error)));
             }
         }
     }
 
     /// Records the error of the file, and logs a new one.
-    fn tell(&mut self, fault: Option<String>) {
+    fn set_fault(&mut self, fault: Option<String>) {
         if let Some(fault) = &fault
             && self.fault.as_ref() != Some(fault)
         {
@@ -279,12 +280,12 @@ impl Known {
 }
 
 /// The pipelines of these files.
-fn pipelines(known: &BTreeMap<PathBuf, Known>) -> BTreeSet<Gone> {
-    known.values().filter_map(|it| it.loaded.as_deref()).map(Gone::from).collect()
+fn pipelines(known: &BTreeMap<PathBuf, FileState>) -> BTreeSet<RemovedPipeline> {
+    known.values().filter_map(|it| it.loaded.as_deref()).map(RemovedPipeline::from).collect()
 }
 
-fn in_words(error: &BoxError) -> String {
-    pipeline::chain(error.as_ref())
+fn error_text(error: &BoxError) -> String {
+    pipeline::error_chain(error.as_ref())
 }
 
 fn is_pipeline(path: &Path) -> bool {
@@ -293,20 +294,22 @@ fn is_pipeline(path: &Path) -> bool {
     !is_hidden && matches!(ending, Some("yaml" | "yml"))
 }
 
-fn stamp(path: &Path) -> Option<[i64; 6]> {
+fn file_stamp(path: &Path) -> Option<[i64; 6]> {
     let it = fs_err::metadata(path).ok()?;
     let (size, inode) = (it.size().cast_signed(), it.ino().cast_signed());
     Some([size, it.mtime(), it.mtime_nsec(), it.ctime(), it.ctime_nsec(), inode])
 }
 
 /// All files of a process must name one metadata store, that of the first file.
-fn one_store(known: &mut BTreeMap<PathBuf, Known>) {
+fn enforce_single_store(known: &mut BTreeMap<PathBuf, FileState>) {
     let first = known.values().find_map(|it| it.loaded.clone());
     let Some(first) = first.map(|loaded| store_of(&loaded.spec)) else { return };
     for it in known.values_mut() {
         if it.loaded.as_ref().is_some_and(|loaded| store_of(&loaded.spec) != first) {
             it.loaded = None;
-            it.tell(Some("it names another metadata store than the first file does".to_owned()));
+            it.set_fault(Some(
+                "it names another metadata store than the first file does".to_owned(),
+            ));
         }
     }
 }
@@ -340,7 +343,7 @@ nodes:
         )
     }
 
-    fn fault_of(files: &Files) -> Option<String> {
+    fn fault_of(files: &PipelineFiles) -> Option<String> {
         files.refresh();
         files.faults().into_iter().next().map(|(_, fault)| fault)
     }
@@ -350,7 +353,7 @@ nodes:
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("docs.yaml");
         fs_err::write(&path, pipeline("docs", "")).unwrap();
-        let files = Files::new(vec![path.clone()]);
+        let files = PipelineFiles::new(vec![path.clone()]);
         assert_eq!(fault_of(&files), None);
         fs_err::remove_file(&path).unwrap();
         assert!(
@@ -375,7 +378,7 @@ nodes:
             assert!(fault_of(&files).is_some_and(|it| !it.contains("No such file")));
         }
         assert_eq!(files.loaded().len(), 1);
-        assert!(files.gone().is_empty(), "the pipeline was served throughout");
+        assert!(files.removed().is_empty(), "the pipeline was served throughout");
     }
 
     #[test]
@@ -384,19 +387,19 @@ nodes:
         let (a, b) = (folder.path().join("a.yaml"), folder.path().join("b.yaml"));
         fs_err::write(&a, pipeline("a", "schedule: { cron: \"@daily\" }\n")).unwrap();
         fs_err::write(&b, pipeline("b", "")).unwrap();
-        let files = Files::new(vec![folder.path().to_owned()]);
+        let files = PipelineFiles::new(vec![folder.path().to_owned()]);
         assert_eq!(files.status()[0]["schedule"], true);
         // The pipeline is still served under another file name.
         fs_err::rename(&a, folder.path().join("c.yaml")).unwrap();
         files.refresh();
-        assert!(files.gone().is_empty());
+        assert!(files.removed().is_empty());
         fs_err::remove_file(folder.path().join("c.yaml")).unwrap();
         fs_err::write(&b, pipeline("renamed", "")).unwrap();
         files.refresh();
-        let gone = files.gone();
+        let gone = files.removed();
         assert_eq!(gone.iter().map(|it| it.key().pipeline).collect::<Vec<_>>(), ["a", "b"]);
-        files.forget(&gone);
+        files.acknowledge_removed(&gone);
         files.refresh();
-        assert!(files.gone().is_empty());
+        assert!(files.removed().is_empty());
     }
 }

@@ -15,8 +15,8 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use metadata::{
-    Collection, Generation, GenerationSettings, GenerationStatus, Missing, OperationType, Rates,
-    Side,
+    Collection, Generation, GenerationSettings, GenerationSlot, GenerationStatus, MissingDocuments,
+    OperationType, Throughput,
 };
 use pipeline::{BoxError, PipelineSpec, Plan, Resources, RunOptions, StoreError};
 use tokio_util::sync::CancellationToken;
@@ -24,16 +24,16 @@ use uuid::Uuid;
 use vectors::MemoryVectors;
 
 use self::ledger::Ledger;
-pub(crate) use self::ledger::{Cause, Tally};
-use self::look::{Counting, Look, Reader};
-use super::{Operator, Wish, Workplace, model_of, pass};
+pub(crate) use self::ledger::{ChangeCause, Tally};
+use self::look::{CountingNode, DryRunMetadata, PriorState};
+use super::{OperationOptions, Operator, Runtime, model_of, pass};
 use crate::shards::Shards;
 use crate::telemetry::Telemetry;
 use crate::wiring::Database;
 
 /// The expected result of a run.
 #[derive(Debug, Default)]
-pub(crate) struct Forecast {
+pub(crate) struct DryRunReport {
     /// `true` if the collection exists.
     pub(crate) exists: bool,
     /// The type of the operation; `None` if the run would be refused.
@@ -43,17 +43,17 @@ pub(crate) struct Forecast {
     /// The number of the live generation.
     pub(crate) live: Option<i32>,
     /// The reasons for a new generation; empty if none would be built.
-    pub(crate) rebuilt_because: Vec<String>,
+    pub(crate) rebuild_reasons: Vec<String>,
     /// The number of the unfinished generation that the run would continue.
-    pub(crate) resumed: Option<i32>,
+    pub(crate) resumed_generation: Option<i32>,
     /// Documents that the sources provided.
-    pub(crate) seen: u64,
+    pub(crate) documents_seen: u64,
     /// Documents by expected outcome and cause.
-    pub(crate) causes: BTreeMap<Cause, Tally>,
+    pub(crate) causes: BTreeMap<ChangeCause, Tally>,
     /// Documents that would be set aside, by reason.
     pub(crate) set_aside: BTreeMap<String, Tally>,
     /// Missing documents by source.
-    pub(crate) missing: Vec<Missing>,
+    pub(crate) missing: Vec<MissingDocuments>,
     /// The error with which the run would end after storing everything: a source provides no
     /// document and never has.
     pub(crate) nothing_matches: Option<String>,
@@ -62,10 +62,10 @@ pub(crate) struct Forecast {
     /// The reason for which the deletions would be refused.
     pub(crate) deletions_refused: Option<String>,
     /// The throughput of earlier runs.
-    pub(crate) rates: Rates,
+    pub(crate) rates: Throughput,
 }
 
-impl Forecast {
+impl DryRunReport {
     /// The documents that the model would embed.
     pub(crate) fn to_embed(&self) -> Tally {
         let mut sum = Tally::default();
@@ -81,7 +81,7 @@ impl Forecast {
     /// Expected duration in seconds at the throughput of earlier runs; `None` if it is unknown.
     pub(crate) fn seconds(&self) -> Option<f64> {
         #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-        let (tokens, seen) = (self.to_embed().tokens as f64, self.seen as f64);
+        let (tokens, seen) = (self.to_embed().tokens as f64, self.documents_seen as f64);
         let looking = self.rates.documents_per_second.map(|rate| seen / rate);
         if tokens == 0.0 {
             return looking;
@@ -91,34 +91,38 @@ impl Forecast {
 }
 
 /// Makes a dry run of this file.
-pub(crate) async fn forecast(
+pub(crate) async fn dry_run(
     spec: PipelineSpec,
     plan: Plan,
-    engine: Arc<embedding::Engine>,
-    wish: Wish,
-) -> Result<Forecast, BoxError> {
+    engine: Arc<embedding::EmbeddingEngine>,
+    wish: OperationOptions,
+) -> Result<DryRunReport, BoxError> {
     let model = model_of(&plan)?;
     let (ratio, dim) = (spec.file.lifecycle.max_delete_ratio, model.dim);
-    let operator = match Database::peek(&spec).await? {
+    let operator = match Database::open_existing(&spec).await? {
         // A collection whose deletion has begun would be deleted and recreated.
         Some((database, Some(collection))) if collection.deleting_since.is_none() => {
             let (shards, telemetry) = (Shards::default(), Telemetry::new());
-            let workplace = Workplace { database, shards, telemetry, engine: Arc::clone(&engine) };
+            let workplace = Runtime { database, shards, telemetry, engine: Arc::clone(&engine) };
             let stop = CancellationToken::new();
             // Opening the cache would write to it.
-            let operator = Operator::bare(workplace, Arc::new(spec), &plan, stop, wish)?;
+            let operator = Operator::without_cache(workplace, Arc::new(spec), &plan, stop, wish)?;
             Some((operator, collection))
         }
         _ => None,
     };
     let (mut forecast, look, collection) = match &operator {
         Some((operator, collection)) => {
-            let (forecast, look) = operator.what_kind(collection).await?;
+            let (forecast, look) = operator.predict_operation(collection).await?;
             (forecast, look, collection.id)
         }
         None => {
             let operation = Some(OperationType::Index);
-            (Forecast { operation, ..Forecast::default() }, Look::default(), Uuid::nil())
+            (
+                DryRunReport { operation, ..DryRunReport::default() },
+                PriorState::default(),
+                Uuid::nil(),
+            )
         }
     };
     if forecast.refused.is_some() {
@@ -129,25 +133,28 @@ pub(crate) async fn forecast(
     let with = Resources {
         collection,
         models: engine as _,
-        known: Arc::clone(&ledger.known),
-        metadata: Arc::new(Reader { look: Arc::clone(&look), ledger: Arc::clone(&ledger) }) as _,
+        known_hashes: Arc::clone(&ledger.known),
+        metadata: Arc::new(DryRunMetadata {
+            prior_state: Arc::clone(&look),
+            ledger: Arc::clone(&ledger),
+        }) as _,
         vectors: Arc::new(MemoryVectors::new(dim)) as _,
         // Opening the cache would write to it.
-        memo: None,
-        extract_worker: crate::extraction::worker(),
+        cache: None,
+        extract_worker: crate::extraction::worker_program(),
     };
-    let counting = Counting { look: Arc::clone(&look), ledger: Arc::clone(&ledger) };
-    let plan = plan.before_models(&|| Box::new(counting.clone()));
+    let counting = CountingNode { prior_state: Arc::clone(&look), ledger: Arc::clone(&ledger) };
+    let plan = plan.truncate_at_models(&|| Box::new(counting.clone()));
     let options = RunOptions::new(&plan);
     let report = pipeline::run(plan, &with, options).await?;
-    ledger.settle(&look, &report, &mut forecast).await?;
-    let unknown = look.unknown_sources(&report.empty).await?;
-    let nothing_matches = pass::NothingMatches::among(unknown, &report.left_out);
+    ledger.finish(&look, &report, &mut forecast).await?;
+    let unknown = look.unknown_sources(&report.empty_roots).await?;
+    let nothing_matches = pass::EmptySource::first_of(unknown, &report.left_out);
     forecast.nothing_matches = nothing_matches.map(|error| error.to_string());
     forecast.left_out = report.left_out;
-    let devices = pass::devices_of(&report.covered);
+    let devices = pass::devices_of(&report.exhausted_roots);
     let missing = &forecast.missing;
-    let too_many = missing.iter().find_map(|it| pass::too_many(it, ratio, &devices));
+    let too_many = missing.iter().find_map(|it| pass::check_deletions(it, ratio, &devices));
     if !wish.allow_deletes {
         forecast.deletions_refused = too_many.map(|error| error.to_string());
     }
@@ -156,41 +163,49 @@ pub(crate) async fn forecast(
 
 impl Operator {
     /// Determines the type of the run, and the state of the collection at its start.
-    async fn what_kind(&self, collection: &Collection) -> Result<(Forecast, Look), BoxError> {
+    async fn predict_operation(
+        &self,
+        collection: &Collection,
+    ) -> Result<(DryRunReport, PriorState), BoxError> {
         let postgres = self.database.postgres();
         let generations = postgres.generations().list(collection.id).await?;
         let with = |status| generations.iter().find(|it| it.status == status);
         let live = with(GenerationStatus::Live).ok_or("no generation is live")?;
-        let resumed = with(GenerationStatus::Building).filter(|it| it.is_of(&self.settings));
-        let mut forecast = Forecast {
+        let resumed =
+            with(GenerationStatus::Building).filter(|it| it.matches_settings(&self.settings));
+        let mut forecast = DryRunReport {
             exists: true,
             live: Some(live.number),
-            rates: postgres.operations().rates(collection.id).await?,
-            ..Forecast::default()
+            rates: postgres.operations().throughput(collection.id).await?,
+            ..DryRunReport::default()
         };
-        match self.kind_of_run(collection).await {
+        match self.run_type(collection).await {
             Ok(kind) => forecast.operation = Some(kind),
             Err(error) if error.is::<StoreError>() => return Err(error),
             Err(refusal) => forecast.refused = Some(refusal.to_string()),
         }
         let is_reindex = forecast.operation == Some(OperationType::Reindex);
         if is_reindex {
-            forecast.rebuilt_because = differences(live, &self.settings);
-            forecast.resumed = resumed.map(|it| it.number);
+            forecast.rebuild_reasons = setting_differences(live, &self.settings);
+            forecast.resumed_generation = resumed.map(|it| it.number);
         }
         // An unfinished generation has the locations of the live one, but not its documents.
-        let side = if is_reindex && resumed.is_some() { Side::Building } else { Side::Live };
-        let mut metadata = postgres.foresee(collection.id, side, self.settings.fingerprint);
-        if self.wish.retry_failed {
-            metadata = metadata.retrying_failed();
+        let side = if is_reindex && resumed.is_some() {
+            GenerationSlot::Building
+        } else {
+            GenerationSlot::Live
+        };
+        let mut metadata = postgres.dry_run(collection.id, side, self.settings.fingerprint);
+        if self.options.retry_failed {
+            metadata = metadata.with_retries();
         }
         let is_anew = is_reindex && resumed.is_none();
-        Ok((forecast, Look { metadata: Some(metadata), is_anew }))
+        Ok((forecast, PriorState { metadata: Some(metadata), is_rebuild: is_anew }))
     }
 }
 
 /// The settings of the file that the live generation does not have.
-fn differences(live: &Generation, settings: &GenerationSettings) -> Vec<String> {
+fn setting_differences(live: &Generation, settings: &GenerationSettings) -> Vec<String> {
     let mut words = Vec::new();
     let mut compare = |what: &str, was: &dyn Display, is: &dyn Display| {
         let (was, is) = (was.to_string(), is.to_string());

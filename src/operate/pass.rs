@@ -7,26 +7,27 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use metadata::{Missing, Moved, Operation, RunMetadata, Side};
+use metadata::{GenerationSlot, MissingDocuments, OperationLease, Relocation, RunMetadata};
 use pipeline::{
-    BoxError, MetadataStore as _, Models as _, Place, Resources, RunOptions, RunReport, VectorStore,
+    BoxError, MetadataStore as _, ModelProvider as _, Resources, RunOptions, RunReport,
+    DocumentLocation, VectorStore,
 };
 use uuid::Uuid;
 
-use super::{Operator, exceeds};
+use super::{Operator, exceeds_ratio};
 use crate::render;
-use crate::wiring::{Vectors, embed_options};
+use crate::wiring::{GenerationVectors, embed_options};
 
 /// Documents per transaction in which points are removed and locations deleted.
-const AT_ONCE: u32 = 1_000;
+const BATCH_SIZE: u32 = 1_000;
 
 /// Maximum number of concurrent requests to the vector store.
-const IN_FLIGHT: usize = 8;
+const MAX_IN_FLIGHT: usize = 8;
 
 /// A copy of the previous content of an edited file may be seen before the edit is stored, and
 /// needs another pass; so may its own copy. Only a source that changes faster than it is read needs
 /// more passes.
-const MOST_PASSES: usize = 4;
+const MAX_PASSES: usize = 4;
 
 /// More documents of a source are missing than may be deleted without `--allow-deletes`.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +36,7 @@ const MOST_PASSES: usize = 4;
      new and changed documents were stored; to delete the missing ones, run again with \
      --allow-deletes"
 )]
-pub(crate) struct TooManyGone {
+pub(crate) struct TooManyDeletions {
     documents: i64,
     of: i64,
     source_uri: String,
@@ -51,16 +52,16 @@ pub(crate) struct TooManyGone {
      `paths`, `include`, `exclude` or `hidden` of the scan node (documents of other sources were \
      stored)"
 )]
-pub(crate) struct NothingMatches {
+pub(crate) struct EmptySource {
     source_uri: String,
     because: String,
 }
 
-impl NothingMatches {
+impl EmptySource {
     /// The error for the first source that has never provided a document.
-    pub(super) fn among(unknown: Vec<String>, left_out: &BTreeMap<String, u64>) -> Option<Self> {
+    pub(super) fn first_of(unknown: Vec<String>, left_out: &BTreeMap<String, u64>) -> Option<Self> {
         let source_uri = unknown.into_iter().next()?;
-        let because = match render::left_out(left_out) {
+        let because = match render::left_out_summary(left_out) {
             None => "it contains no file".to_owned(),
             Some(left_out) => format!("left out: {left_out}"),
         };
@@ -70,34 +71,35 @@ impl NothingMatches {
 
 impl Operator {
     /// Stores new and changed documents, and deletes missing ones.
-    pub(super) async fn bring_up_to_date(
+    pub(super) async fn sync(
         &self,
-        operation: &Operation,
-        side: Side,
-        vectors: &Vectors,
+        operation: &OperationLease,
+        side: GenerationSlot,
+        vectors: &GenerationVectors,
     ) -> Result<RunReport, BoxError> {
-        let mut metadata = operation.metadata(side, self.settings.fingerprint).from_now().await?;
-        if self.wish.retry_failed {
-            metadata = metadata.retrying_failed();
+        let mut metadata =
+            operation.metadata(side, self.settings.fingerprint).with_current_time().await?;
+        if self.options.retry_failed {
+            metadata = metadata.with_retries();
         }
         let metadata = Arc::new(metadata);
         metadata.recover().await?;
         purge(&metadata, vectors.store.as_ref()).await?;
-        self.meet_the_model();
+        self.attach_model();
         let before = self.usage();
         let mut report = self.pass(operation, &metadata, vectors).await?;
-        for _ in 1..MOST_PASSES {
-            if report.stopped || metadata.unattached().await? == 0 {
+        for _ in 1..MAX_PASSES {
+            if report.stopped || metadata.count_unattached().await? == 0 {
                 break;
             }
-            report.add_pass(self.pass(operation, &metadata, vectors).await?);
+            report.merge(self.pass(operation, &metadata, vectors).await?);
         }
         if !report.stopped {
-            report.deleted = self.take_out(&metadata, &report.covered).await?;
+            report.deleted = self.delete_missing(&metadata, &report.exhausted_roots).await?;
             relocate(&metadata, vectors).await?;
             purge(&metadata, vectors.store.as_ref()).await?;
-            let unknown = metadata.unknown_sources(&report.empty).await?;
-            if let Some(error) = NothingMatches::among(unknown, &report.left_out) {
+            let unknown = metadata.unknown_sources(&report.empty_roots).await?;
+            if let Some(error) = EmptySource::first_of(unknown, &report.left_out) {
                 return Err(error.into());
             }
         }
@@ -111,24 +113,24 @@ impl Operator {
     /// One pass over the sources. Expects that nothing is left to purge.
     async fn pass(
         &self,
-        operation: &Operation,
+        operation: &OperationLease,
         metadata: &Arc<RunMetadata>,
-        vectors: &Vectors,
+        vectors: &GenerationVectors,
     ) -> Result<RunReport, BoxError> {
         let with = Resources {
             collection: operation.collection(),
             models: Arc::clone(&self.engine) as _,
             metadata: Arc::clone(metadata) as _,
             vectors: Arc::clone(&vectors.store) as _,
-            known: Arc::new(metadata.known_hashes().await?),
-            extract_worker: crate::extraction::worker(),
-            memo: self.memo.clone(),
+            known_hashes: Arc::new(metadata.known_hashes().await?),
+            extract_worker: crate::extraction::worker_program(),
+            cache: self.cache.clone(),
         };
         let options = RunOptions {
             stop: self.stop.clone(),
-            cut_short: self.cut_short.clone(),
+            abort: self.cut_short_token.clone(),
             metrics: Arc::clone(&self.metrics),
-            feed: self.feed.clone(),
+            rejections: self.rejection_log.clone(),
         };
         let report = pipeline::run(self.plan()?, &with, options).await?;
         purge(metadata, vectors.store.as_ref()).await?;
@@ -137,7 +139,7 @@ impl Operator {
 
     /// Loads the model, so that its usage can be read. Errors are ignored here; the run reports
     /// them.
-    fn meet_the_model(&self) {
+    fn attach_model(&self) {
         if self.embedder.get().is_none()
             && let Ok(it) = self.engine.embedder(&self.model.path, &embed_options(&self.spec))
         {
@@ -151,22 +153,27 @@ impl Operator {
     }
 
     /// Deletes the missing documents of completely listed sources and returns their number.
-    async fn take_out(&self, metadata: &RunMetadata, covered: &[String]) -> Result<u64, BoxError> {
+    async fn delete_missing(
+        &self,
+        metadata: &RunMetadata,
+        covered: &[String],
+    ) -> Result<u64, BoxError> {
         let devices = devices_of(covered);
-        let missing = metadata.missing(covered).await?;
-        if !self.wish.allow_deletes {
+        let missing = metadata.missing_documents(covered).await?;
+        if !self.options.allow_deletes {
             let ratio = self.spec.file.lifecycle.max_delete_ratio;
-            if let Some(error) = missing.iter().find_map(|it| too_many(it, ratio, &devices)) {
+            if let Some(error) = missing.iter().find_map(|it| check_deletions(it, ratio, &devices))
+            {
                 return Err(error.into());
             }
         }
         let mut deleted = 0;
         let mut after = Vec::new();
-        while let Some(some) = metadata.forget_missing(covered, &after, AT_ONCE).await? {
+        while let Some(some) = metadata.forget_missing(covered, &after, BATCH_SIZE).await? {
             deleted += some.documents;
             after = some.last;
         }
-        metadata.note_devices(&devices).await?;
+        metadata.record_devices(&devices).await?;
         Ok(deleted)
     }
 }
@@ -174,17 +181,17 @@ impl Operator {
 /// Returns an error if a source has lost more than may be deleted without `--allow-deletes`: too
 /// many documents; or all of them while its path is on another device, as if its file system were
 /// not mounted.
-pub(super) fn too_many(
-    missing: &Missing,
+pub(super) fn check_deletions(
+    missing: &MissingDocuments,
     ratio: f64,
     devices: &[(String, i64)],
-) -> Option<TooManyGone> {
-    let Missing { source, documents, of, device, .. } = missing;
+) -> Option<TooManyDeletions> {
+    let MissingDocuments { source, documents, of, device, .. } = missing;
     let now = devices.iter().find(|(uri, _)| uri == source).map(|(_, device)| *device);
     let is_unmounted = *documents > 0 && documents == of && device.is_some() && *device != now;
-    let is_much = exceeds(*documents, *of, ratio);
+    let is_much = exceeds_ratio(*documents, *of, ratio);
     let sign = if is_unmounted { ", and its file system appears to be unmounted" } else { "" };
-    (is_much || is_unmounted).then(|| TooManyGone {
+    (is_much || is_unmounted).then(|| TooManyDeletions {
         documents: *documents,
         of: *of,
         source_uri: source.clone(),
@@ -205,31 +212,34 @@ fn device_of(uri: &str) -> Option<i64> {
 
 /// Updates the location in the points of moved documents. The points are marked as unreliable
 /// first, so that a document that moves back before the next run is not taken for an unmoved one.
-pub(super) async fn relocate(metadata: &RunMetadata, vectors: &Vectors) -> Result<(), BoxError> {
+pub(super) async fn relocate(
+    metadata: &RunMetadata,
+    vectors: &GenerationVectors,
+) -> Result<(), BoxError> {
     let mut after = Uuid::nil();
     loop {
-        let moved = metadata.moved(after, AT_ONCE).await?;
+        let moved = metadata.pending_relocations(after, BATCH_SIZE).await?;
         let Some(last) = moved.last() else { return Ok(()) };
         after = last.document;
         let ids: Vec<_> = moved.iter().map(|it| it.document).collect();
-        metadata.relocating(&ids).await?;
-        let places: Vec<_> = moved.iter().map(|it| (it.document, place_of(it))).collect();
+        metadata.mark_relocating(&ids).await?;
+        let places: Vec<_> = moved.iter().map(|it| (it.document, current_location(it))).collect();
         let changes: Vec<_> = places
             .iter()
-            .map(|(document, place)| vectors.store.relocate(*document, place))
+            .map(|(document, place)| vectors.store.update_location(*document, place))
             .collect();
-        stream::iter(changes).buffer_unordered(IN_FLIGHT).try_collect::<()>().await?;
+        stream::iter(changes).buffer_unordered(MAX_IN_FLIGHT).try_collect::<()>().await?;
         vectors.store.flush().await?;
-        metadata.relocated(&places).await?;
+        metadata.mark_relocated(&places).await?;
     }
 }
 
 /// The current location of a document. A title derived from the file name follows the new name.
-fn place_of(moved: &Moved) -> Place {
+fn current_location(moved: &Relocation) -> DocumentLocation {
     let before =
         Path::new(&moved.before).file_stem().map(|stem| stem.to_string_lossy().into_owned());
     let named_after_file = moved.title.is_some() && before == moved.title;
-    Place {
+    DocumentLocation {
         uri: moved.uri.clone(),
         source: moved.source.clone().unwrap_or_default(),
         title: if named_after_file { pipeline::uri::stem(&moved.uri) } else { None },
@@ -243,7 +253,7 @@ pub(super) async fn purge(
     vectors: &dyn pipeline::Vectors,
 ) -> Result<(), BoxError> {
     loop {
-        let documents = metadata.unpurged(AT_ONCE).await?;
+        let documents = metadata.unpurged(BATCH_SIZE).await?;
         if documents.is_empty() {
             return Ok(());
         }

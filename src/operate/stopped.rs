@@ -5,30 +5,30 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The fate of an operation that ended early because of a stop request.
 #[derive(Clone, Debug, Default)]
-pub(super) enum Stopped {
+pub(super) enum StopOutcome {
     /// It is cancelled.
     #[default]
     Cancelled,
     /// It is requeued, and another operation continues it.
-    HandedBack,
+    Requeued,
     /// It has failed, for this reason.
     Failed(String),
 }
 
 /// The fate of an operation, should it be stopped. Clones share their state.
 #[derive(Clone, Debug, Default)]
-pub(super) struct OnStop(Arc<Mutex<Stopped>>);
+pub(super) struct StopPolicy(Arc<Mutex<StopOutcome>>);
 
-impl OnStop {
-    pub(super) fn hand_back(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Stopped::HandedBack;
+impl StopPolicy {
+    pub(super) fn requeue(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = StopOutcome::Requeued;
     }
 
     pub(super) fn fail(&self, why: String) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Stopped::Failed(why);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = StopOutcome::Failed(why);
     }
 
-    pub(super) fn get(&self) -> Stopped {
+    pub(super) fn outcome(&self) -> StopOutcome {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

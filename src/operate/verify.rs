@@ -10,24 +10,27 @@
 
 use std::collections::{HashMap, HashSet};
 
-use metadata::{Collection, DocumentStatus, Generation, Integrity, Operation, OperationType, Side};
+use metadata::{
+    Collection, DocumentStatus, Generation, GenerationSlot, Integrity, OperationLease,
+    OperationType,
+};
 use pipeline::BoxError;
-use pipeline::Inspected;
+use pipeline::InspectedPoint;
 use uuid::Uuid;
 use vectors::DamagedFile;
 
-use super::{Errand, Operator, finish, pass};
-use crate::wiring::{Absent, Vectors};
+use super::{OperationRequest, Operator, finish_operation, pass};
+use crate::wiring::{GenerationVectors, IfMissing};
 
 /// Documents per query to the metadata store.
-const PAGE: usize = 10_000;
+const DOCUMENTS_PER_PAGE: usize = 10_000;
 
 /// Points per page of a scan, each with its whole content.
-const POINTS: usize = 1_000;
+const POINTS_PER_PAGE: usize = 1_000;
 
 /// Wrong points of one document.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Trouble {
+pub(crate) struct DocumentFault {
     pub(crate) document: Uuid,
     /// Its last path; `None` if the document is unknown.
     pub(crate) path: Option<String>,
@@ -37,21 +40,21 @@ pub(crate) struct Trouble {
 
 /// The result of a comparison.
 #[derive(Debug, Default)]
-pub(crate) struct Findings {
+pub(crate) struct VerifyReport {
     /// The number of the compared generation.
     pub(crate) generation: i32,
     /// Points in the vector store.
     pub(crate) points: u64,
     /// Documents with fewer points than chunks, or with points under wrong ids.
-    pub(crate) missing: Vec<Trouble>,
+    pub(crate) missing: Vec<DocumentFault>,
     /// Documents with points beyond their chunks.
-    pub(crate) surplus: Vec<Trouble>,
+    pub(crate) surplus: Vec<DocumentFault>,
     /// Documents that are deleted or set aside and have points.
-    pub(crate) deleted: Vec<Trouble>,
+    pub(crate) deleted: Vec<DocumentFault>,
     /// Documents that have points and are missing in the metadata.
-    pub(crate) unknown: Vec<Trouble>,
+    pub(crate) unknown: Vec<DocumentFault>,
     /// Documents with points whose content differs from what was written.
-    pub(crate) damaged: Vec<Trouble>,
+    pub(crate) damaged: Vec<DocumentFault>,
     /// Unreadable points that belong to no known document.
     pub(crate) unreadable: u64,
     /// Files of embedded vectors that have changed since they were closed.
@@ -62,29 +65,29 @@ pub(crate) struct Findings {
     pub(crate) integrity: Integrity,
 }
 
-impl Findings {
+impl VerifyReport {
     /// `true` if both stores agree.
     pub(crate) fn is_consistent(&self) -> bool {
-        self.troubles().all(|(_, troubles)| troubles.is_empty())
-            && !self.must_be_built_anew()
-            && self.integrity.is_whole()
+        self.faults().all(|(_, troubles)| troubles.is_empty())
+            && !self.needs_rebuild()
+            && self.integrity.is_consistent()
     }
 
     /// `true` if rewriting documents cannot repair the vectors.
-    pub(crate) fn must_be_built_anew(&self) -> bool {
+    pub(crate) fn needs_rebuild(&self) -> bool {
         !self.files.is_empty() || self.unusable.is_some() || self.unreadable > 0
     }
 
     /// The number of documents by kind of wrong points, for `operation_metrics`.
     #[expect(clippy::cast_precision_loss, reason = "metrics are floating-point numbers")]
     fn as_metrics(&self) -> Vec<(String, f64)> {
-        self.troubles()
+        self.faults()
             .map(|(kind, troubles)| (format!("documents_{kind}"), troubles.len() as f64))
             .collect()
     }
 
     /// The documents with wrong points, by kind.
-    pub(crate) fn troubles(&self) -> impl Iterator<Item = (&'static str, &[Trouble])> {
+    pub(crate) fn faults(&self) -> impl Iterator<Item = (&'static str, &[DocumentFault])> {
         [
             ("missing", &*self.missing),
             ("surplus", &*self.surplus),
@@ -98,11 +101,11 @@ impl Findings {
 
 /// The points of one document.
 #[derive(Clone, Copy, Default)]
-struct Held {
+struct PointCounts {
     /// Points of its chunks, under the right ids.
-    right: u64,
+    expected: u64,
     /// Points of its chunks under other ids.
-    foreign: u64,
+    misplaced: u64,
     /// Points beyond its chunks.
     surplus: u64,
     /// Points whose content differs from what was written.
@@ -111,14 +114,15 @@ struct Held {
 
 impl Operator {
     /// Compares the stores under an exclusive lock.
-    pub(crate) async fn verify(&self) -> Result<Findings, BoxError> {
+    pub(crate) async fn verify(&self) -> Result<VerifyReport, BoxError> {
         let collection = self.database.collection(&self.spec).await?;
-        let _still = self.database.postgres().keep_still(&collection, self.turn()).await?;
+        let _still =
+            self.database.postgres().lock_exclusive(&collection, self.wait_policy()).await?;
         let live = self.database.postgres().generations().live(collection.id).await?;
-        let files = Vectors::damage(&self.spec, &live.vector_store_name).await?;
+        let files = GenerationVectors::damaged_files(&self.spec, &live.vector_store_name).await?;
         // Reading damaged files may take arbitrarily long and give arbitrary results.
         let compared = if files.is_empty() {
-            match self.live(&collection, Absent::Refuse).await {
+            match self.open_live(&collection, IfMissing::Refuse).await {
                 Ok((live, vectors)) => self.compare(&collection, &live, &vectors).await,
                 Err(error) => Err(error),
             }
@@ -127,20 +131,27 @@ impl Operator {
         };
         match compared {
             Ok((findings, _, _)) => Ok(findings),
-            Err(error) if !files.is_empty() || is_of_damage(error.as_ref()) => Ok(Findings {
-                generation: live.number,
-                unusable: files.is_empty().then(|| pipeline::chain(error.as_ref())),
-                files,
-                integrity: self.database.postgres().documents().integrity(collection.id).await?,
-                ..Findings::default()
-            }),
+            Err(error) if !files.is_empty() || is_damage_error(error.as_ref()) => {
+                Ok(VerifyReport {
+                    generation: live.number,
+                    unusable: files.is_empty().then(|| pipeline::error_chain(error.as_ref())),
+                    files,
+                    integrity: self
+                        .database
+                        .postgres()
+                        .documents()
+                        .integrity(collection.id)
+                        .await?,
+                    ..VerifyReport::default()
+                })
+            }
             Err(error) => Err(error),
         }
     }
 
     /// Rebuilds the vectors as a new generation, from the sources and the cache.
     pub(crate) async fn rebuild(&mut self) -> Result<(), BoxError> {
-        self.wish.anew = true;
+        self.options.rebuild = true;
         self.run().await?;
         Ok(())
     }
@@ -148,7 +159,7 @@ impl Operator {
     /// Removes wrong points and rewrites incomplete documents. Both operations are delegated if
     /// another process serves the collection, since it may have the embedded vectors open.
     pub(crate) async fn repair(&self) -> Result<(), BoxError> {
-        if self.elsewhere(&Errand::Repair).await?.is_none() {
+        if self.delegate(&OperationRequest::Repair).await?.is_none() {
             self.remove_wrong_points().await?;
         }
         self.run().await?;
@@ -159,12 +170,12 @@ impl Operator {
     /// run rewrites them.
     pub(super) async fn remove_wrong_points(&self) -> Result<(), BoxError> {
         let collection = self.database.collection(&self.spec).await?;
-        let details = Errand::Repair.details();
-        let operation = self.claim(&collection, OperationType::Append, details).await?;
+        let details = OperationRequest::Repair.details();
+        let operation = self.acquire_lease(&collection, OperationType::Append, details).await?;
         let ended = self
-            .while_ours(&operation, async {
-                operation.delete_placeless().await?;
-                let (live, vectors) = self.live(&collection, Absent::Refuse).await?;
+            .with_lease(&operation, async {
+                operation.delete_unlocated().await?;
+                let (live, vectors) = self.open_live(&collection, IfMissing::Refuse).await?;
                 let removed = self.remove_wrong(&operation, &collection, &live, &vectors).await;
                 // After a failure, too: a server keeps the vectors open.
                 vectors.end_writing().await;
@@ -172,21 +183,21 @@ impl Operator {
             })
             .await;
         let metrics = ended.as_ref().map_or_else(|_| Vec::new(), Clone::clone);
-        finish(operation, ended, &metrics).await?;
+        finish_operation(operation, ended, &metrics).await?;
         Ok(())
     }
 
     async fn remove_wrong(
         &self,
-        operation: &Operation,
+        operation: &OperationLease,
         collection: &Collection,
         live: &Generation,
-        vectors: &Vectors,
-    ) -> Result<Findings, BoxError> {
-        let metadata = operation.metadata(Side::Live, self.settings.fingerprint);
+        vectors: &GenerationVectors,
+    ) -> Result<VerifyReport, BoxError> {
+        let metadata = operation.metadata(GenerationSlot::Live, self.settings.fingerprint);
         pass::purge(&metadata, vectors.store.as_ref()).await?;
         let (findings, expected, foreign) = self.compare(collection, live, vectors).await?;
-        sinks::remove_strays(vectors.store.as_ref(), &expected).await?;
+        sinks::remove_orphaned_points(vectors.store.as_ref(), &expected).await?;
         for trouble in &findings.surplus {
             // Also for documents with missing points, whose number of points may be right.
             let chunks = expected.get(&trouble.document).copied().unwrap_or(0);
@@ -209,21 +220,21 @@ impl Operator {
         &self,
         collection: &Collection,
         live: &Generation,
-        vectors: &Vectors,
-    ) -> Result<(Findings, HashMap<Uuid, u64>, Vec<Uuid>), BoxError> {
+        vectors: &GenerationVectors,
+    ) -> Result<(VerifyReport, HashMap<Uuid, u64>, Vec<Uuid>), BoxError> {
         let postgres = self.database.postgres();
-        let expected = postgres.documents().with_points(collection.id).await?;
-        let (held, unreadable) = held(vectors, &expected).await?;
-        let mut findings = Findings {
+        let expected = postgres.documents().point_counts(collection.id).await?;
+        let (held, unreadable) = count_points(vectors, &expected).await?;
+        let mut findings = VerifyReport {
             generation: live.number,
             points: vectors.store.count().await?,
             integrity: postgres.documents().integrity(collection.id).await?,
             unreadable,
-            ..Findings::default()
+            ..VerifyReport::default()
         };
         let mut strays = Vec::new();
         for (&document, held) in &held {
-            let trouble = |points| Trouble { document, path: None, points };
+            let trouble = |points| DocumentFault { document, path: None, points };
             if !expected.contains_key(&document) {
                 strays.push(trouble(held.surplus));
             } else if held.surplus > 0 {
@@ -234,33 +245,39 @@ impl Operator {
             let held = held.get(&document).copied().unwrap_or_default();
             if held.damaged > 0 {
                 let points = held.damaged;
-                findings.damaged.push(Trouble { document, path: None, points });
-            } else if held.right < chunks || held.foreign > 0 {
-                let points = (chunks - held.right).max(held.foreign);
-                findings.missing.push(Trouble { document, path: None, points });
+                findings.damaged.push(DocumentFault { document, path: None, points });
+            } else if held.expected < chunks || held.misplaced > 0 {
+                let points = (chunks - held.expected).max(held.misplaced);
+                findings.missing.push(DocumentFault { document, path: None, points });
             }
         }
-        self.name(collection, strays, &mut findings).await?;
-        let foreign = held.iter().filter(|(_, held)| held.foreign + held.damaged > 0);
+        self.name_documents(collection, strays, &mut findings).await?;
+        let foreign = held.iter().filter(|(_, held)| held.misplaced + held.damaged > 0);
         let foreign = foreign.map(|(id, _)| *id).collect();
         Ok((findings, expected, foreign))
     }
 
     /// Adds the paths of documents, and separates points of deleted documents from those of unknown
     /// ones.
-    async fn name(
+    async fn name_documents(
         &self,
         collection: &Collection,
-        strays: Vec<Trouble>,
-        findings: &mut Findings,
+        strays: Vec<DocumentFault>,
+        findings: &mut VerifyReport,
     ) -> Result<(), BoxError> {
         let all = findings.missing.iter().chain(&findings.surplus).chain(&findings.damaged);
         let all = all.chain(&strays);
         let ids: Vec<Uuid> =
             all.map(|it| it.document).collect::<HashSet<_>>().into_iter().collect();
         let mut names: HashMap<Uuid, (String, DocumentStatus)> = HashMap::new();
-        for some in ids.chunks(PAGE) {
-            names.extend(self.database.postgres().documents().names(collection.id, some).await?);
+        for some in ids.chunks(DOCUMENTS_PER_PAGE) {
+            names.extend(
+                self.database
+                    .postgres()
+                    .documents()
+                    .names_and_statuses(collection.id, some)
+                    .await?,
+            );
         }
         for stray in strays {
             let is_known = names.contains_key(&stray.document);
@@ -290,15 +307,15 @@ impl Operator {
 }
 
 /// The points of each document, and the number of unreadable points that belong to none.
-async fn held(
-    vectors: &Vectors,
+async fn count_points(
+    vectors: &GenerationVectors,
     expected: &HashMap<Uuid, u64>,
-) -> Result<(HashMap<Uuid, Held>, u64), BoxError> {
-    let mut held: HashMap<Uuid, Held> = HashMap::new();
+) -> Result<(HashMap<Uuid, PointCounts>, u64), BoxError> {
+    let mut held: HashMap<Uuid, PointCounts> = HashMap::new();
     let mut nameless: HashSet<Uuid> = HashSet::new();
-    let mut page: Vec<Inspected> = vectors.store.inspect(None, POINTS).await?;
+    let mut page: Vec<InspectedPoint> = vectors.store.inspect(None, POINTS_PER_PAGE).await?;
     while let Some(last) = page.last().map(|it| it.id) {
-        for Inspected { id, key, fault } in page {
+        for InspectedPoint { id, key, fault } in page {
             let Some(key) = key else {
                 nameless.insert(id);
                 continue;
@@ -307,16 +324,16 @@ async fn held(
             let held = held.entry(key.document).or_default();
             if u64::from(key.chunk_index) >= chunks {
                 held.surplus += 1;
-            } else if !key.is_its_own() {
-                held.foreign += 1;
+            } else if !key.has_derived_id() {
+                held.misplaced += 1;
             } else if let Some(fault) = fault {
                 tracing::warn!(point = %id, document = %key.document, "damaged point: {fault}");
                 held.damaged += 1;
             } else {
-                held.right += 1;
+                held.expected += 1;
             }
         }
-        page = vectors.store.inspect(Some(last), POINTS).await?;
+        page = vectors.store.inspect(Some(last), POINTS_PER_PAGE).await?;
     }
     if !nameless.is_empty() {
         // The ids that the chunks of documents must have tell whose these points are.
@@ -333,6 +350,6 @@ async fn held(
 
 /// `true` if the vectors themselves cannot be opened or read, and no other process or store is the
 /// cause.
-fn is_of_damage(error: &(dyn std::error::Error + 'static)) -> bool {
-    error.downcast_ref::<pipeline::StoreError>().is_some_and(vectors::is_of_damage)
+fn is_damage_error(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.downcast_ref::<pipeline::StoreError>().is_some_and(vectors::is_damage_error)
 }

@@ -2,34 +2,35 @@
 
 use std::sync::PoisonError;
 
-use pipeline::{EmbedderUsage, Progress, Watch};
+use pipeline::{EmbedderUsage, Progress, ProgressSampler};
 
 use super::{ModelTime, Operator};
 
 impl Operator {
     /// A progress sampler for [`Operator::progress`]; each observer has its own.
-    pub(crate) fn watch(&self) -> Watch {
-        self.watch.clone()
+    pub(crate) fn progress_sampler(&self) -> ProgressSampler {
+        self.progress_sampler.clone()
     }
 
     /// The progress of the operation, whichever process executes it.
-    pub(crate) fn progress(&self, watch: &mut Watch) -> Progress {
-        let followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn progress(&self, watch: &mut ProgressSampler) -> Progress {
+        let followed = self.remote_progress.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(progress) = &*followed {
             return progress.clone();
         }
         drop(followed);
-        watch.look(self.counted_usage())
+        watch.sample(self.counted_usage())
     }
 
     /// Leaves the batches that the model has not started to the next run, after a stop request.
     /// Returns `false` if another process executes the operation, or if it was done before.
     pub(crate) fn cut_short(&self) -> bool {
-        let is_elsewhere = self.followed.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-        if is_elsewhere || self.cut_short.is_cancelled() {
+        let is_elsewhere =
+            self.remote_progress.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        if is_elsewhere || self.cut_short_token.is_cancelled() {
             return false;
         }
-        self.cut_short.cancel();
+        self.cut_short_token.cancel();
         true
     }
 
@@ -39,7 +40,7 @@ impl Operator {
             return EmbedderUsage::default();
         }
         let usage = self.usage();
-        self.metrics.embedding(&self.model.short_name, usage);
+        self.metrics.record_embedding(&self.model.short_name, usage);
         usage
     }
 

@@ -12,24 +12,24 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use hmac::{Hmac, Mac as _};
-use metadata::{Message, Postgres};
+use metadata::{Notification, Postgres};
 use pipeline::{BoxError, PipelineSpec, WebhookSpec};
 use sha2::Sha256;
 use uuid::Uuid;
 
 /// Timeout of a delivery.
-const PATIENCE: Duration = Duration::from_secs(10);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Lease of the messages that are taken; longer than the deliveries of all of them can take.
-const HOLD: Duration = Duration::from_secs(120);
+const LEASE_DURATION: Duration = Duration::from_secs(120);
 
 /// Messages taken per call.
-const AT_ONCE: u32 = 8;
+const BATCH_SIZE: u32 = 8;
 
 /// The HTTP client; it reuses connections.
 static AGENT: LazyLock<ureq::Agent> = LazyLock::new(|| {
     ureq::Agent::config_builder()
-        .timeout_global(Some(PATIENCE))
+        .timeout_global(Some(REQUEST_TIMEOUT))
         .max_redirects(0)
         .http_status_as_error(false)
         .user_agent(concat!("semantik/", env!("CARGO_PKG_VERSION")))
@@ -47,24 +47,24 @@ pub(crate) async fn deliver(
     if spec.file.notify.is_empty() {
         return Ok(());
     }
-    let messages = postgres.messages();
-    for message in messages.take(&[collection], HOLD, AT_ONCE).await? {
+    let messages = postgres.notifications();
+    for message in messages.take_due(&[collection], LEASE_DURATION, BATCH_SIZE).await? {
         let Some(webhook) = spec.file.stores.webhooks.get(&message.target) else {
             let why = "the pipeline file no longer defines this webhook";
-            messages.failed(message.id, why, true).await?;
+            messages.mark_failed(message.id, why, true).await?;
             continue;
         };
         let at = chrono::Utc::now().timestamp();
         match tokio::task::block_in_place(|| post(webhook, &message, at)) {
-            Ok(()) => messages.delivered(message.id).await?,
-            Err(Refusal { why, for_good }) => {
+            Ok(()) => messages.mark_delivered(message.id).await?,
+            Err(DeliveryError { reason: why, permanent: for_good }) => {
                 tracing::warn!(
                     webhook = message.target,
                     event = message.event,
                     why,
                     "failed to deliver a notification"
                 );
-                messages.failed(message.id, &why, for_good).await?;
+                messages.mark_failed(message.id, &why, for_good).await?;
             }
         }
     }
@@ -72,13 +72,13 @@ pub(crate) async fn deliver(
 }
 
 /// A failed delivery.
-struct Refusal {
-    why: String,
+struct DeliveryError {
+    reason: String,
     /// `true` if the receiver will never accept the message (410 Gone).
-    for_good: bool,
+    permanent: bool,
 }
 
-fn post(webhook: &WebhookSpec, message: &Message, at: i64) -> Result<(), Refusal> {
+fn post(webhook: &WebhookSpec, message: &Notification, at: i64) -> Result<(), DeliveryError> {
     let body = message.body.to_string();
     let id = format!("msg_{}", message.id.simple());
     let signature = sign(webhook.secret.reveal(), &id, at, &body);
@@ -93,15 +93,20 @@ fn post(webhook: &WebhookSpec, message: &Message, at: i64) -> Result<(), Refusal
         Ok(answer) if answer.status().is_success() => Ok(()),
         Ok(answer) => {
             let status = answer.status().as_u16();
-            Err(Refusal { why: format!("the receiver answered {status}"), for_good: status == 410 })
+            Err(DeliveryError {
+                reason: format!("the receiver answered {status}"),
+                permanent: status == 410,
+            })
         }
         // The error's own message may contain the URL, and that a key.
-        Err(error) => Err(Refusal { why: in_words(&error).to_owned(), for_good: false }),
+        Err(error) => {
+            Err(DeliveryError { reason: error_text(&error).to_owned(), permanent: false })
+        }
     }
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "ureq may add variants")]
-fn in_words(error: &ureq::Error) -> &'static str {
+fn error_text(error: &ureq::Error) -> &'static str {
     match error {
         ureq::Error::Timeout(_) => "the receiver took too long",
         ureq::Error::HostNotFound => "cannot resolve the receiver's host",

@@ -6,18 +6,18 @@ use std::borrow::Cow;
 use comfy_table::presets::UTF8_BORDERS_ONLY;
 use comfy_table::{ContentArrangement, Table};
 
-use super::{in_a_line, visible, width_of_output};
+use super::{visible, visible_line, width_of_output};
 
 /// Border and padding of a table, in columns: per column of the table, and for the left border.
 const PADDING: usize = 3;
 const BORDER: usize = 1;
 
 /// Minimum width of a shortened path.
-const SHORTEST_PATH: usize = 24;
+const MIN_PATH_WIDTH: usize = 24;
 
 /// Maximum width counted for other columns when the space for paths is divided; longer text is
 /// wrapped.
-const TEXT: usize = 30;
+const MAX_TEXT_WIDTH: usize = 30;
 
 /// A table; without a header if `head` is empty. Tab-separated lines if standard output is not a
 /// terminal.
@@ -25,7 +25,7 @@ pub(crate) fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) 
     let rows: Vec<_> = rows.into_iter().collect();
     match width_of_output() {
         Some(width) => boxed(head, rows, width),
-        None => plain(head, &rows),
+        None => tab_separated(head, &rows),
     }
 }
 
@@ -35,15 +35,17 @@ pub(crate) fn next_table(head: &[&str], rows: impl IntoIterator<Item = Vec<Strin
     format!("{part}{}", table(head, rows))
 }
 
-fn plain(head: &[&str], rows: &[Vec<String>]) -> String {
+fn tab_separated(head: &[&str], rows: &[Vec<String>]) -> String {
     let mut out = String::new();
     if !head.is_empty() {
         out.push_str(&head.join("\t"));
         out.push('\n');
     }
     for row in rows {
-        let cells: Vec<_> =
-            row.iter().map(|cell| in_a_line(&number(cell.trim())).into_owned()).collect();
+        let cells: Vec<_> = row
+            .iter()
+            .map(|cell| visible_line(&strip_thousands(cell.trim())).into_owned())
+            .collect();
         out.push_str(&cells.join("\t"));
         out.push('\n');
     }
@@ -51,7 +53,7 @@ fn plain(head: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 /// A cell. A whole number loses the spaces between its thousands.
-fn number(cell: &str) -> Cow<'_, str> {
+fn strip_thousands(cell: &str) -> Cow<'_, str> {
     let is_number = cell.chars().all(|letter| letter.is_ascii_digit() || letter == '\u{202f}');
     if is_number && cell.contains('\u{202f}') {
         return Cow::Owned(cell.replace('\u{202f}', ""));
@@ -94,10 +96,10 @@ fn shorten_paths(head: &[&str], rows: &mut [Vec<String>], width: usize) {
         return;
     }
     let others = widths.iter().zip(&has_paths).filter(|(_, has)| !**has);
-    let others: usize = others.map(|(width, _)| (*width).min(TEXT)).sum();
-    let most = (room.saturating_sub(others) / paths).max(SHORTEST_PATH);
+    let others: usize = others.map(|(width, _)| (*width).min(MAX_TEXT_WIDTH)).sum();
+    let most = (room.saturating_sub(others) / paths).max(MIN_PATH_WIDTH);
     for cell in rows.iter_mut().flatten().filter(|cell| is_path(cell)) {
-        *cell = shortened(cell, most);
+        *cell = shorten_path(cell, most);
     }
 }
 
@@ -107,7 +109,7 @@ fn is_path(cell: &str) -> bool {
 
 /// A path of at most `most` columns: its beginning and, twice as long, its end, which identifies it
 /// best.
-fn shortened(path: &str, most: usize) -> String {
+fn shorten_path(path: &str, most: usize) -> String {
     let letters: Vec<char> = path.chars().collect();
     if letters.len() <= most {
         return path.to_owned();
@@ -147,7 +149,7 @@ mod tests {
     #[test]
     fn without_a_terminal_there_are_tabs_and_nothing_else() {
         assert_eq!(
-            plain(&HEAD, &rows()),
+            tab_separated(&HEAD, &rows()),
             "set aside\tat\treason\tbecause it\n\
              file:///srv/documents/company/contracts/2024/delivery-of-lenses.pdf\textract\tfailed\t\
              is not a valid PDF file: the cross-reference table is damaged\n\
@@ -170,7 +172,7 @@ mod tests {
         /// For any content of the cells, a row is one line with the same number of fields.
         #[test]
         fn a_row_is_a_line(cells in prop::collection::vec(prop::collection::vec("(\\PC|[\u{0}-\u{a0}]){0,20}", 4), 1..6)) {
-            let shown = plain(&HEAD, &cells);
+            let shown = tab_separated(&HEAD, &cells);
             prop_assert_eq!(shown.lines().count(), cells.len() + 1);
             prop_assert!(shown.lines().all(|line| line.split('\t').count() == 4));
         }

@@ -24,7 +24,7 @@ pub(crate) fn visible_in_colour(text: &str) -> Cow<'_, str> {
 }
 
 /// Text on one line: line breaks and tabs are escaped, too.
-pub(crate) fn in_a_line(text: &str) -> Cow<'_, str> {
+pub(crate) fn visible_line(text: &str) -> Cow<'_, str> {
     if !text.contains(['\n', '\t', '\r']) {
         return visible(text);
     }
@@ -41,7 +41,7 @@ pub(crate) fn visible_json(json: &str) -> Cow<'_, str> {
 }
 
 /// `true` if a terminal could interpret a character, or reorder others because of it.
-fn is_acted_on(letter: char) -> bool {
+fn is_unsafe(letter: char) -> bool {
     match letter {
         '\n' | '\t' => false,
         '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
@@ -52,15 +52,15 @@ fn is_acted_on(letter: char) -> bool {
 }
 
 fn escaped(text: &str, keep_colour: bool, escape: fn(&mut String, char)) -> Cow<'_, str> {
-    if !text.contains(is_acted_on) {
+    if !text.contains(is_unsafe) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 16);
     let mut rest = text;
-    while let Some(at) = rest.find(is_acted_on) {
+    while let Some(at) = rest.find(is_unsafe) {
         out.push_str(&rest[..at]);
         rest = &rest[at..];
-        if let Some(length) = colour(rest).filter(|_| keep_colour) {
+        if let Some(length) = colour_sequence_length(rest).filter(|_| keep_colour) {
             out.push_str(&rest[..length]);
             rest = &rest[length..];
             continue;
@@ -76,7 +76,7 @@ fn escaped(text: &str, keep_colour: bool, escape: fn(&mut String, char)) -> Cow<
 }
 
 /// The length of the escape sequence at the beginning of a text, if it only sets colours.
-fn colour(text: &str) -> Option<usize> {
+fn colour_sequence_length(text: &str) -> Option<usize> {
     let parameters = text.strip_prefix("\u{1b}[")?;
     let end = parameters.find(|letter: char| !letter.is_ascii_digit() && letter != ';')?;
     parameters[end..].starts_with('m').then_some("\u{1b}[".len() + end + 1)
@@ -118,7 +118,7 @@ mod tests {
         	ü\u{61c}
         "
         );
-        assert_eq!(in_a_line("a\tb\nc"), "a\\tb\\nc");
+        assert_eq!(visible_line("a\tb\nc"), "a\\tb\\nc");
         assert!(matches!(visible("plain – ü 漢 \u{202f}"), Cow::Borrowed(_)));
     }
 
@@ -131,11 +131,11 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_that_is_acted_on_is_left(text in "(\\PC|[\u{0}-\u{a0}]|[\u{200e}\u{200f}\u{202a}-\u{202e}\u{2066}-\u{2069}\u{61c}]){0,40}") {
-            prop_assert!(!visible(&text).contains(is_acted_on));
-            prop_assert!(!in_a_line(&text).contains(['\n', '\t']));
+            prop_assert!(!visible(&text).contains(is_unsafe));
+            prop_assert!(!visible_line(&text).contains(['\n', '\t']));
             let json = serde_json::to_string(&text).unwrap();
             let shown = visible_json(&json);
-            prop_assert!(!shown.contains(is_acted_on));
+            prop_assert!(!shown.contains(is_unsafe));
             prop_assert_eq!(serde_json::from_str::<Value>(&shown).unwrap(), Value::from(text));
         }
     }

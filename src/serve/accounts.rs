@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use metadata::{Lifetime, NewKey, NewToken, NewUser, Postgres, UserChange};
+use metadata::{NewKey, NewToken, NewUser, Postgres, SessionLifetime, UserUpdate};
 use pipeline::StoreError;
 use serde_json::Value;
-use server::ports::{self, Accounts, Before, KeyUse, Rotation, SigningKey};
+use server::ports::{self, Accounts, AuthenticatedKey, ListCursor, RotationResult, SigningKey};
 use server::wire;
 use uuid::Uuid;
 
@@ -36,13 +36,13 @@ impl Accounts for StoredAccounts {
         Ok(keys.into_iter().map(|key| SigningKey { kid: key.kid, secret: key.secret }).collect())
     }
 
-    async fn session(&self, session: Uuid) -> Result<Option<wire::User>, StoreError> {
-        Ok(self.0.sessions().alive(session).await?.map(rows::user))
+    async fn active_user(&self, session: Uuid) -> Result<Option<wire::User>, StoreError> {
+        Ok(self.0.sessions().active_user(session).await?.map(rows::to_user))
     }
 
-    async fn key(&self, hash: &str) -> Result<Option<KeyUse>, StoreError> {
-        let found = self.0.keys().used(hash).await?;
-        Ok(found.map(|key| KeyUse {
+    async fn authenticate_key(&self, hash: &str) -> Result<Option<AuthenticatedKey>, StoreError> {
+        let found = self.0.api_keys().authenticate(hash).await?;
+        Ok(found.map(|key| AuthenticatedKey {
             key: key.key_id,
             scopes: key.scopes,
             user: key.user_id,
@@ -51,139 +51,160 @@ impl Accounts for StoredAccounts {
         }))
     }
 
-    async fn set_up(
+    async fn create_first_administrator(
         &self,
         hash: &str,
         new: ports::NewUser,
-        by: &ports::By,
+        by: &ports::Actor,
     ) -> Result<Option<wire::User>, StoreError> {
-        let made = self.0.sessions().set_up(hash, &new_user(new), &rows::by(by)).await?;
-        Ok(made.map(rows::user))
+        let made = self
+            .0
+            .sessions()
+            .create_first_administrator(hash, &new_user(new), &rows::to_actor(by))
+            .await?;
+        Ok(made.map(rows::to_user))
     }
 
-    async fn begin(
+    async fn begin_session(
         &self,
         user: Uuid,
         hash: &str,
         lifetime: Duration,
-        by: &ports::By,
+        by: &ports::Actor,
     ) -> Result<Uuid, StoreError> {
-        self.0.sessions().begin(user, NewToken { hash, lifetime }, &rows::by(by)).await
+        self.0.sessions().begin(user, NewToken { hash, lifetime }, &rows::to_actor(by)).await
     }
 
-    async fn go_on(
+    async fn rotate_refresh_token(
         &self,
         spent: &str,
         hash: &str,
         lifetime: Duration,
-        by: &ports::By,
-    ) -> Result<Rotation, StoreError> {
+        by: &ports::Actor,
+    ) -> Result<RotationResult, StoreError> {
         let token = NewToken { hash, lifetime };
-        Ok(match self.0.sessions().rotate(spent, token, &rows::by(by)).await? {
-            metadata::Rotation::Rotated(user, session) => {
-                Rotation::Rotated(Box::new(rows::user(*user)), session)
+        Ok(match self.0.sessions().rotate(spent, token, &rows::to_actor(by)).await? {
+            metadata::RotationResult::Rotated(user, session) => {
+                RotationResult::Rotated(Box::new(rows::to_user(*user)), session)
             }
-            metadata::Rotation::Unknown => Rotation::Unknown,
-            metadata::Rotation::Reused => Rotation::Reused,
+            metadata::RotationResult::Unknown => RotationResult::Unknown,
+            metadata::RotationResult::Reused => RotationResult::Reused,
         })
     }
 
-    async fn begin_browser(
+    async fn begin_browser_session(
         &self,
         user: Uuid,
         hash: &str,
-        by: &ports::By,
+        by: &ports::Actor,
     ) -> Result<Uuid, StoreError> {
-        let token = NewToken { hash, lifetime: server::IDLE };
-        self.0.sessions().begin_browser(user, token, &rows::by(by)).await
+        let token = NewToken { hash, lifetime: server::IDLE_TIMEOUT };
+        self.0.sessions().begin_browser_session(user, token, &rows::to_actor(by)).await
     }
 
-    async fn resume_browser(&self, hash: &str) -> Result<Option<(wire::User, Uuid)>, StoreError> {
-        let lifetime = Lifetime { idle: server::IDLE, most: server::MOST };
-        let found = self.0.sessions().resume_browser(hash, lifetime).await?;
-        Ok(found.map(|(user, session)| (rows::user(user), session)))
+    async fn resume_browser_session(
+        &self,
+        hash: &str,
+    ) -> Result<Option<(wire::User, Uuid)>, StoreError> {
+        let lifetime =
+            SessionLifetime { idle: server::IDLE_TIMEOUT, absolute: server::ABSOLUTE_TIMEOUT };
+        let found = self.0.sessions().resume_browser_session(hash, lifetime).await?;
+        Ok(found.map(|(user, session)| (rows::to_user(user), session)))
     }
 
-    async fn end_browser(&self, hash: &str, by: &ports::By) -> Result<bool, StoreError> {
-        self.0.sessions().end_browser(hash, &rows::by(by)).await
+    async fn end_browser_session(&self, hash: &str, by: &ports::Actor) -> Result<bool, StoreError> {
+        self.0.sessions().end_browser_session(hash, &rows::to_actor(by)).await
     }
 
-    async fn is_set_up(&self) -> Result<bool, StoreError> {
-        self.0.sessions().is_set_up().await
+    async fn has_administrator(&self) -> Result<bool, StoreError> {
+        self.0.sessions().has_administrator().await
     }
 
-    async fn end(&self, hash: &str, by: &ports::By) -> Result<(), StoreError> {
-        self.0.sessions().end(hash, &rows::by(by)).await.map(drop)
+    async fn end_session(&self, hash: &str, by: &ports::Actor) -> Result<(), StoreError> {
+        self.0.sessions().end(hash, &rows::to_actor(by)).await.map(drop)
     }
 
     async fn login_addresses(&self, username: &str) -> Result<Vec<String>, StoreError> {
         self.0.users().login_addresses(username).await
     }
 
-    async fn refused(&self, user: Option<Uuid>, by: &ports::By) -> Result<(), StoreError> {
-        self.0.users().refused(user, &rows::by(by)).await
+    async fn record_failed_login(
+        &self,
+        user: Option<Uuid>,
+        by: &ports::Actor,
+    ) -> Result<(), StoreError> {
+        self.0.users().record_failed_login(user, &rows::to_actor(by)).await
     }
 
-    async fn users(&self, after: Option<Uuid>, limit: u32) -> Result<Vec<wire::User>, StoreError> {
+    async fn list_users(
+        &self,
+        after: Option<Uuid>,
+        limit: u32,
+    ) -> Result<Vec<wire::User>, StoreError> {
         let users = self.0.users().list(after, limit).await?;
-        Ok(users.into_iter().map(rows::user).collect())
+        Ok(users.into_iter().map(rows::to_user).collect())
     }
 
-    async fn user(&self, id: Uuid) -> Result<Option<wire::User>, StoreError> {
-        Ok(self.0.users().find(id).await?.map(rows::user))
+    async fn find_user(&self, id: Uuid) -> Result<Option<wire::User>, StoreError> {
+        Ok(self.0.users().find(id).await?.map(rows::to_user))
     }
 
-    async fn user_named(&self, username: &str) -> Result<Option<wire::User>, StoreError> {
-        Ok(self.0.users().named(username).await?.map(rows::user))
+    async fn find_user_by_name(&self, username: &str) -> Result<Option<wire::User>, StoreError> {
+        Ok(self.0.users().find_by_name(username).await?.map(rows::to_user))
     }
 
-    async fn password(&self, user: Uuid) -> Result<Option<String>, StoreError> {
-        self.0.users().password(user).await
+    async fn password_hash(&self, user: Uuid) -> Result<Option<String>, StoreError> {
+        self.0.users().password_hash(user).await
     }
 
     async fn create_user(
         &self,
         new: ports::NewUser,
-        by: &ports::By,
+        by: &ports::Actor,
     ) -> Result<wire::User, StoreError> {
-        self.0.users().create(&new_user(new), &rows::by(by)).await.map(rows::user)
+        self.0.users().create(&new_user(new), &rows::to_actor(by)).await.map(rows::to_user)
     }
 
-    async fn change_user(
+    async fn update_user(
         &self,
         id: Uuid,
-        change: ports::UserChange,
-        by: &ports::By,
+        change: ports::UserUpdate,
+        by: &ports::Actor,
     ) -> Result<Option<wire::User>, StoreError> {
-        let change = UserChange {
+        let change = UserUpdate {
             email: change.email,
             full_name: change.full_name,
             is_active: change.is_active,
             is_superuser: change.is_superuser,
             preferences: change.preferences.map(Value::Object),
         };
-        Ok(self.0.users().change(id, &change, &rows::by(by)).await?.map(rows::user))
+        Ok(self.0.users().update(id, &change, &rows::to_actor(by)).await?.map(rows::to_user))
     }
 
-    async fn set_password(&self, id: Uuid, hash: &str, by: &ports::By) -> Result<bool, StoreError> {
-        self.0.users().set_password(id, hash, &rows::by(by)).await
+    async fn set_password(
+        &self,
+        id: Uuid,
+        hash: &str,
+        by: &ports::Actor,
+    ) -> Result<bool, StoreError> {
+        self.0.users().set_password(id, hash, &rows::to_actor(by)).await
     }
 
-    async fn keys(
+    async fn list_keys(
         &self,
         user: Uuid,
         after: Option<Uuid>,
         limit: u32,
     ) -> Result<Vec<wire::Key>, StoreError> {
-        let keys = self.0.keys().list(user, after, limit).await?;
-        Ok(keys.into_iter().map(rows::key).collect())
+        let keys = self.0.api_keys().list(user, after, limit).await?;
+        Ok(keys.into_iter().map(rows::to_key).collect())
     }
 
     async fn create_key(
         &self,
         user: Uuid,
         new: ports::NewKey,
-        by: &ports::By,
+        by: &ports::Actor,
     ) -> Result<wire::Key, StoreError> {
         let new = NewKey {
             name: new.name,
@@ -192,15 +213,24 @@ impl Accounts for StoredAccounts {
             scopes: new.scopes,
             expires_at: new.expires_at,
         };
-        self.0.keys().create(user, &new, &rows::by(by)).await.map(rows::key)
+        self.0.api_keys().create(user, &new, &rows::to_actor(by)).await.map(rows::to_key)
     }
 
-    async fn revoke_key(&self, user: Uuid, key: Uuid, by: &ports::By) -> Result<bool, StoreError> {
-        self.0.keys().revoke(user, key, &rows::by(by)).await
+    async fn revoke_key(
+        &self,
+        user: Uuid,
+        key: Uuid,
+        by: &ports::Actor,
+    ) -> Result<bool, StoreError> {
+        self.0.api_keys().revoke(user, key, &rows::to_actor(by)).await
     }
 
-    async fn audit(&self, before: Before, limit: u32) -> Result<Vec<wire::AuditEntry>, StoreError> {
-        let entries = self.0.audit().of_accounts(before, limit).await?;
-        Ok(entries.into_iter().map(rows::audit).collect())
+    async fn audit_log(
+        &self,
+        before: ListCursor,
+        limit: u32,
+    ) -> Result<Vec<wire::AuditEntry>, StoreError> {
+        let entries = self.0.audit_log().for_accounts(before, limit).await?;
+        Ok(entries.into_iter().map(rows::to_audit_entry).collect())
     }
 }

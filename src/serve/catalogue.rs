@@ -1,112 +1,116 @@
 //! The port `Catalogue`, implemented on the metadata store.
 
 use async_trait::async_trait;
-use metadata::{CollectionChange, Grantee, Postgres, ResourceLimits};
+use metadata::{CollectionUpdate, Grantee, Postgres, ResourceLimits};
 use pipeline::StoreError;
-use server::ports::{self, Before, Catalogue};
+use server::ports::{self, Catalogue, ListCursor};
 use server::{right, wire};
 use uuid::Uuid;
 
 use super::{lists, rows};
-use crate::operate::Files;
+use crate::operate::PipelineFiles;
 
 /// The collections of a metadata store.
 pub(super) struct StoredCatalogue {
     pub(super) postgres: Postgres,
     /// The files whose collections this server searches and changes.
-    pub(super) files: Files,
+    pub(super) files: PipelineFiles,
 }
 
 impl StoredCatalogue {
-    fn seen(&self, seen: metadata::Seen) -> (wire::Collection, right::Given) {
+    fn to_wire(
+        &self,
+        seen: metadata::VisibleCollection,
+    ) -> (wire::Collection, right::AccessGrants) {
         let is_served = self.files.find(&seen.owner, &seen.collection.name, None).is_some();
-        rows::seen(seen, is_served)
+        rows::to_collection(seen, is_served)
     }
 }
 
 #[async_trait]
 impl Catalogue for StoredCatalogue {
-    async fn seen(
+    async fn visible_collection(
         &self,
-        reader: ports::Reader,
+        reader: ports::Principal,
         id: Uuid,
-    ) -> Result<Option<(wire::Collection, right::Given)>, StoreError> {
-        let seen = self.postgres.grants().seen(rows::reader(reader), id).await?;
-        Ok(seen.map(|seen| self.seen(seen)))
+    ) -> Result<Option<(wire::Collection, right::AccessGrants)>, StoreError> {
+        let seen = self.postgres.grants().visible(rows::to_principal(reader), id).await?;
+        Ok(seen.map(|seen| self.to_wire(seen)))
     }
 
     async fn owner_of_deleted(&self, id: Uuid) -> Result<Option<Uuid>, StoreError> {
         self.postgres.collections().owner_of_deleted(id).await
     }
 
-    async fn readable(
+    async fn readable_collections(
         &self,
-        reader: ports::Reader,
+        reader: ports::Principal,
         after: Option<Uuid>,
         limit: u32,
-    ) -> Result<Vec<(wire::Collection, right::Given)>, StoreError> {
-        let found = self.postgres.grants().readable(rows::reader(reader), after, limit).await?;
-        Ok(found.into_iter().map(|seen| self.seen(seen)).collect())
+    ) -> Result<Vec<(wire::Collection, right::AccessGrants)>, StoreError> {
+        let found =
+            self.postgres.grants().readable(rows::to_principal(reader), after, limit).await?;
+        Ok(found.into_iter().map(|seen| self.to_wire(seen)).collect())
     }
 
-    async fn change_collection(
+    async fn update_collection(
         &self,
         id: Uuid,
-        change: ports::CollectionChange,
-        by: &ports::By,
+        change: ports::CollectionUpdate,
+        by: &ports::Actor,
     ) -> Result<bool, StoreError> {
-        let ports::CollectionChange { description, is_public, owner } = change;
-        let change = CollectionChange { description, is_public, owner };
-        self.postgres.collections().change(id, &change, &rows::by(by)).await
+        let ports::CollectionUpdate { description, is_public, owner } = change;
+        let change = CollectionUpdate { description, is_public, owner };
+        self.postgres.collections().update(id, &change, &rows::to_actor(by)).await
     }
 
     async fn generations(&self, collection: Uuid) -> Result<Vec<wire::Generation>, StoreError> {
         let generations = self.postgres.generations().list(collection).await?;
-        Ok(generations.into_iter().map(rows::generation).collect())
+        Ok(generations.into_iter().map(rows::to_generation).collect())
     }
 
     async fn sources(&self, collection: Uuid) -> Result<Vec<wire::Source>, StoreError> {
         let sources = self.postgres.sources().list(collection).await?;
-        Ok(sources.into_iter().map(rows::source).collect())
+        Ok(sources.into_iter().map(rows::to_source).collect())
     }
 
     async fn grants(&self, collection: Uuid) -> Result<Vec<wire::Grant>, StoreError> {
         let grants = self.postgres.grants().list(collection).await?;
-        Ok(grants.into_iter().map(rows::grant).collect())
+        Ok(grants.into_iter().map(rows::to_grant).collect())
     }
 
-    async fn give(
+    async fn grant(
         &self,
         collection: Uuid,
         to: ports::Grantee,
         permission: &str,
-        by: &ports::By,
+        by: &ports::Actor,
     ) -> Result<Option<Uuid>, StoreError> {
         let to = match to {
             ports::Grantee::User(id) => Grantee::User(id),
             ports::Grantee::Key(id) => Grantee::Key(id),
         };
-        self.postgres.grants().give(collection, to, permission, &rows::by(by)).await
+        self.postgres.grants().grant(collection, to, permission, &rows::to_actor(by)).await
     }
 
-    async fn take(
+    async fn revoke_grant(
         &self,
         collection: Uuid,
         grant: Uuid,
-        by: &ports::By,
+        by: &ports::Actor,
     ) -> Result<bool, StoreError> {
-        self.postgres.grants().take(collection, grant, &rows::by(by)).await
+        self.postgres.grants().revoke(collection, grant, &rows::to_actor(by)).await
     }
 
     async fn limits(&self, collection: Uuid) -> Result<Option<wire::LimitsAndUsage>, StoreError> {
-        Ok(self.postgres.limits().of(collection).await?.map(rows::limits))
+        Ok(self.postgres.limits().with_usage(collection).await?.map(rows::to_limits))
     }
 
     async fn set_limits(
         &self,
         collection: Uuid,
         limits: wire::Limits,
-        by: &ports::By,
+        by: &ports::Actor,
     ) -> Result<(), StoreError> {
         let limits = ResourceLimits {
             max_documents: limits.max_documents,
@@ -114,17 +118,17 @@ impl Catalogue for StoredCatalogue {
             max_operations_per_hour: limits.max_operations_per_hour,
             max_sources: limits.max_sources,
         };
-        self.postgres.limits().set(collection, &limits, &rows::by(by)).await
+        self.postgres.limits().set(collection, &limits, &rows::to_actor(by)).await
     }
 
-    async fn audit(
+    async fn audit_log(
         &self,
         collection: Uuid,
-        before: Before,
+        before: ListCursor,
         limit: u32,
     ) -> Result<Vec<wire::AuditEntry>, StoreError> {
-        let entries = self.postgres.audit().of_collection(collection, before, limit).await?;
-        Ok(entries.into_iter().map(rows::audit).collect())
+        let entries = self.postgres.audit_log().for_collection(collection, before, limit).await?;
+        Ok(entries.into_iter().map(rows::to_audit_entry).collect())
     }
 
     async fn documents(
@@ -132,20 +136,21 @@ impl Catalogue for StoredCatalogue {
         collection: Uuid,
         list: &wire::DocumentList,
         limit: u32,
-    ) -> Result<Vec<ports::Listed>, StoreError> {
-        let list = lists::list(list);
+    ) -> Result<Vec<ports::ListedDocument>, StoreError> {
+        let list = lists::to_document_list(list);
         let found = self.postgres.documents().page(collection, &list, limit).await?;
-        let listed = found
-            .into_iter()
-            .map(|it| ports::Listed { key: it.key(list.sort), document: lists::document(it) });
+        let listed = found.into_iter().map(|it| ports::ListedDocument {
+            key: it.key(list.sort),
+            document: lists::to_wire(it),
+        });
         Ok(listed.collect())
     }
 
     async fn document_counts(&self, collection: Uuid) -> Result<wire::DocumentCounts, StoreError> {
         let documents = self.postgres.documents();
-        let statuses = documents.count(collection).await?;
-        let set_aside = documents.set_aside_counts(collection).await?;
-        Ok(lists::counts(&statuses, set_aside))
+        let statuses = documents.count_by_status(collection).await?;
+        let set_aside = documents.rejection_counts(collection).await?;
+        Ok(lists::to_counts(&statuses, set_aside))
     }
 
     async fn document(
@@ -153,31 +158,31 @@ impl Catalogue for StoredCatalogue {
         collection: Uuid,
         id: Uuid,
     ) -> Result<Option<wire::Document>, StoreError> {
-        Ok(self.postgres.documents().find(collection, id).await?.map(lists::document))
+        Ok(self.postgres.documents().find(collection, id).await?.map(lists::to_wire))
     }
 
     async fn operations(
         &self,
         collection: Uuid,
-        before: Before,
+        before: ListCursor,
         limit: u32,
     ) -> Result<Vec<wire::Operation>, StoreError> {
-        let found = self.postgres.operations().of_collection(collection, before, limit).await?;
-        Ok(found.into_iter().map(rows::operation).collect())
+        let found = self.postgres.operations().for_collection(collection, before, limit).await?;
+        Ok(found.into_iter().map(rows::to_operation).collect())
     }
 
     async fn readable_operations(
         &self,
-        reader: ports::Reader,
-        before: Before,
+        reader: ports::Principal,
+        before: ListCursor,
         limit: u32,
     ) -> Result<Vec<wire::Operation>, StoreError> {
-        let reader = rows::reader(reader);
-        let found = self.postgres.operations().readable(reader, before, limit).await?;
-        Ok(found.into_iter().map(rows::operation).collect())
+        let reader = rows::to_principal(reader);
+        let found = self.postgres.operations().readable_by(reader, before, limit).await?;
+        Ok(found.into_iter().map(rows::to_operation).collect())
     }
 
     async fn operation(&self, id: Uuid) -> Result<Option<wire::Operation>, StoreError> {
-        Ok(self.postgres.operations().past(id).await?.map(rows::operation))
+        Ok(self.postgres.operations().find_record(id).await?.map(rows::to_operation))
     }
 }

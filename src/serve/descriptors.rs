@@ -3,10 +3,10 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Maximum number of concurrent event streams, regardless of the descriptors.
-const MOST_STREAMS: u64 = 1000;
+const MAX_STREAMS: u64 = 1000;
 
 /// Raises the soft limit to the hard one and returns the resulting limit; `None` if unlimited.
-pub(super) fn raise() -> Option<u64> {
+pub(super) fn raise_limit() -> Option<u64> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
         Ok(()) => maximum,
@@ -18,7 +18,7 @@ pub(super) fn raise() -> Option<u64> {
 }
 
 /// Number of event streams that leaves three quarters of the descriptors for other uses.
-pub(super) fn for_streams(descriptors: Option<u64>) -> usize {
-    let streams = descriptors.map_or(MOST_STREAMS, |all| (all / 4).clamp(1, MOST_STREAMS));
+pub(super) fn max_streams(descriptors: Option<u64>) -> usize {
+    let streams = descriptors.map_or(MAX_STREAMS, |all| (all / 4).clamp(1, MAX_STREAMS));
     usize::try_from(streams).expect("at most a thousand")
 }

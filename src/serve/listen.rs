@@ -18,11 +18,11 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// Time limit for the head of a request, after which the connection is closed. It applies to idle
 /// connections too.
-const HEAD: Duration = Duration::from_secs(10);
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Maximum size of the head of a request, in bytes; larger ones get 431. Other servers allow 8 to
 /// 32 KiB.
-const LONGEST_HEAD: usize = 32 << 10;
+const MAX_HEADER_BYTES: usize = 32 << 10;
 
 /// Binds a listening socket.
 ///
@@ -30,14 +30,14 @@ const LONGEST_HEAD: usize = 32 << 10;
 /// If the address is in use or does not belong to this machine.
 pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, BoxError> {
     let listener = TcpListener::bind(address)
-        .map_err(|error| format!("cannot listen on {address}: {}", not_bound(&error)))?;
+        .map_err(|error| format!("cannot listen on {address}: {}", bind_error(&error)))?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }
 
 /// Explains why an address cannot be bound, with a remedy.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the standard library may add kinds")]
-pub(crate) fn not_bound(error: &std::io::Error) -> String {
+pub(crate) fn bind_error(error: &std::io::Error) -> String {
     match error.kind() {
         ErrorKind::AddrInUse => {
             "another program uses the port; stop it or choose another port".to_owned()
@@ -49,7 +49,7 @@ pub(crate) fn not_bound(error: &std::io::Error) -> String {
         ErrorKind::PermissionDenied => {
             "this user may not use that port; choose a port above 1023".to_owned()
         }
-        _ => pipeline::io_words(error),
+        _ => pipeline::io_error_text(error),
     }
 }
 
@@ -60,7 +60,7 @@ pub(crate) fn not_bound(error: &std::io::Error) -> String {
 pub(super) fn tls(certificates: &Path, key: &Path) -> Result<RustlsConfig, BoxError> {
     let said = |path: &Path, error: rustls::pki_types::pem::Error| {
         if let rustls::pki_types::pem::Error::Io(error) = &error {
-            return format!("cannot read {}: {}", path.display(), pipeline::io_words(error));
+            return format!("cannot read {}: {}", path.display(), pipeline::io_error_text(error));
         }
         format!("{} has no usable PEM data: {error}", path.display())
     };
@@ -95,19 +95,21 @@ pub(super) async fn serve(
     match tls {
         None => {
             let mut server = axum_server::from_tcp(listener)?.handle(handle).http1_only();
-            limit(&mut server.http_builder().http1());
+            apply_limits(&mut server.http_builder().http1());
             Ok(server.serve(service).await?)
         }
         Some(tls) => {
             let server = axum_server::tls_rustls::from_tcp_rustls(listener, tls)?;
             let mut server = server.handle(handle).http1_only();
-            limit(&mut server.http_builder().http1());
+            apply_limits(&mut server.http_builder().http1());
             Ok(server.serve(service).await?)
         }
     }
 }
 
 /// Sets the limits of each connection.
-fn limit<E>(http: &mut Http1Builder<'_, E>) {
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(LONGEST_HEAD);
+fn apply_limits<E>(http: &mut Http1Builder<'_, E>) {
+    http.timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(MAX_HEADER_BYTES);
 }

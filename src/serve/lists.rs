@@ -1,18 +1,18 @@
 //! Conversion between the API's and the metadata store's document lists.
 
 use metadata::{
-    DocumentList, DocumentSelection, DocumentSort, DocumentStatus, ListedDocument, SetAsideCount,
+    DocumentList, DocumentSelection, DocumentSort, DocumentStatus, ListedDocument, RejectionCount,
 };
 use search::title;
 use server::wire;
 
-use crate::render::word;
+use crate::render::snake_case_name;
 
-pub(super) fn list(list: &wire::DocumentList) -> DocumentList {
+pub(super) fn to_document_list(list: &wire::DocumentList) -> DocumentList {
     let selection = match (&list.reason, list.status) {
         // The API has checked that the status fits the reason.
         (Some(reason), _) => DocumentSelection::Reason(reason.clone()),
-        (None, Some(status)) => DocumentSelection::Status(self::status(status)),
+        (None, Some(status)) => DocumentSelection::Status(to_status(status)),
         (None, None) => DocumentSelection::All,
     };
     let sort = match list.sort {
@@ -26,7 +26,7 @@ pub(super) fn list(list: &wire::DocumentList) -> DocumentList {
     DocumentList { selection, sort, is_descending, after: list.after.clone() }
 }
 
-fn status(status: wire::DocumentStatus) -> DocumentStatus {
+fn to_status(status: wire::DocumentStatus) -> DocumentStatus {
     match status {
         wire::DocumentStatus::Pending => DocumentStatus::Pending,
         wire::DocumentStatus::Processing => DocumentStatus::Processing,
@@ -36,7 +36,7 @@ fn status(status: wire::DocumentStatus) -> DocumentStatus {
     }
 }
 
-pub(super) fn document(document: ListedDocument) -> wire::Document {
+pub(super) fn to_wire(document: ListedDocument) -> wire::Document {
     let text = |key: &str| document.meta[key].as_str();
     wire::Document {
         id: document.id,
@@ -45,7 +45,7 @@ pub(super) fn document(document: ListedDocument) -> wire::Document {
         metadata: document.meta.get("metadata").cloned().unwrap_or_else(|| serde_json::json!({})),
         path: document.file_path,
         name: document.file_name,
-        status: word(document.status),
+        status: snake_case_name(document.status),
         size_bytes: document.file_size,
         mime_type: document.mime_type,
         chunk_count: document.chunk_count,
@@ -55,9 +55,9 @@ pub(super) fn document(document: ListedDocument) -> wire::Document {
     }
 }
 
-pub(super) fn counts(
+pub(super) fn to_counts(
     statuses: &[(DocumentStatus, i64)],
-    set_aside: Vec<SetAsideCount>,
+    set_aside: Vec<RejectionCount>,
 ) -> wire::DocumentCounts {
     let of = |status| statuses.iter().find(|(it, _)| *it == status).map_or(0, |(_, count)| *count);
     let (sums, messages): (Vec<_>, Vec<_>) =
@@ -66,7 +66,7 @@ pub(super) fn counts(
         .into_iter()
         .map(|it| wire::ReasonCount { reason: it.reason, count: it.count, messages: Vec::new() })
         .collect();
-    for SetAsideCount { reason, message, count } in messages {
+    for RejectionCount { reason, message, count } in messages {
         let of_reason = reasons.iter_mut().find(|it| it.reason == reason);
         if let (Some(of_reason), Some(message)) = (of_reason, message) {
             of_reason.messages.push(wire::MessageCount { message, count });

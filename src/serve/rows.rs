@@ -1,22 +1,22 @@
 //! Conversion between the rows of the metadata store and the types of the API.
 
 use metadata::{
-    ApiKey, AuditEntry, By, Generation, Grant, PastOperation, Reader, ResourceLimits, Seen,
-    SourceSummary, Usage, User,
+    Actor, ApiKey, AuditEntry, Generation, Grant, OperationRecord, VisibleCollection, Principal,
+    ResourceLimits, SourceSummary, Usage, User,
 };
 use server::{ports, right, wire};
 
-use crate::render::word;
+use crate::render::snake_case_name;
 
-pub(super) fn by(by: &ports::By) -> By {
-    By { user: by.user, ip: by.ip.clone(), agent: by.agent.clone() }
+pub(super) fn to_actor(by: &ports::Actor) -> Actor {
+    Actor { user: by.user, ip: by.ip.clone(), user_agent: by.user_agent.clone() }
 }
 
-pub(super) fn reader(reader: ports::Reader) -> Reader {
-    Reader { user: reader.user, key: reader.key, is_superuser: reader.is_superuser }
+pub(super) fn to_principal(reader: ports::Principal) -> Principal {
+    Principal { user: reader.user, key: reader.key, is_superuser: reader.is_superuser }
 }
 
-pub(super) fn user(user: User) -> wire::User {
+pub(super) fn to_user(user: User) -> wire::User {
     wire::User {
         id: user.id,
         username: user.username,
@@ -30,7 +30,7 @@ pub(super) fn user(user: User) -> wire::User {
     }
 }
 
-pub(super) fn key(key: ApiKey) -> wire::Key {
+pub(super) fn to_key(key: ApiKey) -> wire::Key {
     wire::Key {
         id: key.id,
         name: key.name,
@@ -43,7 +43,7 @@ pub(super) fn key(key: ApiKey) -> wire::Key {
     }
 }
 
-pub(super) fn audit(entry: AuditEntry) -> wire::AuditEntry {
+pub(super) fn to_audit_entry(entry: AuditEntry) -> wire::AuditEntry {
     wire::AuditEntry {
         id: entry.id,
         action: entry.action,
@@ -58,21 +58,24 @@ pub(super) fn audit(entry: AuditEntry) -> wire::AuditEntry {
 }
 
 /// A collection with the grants of its reader; `right` decides what they permit.
-pub(super) fn seen(seen: Seen, is_served: bool) -> (wire::Collection, right::Given) {
-    let Seen { collection, owner, is_owner, user_grant, key_grant } = seen;
-    let level = |word: Option<String>| word.as_deref().and_then(right::Level::of);
-    let given = right::Given {
+pub(super) fn to_collection(
+    seen: VisibleCollection,
+    is_served: bool,
+) -> (wire::Collection, right::AccessGrants) {
+    let VisibleCollection { collection, owner, is_owner, user_grant, key_grant } = seen;
+    let level = |word: Option<String>| word.as_deref().and_then(right::AccessLevel::parse);
+    let given = right::AccessGrants {
         is_owner,
         is_public: collection.is_public,
-        to_user: level(user_grant),
-        to_key: level(key_grant),
+        user_level: level(user_grant),
+        key_level: level(key_grant),
     };
     let collection = wire::Collection {
         id: collection.id,
         name: collection.name,
         owner,
         description: collection.description,
-        status: word(collection.status),
+        status: snake_case_name(collection.status),
         status_message: collection.status_message,
         model: collection.embedding_model,
         quantization: collection.quantization,
@@ -84,17 +87,17 @@ pub(super) fn seen(seen: Seen, is_served: bool) -> (wire::Collection, right::Giv
         is_public: collection.is_public,
         is_being_deleted: collection.deleting_since.is_some(),
         is_served,
-        right: right::Level::Read.name(),
+        right: right::AccessLevel::Read.name(),
         created_at: collection.created_at,
         updated_at: collection.updated_at,
     };
     (collection, given)
 }
 
-pub(super) fn generation(generation: Generation) -> wire::Generation {
+pub(super) fn to_generation(generation: Generation) -> wire::Generation {
     wire::Generation {
         number: generation.number,
-        status: word(generation.status),
+        status: snake_case_name(generation.status),
         model: generation.embedding_model,
         dim: generation.dim,
         quantization: generation.quantization,
@@ -107,7 +110,7 @@ pub(super) fn generation(generation: Generation) -> wire::Generation {
     }
 }
 
-pub(super) fn source(source: SourceSummary) -> wire::Source {
+pub(super) fn to_source(source: SourceSummary) -> wire::Source {
     wire::Source {
         id: source.id,
         source: source.source_path,
@@ -118,7 +121,7 @@ pub(super) fn source(source: SourceSummary) -> wire::Source {
     }
 }
 
-pub(super) fn grant(grant: Grant) -> wire::Grant {
+pub(super) fn to_grant(grant: Grant) -> wire::Grant {
     wire::Grant {
         id: grant.id,
         user: grant.username,
@@ -129,7 +132,7 @@ pub(super) fn grant(grant: Grant) -> wire::Grant {
     }
 }
 
-pub(super) fn limits((limits, usage): (ResourceLimits, Usage)) -> wire::LimitsAndUsage {
+pub(super) fn to_limits((limits, usage): (ResourceLimits, Usage)) -> wire::LimitsAndUsage {
     wire::LimitsAndUsage {
         limits: wire::Limits {
             max_documents: limits.max_documents,
@@ -145,13 +148,13 @@ pub(super) fn limits((limits, usage): (ResourceLimits, Usage)) -> wire::LimitsAn
     }
 }
 
-pub(super) fn operation(operation: PastOperation) -> wire::Operation {
+pub(super) fn to_operation(operation: OperationRecord) -> wire::Operation {
     wire::Operation {
         id: operation.id,
         collection_id: operation.collection_id,
         collection: operation.collection,
-        kind: word(operation.kind),
-        status: word(operation.status),
+        kind: snake_case_name(operation.kind),
+        status: snake_case_name(operation.status),
         by: operation.by,
         config: operation.config,
         error: operation.error_message,

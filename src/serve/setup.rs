@@ -9,18 +9,21 @@ use metadata::Postgres;
 use pipeline::BoxError;
 use server::secret;
 
-use crate::operate::Files;
+use crate::operate::PipelineFiles;
 use crate::{render, wiring};
 
 /// Lifetime of the token for the first administrator; each start issues a new one.
-const SETUP: Duration = Duration::from_secs(24 * 60 * 60);
+const SETUP_TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Creates missing collections of the files, so that operations on them can be requested.
-pub(super) async fn open_collections(postgres: &Postgres, files: &Files) -> Result<(), BoxError> {
+pub(super) async fn open_collections(
+    postgres: &Postgres,
+    files: &PipelineFiles,
+) -> Result<(), BoxError> {
     for loaded in files.loaded() {
         let Some(model) = loaded.plan.model() else { continue };
         let file = &loaded.spec.file;
-        if postgres.users().named(&file.owner).await?.is_none() {
+        if postgres.users().find_by_name(&file.owner).await?.is_none() {
             tracing::warn!(
                 owner = file.owner,
                 collection = file.collection,
@@ -30,14 +33,14 @@ pub(super) async fn open_collections(postgres: &Postgres, files: &Files) -> Resu
             continue;
         }
         let settings = wiring::generation_settings(&loaded.spec, &loaded.plan, model);
-        postgres.open_collection(&wiring::new_collection(&loaded.spec, settings)).await?;
+        postgres.ensure_collection(&wiring::new_collection(&loaded.spec, settings)).await?;
     }
     Ok(())
 }
 
 /// The origin of the web UI on this machine: the loopback address if the server listens on all
 /// addresses.
-pub(super) fn origin(scheme: &str, mut address: SocketAddr) -> String {
+pub(super) fn page_origin(scheme: &str, mut address: SocketAddr) -> String {
     if address.ip().is_unspecified() {
         address.set_ip(match address.ip() {
             IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
@@ -49,25 +52,29 @@ pub(super) fn origin(scheme: &str, mut address: SocketAddr) -> String {
 
 /// Prints the address where the first administrator can be created, unless one exists. The link has
 /// the token in its fragment, which browsers do not send and proxies do not log.
-pub(super) async fn offer(
+pub(super) async fn offer_setup(
     postgres: &Postgres,
     file: Option<&Path>,
     origin: &str,
 ) -> Result<(), BoxError> {
-    let token = secret::random();
-    if !postgres.sessions().offer_setup(&secret::digest(&token), SETUP).await? {
+    let token = secret::random_secret();
+    if !postgres
+        .sessions()
+        .create_setup_token(&secret::digest(&token), SETUP_TOKEN_LIFETIME)
+        .await?
+    {
         return Ok(());
     }
     match file {
         Some(file) => {
             write_private(file, &token)?;
             let file = file.display();
-            render::say(format_args!(
+            render::print_error_line(format_args!(
                 "semantik: this server has no administrator yet. Create one at {origin}/setup \
                  with the token in {file}"
             ));
         }
-        None => render::say(format_args!(
+        None => render::print_error_line(format_args!(
             "semantik: this server has no administrator yet. Create one, within a day, at \
              {origin}/setup#token={token}"
         )),

@@ -11,56 +11,56 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use metadata::{Reader, Seen};
-use pipeline::{BoxError, Models as _};
+use metadata::{VisibleCollection, Principal};
+use pipeline::{BoxError, ModelProvider as _};
 use search::Target;
 use uuid::Uuid;
 
-use crate::operate::{Files, Loaded, Workplace};
-use crate::wiring::{self, Absent, Vectors};
+use crate::operate::{LoadedPipeline, PipelineFiles, Runtime};
+use crate::wiring::{self, GenerationVectors, IfMissing};
 
 /// Holds an open target; other searches of the collection wait while it is opened.
 #[derive(Default)]
-struct Slot {
-    open: tokio::sync::Mutex<Option<Open>>,
+struct TargetSlot {
+    open: tokio::sync::Mutex<Option<OpenTarget>>,
     /// Number of invalidations so far.
-    doubts: AtomicU64,
+    invalidations: AtomicU64,
 }
 
-struct Open {
+struct OpenTarget {
     target: Arc<Target>,
     /// The time at which the generation was known to be live.
-    seen: Instant,
+    checked_at: Instant,
     /// The invalidations before that time.
-    doubts: u64,
+    invalidations: u64,
 }
 
 /// Maximum age of a looked-up generation. The sweep renews it well before, unless the metadata
 /// store is unreachable.
-const FRESH: Duration = Duration::from_secs(3);
+const MAX_AGE: Duration = Duration::from_secs(3);
 
 /// The open collections of the server.
 pub(super) struct Targets {
-    pub(super) workplace: Workplace,
-    pub(super) files: Files,
-    open: Mutex<HashMap<Uuid, Arc<Slot>>>,
+    pub(super) workplace: Runtime,
+    pub(super) files: PipelineFiles,
+    open: Mutex<HashMap<Uuid, Arc<TargetSlot>>>,
 }
 
 /// Sees each collection; the caller has checked the permissions.
-const EVERYTHING: Reader = Reader { user: None, key: None, is_superuser: true };
+const SUPERUSER: Principal = Principal { user: None, key: None, is_superuser: true };
 
 impl Targets {
-    pub(super) fn new(workplace: Workplace, files: Files) -> Self {
+    pub(super) fn new(workplace: Runtime, files: PipelineFiles) -> Self {
         Self { workplace, files, open: Mutex::default() }
     }
 
     /// A collection of the files, with the file that fills it; `None` if no file does.
-    pub(super) async fn served(
+    pub(super) async fn served_collection(
         &self,
         collection: Uuid,
-    ) -> Result<Option<(Seen, Arc<Loaded>)>, BoxError> {
+    ) -> Result<Option<(VisibleCollection, Arc<LoadedPipeline>)>, BoxError> {
         let grants = self.workplace.database.postgres().grants();
-        let Some(seen) = grants.seen(EVERYTHING, collection).await? else { return Ok(None) };
+        let Some(seen) = grants.visible(SUPERUSER, collection).await? else { return Ok(None) };
         let loaded = self.files.find(&seen.owner, &seen.collection.name, None);
         Ok(loaded.map(|loaded| (seen, loaded)))
     }
@@ -73,15 +73,15 @@ impl Targets {
         let slot = Arc::clone(self.lock().entry(collection).or_default());
         let mut open = slot.open.lock().await;
         // Read before the metadata, so that an invalidation in between is not missed.
-        let doubts = slot.doubts.load(Ordering::Acquire);
+        let doubts = slot.invalidations.load(Ordering::Acquire);
         if let Some(it) = &*open
-            && it.doubts == doubts
-            && it.seen.elapsed() < FRESH
+            && it.invalidations == doubts
+            && it.checked_at.elapsed() < MAX_AGE
         {
             return Ok(Arc::clone(&it.target));
         }
         let seen = Instant::now();
-        let looked_up = self.served(collection).await.and_then(|it| {
+        let looked_up = self.served_collection(collection).await.and_then(|it| {
             let (row, loaded) = it.ok_or("this server does not serve the collection")?;
             match row.collection.deleting_since {
                 Some(_) => Err("the collection is being deleted".into()),
@@ -99,32 +99,40 @@ impl Targets {
         let target = match before {
             Some(before) => before.target,
             // The previous generation is closed first, once its searches have ended.
-            None => Arc::new(self.opened(&row, &loaded).await?),
+            None => Arc::new(self.open_target(&row, &loaded).await?),
         };
-        *open = Some(Open { target: Arc::clone(&target), seen, doubts });
+        *open = Some(OpenTarget {
+            target: Arc::clone(&target),
+            checked_at: seen,
+            invalidations: doubts,
+        });
         Ok(target)
     }
 
     /// Invalidates the looked-up generation of a collection; of all collections if `None`.
-    pub(super) fn doubt(&self, collection: Option<Uuid>) {
+    pub(super) fn invalidate(&self, collection: Option<Uuid>) {
         let open = self.lock();
         let concerned = open.iter().filter(|(id, _)| collection.is_none_or(|it| it == **id));
         for (_, slot) in concerned {
-            slot.doubts.fetch_add(1, Ordering::AcqRel);
+            slot.invalidations.fetch_add(1, Ordering::AcqRel);
         }
     }
 
-    async fn opened(&self, seen: &Seen, loaded: &Loaded) -> Result<Target, BoxError> {
+    async fn open_target(
+        &self,
+        seen: &VisibleCollection,
+        loaded: &LoadedPipeline,
+    ) -> Result<Target, BoxError> {
         let (collection, engine) = (&seen.collection, &self.workplace.engine);
         let generations = self.workplace.database.postgres().generations();
         let live = generations.live(collection.id).await?;
-        let Loaded { spec, plan, .. } = loaded;
-        let model = wiring::model_of(&live, plan, engine.as_ref())?;
+        let LoadedPipeline { spec, plan, .. } = loaded;
+        let model = wiring::resolve_model(&live, plan, engine.as_ref())?;
         // Without a completed run, no vectors may exist yet.
-        let absent = if live.fingerprint.is_none() { Absent::Make } else { Absent::Refuse };
+        let absent = if live.fingerprint.is_none() { IfMissing::Create } else { IfMissing::Refuse };
         let shards = &self.workplace.shards;
-        let vectors = Vectors::open(spec, &live, &model, absent, shards).await?;
-        Ok(wiring::target(spec, engine, collection, &live, model, &vectors))
+        let vectors = GenerationVectors::open(spec, &live, &model, absent, shards).await?;
+        Ok(wiring::build_target(spec, engine, collection, &live, model, &vectors))
     }
 
     /// Looks up the live generations, and closes others and those that are being deleted.
@@ -132,18 +140,18 @@ impl Targets {
     /// # Errors
     /// If the metadata store cannot be reached.
     pub(super) async fn sweep(&self) -> Result<(), BoxError> {
-        let slots: Vec<(Uuid, Arc<Slot>)> =
+        let slots: Vec<(Uuid, Arc<TargetSlot>)> =
             self.lock().iter().map(|(id, slot)| (*id, Arc::clone(slot))).collect();
         let grants = self.workplace.database.postgres().grants();
         for (id, slot) in slots {
-            let (asked, doubts) = (Instant::now(), slot.doubts.load(Ordering::Acquire));
+            let (asked, doubts) = (Instant::now(), slot.invalidations.load(Ordering::Acquire));
             // No lock is held here, so searches continue.
-            let seen = grants.seen(EVERYTHING, id).await?;
+            let seen = grants.visible(SUPERUSER, id).await?;
             // A search that is opening the target has just looked up the live generation.
             let Ok(mut open) = slot.open.try_lock() else { continue };
             let Some(it) = &mut *open else { continue };
             // A search has looked it up after this sweep did.
-            if it.seen > asked {
+            if it.checked_at > asked {
                 continue;
             }
             let is_live = seen.is_some_and(|seen| {
@@ -152,7 +160,7 @@ impl Targets {
                     && collection.vector_store_name == it.target.store
             });
             if is_live {
-                (it.seen, it.doubts) = (asked, doubts);
+                (it.checked_at, it.invalidations) = (asked, doubts);
             } else {
                 *open = None;
             }
@@ -169,7 +177,7 @@ impl Targets {
                     Ok(embedder) => tracing::info!(model = embedder.info().short_name, "loaded"),
                     Err(error) => {
                         tracing::warn!(
-                            error = pipeline::chain(error.as_ref()),
+                            error = pipeline::error_chain(error.as_ref()),
                             "failed to load a model"
                         );
                     }
@@ -178,7 +186,7 @@ impl Targets {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, Arc<Slot>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, Arc<TargetSlot>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
-use metadata::{Asked, HandedOver, Seen};
+use metadata::{EnqueueResult, VisibleCollection, QueuedOperation};
 use pipeline::BoxError;
 use search::Target;
 use serde_json::{Value, json};
-use server::ports::{By, Change, Order, Work};
-use server::problem::{Answer, Code, Problem};
+use server::ports::{self, Actor, CollectionService, OperationChange};
+use server::problem::{HandlerResult, Problem, ProblemCode};
 use server::wire;
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
@@ -23,79 +23,111 @@ use uuid::Uuid;
 use super::rows;
 use super::targets::Targets;
 use crate::cmd::why;
-use crate::operate::{Errand, Loaded, Wish};
+use crate::operate::{LoadedPipeline, OperationOptions, OperationRequest};
 use crate::telemetry::Telemetry;
 
 /// Searches and operations of the server.
-pub(super) struct ServedWork {
+pub(super) struct ServedCollections {
     pub(super) targets: Arc<Targets>,
-    pub(super) changes: broadcast::Sender<Change>,
+    pub(super) changes: broadcast::Sender<OperationChange>,
     pub(super) telemetry: Telemetry,
 }
 
-impl ServedWork {
+impl ServedCollections {
     fn postgres(&self) -> &metadata::Postgres {
         self.targets.workplace.database.postgres()
     }
 
     /// Queues an operation if the limits of the collection permit it.
-    async fn ask(&self, seen: &Seen, loaded: &Loaded, errand: &Errand, by: &By) -> Answer<Uuid> {
+    async fn enqueue(
+        &self,
+        seen: &VisibleCollection,
+        loaded: &LoadedPipeline,
+        errand: &OperationRequest,
+        by: &Actor,
+    ) -> HandlerResult<Uuid> {
         let mut config = errand.details();
         config["pipeline"] = json!(loaded.spec.file.name);
         let kind = errand.kind();
-        let what = HandedOver { collection: &seen.collection, kind, config: &config };
+        let what = QueuedOperation { collection: &seen.collection, kind, config: &config };
         let operations = self.postgres().operations();
-        match operations.ask(&what, takes_in(errand), &rows::by(by)).await? {
-            Asked::For(operation) => Ok(operation),
-            Asked::Limit { of, most, retry_after } => {
+        match operations
+            .enqueue_within_limits(&what, adds_documents(errand), &rows::to_actor(by))
+            .await?
+        {
+            EnqueueResult::Queued(operation) => Ok(operation),
+            EnqueueResult::LimitReached { of, most, retry_after } => {
                 let detail = format!("the collection has reached its limit of {most} {of}");
-                let code =
-                    if retry_after.is_some() { Code::RateLimited } else { Code::LimitReached };
+                let code = if retry_after.is_some() {
+                    ProblemCode::RateLimited
+                } else {
+                    ProblemCode::LimitReached
+                };
                 let retry_after = retry_after.and_then(|seconds| u64::try_from(seconds).ok());
                 Err(Problem { retry_after, ..Problem::new(code, detail) })
             }
         }
     }
 
-    async fn served(&self, collection: Uuid) -> Answer<(Seen, Arc<Loaded>)> {
-        let served = self.targets.served(collection).await.map_err(failed)?;
-        served.ok_or_else(|| Problem::of(Code::NotServed))
+    async fn served(
+        &self,
+        collection: Uuid,
+    ) -> HandlerResult<(VisibleCollection, Arc<LoadedPipeline>)> {
+        let served = self.targets.served_collection(collection).await.map_err(internal_problem)?;
+        served.ok_or_else(|| Problem::from_code(ProblemCode::NotServed))
     }
 }
 
 /// A problem whose cause is logged for the operator of the server and not sent to the client.
 #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
-fn failed(error: BoxError) -> Problem {
-    Problem { cause: Some(pipeline::chain(error.as_ref())), ..Problem::later(Code::Unavailable, 5) }
-}
-
-fn errand(order: Order) -> Errand {
-    match order {
-        Order::Run { kind, allow_deletes, retry_failed } => {
-            let anew = kind == wire::Wanted::Reindex;
-            Errand::run(Wish { allow_deletes, retry_failed, anew, ..Wish::default() })
-        }
-        Order::RemoveSource { source } => Errand::RemoveSource { source },
-        Order::DeleteDocuments(documents) => Errand::DeleteDocuments { documents },
-        // The run restores them, so they are stored when it ends.
-        Order::UndeleteDocuments(documents) => Errand::run_letting_in(documents, Wish::default()),
-        Order::Delete => Errand::DeleteCollection,
+fn internal_problem(error: BoxError) -> Problem {
+    Problem {
+        cause: Some(pipeline::error_chain(error.as_ref())),
+        ..Problem::retry_later(ProblemCode::Unavailable, 5)
     }
 }
 
-fn takes_in(errand: &Errand) -> bool {
-    matches!(errand, Errand::Run { .. })
+fn to_request(order: ports::OperationRequest) -> OperationRequest {
+    match order {
+        ports::OperationRequest::Run { kind, allow_deletes, retry_failed } => {
+            let anew = kind == wire::RequestedOperation::Reindex;
+            OperationRequest::run(OperationOptions {
+                allow_deletes,
+                retry_failed,
+                rebuild: anew,
+                ..OperationOptions::default()
+            })
+        }
+        ports::OperationRequest::RemoveSource { source } => OperationRequest::RemoveSource { source },
+        ports::OperationRequest::DeleteDocuments(documents) => {
+            OperationRequest::DeleteDocuments { documents }
+        }
+        // The run restores them, so they are stored when it ends.
+        ports::OperationRequest::UndeleteDocuments(documents) => {
+            OperationRequest::run_readmitting(documents, OperationOptions::default())
+        }
+        ports::OperationRequest::Delete => OperationRequest::DeleteCollection,
+    }
+}
+
+fn adds_documents(errand: &OperationRequest) -> bool {
+    matches!(errand, OperationRequest::Run { .. })
 }
 
 #[async_trait]
-impl Work for ServedWork {
-    async fn start(&self, collection: Uuid, order: Order, by: &By) -> Answer<Uuid> {
+impl CollectionService for ServedCollections {
+    async fn start_operation(
+        &self,
+        collection: Uuid,
+        order: ports::OperationRequest,
+        by: &Actor,
+    ) -> HandlerResult<Uuid> {
         let (seen, loaded) = self.served(collection).await?;
-        self.ask(&seen, &loaded, &errand(order), by).await
+        self.enqueue(&seen, &loaded, &to_request(order), by).await
     }
 
-    async fn cancel(&self, operation: Uuid, by: &By) -> Answer<()> {
-        let ended = || Problem::new(Code::Conflict, "the operation has ended");
+    async fn cancel_operation(&self, operation: Uuid, by: &Actor) -> HandlerResult<()> {
+        let ended = || Problem::new(ProblemCode::Conflict, "the operation has ended");
         let operations = self.postgres().operations();
         let found = operations.find(operation).await?;
         let collection = found.ok_or_else(|| Problem::not_found("operation"))?.collection_id;
@@ -103,21 +135,21 @@ impl Work for ServedWork {
             pipeline::Remedy::Conflict => ended(),
             pipeline::Remedy::Retry | pipeline::Remedy::GiveUp => error.into(),
         })?;
-        Ok(operations.note_cancelled(collection, operation, &rows::by(by)).await?)
+        Ok(operations.record_cancellation(collection, operation, &rows::to_actor(by)).await?)
     }
 
-    fn changes(&self) -> BoxStream<'static, Change> {
+    fn operation_changes(&self) -> BoxStream<'static, OperationChange> {
         // A slow reader misses changes, and polls from time to time.
         let changes = BroadcastStream::new(self.changes.subscribe());
         changes.filter_map(|change| std::future::ready(change.ok())).boxed()
     }
 
-    async fn target(&self, collection: Uuid) -> Result<Arc<Target>, BoxError> {
+    async fn search_target(&self, collection: Uuid) -> Result<Arc<Target>, BoxError> {
         self.targets.get(collection).await
     }
 
-    fn doubt(&self, collection: Option<Uuid>) {
-        self.targets.doubt(collection);
+    fn invalidate(&self, collection: Option<Uuid>) {
+        self.targets.invalidate(collection);
     }
 
     async fn chunks(
@@ -126,11 +158,11 @@ impl Work for ServedWork {
         document: Uuid,
         from: u32,
         limit: u32,
-    ) -> Answer<wire::Chunks> {
+    ) -> HandlerResult<wire::Chunks> {
         self.served(collection).await?;
         let found = self.postgres().documents().find(collection, document).await?;
         let total = found.map_or(0, |it| it.chunk_count);
-        let target = self.targets.get(collection).await.map_err(failed)?;
+        let target = self.targets.get(collection).await.map_err(internal_problem)?;
         let chunks = target.index.chunks(document, from, limit).await?;
         let items = chunks.into_iter().map(|chunk| wire::Chunk {
             index: chunk.chunk_index,
@@ -143,33 +175,33 @@ impl Work for ServedWork {
         Ok(wire::Chunks { items: items.collect(), total: u32::try_from(total).unwrap_or(u32::MAX) })
     }
 
-    async fn why(&self, collection: Uuid, named: &str) -> Answer<Value> {
+    async fn why(&self, collection: Uuid, named: &str) -> HandlerResult<Value> {
         let (seen, loaded) = self.served(collection).await?;
-        if !is_name(named) {
+        if !is_document_name(named) {
             let detail =
                 "invalid `document`: expected an id, a URL or an absolute path without `..`";
-            return Err(Problem::new(Code::InvalidQuery, detail));
+            return Err(Problem::new(ProblemCode::InvalidQuery, detail));
         }
         // Only the name of the file: clients must not learn its folder.
         let file = loaded.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let place = (self.postgres(), &seen.collection);
-        let told = why::told_as_json(named, &loaded.plan, place, file).await;
+        let told = why::explain_as_json(named, &loaded.plan, place, file).await;
         told.map_err(|error| match named.parse::<Uuid>() {
             Ok(_) => Problem::not_found("document"),
-            Err(_) => failed(error),
+            Err(_) => internal_problem(error),
         })
     }
 
     async fn health(&self) -> Vec<(String, Result<(), String>)> {
         let asked = self.postgres().collections().list(None, 1).await;
-        let said = asked.map(drop).map_err(|error| pipeline::chain(&error));
+        let said = asked.map(drop).map_err(|error| pipeline::error_chain(&error));
         let mut health = vec![("postgres".to_owned(), said)];
         for loaded in self.targets.files.loaded() {
             let file = &loaded.spec.file;
-            let vectors = self.vectors_of(file).await;
+            let vectors = self.check_vectors(file).await;
             health.push((
                 format!("vectors of {}", file.name),
-                vectors.map_err(|it| pipeline::chain(it.as_ref())),
+                vectors.map_err(|it| pipeline::error_chain(it.as_ref())),
             ));
         }
         for (path, fault) in self.targets.files.faults() {
@@ -180,13 +212,13 @@ impl Work for ServedWork {
     }
 
     async fn metrics(&self) -> String {
-        self.telemetry.text().await
+        self.telemetry.render().await
     }
 }
 
-impl ServedWork {
+impl ServedCollections {
     /// Checks the vectors of a file's collection; succeeds if the collection does not exist yet.
-    async fn vectors_of(&self, file: &pipeline::PipelineFile) -> Result<(), BoxError> {
+    async fn check_vectors(&self, file: &pipeline::PipelineFile) -> Result<(), BoxError> {
         let collections = self.postgres().collections();
         let Some(collection) = collections.find(Some(&file.owner), &file.collection).await? else {
             return Ok(());
@@ -201,7 +233,7 @@ impl ServedWork {
 
 /// `true` if a client may name a document so: the name must not lead outside its apparent folder or
 /// depend on the working directory of the server.
-fn is_name(named: &str) -> bool {
+fn is_document_name(named: &str) -> bool {
     let is_whole = named.parse::<Uuid>().is_ok() || named.contains("://") || named.starts_with('/');
     let decoded = named.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/");
     let leads_up = Path::new(&decoded).components().any(|part| part == Component::ParentDir);
@@ -215,7 +247,7 @@ mod tests {
     #[test]
     fn names_that_lead_elsewhere_are_none() {
         for good in ["/corpus/a.txt", "file:///corpus/a..b.txt", "https://example.org/x", "/"] {
-            assert!(is_name(good), "{good}");
+            assert!(is_document_name(good), "{good}");
         }
         for bad in [
             "a.txt",
@@ -226,7 +258,7 @@ mod tests {
             "/corpus/a\0",
             "",
         ] {
-            assert!(!is_name(bad), "{bad}");
+            assert!(!is_document_name(bad), "{bad}");
         }
     }
 }

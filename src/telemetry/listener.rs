@@ -11,35 +11,35 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::render::word;
+use crate::render::snake_case_name;
 
 /// The tracing layer.
-pub(crate) struct Listener {
+pub(crate) struct MetricsLayer {
     stores: StoreMetrics,
     /// Labels: type and status.
     operation_seconds: HistogramVec,
 }
 
-impl Listener {
+impl MetricsLayer {
     pub(super) fn new(stores: StoreMetrics, operation_seconds: HistogramVec) -> Self {
         Self { stores, operation_seconds }
     }
 
     /// `true` for spans and events that the layer evaluates.
-    pub(crate) fn concerns(metadata: &Metadata<'_>) -> bool {
-        [pipeline::STORE_CALLS, metadata::OPERATIONS].contains(&metadata.target())
+    pub(crate) fn is_relevant(metadata: &Metadata<'_>) -> bool {
+        [pipeline::STORE_CALLS, metadata::OPERATION_EVENTS].contains(&metadata.target())
     }
 }
 
 /// A store call in progress.
-struct Call {
+struct CallSpan {
     began: Instant,
     store: String,
     call: String,
     failed: bool,
 }
 
-impl Visit for Call {
+impl Visit for CallSpan {
     fn record_str(&mut self, field: &Field, value: &str) {
         match field.name() {
             "store" => value.clone_into(&mut self.store),
@@ -60,13 +60,13 @@ impl Visit for Call {
 
 /// Fields of the event of a finished operation.
 #[derive(Default)]
-struct Ended {
+struct OperationEnd {
     kind: String,
     status: String,
     seconds: f64,
 }
 
-impl Visit for Ended {
+impl Visit for OperationEnd {
     fn record_f64(&mut self, field: &Field, value: f64) {
         if field.name() == "seconds" {
             self.seconds = value;
@@ -75,19 +75,19 @@ impl Visit for Ended {
 
     fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
         match field.name() {
-            "kind" => self.kind = word(value),
-            "status" => self.status = word(value),
+            "kind" => self.kind = snake_case_name(value),
+            "status" => self.status = snake_case_name(value),
             _ => {}
         }
     }
 }
 
-impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Listener {
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for MetricsLayer {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let (store, call) = (String::new(), String::new());
-        let mut call = Call { began: Instant::now(), store, call, failed: false };
+        let mut call = CallSpan { began: Instant::now(), store, call, failed: false };
         attributes.record(&mut call);
-        self.stores.begins(&call.store);
+        self.stores.call_started(&call.store);
         if let Some(span) = context.span(id) {
             span.extensions_mut().insert(call);
         }
@@ -95,31 +95,31 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Listener {
 
     fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
         if let Some(span) = context.span(id)
-            && let Some(call) = span.extensions_mut().get_mut::<Call>()
+            && let Some(call) = span.extensions_mut().get_mut::<CallSpan>()
         {
             values.record(call);
         }
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        if event.metadata().target() == metadata::OPERATIONS {
-            let mut ended = Ended::default();
+        if event.metadata().target() == metadata::OPERATION_EVENTS {
+            let mut ended = OperationEnd::default();
             event.record(&mut ended);
             let labels = &[ended.kind.as_str(), ended.status.as_str()];
             self.operation_seconds.with_label_values(labels).observe(ended.seconds);
         } else if let Some(span) = context.event_span(event)
             // The only event within a call reports a retry.
-            && let Some(call) = span.extensions().get::<Call>()
+            && let Some(call) = span.extensions().get::<CallSpan>()
         {
-            self.stores.retries(&call.store);
+            self.stores.count_retry(&call.store);
         }
     }
 
     fn on_close(&self, id: Id, context: Context<'_, S>) {
         if let Some(span) = context.span(&id)
-            && let Some(call) = span.extensions().get::<Call>()
+            && let Some(call) = span.extensions().get::<CallSpan>()
         {
-            self.stores.ended(&call.store, &call.call, call.began.elapsed(), call.failed);
+            self.stores.call_finished(&call.store, &call.call, call.began.elapsed(), call.failed);
         }
     }
 }
@@ -138,7 +138,7 @@ mod tests {
     fn calls_and_operations_are_counted_by_what_is_told() {
         let telemetry = Telemetry::new();
         // Series start at zero: an alert on an increase must see the first failure.
-        let text = telemetry.exposition().text();
+        let text = telemetry.exposition().encode_text();
         for kind in ["index", "append", "reindex", "remove_source", "delete"] {
             for status in ["completed", "failed", "cancelled"] {
                 let labels = format!(r#"{{status="{status}",type="{kind}"}}"#);
@@ -146,7 +146,7 @@ mod tests {
                 assert!(text.contains(&line), "no `{line}` in:\n{text}");
             }
         }
-        let listener = telemetry.listener().with_filter(filter_fn(Listener::concerns));
+        let listener = telemetry.listener().with_filter(filter_fn(MetricsLayer::is_relevant));
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         let runtime = runtime.expect("a runtime without drivers");
         tracing::subscriber::with_default(tracing_subscriber::registry().with(listener), || {
@@ -165,9 +165,9 @@ mod tests {
                 }
             }
             let (kind, status) = (OperationType::Append, OperationStatus::Failed);
-            tracing::debug!(target: metadata::OPERATIONS, ?kind, ?status, seconds = 5.0);
+            tracing::debug!(target: metadata::OPERATION_EVENTS, ?kind, ?status, seconds = 5.0);
         });
-        let text = telemetry.exposition().text();
+        let text = telemetry.exposition().encode_text();
         for line in [
             r#"semantik_store_call_seconds_count{call="upsert_points",store="edge"} 2"#,
             r#"semantik_store_errors_total{call="upsert_points",store="edge"} 1"#,

@@ -17,7 +17,10 @@ pub(crate) fn push(gateway: &str, pipeline: &str, text: &str) -> Result<(), BoxE
         ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(10))).build().into();
     let sent = agent.put(&url).header("Content-Type", "text/plain; version=0.0.4").send(text);
     sent.map_err(|error| {
-        format!("cannot push metrics to the Pushgateway at {}: {error}", pipeline::origin(gateway))
+        format!(
+            "cannot push metrics to the Pushgateway at {}: {error}",
+            pipeline::url_origin(gateway)
+        )
     })?;
     Ok(())
 }

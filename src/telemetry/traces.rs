@@ -16,9 +16,9 @@ use tracing_subscriber::registry::LookupSpan;
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
 /// The exporter of spans, if configured. Dropping it sends pending spans.
-pub(crate) struct Traces(Option<SdkTracerProvider>);
+pub(crate) struct TraceExporter(Option<SdkTracerProvider>);
 
-impl Traces {
+impl TraceExporter {
     /// Exports spans to the collector named by the environment. Must be called within a Tokio
     /// runtime.
     ///
@@ -40,11 +40,11 @@ impl Traces {
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
         let tracer = self.0.as_ref()?.tracer("semantik");
-        Some(tracing_opentelemetry::layer().with_tracer(tracer).with_filter(filter_fn(is_ours)))
+        Some(tracing_opentelemetry::layer().with_tracer(tracer).with_filter(filter_fn(is_exported)))
     }
 }
 
-impl Drop for Traces {
+impl Drop for TraceExporter {
     fn drop(&mut self) {
         if let Some(provider) = &self.0
             && let Err(error) = provider.shutdown()
@@ -57,7 +57,7 @@ impl Drop for Traces {
 /// `true` for spans of this project, and for events up to level info. Excludes spans of single
 /// documents, which may be millions, and those of libraries, such as requests of the exporter
 /// itself.
-fn is_ours(metadata: &Metadata<'_>) -> bool {
+fn is_exported(metadata: &Metadata<'_>) -> bool {
     let crates = [
         "semantik",
         "pipeline",

@@ -7,46 +7,48 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use metadata::{Collection, Generation};
 use pipeline::{BoxError, EmbedderOptions, ModelInfo, PipelineSpec, Plan};
-use search::{Model, Resolve, Target};
+use search::{QueryModel, Target, TargetResolver};
 use tokio::sync::Mutex;
 
-use super::{Absent, Database, Vectors, embed_options, load, model_in, model_of};
+use super::{
+    Database, GenerationVectors, IfMissing, embed_options, find_model, load, resolve_model,
+};
 use crate::fetching;
 use crate::shards::Shards;
 
 /// The search target of a generation; `info` is the model that created its vectors ([`model_of`]).
-pub(crate) fn target(
+pub(crate) fn build_target(
     spec: &PipelineSpec,
-    engine: &Arc<embedding::Engine>,
+    engine: &Arc<embedding::EmbeddingEngine>,
     collection: &Collection,
     generation: &Generation,
     info: ModelInfo,
-    vectors: &Vectors,
+    vectors: &GenerationVectors,
 ) -> Target {
     // The dimension of this generation; the file may request another one now.
     let options = EmbedderOptions { dim: Some(info.dim), ..embed_options(spec) };
-    let words = generation.sparse.as_ref().map(stages::words);
+    let words = generation.sparse.as_ref().map(stages::sparse_encoder);
     let (words, sparse) = match words {
         Some(Ok(words)) => (words, true),
         Some(Err(error)) => {
             let number = generation.number;
             tracing::warn!(
-                error = pipeline::chain(error.as_ref()),
+                error = pipeline::error_chain(error.as_ref()),
                 "cannot create the sparse encoder of generation {number} of `{}`; searching its \
                  dense vectors only",
                 collection.name
             );
-            (stages::plain_words(), false)
+            (stages::default_sparse_encoder(), false)
         }
-        None => (stages::plain_words(), false),
+        None => (stages::default_sparse_encoder(), false),
     };
     Target {
         collection: collection.id,
         name: collection.name.clone(),
         generation: generation.number,
         store: generation.vector_store_name.clone(),
-        model: Model { info, options, models: Arc::clone(engine) as _ },
-        words,
+        model: QueryModel { info, options, models: Arc::clone(engine) as _ },
+        sparse_encoder: words,
         sparse,
         index: Arc::clone(&vectors.store) as _,
     }
@@ -54,14 +56,14 @@ pub(crate) fn target(
 
 /// The collections of pipeline files. A request names them by the index of the file: `0`, `1` ….
 pub(crate) struct FileTargets {
-    engine: Arc<embedding::Engine>,
-    files: Vec<File>,
+    engine: Arc<embedding::EmbeddingEngine>,
+    files: Vec<OpenFile>,
     shards: Shards,
     /// By name of the vectors: an embedded store cannot be opened twice.
-    opened: Mutex<HashMap<String, Arc<Target>>>,
+    open_targets: Mutex<HashMap<String, Arc<Target>>>,
 }
 
-struct File {
+struct OpenFile {
     spec: PipelineSpec,
     plan: Plan,
     database: Database,
@@ -76,13 +78,18 @@ impl FileTargets {
     /// being deleted.
     pub(crate) async fn open(
         files: &[PathBuf],
-        engine: Arc<embedding::Engine>,
+        engine: Arc<embedding::EmbeddingEngine>,
     ) -> Result<Self, BoxError> {
         let mut opened = Vec::with_capacity(files.len());
         for file in files {
             opened.push(open(file, &engine).await?);
         }
-        Ok(Self { engine, files: opened, shards: Shards::default(), opened: Mutex::default() })
+        Ok(Self {
+            engine,
+            files: opened,
+            shards: Shards::default(),
+            open_targets: Mutex::default(),
+        })
     }
 
     /// The names of all files in requests.
@@ -98,20 +105,23 @@ impl FileTargets {
 
     async fn open_target(
         &self,
-        file: &File,
+        file: &OpenFile,
         generation: &Generation,
     ) -> Result<Arc<Target>, BoxError> {
-        let mut opened = self.opened.lock().await;
+        let mut opened = self.open_targets.lock().await;
         if let Some(target) = opened.get(&generation.vector_store_name) {
             return Ok(Arc::clone(target));
         }
-        let File { spec, plan, collection, .. } = file;
-        if model_in(plan, generation).is_none() {
-            fetching::aside(generation.model_path.as_str().into()).await?;
+        let OpenFile { spec, plan, collection, .. } = file;
+        if find_model(plan, generation).is_none() {
+            fetching::fetch_on_thread(generation.model_path.as_str().into()).await?;
         }
-        let model = model_of(generation, plan, self.engine.as_ref())?;
-        let vectors = Vectors::open(spec, generation, &model, Absent::Refuse, &self.shards).await?;
-        let target = Arc::new(target(spec, &self.engine, collection, generation, model, &vectors));
+        let model = resolve_model(generation, plan, self.engine.as_ref())?;
+        let vectors =
+            GenerationVectors::open(spec, generation, &model, IfMissing::Refuse, &self.shards)
+                .await?;
+        let target =
+            Arc::new(build_target(spec, &self.engine, collection, generation, model, &vectors));
         opened.insert(generation.vector_store_name.clone(), Arc::clone(&target));
         Ok(target)
     }
@@ -128,18 +138,18 @@ impl FileTargets {
     }
 }
 
-async fn open(file: &Path, engine: &embedding::Engine) -> Result<File, BoxError> {
+async fn open(file: &Path, engine: &embedding::EmbeddingEngine) -> Result<OpenFile, BoxError> {
     let (spec, plan) = load(file, engine)?;
     let database = Database::open(&spec).await?;
     let collection = database.collection(&spec).await?;
     if collection.deleting_since.is_some() {
         return Err(format!("collection `{}` is being deleted", collection.name).into());
     }
-    Ok(File { spec, plan, database, collection })
+    Ok(OpenFile { spec, plan, database, collection })
 }
 
 #[async_trait]
-impl Resolve for FileTargets {
+impl TargetResolver for FileTargets {
     async fn resolve(&self, asked: &str) -> Result<Arc<Target>, BoxError> {
         let file = asked.parse::<usize>().ok().and_then(|index| self.files.get(index));
         let file = file.ok_or_else(|| format!("unknown file {asked}"))?;

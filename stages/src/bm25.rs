@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Range;
 use std::sync::{Arc, LazyLock, Mutex};
 
-use pipeline::{BoxError, SparseVector, Words};
+use pipeline::{BoxError, SparseEncoder, SparseVector};
 use rust_stemmers::Stemmer;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,21 +24,21 @@ mod lexer;
 mod murmur;
 mod spelling;
 
-use lexer::{Kind, lex};
+use lexer::{TokenKind, lex};
 
 /// Increased whenever the indices or weights of the same text change.
 const VERSION: u32 = 1;
 
 /// The language of documents without a detected language. Most are short, or code and tables, which
 /// contain English more often than any other language.
-const UNKNOWN: &str = "en";
+const DEFAULT_LANGUAGE: &str = "en";
 
 /// The sparse encoder for options stored with a collection ([`Bm25Options::settings`]).
 ///
 /// # Errors
 /// If the options are invalid, or were stored by a version with other indices or weights.
-pub fn words(settings: &Value) -> Result<Arc<dyn Words>, BoxError> {
-    let noted: Noted = serde_json::from_value(settings.clone())?;
+pub fn sparse_encoder(settings: &Value) -> Result<Arc<dyn SparseEncoder>, BoxError> {
+    let noted: SavedOptions = serde_json::from_value(settings.clone())?;
     if noted.version != VERSION {
         let found = noted.version;
         return Err(format!(
@@ -47,13 +47,13 @@ pub fn words(settings: &Value) -> Result<Arc<dyn Words>, BoxError> {
         )
         .into());
     }
-    Ok(Arc::new(Bm25::new(noted.options)))
+    Ok(Arc::new(Bm25Encoder::new(noted.options)))
 }
 
 /// The sparse encoder with default options, to highlight query terms in collections without sparse
 /// vectors.
-pub fn plain_words() -> Arc<dyn Words> {
-    Arc::new(Bm25::new(Bm25Options::default()))
+pub fn default_sparse_encoder() -> Arc<dyn SparseEncoder> {
+    Arc::new(Bm25Encoder::new(Bm25Options::default()))
 }
 
 /// Options of the BM25 vectors.
@@ -61,7 +61,7 @@ pub fn plain_words() -> Arc<dyn Words> {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Bm25Options {
     /// The kind of sparse vectors; always `bm25`.
-    kind: Form,
+    kind: SparseKind,
     /// Saturation of term frequency: the smaller, the sooner another occurrence of a term adds
     /// nothing.
     #[schemars(range(min = 0.0, max = 10.0))]
@@ -83,7 +83,7 @@ pub(crate) struct Bm25Options {
 /// The kind of sparse vectors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-enum Form {
+enum SparseKind {
     /// BM25.
     #[default]
     Bm25,
@@ -92,7 +92,7 @@ enum Form {
 impl Default for Bm25Options {
     fn default() -> Self {
         Self {
-            kind: Form::Bm25,
+            kind: SparseKind::Bm25,
             k1: 1.2,
             b: 0.75,
             average_length: 180.0,
@@ -103,7 +103,7 @@ impl Default for Bm25Options {
 
 /// Options with their version, as stored with a collection.
 #[derive(Deserialize, Serialize)]
-struct Noted {
+struct SavedOptions {
     version: u32,
     #[serde(flatten)]
     options: Bm25Options,
@@ -112,42 +112,42 @@ struct Noted {
 impl Bm25Options {
     /// Everything that the vectors depend on, as stored with a collection.
     pub(crate) fn settings(&self) -> Value {
-        let noted = Noted { version: VERSION, options: self.clone() };
+        let noted = SavedOptions { version: VERSION, options: self.clone() };
         serde_json::to_value(noted).expect("has string keys and plain values only")
     }
 }
 
-pub(crate) struct Bm25 {
+pub(crate) struct Bm25Encoder {
     options: Bm25Options,
     stemmers: BTreeMap<&'static str, Stemmer>,
     /// Term indices computed by [`Words::found`]; most occurrences are of the same few terms.
-    known: Mutex<Known>,
+    index_cache: Mutex<IndexCache>,
 }
 
 /// Term indices by language, then by kind: words, names.
-type Known = HashMap<Option<&'static str>, [HashMap<String, u32>; 2]>;
+type IndexCache = HashMap<Option<&'static str>, [HashMap<String, u32>; 2]>;
 
 /// Maximum number of cached terms per kind and language; a full cache is cleared.
-const MOST_KNOWN: usize = 50_000;
+const MAX_CACHED_WORDS: usize = 50_000;
 
 /// The index of a term, from the cache if it is there, else computed and cached.
-fn known_index(
+fn cached_index(
     known: &mut [HashMap<String, u32>; 2],
-    kind: Kind,
+    kind: TokenKind,
     word: &str,
     stemmer: Option<&Stemmer>,
 ) -> u32 {
     let known = match kind {
-        Kind::Word => &mut known[0],
-        Kind::Name => &mut known[1],
+        TokenKind::Word => &mut known[0],
+        TokenKind::Identifier => &mut known[1],
     };
     if let Some(index) = known.get(word) {
         return *index;
     }
-    if known.len() >= MOST_KNOWN {
+    if known.len() >= MAX_CACHED_WORDS {
         known.clear();
     }
-    let index = index(kind, word, stemmer);
+    let index = word_index(kind, word, stemmer);
     known.insert(word.to_owned(), index);
     index
 }
@@ -155,36 +155,37 @@ fn known_index(
 /// The stop words of each language that has a stemmer and a list.
 static STOP_WORDS: LazyLock<BTreeMap<&str, HashSet<&str>>> = LazyLock::new(|| {
     let languages = spelling::LANGUAGES.iter().map(|(code, _)| *code);
-    languages.filter_map(|code| Some((code, stop_words_of(code)?))).collect()
+    languages.filter_map(|code| Some((code, load_stop_words(code)?))).collect()
 });
 
-impl Bm25 {
+impl Bm25Encoder {
     pub(crate) fn new(options: Bm25Options) -> Self {
         let languages = spelling::LANGUAGES.iter().map(|(code, _)| *code);
         let stemmers = languages.filter_map(|code| Some((code, spelling::stemmer(code)?)));
-        Self { stemmers: stemmers.collect(), options, known: Mutex::default() }
+        Self { stemmers: stemmers.collect(), options, index_cache: Mutex::default() }
     }
 
     /// The stemmer for a passage; `None` if stemming is disabled or the language has no stemmer.
     fn stemmer(&self, language: Option<&str>) -> Option<&Stemmer> {
-        self.rule(language).map(|(_, stemmer)| stemmer)
+        self.language_stemmer(language).map(|(_, stemmer)| stemmer)
     }
 
     /// The same, with the code of its language.
-    fn rule(&self, language: Option<&str>) -> Option<(&'static str, &Stemmer)> {
+    fn language_stemmer(&self, language: Option<&str>) -> Option<(&'static str, &Stemmer)> {
         let language = match self.options.language.as_str() {
-            "auto" => language.unwrap_or(UNKNOWN),
+            "auto" => language.unwrap_or(DEFAULT_LANGUAGE),
             fixed => fixed,
         };
         self.stemmers.get_key_value(language).map(|(code, stemmer)| (*code, stemmer))
     }
 
     /// The stemmers for a query, one per language. `None` leaves terms unstemmed.
-    fn rules(&self, languages: &[String]) -> Vec<Option<&Stemmer>> {
+    fn query_stemmers(&self, languages: &[String]) -> Vec<Option<&Stemmer>> {
         if self.options.language != "auto" {
             return vec![self.stemmer(None)];
         }
-        let codes: BTreeSet<&str> = languages.iter().map(String::as_str).chain([UNKNOWN]).collect();
+        let codes: BTreeSet<&str> =
+            languages.iter().map(String::as_str).chain([DEFAULT_LANGUAGE]).collect();
         codes.into_iter().map(|code| self.stemmers.get(code)).collect()
     }
 
@@ -197,20 +198,21 @@ impl Bm25 {
     ) -> Option<&'static HashSet<&'static str>> {
         let fixed = [self.options.language.clone()];
         let languages = if self.options.language == "auto" { languages } else { &fixed };
-        let codes = languages.iter().map(String::as_str).chain([UNKNOWN]);
+        let codes = languages.iter().map(String::as_str).chain([DEFAULT_LANGUAGE]);
         let lists: Vec<_> = codes.filter_map(|code| STOP_WORDS.get(code)).collect();
-        let known = |list: &HashSet<&str>| words.iter().filter(|it| list.contains(&***it)).count();
+        let known =
+            |list: &HashSet<&str>| words.iter().filter(|it| list.contains(&***it)).count();
         // On a tie the first list is used: that of the most frequent language. `max_by_key` returns
         // the last of equals, hence `rev`.
         lists.into_iter().rev().max_by_key(|list| known(list))
     }
 
     /// The vector of a passage; `index_of` gives the index of a term.
-    fn weigh(
+    fn encode_with(
         &self,
         text: &str,
         stemmer: Option<&Stemmer>,
-        mut index_of: impl FnMut(Kind, &str, Option<&Stemmer>) -> u32,
+        mut index_of: impl FnMut(TokenKind, &str, Option<&Stemmer>) -> u32,
     ) -> SparseVector {
         let mut counts: BTreeMap<u32, u32> = BTreeMap::new();
         let mut length = 0_u32;
@@ -233,16 +235,16 @@ impl Bm25 {
     }
 
     /// The vectors of the passages of one batch, in order. Each distinct term is stemmed once.
-    pub(crate) fn passages<'a>(
+    pub(crate) fn encode_batch<'a>(
         &self,
         passages: impl Iterator<Item = (&'a str, Option<&'a str>)>,
     ) -> Vec<SparseVector> {
-        let mut known = Known::new();
+        let mut known = IndexCache::new();
         let vectors = passages.map(|(text, language)| {
-            let rule = self.rule(language);
+            let rule = self.language_stemmer(language);
             let known = known.entry(rule.map(|(code, _)| code)).or_default();
-            self.weigh(text, rule.map(|(_, stemmer)| stemmer), |kind, word, stemmer| {
-                known_index(known, kind, word, stemmer)
+            self.encode_with(text, rule.map(|(_, stemmer)| stemmer), |kind, word, stemmer| {
+                cached_index(known, kind, word, stemmer)
             })
         });
         vectors.collect()
@@ -250,16 +252,16 @@ impl Bm25 {
 }
 
 /// The index of a term: a hash of its stem in lower case without accents. Names are not stemmed.
-fn index(kind: Kind, word: &str, stemmer: Option<&Stemmer>) -> u32 {
-    let lower = spelling::lower(word);
+fn word_index(kind: TokenKind, word: &str, stemmer: Option<&Stemmer>) -> u32 {
+    let lower = spelling::lowercase(word);
     let stem = match kind {
-        Kind::Word => spelling::stem(&lower, stemmer),
-        Kind::Name => Cow::Borrowed(&*lower),
+        TokenKind::Word => spelling::stem(&lower, stemmer),
+        TokenKind::Identifier => Cow::Borrowed(&*lower),
     };
-    murmur::index(&spelling::plain(&stem))
+    murmur::token_index(&spelling::strip_diacritics(&stem))
 }
 
-fn stop_words_of(code: &str) -> Option<HashSet<&'static str>> {
+fn load_stop_words(code: &str) -> Option<HashSet<&'static str>> {
     let code = match code {
         "nb" => "no",
         // `stop_words` has no list for Tamil.
@@ -269,47 +271,47 @@ fn stop_words_of(code: &str) -> Option<HashSet<&'static str>> {
     Some(stop_words::get(code).iter().copied().collect())
 }
 
-impl Words for Bm25 {
-    fn passage(&self, text: &str, language: Option<&str>) -> SparseVector {
-        self.weigh(text, self.stemmer(language), index)
+impl SparseEncoder for Bm25Encoder {
+    fn encode_document(&self, text: &str, language: Option<&str>) -> SparseVector {
+        self.encode_with(text, self.stemmer(language), word_index)
     }
 
-    fn question(&self, text: &str, languages: &[String]) -> SparseVector {
-        let mut words: Vec<(Kind, Cow<'_, str>)> = Vec::new();
+    fn encode_query(&self, text: &str, languages: &[String]) -> SparseVector {
+        let mut words: Vec<(TokenKind, Cow<'_, str>)> = Vec::new();
         lex(text, &mut |kind, word, _| words.push((kind, Cow::Owned(word.to_owned()))));
         let lower: Vec<Cow<'_, str>> =
-            words.iter().map(|(_, word)| spelling::lower(word)).collect();
+            words.iter().map(|(_, word)| spelling::lowercase(word)).collect();
         let stop_words = self.stop_words(&lower, languages);
         let counts = |word: &&str| !stop_words.is_some_and(|list| list.contains(word));
         let has_others = lower.iter().any(|word| counts(&&**word));
-        let rules = self.rules(languages);
+        let rules = self.query_stemmers(languages);
         let mut indices = BTreeSet::new();
         for ((kind, word), lower) in words.iter().zip(&lower) {
-            if has_others && *kind == Kind::Word && !counts(&&**lower) {
+            if has_others && *kind == TokenKind::Word && !counts(&&**lower) {
                 continue;
             }
-            indices.extend(rules.iter().map(|stemmer| index(*kind, word, *stemmer)));
+            indices.extend(rules.iter().map(|stemmer| word_index(*kind, word, *stemmer)));
         }
         SparseVector { values: vec![1.0; indices.len()], indices: indices.into_iter().collect() }
     }
 
-    fn found(
+    fn match_ranges(
         &self,
         text: &str,
         language: Option<&str>,
         question: &SparseVector,
     ) -> Vec<Range<usize>> {
-        let rule = self.rule(language);
+        let rule = self.language_stemmer(language);
         let stemmer = rule.map(|(_, stemmer)| stemmer);
         // On contention, stem again: it is cheaper than waiting for the lock.
-        let mut all_known = self.known.try_lock().ok();
+        let mut all_known = self.index_cache.try_lock().ok();
         let mut known =
             all_known.as_mut().map(|all| all.entry(rule.map(|(code, _)| code)).or_default());
         let mut found: Vec<Range<usize>> = Vec::new();
         lex(text, &mut |kind, word, range| {
             let index = match &mut known {
-                Some(known) => known_index(known, kind, word, stemmer),
-                None => index(kind, word, stemmer),
+                Some(known) => cached_index(known, kind, word, stemmer),
+                None => word_index(kind, word, stemmer),
             };
             if question.indices.binary_search(&index).is_ok() {
                 found.push(range);

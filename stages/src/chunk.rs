@@ -18,27 +18,27 @@ use arrow::array::{Array as _, AsArray as _, RecordBatch};
 use arrow::datatypes::{Schema, SchemaRef, UInt8Type, UInt64Type};
 use pipeline::column::{CHUNKS, OUTLINE, PAGES, TEXT};
 use pipeline::{
-    BoxError, Misfit, ModelInfo, ModelUse, NodeDef, NodeKind, Outcome, Parallel, Resources,
-    RowsExt as _, SchemaError, SchemaExt as _, SetAside, Stage, StageConfig, Tokenizer, Tokens,
-    Why, options_schema,
+    BoxError, IncompatibleOption, ModelInfo, ModelUse, NodeDef, NodeKind, Outcome, Parallelism,
+    RejectReason, Rejection, Resources, RowsExt as _, SchemaError, SchemaExt as _, Stage,
+    StageConfig, TokenizedText, Tokenizer, options_schema,
 };
 use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::chunk::columns::Chunks;
-use crate::chunk::windows::Limits;
+use crate::chunk::columns::ChunkColumnBuilder;
+use crate::chunk::windows::ChunkLimits;
 
 pub(crate) const NODE: NodeDef = NodeDef {
     name: "chunk",
     summary: "Splits each text into chunks that fit the model",
     version: 1,
-    parallel: Parallel::Any,
-    schema: options_schema::<Chunk>,
+    parallelism: Parallelism::Any,
+    schema: options_schema::<ChunkOptions>,
     parse: |with, _| {
-        let config: Chunk = serde_json::from_value(with)?;
-        config.check()?;
+        let config: ChunkOptions = serde_json::from_value(with)?;
+        config.validate()?;
         Ok(NodeKind::Stage(Box::new(config)))
     },
 };
@@ -46,7 +46,7 @@ pub(crate) const NODE: NodeDef = NodeDef {
 /// Options of `chunk`.
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Chunk {
+struct ChunkOptions {
     /// The preferred places for a split.
     #[serde(default)]
     strategy: Strategy,
@@ -66,7 +66,7 @@ struct Chunk {
     /// result fits into one chunk. Default: half of `size` for chunks, a quarter for sections.
     min_size: Option<usize>,
     #[serde(skip)]
-    bound: Option<ModelInfo>,
+    model_info: Option<ModelInfo>,
 }
 
 /// The preferred places for a split.
@@ -104,10 +104,10 @@ fn overlap() -> usize {
 
 /// Maximum number of characters per token. A model has one token for an unknown word of any length,
 /// and a chunk of such a word has no useful vector.
-const CHARACTERS_PER_TOKEN: usize = 32;
+const MAX_CHARS_PER_TOKEN: usize = 32;
 
-impl Chunk {
-    fn check(&self) -> Result<(), serde_json::Error> {
+impl ChunkOptions {
+    fn validate(&self) -> Result<(), serde_json::Error> {
         let (size, overlap) = (self.size, self.overlap);
         if overlap >= size {
             let message = format!("invalid overlap {overlap}: expected less than the size {size}");
@@ -121,41 +121,41 @@ impl Chunk {
     }
 
     /// The limits of a chunk; `tokenizer` is that of the model that embeds it.
-    fn limits(&self, tokenizer: Option<&dyn Tokenizer>) -> Result<Limits, BoxError> {
+    fn limits(&self, tokenizer: Option<&dyn Tokenizer>) -> Result<ChunkLimits, BoxError> {
         // Special tokens and prefix take their share of the limit.
         let room = |tokens: usize| {
-            let overhead = tokenizer.map_or(0, |tokenizer| tokenizer.overhead());
+            let overhead = tokenizer.map_or(0, |tokenizer| tokenizer.num_added_tokens());
             tokens.checked_sub(overhead).filter(|room| *room > 0).ok_or_else(|| {
                 format!("{tokens} tokens leave no space for text: the model adds {overhead} tokens")
             })
         };
         let most = tokenizer.map_or(Ok(usize::MAX), |tokenizer| room(tokenizer.max_tokens()))?;
         let by_tokens = self.unit == Unit::Tokens;
-        Ok(Limits {
-            by_tokens,
+        Ok(ChunkLimits {
+            counts_tokens: by_tokens,
             characters: if by_tokens {
-                self.size.saturating_mul(CHARACTERS_PER_TOKEN)
+                self.size.saturating_mul(MAX_CHARS_PER_TOKEN)
             } else {
                 self.size
             },
             tokens: if by_tokens { room(self.size)?.min(most) } else { most },
             overlap: self.overlap,
-            min_cut: self.min_size.unwrap_or(self.size / 2),
+            min_chunk: self.min_size.unwrap_or(self.size / 2),
             min_section: self.min_size.unwrap_or(self.size / 4),
         })
     }
 }
 
-impl StageConfig for Chunk {
+impl StageConfig for ChunkOptions {
     fn output_schema(&self, input: &Schema) -> Result<SchemaRef, SchemaError> {
         input.require(TEXT.field())?;
         input.require(OUTLINE.field())?;
         input.require(PAGES.field())?;
-        input.adding(CHUNKS.field())
+        input.with_column(CHUNKS.field())
     }
 
     fn build(&self, with: &Resources) -> Result<Box<dyn Stage>, BoxError> {
-        let tokenizer = match &self.bound {
+        let tokenizer = match &self.model_info {
             Some(model) => Some(with.models.tokenizer(&model.path)?),
             None if self.unit == Unit::Tokens => {
                 return Err(
@@ -176,72 +176,75 @@ impl StageConfig for Chunk {
             "overlap": self.overlap,
             "unit": self.unit,
             "min_size": self.min_size,
-            "model": self.bound.as_ref().map(|model| &model.fingerprint),
+            "model": self.model_info.as_ref().map(|model| &model.fingerprint),
         })
     }
 
     fn model(&self) -> ModelUse<'_> {
         match self.unit {
-            Unit::Tokens => ModelUse::Needs,
-            Unit::Characters => ModelUse::Follows,
+            Unit::Tokens => ModelUse::RequiresDownstream,
+            Unit::Characters => ModelUse::FollowsDownstream,
         }
     }
 
-    fn bind(&mut self, model: &ModelInfo) -> Result<(), Misfit> {
+    fn bind_model(&mut self, model: &ModelInfo) -> Result<(), IncompatibleOption> {
         if self.unit == Unit::Tokens && self.size > model.max_tokens {
             let (size, most, name) = (self.size, model.max_tokens, model.path.display());
             let message = format!("invalid size {size}: {name} reads at most {most} tokens");
-            return Err(Misfit { option: "size", message });
+            return Err(IncompatibleOption { option: "size", message });
         }
-        self.bound = Some(model.clone());
+        self.model_info = Some(model.clone());
         Ok(())
     }
 }
 
 struct Chunker {
     strategy: Strategy,
-    limits: Limits,
+    limits: ChunkLimits,
     tokenizer: Option<Arc<dyn Tokenizer>>,
 }
 
 impl Stage for Chunker {
     fn process(&mut self, rows: RecordBatch) -> Result<Outcome, BoxError> {
         let (texts, outlines, pages) = (TEXT.of(&rows)?, OUTLINE.of(&rows)?, PAGES.of(&rows)?);
-        let mut chunks = Chunks::default();
+        let mut chunks = ChunkColumnBuilder::default();
         let mut set_aside = Vec::new();
         let mut keep = Vec::with_capacity(rows.num_rows());
         for row in 0..rows.num_rows() {
             let text = texts.value(row);
-            let headings = headings(&outlines.value(row));
+            let headings = read_headings(&outlines.value(row));
             let pages = pages.value(row);
-            let pieces = self.chunk(text, &headings)?;
+            let pieces = self.split(text, &headings)?;
             keep.push(!pieces.is_empty());
             if pieces.is_empty() {
-                set_aside.push(SetAside::row(&rows, row, Why::Empty)?);
+                set_aside.push(Rejection::from_row(&rows, row, RejectReason::Empty)?);
                 continue;
             }
             chunks.add(&pieces, &headings, pages.as_primitive::<UInt64Type>().values());
         }
-        let kept = rows.keeping(keep)?;
-        Ok(Outcome { rows: kept.adding(&*CHUNKS, Arc::new(chunks.finish()?))?, set_aside })
+        let kept = rows.filter_rows(keep)?;
+        Ok(Outcome {
+            rows: kept.with_column(&*CHUNKS, Arc::new(chunks.finish()?))?,
+            rejected: set_aside,
+        })
     }
 }
 
 /// An entry of the outline; `at` is a byte offset into the text.
-struct Heading {
+struct SectionHeading {
     at: usize,
     level: u8,
     title: String,
 }
 
-fn headings(outline: &dyn arrow::array::Array) -> Vec<Heading> {
+fn read_headings(outline: &dyn arrow::array::Array) -> Vec<SectionHeading> {
     let fields = outline.as_struct();
     let column = |name| fields.column_by_name(name).expect("a field of the column's type");
     let (at, level) =
         (column("at").as_primitive::<UInt64Type>(), column("level").as_primitive::<UInt8Type>());
     let title = column("title").as_string::<i32>();
     (0..fields.len())
-        .map(|row| Heading {
+        .map(|row| SectionHeading {
             at: usize::try_from(at.value(row)).expect("an offset into a text that is in memory"),
             level: level.value(row),
             title: title.value(row).to_owned(),
@@ -252,34 +255,35 @@ fn headings(outline: &dyn arrow::array::Array) -> Vec<Heading> {
 /// One chunk: a byte range of the text, and its full model input as token ids (empty without a
 /// model).
 #[derive(Debug)]
-struct Piece {
+struct TextChunk {
     start: usize,
     end: usize,
     tokens: Vec<u32>,
 }
 
 impl Chunker {
-    fn chunk(&self, text: &str, headings: &[Heading]) -> Result<Vec<Piece>, BoxError> {
+    fn split(&self, text: &str, headings: &[SectionHeading]) -> Result<Vec<TextChunk>, BoxError> {
         let tokens = match &self.tokenizer {
             Some(tokenizer) => tokenizer.encode(text)?,
-            None => Tokens::default(),
+            None => TokenizedText::default(),
         };
         let keeps_blocks = self.strategy == Strategy::Markdown;
-        let atoms = atoms::of(text, &tokens, headings, keeps_blocks);
+        let atoms = atoms::split(text, &tokens, headings, keeps_blocks);
         let sections = match self.strategy {
-            Strategy::Markdown => sections::of(&atoms, headings, &self.limits),
+            Strategy::Markdown => sections::split(&atoms, headings, &self.limits),
             Strategy::Recursive | Strategy::Fixed => std::iter::once(0..atoms.len()).collect(),
         };
         let windows = sections.into_iter().flat_map(|section| match self.strategy {
-            Strategy::Fixed => windows::of(&atoms, section, &self.limits, windows::last),
+            Strategy::Fixed => windows::split(&atoms, section, &self.limits, windows::select_last),
             Strategy::Recursive | Strategy::Markdown => {
-                windows::of(&atoms, section, &self.limits, windows::best)
+                windows::split(&atoms, section, &self.limits, windows::select_best)
             }
         });
-        let cutter = pieces::Cutter { text, atoms: &atoms, tokens: &tokens, limits: &self.limits };
+        let cutter =
+            pieces::ChunkBuilder { text, atoms: &atoms, tokens: &tokens, limits: &self.limits };
         let mut pieces = Vec::new();
         for window in windows {
-            cutter.cut(window, self.tokenizer.as_deref(), &mut pieces)?;
+            cutter.build(window, self.tokenizer.as_deref(), &mut pieces)?;
         }
         Ok(pieces)
     }

@@ -10,8 +10,9 @@ use arrow::array::{Array as _, RecordBatch};
 use arrow::datatypes::{Schema, SchemaRef};
 use pipeline::column::{CONTENT_HASH, KNOWN_HASH};
 use pipeline::{
-    BoxError, ContentHash, KnownHashes, NodeDef, NodeKind, Outcome, Parallel, Resources,
-    RowsExt as _, SchemaError, SchemaExt as _, SetAside, Stage, StageConfig, Why, options_schema,
+    BoxError, ContentHash, KnownHashes, NodeDef, NodeKind, Outcome, Parallelism, RejectReason,
+    Rejection, Resources, RowsExt as _, SchemaError, SchemaExt as _, Stage, StageConfig,
+    options_schema,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -21,25 +22,25 @@ pub(crate) const NODE: NodeDef = NodeDef {
     name: "dedup",
     summary: "Sets aside documents whose content is stored or occurred earlier in this run",
     version: 1,
-    parallel: Parallel::Single,
-    schema: options_schema::<Dedup>,
-    parse: |with, _| Ok(NodeKind::Stage(Box::new(serde_json::from_value::<Dedup>(with)?))),
+    parallelism: Parallelism::Single,
+    schema: options_schema::<DedupOptions>,
+    parse: |with, _| Ok(NodeKind::Stage(Box::new(serde_json::from_value::<DedupOptions>(with)?))),
 };
 
 /// `dedup` has no options.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Dedup {}
+struct DedupOptions {}
 
-impl StageConfig for Dedup {
+impl StageConfig for DedupOptions {
     fn output_schema(&self, input: &Schema) -> Result<SchemaRef, SchemaError> {
         input.require(CONTENT_HASH.field())?;
         input.require(KNOWN_HASH.field())?;
-        Ok(input.without(KNOWN_HASH.name()))
+        Ok(input.without_column(KNOWN_HASH.name()))
     }
 
     fn build(&self, with: &Resources) -> Result<Box<dyn Stage>, BoxError> {
-        Ok(Box::new(Contents { known: Arc::clone(&with.known), seen: HashSet::new() }))
+        Ok(Box::new(DedupStage { known: Arc::clone(&with.known_hashes), seen: HashSet::new() }))
     }
 
     fn identity(&self) -> Value {
@@ -47,14 +48,14 @@ impl StageConfig for Dedup {
     }
 }
 
-struct Contents {
+struct DedupStage {
     /// Contents stored before this run.
     known: Arc<KnownHashes>,
     /// Contents that passed in this run.
     seen: HashSet<ContentHash>,
 }
 
-impl Stage for Contents {
+impl Stage for DedupStage {
     fn process(&mut self, rows: RecordBatch) -> Result<Outcome, BoxError> {
         let (contents, before) = (CONTENT_HASH.of(&rows)?, KNOWN_HASH.of(&rows)?);
         let mut set_aside = Vec::new();
@@ -62,25 +63,32 @@ impl Stage for Contents {
         for row in 0..rows.num_rows() {
             let content = ContentHash::try_from(contents.value(row))?;
             let before = before.is_valid(row).then(|| before.value(row));
-            let why = self.why_not(content, before);
+            let why = self.reject_reason(content, before);
             keep.push(why.is_none());
             if let Some(why) = why {
-                set_aside.push(SetAside::row(&rows, row, why)?);
+                set_aside.push(Rejection::from_row(&rows, row, why)?);
             }
         }
-        Ok(Outcome { rows: rows.keeping(keep)?.dropping(KNOWN_HASH.name()), set_aside })
+        Ok(Outcome {
+            rows: rows.filter_rows(keep)?.without_column(KNOWN_HASH.name()),
+            rejected: set_aside,
+        })
     }
 }
 
-impl Contents {
-    fn why_not(&mut self, content: ContentHash, before: Option<&[u8]>) -> Option<Why> {
+impl DedupStage {
+    fn reject_reason(
+        &mut self,
+        content: ContentHash,
+        before: Option<&[u8]>,
+    ) -> Option<RejectReason> {
         let is_known = self.known.contains(&content);
         if is_known && before == Some(&content.0) {
             // The file was touched, or moved away and back: its content is unchanged.
-            return Some(Why::Touched);
+            return Some(RejectReason::MetadataChanged);
         }
         if is_known || !self.seen.insert(content) {
-            return Some(Why::Duplicate);
+            return Some(RejectReason::Duplicate);
         }
         None
     }

@@ -13,17 +13,17 @@ use arrow::array::{
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt32Type};
-use pipeline::column::{CHUNKS, LANGUAGE, SPARSE, TEXT, vectors};
+use pipeline::column::{CHUNKS, LANGUAGE, SPARSE, TEXT, vectors_column};
 use pipeline::{
-    BoxError, Embedder, EmbedderOptions, Gather, HubModel, Misfit, ModelInfo, ModelUse, NodeDef,
-    NodeKind, Outcome, Parallel, Resources, RowsExt as _, SchemaError, SchemaExt as _, Stage,
-    StageConfig, options_schema,
+    BatchPolicy, BoxError, Embedder, EmbedderOptions, HubModel, IncompatibleOption, ModelInfo,
+    ModelUse, NodeDef, NodeKind, Outcome, Parallelism, Resources, RowsExt as _, SchemaError,
+    SchemaExt as _, Stage, StageConfig, options_schema,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::bm25::{Bm25, Bm25Options};
+use crate::bm25::{Bm25Encoder, Bm25Options};
 
 mod sparse;
 
@@ -31,11 +31,11 @@ pub(crate) const NODE: NodeDef = NodeDef {
     name: "embed",
     summary: "Computes the dense vector of each chunk, and optionally a sparse one",
     version: 2,
-    parallel: Parallel::Single,
-    schema: options_schema::<Embed>,
+    parallelism: Parallelism::Single,
+    schema: options_schema::<EmbedOptions>,
     parse: |with, folder| {
-        let mut config: Embed = serde_json::from_value(with)?;
-        config.resolve(folder);
+        let mut config: EmbedOptions = serde_json::from_value(with)?;
+        config.resolve_model_path(folder);
         Ok(NodeKind::Stage(Box::new(config)))
     },
 };
@@ -43,7 +43,7 @@ pub(crate) const NODE: NodeDef = NodeDef {
 /// Options of `embed`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Embed {
+struct EmbedOptions {
     /// Folder of the model in the Hugging Face layout, or a model of the Hugging Face hub as
     /// `hf:ORG/NAME` or `hf:ORG/NAME@REVISION`, which is downloaded when it is first needed.
     model: PathBuf,
@@ -72,17 +72,17 @@ struct Embed {
     window: usize,
     /// Sparse vectors for lexical search: `bm25`, `none`, or the options of BM25.
     #[serde(default)]
-    sparse: Sparse,
+    sparse: SparseOptions,
     #[serde(skip)]
-    bound: Option<ModelInfo>,
+    model_info: Option<ModelInfo>,
 }
 
 /// The configuration of sparse vectors.
 #[derive(Deserialize, JsonSchema)]
 #[serde(untagged)]
-enum Sparse {
+enum SparseOptions {
     /// A name.
-    Named(SparseName),
+    Preset(SparsePreset),
     /// The options of BM25.
     Bm25(Bm25Options),
 }
@@ -90,24 +90,24 @@ enum Sparse {
 /// Sparse vectors without options.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-enum SparseName {
+enum SparsePreset {
     /// BM25 with default options.
     Bm25,
     /// No sparse vectors.
     None,
 }
 
-impl Default for Sparse {
+impl Default for SparseOptions {
     fn default() -> Self {
-        Self::Named(SparseName::Bm25)
+        Self::Preset(SparsePreset::Bm25)
     }
 }
 
-impl Sparse {
+impl SparseOptions {
     fn options(&self) -> Option<Bm25Options> {
         match self {
-            Self::Named(SparseName::Bm25) => Some(Bm25Options::default()),
-            Self::Named(SparseName::None) => None,
+            Self::Preset(SparsePreset::Bm25) => Some(Bm25Options::default()),
+            Self::Preset(SparsePreset::None) => None,
             Self::Bm25(options) => Some(options.clone()),
         }
     }
@@ -152,36 +152,36 @@ fn window() -> usize {
 }
 
 /// Chunks of the first window, before the rate of the model is measured.
-const FIRST_WINDOW: usize = 32;
+const INITIAL_WINDOW: usize = 32;
 
 /// Longest wait of chunks for a full window. It delays only runs whose source is slower than the
 /// model, where the model would be idle anyway.
-const HOLD: Duration = Duration::from_secs(2);
+const MAX_WAIT: Duration = Duration::from_secs(2);
 
-impl Embed {
+impl EmbedOptions {
     /// Makes the path of the model absolute, relative to the folder of the pipeline file. Models of
     /// the hub and the stand-in of tests are not paths.
-    fn resolve(&mut self, folder: &Path) {
-        let is_hub = HubModel::named(&self.model).is_some();
+    fn resolve_model_path(&mut self, folder: &Path) {
+        let is_hub = HubModel::from_path(&self.model).is_some();
         if !is_hub && !self.model.to_string_lossy().starts_with("stand-in:") {
             self.model = folder.join(&self.model);
         }
     }
 }
 
-impl StageConfig for Embed {
+impl StageConfig for EmbedOptions {
     fn output_schema(&self, input: &Schema) -> Result<SchemaRef, SchemaError> {
         input.require(CHUNKS.field())?;
         // The compiler has already reported a model that cannot be read; a placeholder dimension
         // avoids further errors in the nodes after this one.
-        let dim = self.bound.as_ref().map(|model| model.dim).or(self.dim).unwrap_or(1);
-        let output = input.adding(vectors(dim).field())?;
+        let dim = self.model_info.as_ref().map(|model| model.dim).or(self.dim).unwrap_or(1);
+        let output = input.with_column(vectors_column(dim).field())?;
         if self.sparse.options().is_none() {
             return Ok(output);
         }
         input.require(TEXT.field())?;
         input.require(LANGUAGE.field())?;
-        output.adding(SPARSE.field())
+        output.with_column(SPARSE.field())
     }
 
     fn build(&self, with: &Resources) -> Result<Box<dyn Stage>, BoxError> {
@@ -192,9 +192,9 @@ impl StageConfig for Embed {
             dim: self.dim,
         };
         // `bound.path` names the revision that was bound: the branch may have moved since.
-        let model = self.bound.as_ref().map_or(&self.model, |bound| &bound.path);
+        let model = self.model_info.as_ref().map_or(&self.model, |bound| &bound.path);
         let embedder = with.models.embedder(model, &options)?;
-        if let Some(bound) = &self.bound
+        if let Some(bound) = &self.model_info
             && bound.fingerprint != embedder.info().fingerprint
         {
             let name = model.display();
@@ -203,17 +203,17 @@ impl StageConfig for Embed {
             )
             .into());
         }
-        let words = self.sparse.options().map(Bm25::new);
+        let words = self.sparse.options().map(Bm25Encoder::new);
         Ok(Box::new(move |rows: RecordBatch| {
-            embed(&*embedder, words.as_ref(), &rows).map(Outcome::from)
+            embed_batch(&*embedder, words.as_ref(), &rows).map(Outcome::from)
         }))
     }
 
     fn identity(&self) -> Value {
-        let fingerprint = self.bound.as_ref().map(|model| &model.fingerprint);
+        let fingerprint = self.model_info.as_ref().map(|model| &model.fingerprint);
         let mut identity = json!({
             "model": fingerprint,
-            "dim": self.bound.as_ref().map(|model| model.dim),
+            "dim": self.model_info.as_ref().map(|model| model.dim),
             "sparse": self.sparse.options().map(|options| options.settings()),
         });
         // The other precisions give the same vectors except for the last digits.
@@ -223,28 +223,28 @@ impl StageConfig for Embed {
         identity
     }
 
-    fn gather(&self) -> Option<Gather> {
-        Some(Gather {
-            at_least: self.window,
+    fn batch_policy(&self) -> Option<BatchPolicy> {
+        Some(BatchPolicy {
+            target_weight: self.window,
             weight: chunk_count,
-            first: Some(FIRST_WINDOW),
-            hold: Some(HOLD),
+            initial_weight: Some(INITIAL_WINDOW),
+            max_wait: Some(MAX_WAIT),
         })
     }
 
     fn model(&self) -> ModelUse<'_> {
-        ModelUse::Names { model: &self.model, dim: self.dim }
+        ModelUse::Runs { model: &self.model, dim: self.dim }
     }
 
-    fn bind(&mut self, model: &ModelInfo) -> Result<(), Misfit> {
+    fn bind_model(&mut self, model: &ModelInfo) -> Result<(), IncompatibleOption> {
         if let Some(dim) = self.dim
             && dim != model.dim
         {
             let name = model.path.display();
             let message = format!("invalid dim {dim}: {name} has {} dimensions", model.dim);
-            return Err(Misfit { option: "dim", message });
+            return Err(IncompatibleOption { option: "dim", message });
         }
-        self.bound = Some(model.clone());
+        self.model_info = Some(model.clone());
         Ok(())
     }
 }
@@ -257,9 +257,9 @@ fn chunk_count(rows: &RecordBatch) -> usize {
     })
 }
 
-fn embed(
+fn embed_batch(
     embedder: &dyn Embedder,
-    words: Option<&Bm25>,
+    words: Option<&Bm25Encoder>,
     rows: &RecordBatch,
 ) -> Result<RecordBatch, BoxError> {
     let chunks = CHUNKS.of(rows)?;
@@ -268,12 +268,12 @@ fn embed(
     let sequences: Vec<&[u32]> = ids.sequences().collect();
     // The model has its own threads; the sparse vectors are computed concurrently on this one.
     let dense = || if sequences.is_empty() { Ok(Vec::new()) } else { embedder.embed(&sequences) };
-    let sparse = || words.map(|words| sparse::lists(words, rows)).transpose();
+    let sparse = || words.map(|words| sparse::encode_lists(words, rows)).transpose();
     let (floats, sparse) = rayon::join(dense, sparse);
     let lists = vector_lists(chunks, floats?, sequences.len(), dim)?;
-    let rows = rows.adding(&vectors(dim), Arc::new(lists))?;
+    let rows = rows.with_column(&vectors_column(dim), Arc::new(lists))?;
     match sparse? {
-        Some(lists) => Ok(rows.adding(&SPARSE, Arc::new(lists))?),
+        Some(lists) => Ok(rows.with_column(&SPARSE, Arc::new(lists))?),
         None => Ok(rows),
     }
 }
@@ -289,7 +289,7 @@ impl<'a> TokenIds<'a> {
         let fields: &StructArray = chunks.values().as_struct();
         let tokens = fields.column_by_name("tokens").expect("a field of the column's type");
         let tokens: &ListArray = tokens.as_list();
-        let (first, last) = bounds(chunks);
+        let (first, last) = value_range(chunks);
         Self {
             // A slice of a batch shares the child array of the whole.
             ends: &tokens.value_offsets()[first..=last],
@@ -299,7 +299,7 @@ impl<'a> TokenIds<'a> {
 
     fn sequences(&self) -> impl Iterator<Item = &'a [u32]> {
         let values = self.values;
-        self.ends.windows(2).map(move |ends| &values[index(ends[0])..index(ends[1])])
+        self.ends.windows(2).map(move |ends| &values[to_usize(ends[0])..to_usize(ends[1])])
     }
 }
 
@@ -319,12 +319,12 @@ fn vector_lists(
     let floats = Arc::new(Float32Array::from(floats));
     let vectors = FixedSizeListArray::try_new(item, width, floats, None)?;
     let item = Arc::new(Field::new_list_field(vectors.data_type().clone(), false));
-    Ok(ListArray::try_new(item, ends_of(chunks), Arc::new(vectors), None)?)
+    Ok(ListArray::try_new(item, chunk_offsets(chunks), Arc::new(vectors), None)?)
 }
 
 /// The offsets of a column with one item per chunk, starting at 0.
-fn ends_of(chunks: &ListArray) -> OffsetBuffer<i32> {
-    let (first, _) = bounds(chunks);
+fn chunk_offsets(chunks: &ListArray) -> OffsetBuffer<i32> {
+    let (first, _) = value_range(chunks);
     if first == 0 {
         chunks.offsets().clone()
     } else {
@@ -332,11 +332,11 @@ fn ends_of(chunks: &ListArray) -> OffsetBuffer<i32> {
     }
 }
 
-fn bounds(lists: &ListArray) -> (usize, usize) {
+fn value_range(lists: &ListArray) -> (usize, usize) {
     let ends = lists.value_offsets();
-    (index(ends[0]), index(ends[ends.len() - 1]))
+    (to_usize(ends[0]), to_usize(ends[ends.len() - 1]))
 }
 
-fn index(offset: i32) -> usize {
+fn to_usize(offset: i32) -> usize {
     usize::try_from(offset).expect("offsets of a list are not negative")
 }

@@ -30,18 +30,20 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use pipeline::column::{BYTES, LANGUAGE, METADATA, MIME_TYPE, OUTLINE, PAGES, TEXT, TITLE, URI};
 use pipeline::{
-    BoxError, NodeDef, NodeKind, Outcome, Parallel, Resources, SchemaError, SchemaExt as _,
-    SetAside, Stage, StageConfig, options_schema,
+    BoxError, NodeDef, NodeKind, Outcome, Parallelism, Rejection, Resources, SchemaError,
+    SchemaExt as _, Stage, StageConfig, options_schema,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::extract::read::{Answer, Request, is_gzip, read, refused_unread};
-use crate::extract::remembered::{Memory, Remembered};
-use crate::extract::rows::Rows;
-use crate::extract::title::titled;
-use crate::extract::worker::Worker;
+use crate::extract::read::{
+    ExtractRequest, ExtractResult, extract_document, is_gzip, reject_by_type,
+};
+use crate::extract::remembered::{BatchCache, ExtractionCache};
+use crate::extract::rows::DocumentColumns;
+use crate::extract::title::with_title;
+use crate::extract::worker::WorkerClient;
 use pipeline::ByteSize;
 use pipeline::uri;
 
@@ -51,15 +53,15 @@ pub(crate) const NODE: NodeDef = NodeDef {
     name: "extract",
     summary: "Extracts the text of each document, with headings, pages and metadata",
     version: 2,
-    parallel: Parallel::Any,
-    schema: options_schema::<Extract>,
-    parse: |with, _| Ok(NodeKind::Stage(Box::new(serde_json::from_value::<Extract>(with)?))),
+    parallelism: Parallelism::Any,
+    schema: options_schema::<ExtractOptions>,
+    parse: |with, _| Ok(NodeKind::Stage(Box::new(serde_json::from_value::<ExtractOptions>(with)?))),
 };
 
 /// Options of `extract`.
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Extract {
+struct ExtractOptions {
     /// Time limit of the extraction of one document, in seconds.
     #[serde(default = "max_seconds")]
     #[schemars(range(min = 1))]
@@ -78,31 +80,33 @@ fn max_memory() -> ByteSize {
     ByteSize::mib(1024)
 }
 
-impl StageConfig for Extract {
+impl StageConfig for ExtractOptions {
     fn output_schema(&self, input: &Schema) -> Result<SchemaRef, SchemaError> {
         input.require(URI.field())?;
         input.require(MIME_TYPE.field())?;
         input.require(BYTES.field())?;
         input
-            .without(BYTES.name())
-            .adding(TEXT.field())?
-            .adding(TITLE.field())?
-            .adding(LANGUAGE.field())?
-            .adding(METADATA.field())?
-            .adding(PAGES.field())?
-            .adding(OUTLINE.field())
+            .without_column(BYTES.name())
+            .with_column(TEXT.field())?
+            .with_column(TITLE.field())?
+            .with_column(LANGUAGE.field())?
+            .with_column(METADATA.field())?
+            .with_column(PAGES.field())?
+            .with_column(OUTLINE.field())
     }
 
     fn build(&self, with: &Resources) -> Result<Box<dyn Stage>, BoxError> {
-        let limits = Limits {
+        let limits = ExtractLimits {
             time: Duration::from_secs(self.max_seconds.into()),
             memory: self.max_memory.0,
         };
-        let worker =
-            with.extract_worker.as_ref().map(|command: &PathBuf| Worker::new(command, limits));
-        let memory = with.memo.as_ref().map(|memo| Memory::new(memo, &self.identity()));
+        let worker = with
+            .extract_worker
+            .as_ref()
+            .map(|command: &PathBuf| WorkerClient::new(command, limits));
+        let memory = with.cache.as_ref().map(|memo| ExtractionCache::new(memo, &self.identity()));
         let memory = memory.transpose()?;
-        Ok(Box::new(Extractor { limits, worker, memory }))
+        Ok(Box::new(Extractor { limits, worker, cache: memory }))
     }
 
     /// Includes the limits, because they determine which documents are set aside.
@@ -113,41 +117,41 @@ impl StageConfig for Extract {
 
 /// The limits of the extraction of one document.
 #[derive(Clone, Copy, Debug)]
-struct Limits {
+struct ExtractLimits {
     time: Duration,
     memory: u64,
 }
 
-impl Limits {
+impl ExtractLimits {
     /// Limit of unpacked content in bytes: a quarter of the memory, because the parsed form and the
     /// text must fit too.
-    fn unpacked(self) -> u64 {
+    fn max_unpacked_bytes(self) -> u64 {
         self.memory / 4
     }
 }
 
 struct Extractor {
-    limits: Limits,
-    worker: Option<Worker>,
-    memory: Option<Memory>,
+    limits: ExtractLimits,
+    worker: Option<WorkerClient>,
+    cache: Option<ExtractionCache>,
 }
 
 impl Stage for Extractor {
     fn process(&mut self, rows: RecordBatch) -> Result<Outcome, BoxError> {
         let (uris, mime_types, contents) = (URI.of(&rows)?, MIME_TYPE.of(&rows)?, BYTES.of(&rows)?);
         let paths: Vec<PathBuf> = (0..rows.num_rows())
-            .map(|row| path_of(uris.value(row), mime_types.value(row)))
+            .map(|row| content_path(uris.value(row), mime_types.value(row)))
             .collect();
-        let mut remembered = Remembered::look_up(self.memory.as_mut(), &rows)?;
+        let mut remembered = BatchCache::look_up(self.cache.as_mut(), &rows)?;
         let (mut asked, mut requests) = (Vec::new(), Vec::new());
-        let mut answers: Vec<Option<Answer>> = Vec::with_capacity(rows.num_rows());
+        let mut answers: Vec<Option<ExtractResult>> = Vec::with_capacity(rows.num_rows());
         for (row, path) in paths.iter().enumerate() {
             let (mime_type, bytes) = (mime_types.value(row), contents.value(row));
             let known = remembered.take(row).map(Ok);
-            let answer = known.or_else(|| refused_unread(mime_type, bytes).map(Err));
+            let answer = known.or_else(|| reject_by_type(mime_type, bytes).map(Err));
             if answer.is_none() {
                 asked.push(row);
-                requests.push(Request {
+                requests.push(ExtractRequest {
                     mime_type: Cow::Borrowed(mime_type),
                     extension: path.extension().unwrap_or_default().to_string_lossy(),
                     bytes: Cow::Borrowed(bytes),
@@ -157,41 +161,43 @@ impl Stage for Extractor {
         }
         let mut asked = asked.into_iter();
         // Runs for each answer as it arrives, while the worker reads the documents after it.
-        let mut take = |answer: Answer| {
+        let mut take = |answer: ExtractResult| {
             let Some(row) = asked.next() else { return };
             if let Ok((mime_type, document)) = &answer {
-                remembered.note(row, mime_type, document);
+                remembered.add(row, mime_type, document);
             }
             answers[row] = Some(answer);
         };
         match &mut self.worker {
             Some(worker) => worker.read(&requests, &mut take)?,
             None => {
-                let unpacked = self.limits.unpacked();
-                requests.iter().map(|request| read(request, unpacked)).for_each(take);
+                let unpacked = self.limits.max_unpacked_bytes();
+                requests.iter().map(|request| extract_document(request, unpacked)).for_each(take);
             }
         }
-        remembered.store();
+        remembered.write();
         let mut set_aside = Vec::new();
         let mut keep = Vec::with_capacity(rows.num_rows());
-        let mut read = Rows::default();
+        let mut read = DocumentColumns::default();
         for (row, answer) in answers.into_iter().enumerate() {
             let answer = answer.ok_or("the extract worker returned fewer answers than requests")?;
             keep.push(answer.is_ok());
             match answer {
                 Ok((mime_type, document)) => {
-                    let document = titled(document, &mime_type, &paths[row]);
+                    let document = with_title(document, &mime_type, &paths[row]);
                     read.add(&mime_type, document);
                 }
-                Err(refused) => set_aside.push(SetAside::row(&rows, row, refused.why())?),
+                Err(refused) => {
+                    set_aside.push(Rejection::from_row(&rows, row, refused.into_reject_reason())?)
+                }
             }
         }
-        Ok(Outcome { rows: read.finish(&rows, keep)?, set_aside })
+        Ok(Outcome { rows: read.finish(&rows, keep)?, rejected: set_aside })
     }
 }
 
 /// The path of the content: without its last extension if the file is compressed.
-fn path_of(uri: &str, mime_type: &str) -> PathBuf {
+fn content_path(uri: &str, mime_type: &str) -> PathBuf {
     let mut path = uri::to_path(uri).unwrap_or_else(|| PathBuf::from(uri));
     if is_gzip(mime_type) {
         path.set_extension("");

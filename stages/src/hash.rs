@@ -7,7 +7,7 @@ use arrow::buffer::Buffer;
 use arrow::datatypes::{Schema, SchemaRef};
 use pipeline::column::{BYTES, CONTENT_HASH};
 use pipeline::{
-    BoxError, NodeDef, NodeKind, Outcome, Parallel, Resources, RowsExt as _, SchemaError,
+    BoxError, NodeDef, NodeKind, Outcome, Parallelism, Resources, RowsExt as _, SchemaError,
     SchemaExt as _, Stage, StageConfig, options_schema,
 };
 use schemars::JsonSchema;
@@ -19,24 +19,24 @@ pub(crate) const NODE: NodeDef = NodeDef {
     name: "hash",
     summary: "Computes the SHA-256 of each document's content",
     version: 1,
-    parallel: Parallel::Any,
-    schema: options_schema::<Hash>,
-    parse: |with, _| Ok(NodeKind::Stage(Box::new(serde_json::from_value::<Hash>(with)?))),
+    parallelism: Parallelism::Any,
+    schema: options_schema::<HashOptions>,
+    parse: |with, _| Ok(NodeKind::Stage(Box::new(serde_json::from_value::<HashOptions>(with)?))),
 };
 
 /// `hash` has no options.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Hash {}
+struct HashOptions {}
 
-impl StageConfig for Hash {
+impl StageConfig for HashOptions {
     fn output_schema(&self, input: &Schema) -> Result<SchemaRef, SchemaError> {
         input.require(BYTES.field())?;
-        input.adding(CONTENT_HASH.field())
+        input.with_column(CONTENT_HASH.field())
     }
 
     fn build(&self, _: &Resources) -> Result<Box<dyn Stage>, BoxError> {
-        Ok(Box::new(|rows: RecordBatch| hash(&rows).map(Outcome::from)))
+        Ok(Box::new(|rows: RecordBatch| hash_batch(&rows).map(Outcome::from)))
     }
 
     fn identity(&self) -> Value {
@@ -44,11 +44,11 @@ impl StageConfig for Hash {
     }
 }
 
-fn hash(rows: &RecordBatch) -> Result<RecordBatch, BoxError> {
+fn hash_batch(rows: &RecordBatch) -> Result<RecordBatch, BoxError> {
     let mut digests = Vec::with_capacity(32 * rows.num_rows());
     for bytes in BYTES.of(rows)? {
         digests.extend_from_slice(&Sha256::digest(bytes.unwrap_or_default()));
     }
     let digests = FixedSizeBinaryArray::try_new(32, Buffer::from_vec(digests), None)?;
-    Ok(rows.adding(&*CONTENT_HASH, Arc::new(digests))?)
+    Ok(rows.with_column(&*CONTENT_HASH, Arc::new(digests))?)
 }

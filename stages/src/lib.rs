@@ -8,7 +8,7 @@ mod embed;
 mod extract;
 mod hash;
 
-pub use bm25::{plain_words, words};
+pub use bm25::{default_sparse_encoder, sparse_encoder};
 pub use extract::{EXTRACT_BUILD, extract_worker};
 use pipeline::NodeDef;
 

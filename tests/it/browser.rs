@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 /// Timeout for expected states of the page. It fails the test; no duration is asserted.
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Code points of keys in WebDriver.
 pub(crate) const ENTER: &str = "\u{e007}";
@@ -85,7 +85,7 @@ impl Browser {
     }
 
     /// Navigates: `back`, `forward` or `refresh`.
-    pub(crate) fn step(&self, which: &str) {
+    pub(crate) fn navigate(&self, which: &str) {
         self.ask(which, Some(&json!({})));
     }
 
@@ -110,12 +110,12 @@ impl Browser {
         // An expression may fail while the page renders.
         let script = format!("try {{ return Boolean({expression}) }} catch {{ return false }}");
         while self.run(&script) != true {
-            if began.elapsed() > PATIENCE {
+            if began.elapsed() > WAIT_TIMEOUT {
                 let text = self.run("return document.body.innerText");
                 panic!(
                     "the page at {} never met the condition: {expression}\n{text}\n{:?}",
                     self.url(),
-                    self.console()
+                    self.console_messages()
                 );
             }
             std::thread::sleep(Duration::from_millis(25));
@@ -149,7 +149,10 @@ impl Browser {
                         let is_gone = ["stale element", "no such element", "detached"]
                             .iter()
                             .any(|it| error.contains(it));
-                        assert!(is_gone && began.elapsed() < PATIENCE, "{action} {find}: {error}");
+                        assert!(
+                            is_gone && began.elapsed() < WAIT_TIMEOUT,
+                            "{action} {find}: {error}"
+                        );
                     }
                 }
             }
@@ -183,10 +186,10 @@ impl Browser {
             if let Some(opened) = opened {
                 break opened;
             }
-            assert!(began.elapsed() < PATIENCE, "{selector} opened no tab");
+            assert!(began.elapsed() < WAIT_TIMEOUT, "{selector} opened no tab");
             std::thread::sleep(Duration::from_millis(25));
         };
-        self.look_at(&opened);
+        self.switch_to(&opened);
     }
 
     /// The handles of all tabs.
@@ -203,11 +206,11 @@ impl Browser {
     /// Opens an empty tab and switches to it.
     pub(crate) fn open_tab(&self) {
         let opened = self.ask("window/new", Some(&json!({ "type": "tab" })));
-        self.look_at(opened["handle"].as_str().unwrap());
+        self.switch_to(opened["handle"].as_str().unwrap());
     }
 
     /// Switches to another tab.
-    pub(crate) fn look_at(&self, tab: &str) {
+    pub(crate) fn switch_to(&self, tab: &str) {
         self.ask("window", Some(&json!({ "handle": tab })));
     }
 
@@ -251,7 +254,7 @@ impl Browser {
     }
 
     /// Emulates a phone: screen size in CSS pixels, and touch input.
-    pub(crate) fn become_phone(&self, width: u32, height: u32) {
+    pub(crate) fn emulate_phone(&self, width: u32, height: u32) {
         let size =
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": true });
         self.devtools("Emulation.setDeviceMetricsOverride", &size);
@@ -259,7 +262,7 @@ impl Browser {
     }
 
     /// Emulates the colour scheme that the system prefers.
-    pub(crate) fn prefer(&self, colours: &str) {
+    pub(crate) fn prefer_color_scheme(&self, colours: &str) {
         let features = json!([
             { "name": "prefers-color-scheme", "value": colours },
             { "name": "prefers-reduced-motion", "value": "reduce" },
@@ -268,7 +271,7 @@ impl Browser {
     }
 
     /// Console messages above INFO since the last call.
-    pub(crate) fn console(&self) -> Vec<String> {
+    pub(crate) fn console_messages(&self) -> Vec<String> {
         let entries = self.ask("se/log", Some(&json!({ "type": "browser" })));
         let of_note = |it: &&Value| it["level"] != "INFO" && it["level"] != "DEBUG";
         entries
@@ -281,7 +284,7 @@ impl Browser {
     }
 
     /// URLs requested since the last call.
-    pub(crate) fn requested(&self) -> Vec<String> {
+    pub(crate) fn requested_urls(&self) -> Vec<String> {
         let entries = self.ask("se/log", Some(&json!({ "type": "performance" })));
         let events = entries.as_array().unwrap().iter().filter_map(|it| {
             let event: Value = serde_json::from_str(it["message"].as_str()?).ok()?;

@@ -2,11 +2,11 @@
 
 use insta::assert_snapshot;
 
-use crate::support::{Place, model};
+use crate::support::{TestProject, model};
 
 /// Exit code and output of `check` for a pipeline file with these nodes.
 fn check(nodes: &str) -> String {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     std::os::unix::fs::symlink(model(), place.path().join("minilm")).unwrap();
     let yaml = format!("version: 1\nname: test\ncollection: test\nnodes:\n{nodes}");
     std::fs::write(place.file(), yaml).unwrap();

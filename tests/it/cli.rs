@@ -2,9 +2,9 @@
 
 use insta::assert_snapshot;
 
-use crate::support::{Place, command, ran};
+use crate::support::{TestProject, command, ran};
 
-fn said(args: &[&str]) -> String {
+fn stdout_of(args: &[&str]) -> String {
     let ran = ran(command(args).output().unwrap());
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     ran.stdout
@@ -12,14 +12,14 @@ fn said(args: &[&str]) -> String {
 
 #[test]
 fn help() {
-    assert_snapshot!(said(&["--help"]));
-    assert_snapshot!("help_run", said(&["run", "--help"]));
-    assert_snapshot!("help_search", said(&["search", "--help"]));
+    assert_snapshot!(stdout_of(&["--help"]));
+    assert_snapshot!("help_run", stdout_of(&["run", "--help"]));
+    assert_snapshot!("help_search", stdout_of(&["search", "--help"]));
 }
 
 #[test]
 fn graphs() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     assert_snapshot!("mermaid", place.semantik(&["graph", "pipeline.yaml"]).stdout);
     assert_snapshot!("dot", place.semantik(&["graph", "pipeline.yaml", "--format", "dot"]).stdout);
     assert_snapshot!("columns", place.semantik(&["check", "pipeline.yaml", "--columns"]).stdout);
@@ -28,14 +28,14 @@ fn graphs() {
 #[test]
 fn completions_name_the_verbs() {
     for shell in ["bash", "zsh", "fish"] {
-        let script = said(&["completions", shell]);
+        let script = stdout_of(&["completions", shell]);
         assert!(script.contains("search") && script.contains("migrate"), "{shell}");
     }
 }
 
 #[test]
 fn migrations_go_up_and_down() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     place.write("a.txt", "a document");
     place.run();
     let status = place.semantik(&["migrate", "status", "--config", "pipeline.yaml"]);
@@ -52,7 +52,7 @@ fn migrations_go_up_and_down() {
 
 #[test]
 fn a_search_before_a_run_says_what_to_do() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     let ran = place.semantik(&["search", "--config", "pipeline.yaml", "anything"]);
     assert_eq!(ran.code, 1);
     assert!(ran.stderr.contains("run the pipeline first"), "{}", ran.stderr);

@@ -3,11 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::Place;
+use crate::support::TestProject;
 
 const DOCUMENTS: usize = 1500;
 
-fn fill(place: &Place) {
+fn fill(place: &TestProject) {
     for n in 0..DOCUMENTS {
         let sentence =
             format!("Document {n} tells of subject {} and of number {}. ", n % 17, n * n);
@@ -21,7 +21,7 @@ fn fill(place: &Place) {
 
 #[test]
 fn a_killed_run_is_made_good_by_the_next() {
-    let undisturbed = Place::with("model: 'stand-in:16'", "");
+    let undisturbed = TestProject::with("model: 'stand-in:16'", "");
     fill(&undisturbed);
     let started = Instant::now();
     undisturbed.run();
@@ -30,7 +30,7 @@ fn a_killed_run_is_made_good_by_the_next() {
     assert_eq!(expected.documents.len(), DOCUMENTS);
 
     // The first kills also hit the creation and start of the database.
-    let place = Place::with("model: 'stand-in:16'", "");
+    let place = TestProject::with("model: 'stand-in:16'", "");
     fill(&place);
     let mut halfway = 0;
     // Kills hit the start, the middle and the end of the duration of an undisturbed run.
@@ -48,7 +48,7 @@ fn a_killed_run_is_made_good_by_the_next() {
     }
     println!("{halfway} of 12 kills left some of the documents stored");
     place.run();
-    place.index().assert_same_as(&expected);
+    place.index().assert_equal_to(&expected);
     let again = place.run();
     assert_eq!(again["documents"]["stored"], 0, "{again:#}");
 }
@@ -59,7 +59,7 @@ fn a_run_that_is_asked_to_stop_stores_what_is_in_flight() {
     // sent later in each attempt until it hits the middle of a run.
     for wait in (1..=20).map(|steps| Duration::from_millis(150 * steps)) {
         // With short queues the source is active for most of the run.
-        let place = Place::with("model: 'stand-in:16'", "edge_bytes: 16384");
+        let place = TestProject::with("model: 'stand-in:16'", "edge_bytes: 16384");
         fill(&place);
         let child = place.start(&["run", "pipeline.yaml", "--json"]);
         while !place.path().join(".semantik/vectors").exists() {

@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::support::{Place, Ran};
+use crate::support::{CommandOutput, TestProject};
 
 const FILE: &str = "pipeline.yaml";
 
 /// A place whose shard has an HNSW graph and an appendable segment.
-fn place() -> Place {
-    let place = Place::with_stand_in();
+fn place() -> TestProject {
+    let place = TestProject::with_stand_in();
     place.edit_pipeline("window: 64", "window: 64, indexing_threshold: 2");
     let words = |number: usize| {
         let words = (0..90).map(|at| format!("w{}", (number * 7919 + at * 104_729) % 997));
@@ -28,7 +28,7 @@ fn place() -> Place {
 }
 
 /// URI and text of the hits of a search, best first.
-fn answer(place: &Place) -> Vec<(Value, Value)> {
+fn answer(place: &TestProject) -> Vec<(Value, Value)> {
     let hits = place.search("w17 w23", 20).into_iter();
     hits.map(|hit| (hit["uri"].clone(), hit["text"].clone())).collect()
 }
@@ -44,11 +44,11 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-fn verify(place: &Place, flags: &[&str]) -> Ran {
+fn verify(place: &TestProject, flags: &[&str]) -> CommandOutput {
     place.semantik(&[&["verify", FILE], flags].concat())
 }
 
-fn no_panic(ran: &Ran) {
+fn no_panic(ran: &CommandOutput) {
     assert!(!ran.stderr.contains("RUST_BACKTRACE"), "{}", ran.stderr);
     assert!((0..=2).contains(&ran.code), "exit code {}: {}", ran.code, ran.stderr);
 }
@@ -94,7 +94,7 @@ fn damage_is_noticed_and_repaired() {
         assert_eq!(verify(&place, &[]).code, 0);
         assert_eq!(answer(&place), found);
     }
-    place.index().assert_same_as(&whole);
+    place.index().assert_equal_to(&whole);
 }
 
 #[test]

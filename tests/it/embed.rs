@@ -9,17 +9,17 @@ use arrow::array::{Array as _, AsArray as _, Int32Array, RecordBatch, StringArra
 use arrow::datatypes::{DataType, Field, Float32Type, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use pipeline::{EmbedderOptions, Models as _, TextKind};
+use pipeline::{EmbedderOptions, ModelProvider as _, TextKind};
 use serde_json::{Value, json};
 
-use crate::support::{ROOT, Ran, command, ran, wait_for};
+use crate::support::{CommandOutput, ROOT, command, ran, wait_for};
 
 /// A small model with prompts for documents and queries.
 fn model() -> PathBuf {
     Path::new(ROOT).join("embedding/tests/reference/tiny-qwen3")
 }
 
-fn embed(args: &[&str], input: &str) -> Ran {
+fn embed(args: &[&str], input: &str) -> CommandOutput {
     let model = model();
     let mut embed = command(&["embed", "--model", model.to_str().unwrap()]);
     embed.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -30,8 +30,8 @@ fn embed(args: &[&str], input: &str) -> Ran {
 }
 
 /// The vectors that the library computes for these texts.
-fn wanted(texts: &[&str], kind: TextKind) -> Vec<Vec<f32>> {
-    let engine = embedding::Engine::new();
+fn expected_vectors(texts: &[&str], kind: TextKind) -> Vec<Vec<f32>> {
+    let engine = embedding::EmbeddingEngine::new();
     let options = EmbedderOptions {
         device: "cpu".into(),
         dtype: "float32".into(),
@@ -40,7 +40,8 @@ fn wanted(texts: &[&str], kind: TextKind) -> Vec<Vec<f32>> {
     };
     let tokenizer = engine.tokenizer(&model()).unwrap();
     let embedder = engine.embedder(&model(), &options).unwrap();
-    let vector = |text: &&str| embedder.embed(&[&tokenizer.read(text, kind).unwrap().ids]).unwrap();
+    let vector =
+        |text: &&str| embedder.embed(&[&tokenizer.encode_input(text, kind).unwrap().ids]).unwrap();
     texts.iter().map(vector).collect()
 }
 
@@ -80,7 +81,7 @@ fn lines_become_vectors_in_their_order() {
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let found = objects(&ran.stdout);
     assert_eq!(found.len(), 5);
-    for (found, wanted) in found.iter().zip(wanted(&texts, TextKind::Document)) {
+    for (found, wanted) in found.iter().zip(expected_vectors(&texts, TextKind::Document)) {
         assert_close(&vector(found), &wanted);
     }
     assert_eq!(found[2]["text"], texts[2]);
@@ -106,7 +107,7 @@ fn questions_get_their_prefix_and_other_fields_are_kept() {
     let ran = embed(&["--input", input, "--kind", "query"], "");
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let mut found = objects(&ran.stdout);
-    let wanted = wanted(&["why is it lit", "who"], TextKind::Query);
+    let wanted = expected_vectors(&["why is it lit", "who"], TextKind::Query);
     for (found, wanted) in found.iter().zip(&wanted) {
         assert_close(&vector(found), wanted);
     }
@@ -153,7 +154,7 @@ fn columns_are_kept_over_many_pieces() {
     assert_eq!(found.project(&[0, 1]).unwrap(), rows);
     let found = vectors(&found);
     assert_eq!(found.len(), 9000);
-    let mut first = wanted(&["text 37"], TextKind::Document).remove(0);
+    let mut first = expected_vectors(&["text 37"], TextKind::Document).remove(0);
     first.truncate(8);
     let length = first.iter().map(|number| number * number).sum::<f32>().sqrt();
     let first: Vec<f32> = first.iter().map(|number| number / length).collect();

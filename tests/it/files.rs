@@ -8,11 +8,11 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::support::{Place, Ran, command, ran, text};
+use crate::support::{CommandOutput, TestProject, command, ran, text};
 
-impl Place {
+impl TestProject {
     /// Runs the command with arguments that may not be UTF-8, in a subfolder of the place.
-    fn semantik_in(&self, folder: &str, args: &[OsString]) -> Ran {
+    fn semantik_in(&self, folder: &str, args: &[OsString]) -> CommandOutput {
         ran(command(&[]).args(args).current_dir(self.path().join(folder)).output().unwrap())
     }
 }
@@ -38,7 +38,7 @@ const NAMES: [&[u8]; 10] = [
 
 /// Every spelling of the path of a document, relative to the folder `here/now` beside the corpus.
 /// `alias` is a link to the corpus, and `link` in the corpus a link to `sub`.
-fn spellings(place: &Place, name: &[u8]) -> Vec<OsString> {
+fn spellings(place: &TestProject, name: &[u8]) -> Vec<OsString> {
     let behind =
         |folder: &str, name: &[u8]| OsString::from_vec([folder.as_bytes(), b"/", name].concat());
     let corpus = place.corpus().display().to_string();
@@ -67,7 +67,7 @@ fn spellings(place: &Place, name: &[u8]) -> Vec<OsString> {
 
 #[test]
 fn every_spelling_of_a_path_names_its_document() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     for (n, name) in NAMES.iter().enumerate() {
         let path = place.corpus().join(OsStr::from_bytes(name));
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -160,7 +160,7 @@ fn every_spelling_of_a_path_names_its_document() {
 
 #[test]
 fn a_failure_counts_once() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     place.edit_pipeline("max_size: 8MB", "max_size: 8MB, follow_symlinks: true");
     place.write("good.txt", "a good document");
     place.write("empty.txt", "");
@@ -247,7 +247,7 @@ fn a_failure_counts_once() {
 
 #[test]
 fn a_source_that_cannot_give_anything_is_a_warning_and_an_error() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     place.write("a.txt", "a document");
     std::fs::create_dir(place.path().join("other")).unwrap();
     std::fs::write(place.path().join("other/.hidden.txt"), "out of sight").unwrap();
@@ -282,13 +282,13 @@ fn a_source_that_cannot_give_anything_is_a_warning_and_an_error() {
         place.edit_pipeline(scan, good);
     }
     // The document of the other source was stored.
-    assert_eq!(place.told(), "unchanged 1");
+    assert_eq!(place.run_and_summarize(), "unchanged 1");
     // A known source may become empty; only the deletion limit applies.
     place.edit_pipeline(good, "paths: [corpus, other], hidden: true");
-    assert_eq!(place.told(), "read 1, stored 1, unchanged 1, embedded 5");
+    assert_eq!(place.run_and_summarize(), "read 1, stored 1, unchanged 1, embedded 5");
     std::fs::remove_file(place.path().join("other/.hidden.txt")).unwrap();
-    assert_eq!(place.told(), "unchanged 1, deleted 1");
-    assert_eq!(place.told(), "unchanged 1");
+    assert_eq!(place.run_and_summarize(), "unchanged 1, deleted 1");
+    assert_eq!(place.run_and_summarize(), "unchanged 1");
 
     place.write(".dotfile", "left out");
     place.edit_pipeline("hidden: true", "exclude: ['*.log', 'x/**']");
@@ -301,7 +301,7 @@ fn a_source_that_cannot_give_anything_is_a_warning_and_an_error() {
 
 #[test]
 fn a_pipeline_file_that_is_not_there_is_a_wrong_one() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     for args in [
         &["run", "nope.yaml"][..],
         &["check", "nope.yaml"],

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
-use crate::support::{Place, text};
+use crate::support::{TestProject, text};
 
 /// Words for documents, each with a different stem.
 const WORDS: [&str; 12] = [
@@ -19,7 +19,7 @@ fn document(n: usize) -> String {
     words.collect::<Vec<_>>().join(" ") + "\n"
 }
 
-fn search(place: &Place, args: &[&str]) -> Vec<Value> {
+fn search(place: &TestProject, args: &[&str]) -> Vec<Value> {
     let args: Vec<&str> =
         ["search", "--config", "pipeline.yaml", "--json"].iter().chain(args).copied().collect();
     let ran = place.semantik(&args);
@@ -28,7 +28,7 @@ fn search(place: &Place, args: &[&str]) -> Vec<Value> {
 }
 
 /// The scores of a sparse search, by file name.
-fn scores(place: &Place, words: &str) -> BTreeMap<String, f64> {
+fn scores(place: &TestProject, words: &str) -> BTreeMap<String, f64> {
     let hits = search(place, &["--mode", "sparse", "--k", "100", words]);
     let name = |hit: &Value| text(&hit["uri"]).rsplit('/').next().unwrap().to_owned();
     hits.iter().map(|hit| (name(hit), hit["score"].as_f64().unwrap())).collect()
@@ -63,12 +63,12 @@ fn reference(documents: &[(String, String)], words: &[&str]) -> BTreeMap<String,
 }
 
 #[test]
-fn words_are_scored_by_bm25_whatever_the_order_of_ingestion() {
+fn sparse_scores_are_bm25_in_any_order_of_ingestion() {
     let documents: Vec<(String, String)> =
         (0..30).map(|n| (format!("{n:02}.txt"), document(n))).collect();
     // The texts are too short for language detection.
     let place = || {
-        let place = Place::with_stand_in();
+        let place = TestProject::with_stand_in();
         place.edit_pipeline(
             "model: 'stand-in:16'",
             "model: 'stand-in:16', sparse: { language: en }",
@@ -109,8 +109,8 @@ fn words_are_scored_by_bm25_whatever_the_order_of_ingestion() {
 }
 
 /// Documents in two folders, with an identifier that only sparse search finds.
-fn library() -> Place {
-    let place = Place::with_stand_in();
+fn two_folders() -> TestProject {
+    let place = TestProject::with_stand_in();
     place.write(
         "guide/locks.md",
         "# Locks\n\nCall pthread_mutex_lock before you touch the counter.\n",
@@ -134,7 +134,7 @@ fn names(hits: &[Value]) -> Vec<String> {
 
 #[test]
 fn names_filters_and_thresholds_are_for_everybody() {
-    let place = library();
+    let place = two_folders();
     for mode in ["sparse", "hybrid"] {
         let hits = search(&place, &["--mode", mode, "pthread_mutex_lock"]);
         assert_eq!(names(&hits)[0], "locks.md");
@@ -172,7 +172,7 @@ fn names_filters_and_thresholds_are_for_everybody() {
 
 #[test]
 fn a_person_reads_what_was_found() {
-    let place = library();
+    let place = two_folders();
     let ran = place.semantik(&[
         "search",
         "--config",
@@ -193,7 +193,7 @@ fn a_person_reads_what_was_found() {
 
 #[test]
 fn several_collections_answer_together() {
-    let place = library();
+    let place = two_folders();
     let other = std::fs::read_to_string(place.file()).unwrap();
     let other = other
         .replace("name: test\ncollection: test", "name: other\ncollection: other")
@@ -220,7 +220,7 @@ fn several_collections_answer_together() {
 
 #[test]
 fn a_collection_without_sparse_vectors_says_so() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     place.edit_pipeline("model: 'stand-in:16'", "model: 'stand-in:16', sparse: none");
     place.write("a.txt", "some words");
     place.run();
@@ -234,12 +234,12 @@ fn a_collection_without_sparse_vectors_says_so() {
     place.run();
     assert_eq!(search(&place, &["words"])[0]["mode"], "hybrid");
     assert_eq!(search(&place, &["words"])[0]["generation"], 2);
-    place.assert_true();
+    place.assert_matches_fresh_index();
 }
 
 #[test]
 fn rankings_are_fused_as_they_are_weighed() {
-    let place = library();
+    let place = two_folders();
     let asked = |weights: &str| {
         let question = ["--weights", weights, "--fusion-k", "2", "pthread_mutex_lock"];
         let hits = search(&place, &[&["--mode", "hybrid"][..], &question].concat());
@@ -263,7 +263,7 @@ fn rankings_are_fused_as_they_are_weighed() {
 
 #[test]
 fn two_generations_are_compared_by_questions_of_trec() {
-    let place = library();
+    let place = two_folders();
     place.edit_pipeline("model: 'stand-in:16'", "model: 'stand-in:24'");
     let rebuilt = place.semantik(&["reindex", "pipeline.yaml"]);
     assert_eq!(rebuilt.code, 0, "{}", rebuilt.stderr);
@@ -310,7 +310,7 @@ fn two_generations_are_compared_by_questions_of_trec() {
 
 #[test]
 fn an_evaluation_measures_compares_and_refuses() {
-    let place = library();
+    let place = two_folders();
     std::fs::write(
         place.path().join("judged.jsonl"),
         "{\"query\": \"pthread_mutex_lock\", \"relevant\": {\"guide/locks.md\": 1}}\n\

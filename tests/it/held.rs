@@ -8,11 +8,11 @@ use pipeline::{Point, VectorIndex as _};
 use serde_json::Value;
 use vectors::EdgeStore;
 
-use crate::support::{Place, text};
+use crate::support::{TestProject, text};
 
 /// The content of the live generation of a collection.
 #[derive(Debug)]
-pub(crate) struct Index {
+pub(crate) struct IndexContents {
     /// Content hash → state and number of chunks, without deleted documents.
     pub(crate) documents: BTreeMap<String, (String, i64)>,
     /// Path → content hash and state.
@@ -33,7 +33,7 @@ pub(crate) struct Chunk {
 }
 
 /// One query for all rows of a collection in the metadata store; `$1` is its id.
-const EVERYTHING: &str = "
+const ALL_ROWS: &str = "
     SELECT
       (SELECT json_build_object('name', vector_store_name, 'dim', dim, 'quantization', quantization,
                                 'sparse', sparse IS NOT NULL)
@@ -81,9 +81,9 @@ const EVERYTHING: &str = "
           SELECT 'the collection is ' || status FROM collections WHERE id = $1 AND status = 'processing'
       ) AS f (fault)) AS faults";
 
-impl Place {
+impl TestProject {
     /// The content of the collection `test`.
-    pub(crate) fn index(&self) -> Index {
+    pub(crate) fn index(&self) -> IndexContents {
         let collection = self.value(
             "SELECT c.id FROM collections c JOIN users u ON u.id = c.owner_id
              WHERE c.name = 'test' AND u.username = 'local'",
@@ -92,8 +92,8 @@ impl Place {
     }
 
     /// The content of a collection.
-    pub(crate) fn index_of(&self, collection: &str) -> Index {
-        let rows = self.sql(&EVERYTHING.replace("$1", &format!("'{collection}'")));
+    pub(crate) fn index_of(&self, collection: &str) -> IndexContents {
+        let rows = self.sql(&ALL_ROWS.replace("$1", &format!("'{collection}'")));
         let everything = &rows[0];
         let mut faults: Vec<String> =
             everything["faults"].as_array().unwrap().iter().map(text).collect();
@@ -141,9 +141,9 @@ impl Place {
                 faults.push(format!("document {id} has {chunks} chunks and {held} points"));
             }
         }
-        faults.extend(self.strange_vectors(&everything["vectors"]));
+        faults.extend(self.unknown_vector_folders(&everything["vectors"]));
         chunks.sort_by(|a, b| (&a.document, a.index).cmp(&(&b.document, b.index)));
-        Index { documents, locations, chunks, faults }
+        IndexContents { documents, locations, chunks, faults }
     }
 
     fn points(&self, live: &Value) -> Vec<Point> {
@@ -170,7 +170,7 @@ impl Place {
     }
 
     /// Folders of vectors without a generation.
-    fn strange_vectors(&self, known: &Value) -> Vec<String> {
+    fn unknown_vector_folders(&self, known: &Value) -> Vec<String> {
         let known: Vec<String> = known.as_array().unwrap().iter().map(text).collect();
         let strange = self.vector_folders().into_iter().filter(|name| !known.contains(name));
         strange.map(|name| format!("the vectors {name} have no generation")).collect()
@@ -197,17 +197,17 @@ fn state(document: &Value) -> String {
     }
 }
 
-impl Index {
+impl IndexContents {
     /// Asserts that the stores agree, without leftovers and unfinished operations.
-    pub(crate) fn assert_sound(&self) {
+    pub(crate) fn assert_consistent(&self) {
         assert!(self.faults.is_empty(), "{:#?}", self.faults);
     }
 
     /// Asserts that this index and that of another place are sound and equal in files, documents,
     /// chunk texts and vectors.
-    pub(crate) fn assert_same_as(&self, other: &Self) {
-        self.assert_sound();
-        other.assert_sound();
+    pub(crate) fn assert_equal_to(&self, other: &Self) {
+        self.assert_consistent();
+        other.assert_consistent();
         assert_eq!(self.locations, other.locations);
         assert_eq!(self.documents, other.documents);
         let texts = |index: &Self| -> Vec<(String, u32, String)> {

@@ -1,7 +1,7 @@
 //! A corpus of every format end to end: the right passages are found, and a second run does no
 //! work.
 
-use crate::support::Place;
+use crate::support::TestProject;
 
 const NETWORK: &str = "# Network\n\nThe router assigns addresses by DHCP. Every host asks it for a lease when it \
 boots, and renews the lease before it expires.\n\n## Firewall\n\nIncoming connections are dropped unless a rule \
@@ -12,7 +12,7 @@ overnight.</p></body></html>";
 const STARS: &str = "A red giant is a star in a late phase of its life. Its hydrogen is used up in the core, so it \
 burns in a shell, and the star swells to a hundred times its size.\n";
 
-fn corpus(place: &Place) {
+fn corpus(place: &TestProject) {
     place.write("network.md", NETWORK);
     place.write("kitchen/bread.html", BREAD);
     place.write("stars.txt", STARS);
@@ -24,7 +24,7 @@ fn corpus(place: &Place) {
 
 #[test]
 fn a_folder_is_indexed_and_answers() {
-    let place = Place::new();
+    let place = TestProject::new();
     corpus(&place);
     let report = place.run();
     assert_eq!(report["documents"]["stored"], 5, "{report:#}");
@@ -64,7 +64,7 @@ fn a_folder_is_indexed_and_answers() {
 
 #[test]
 fn what_changes_is_seen_and_nothing_else_is_done() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     place.write("a.txt", "the first document about apples");
     place.write("b.txt", "the second document about bananas");
     place.write("c.txt", "the third document about cherries");
@@ -99,7 +99,7 @@ fn what_changes_is_seen_and_nothing_else_is_done() {
 
 #[test]
 fn a_changed_setting_is_a_changed_document() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     let words: Vec<String> = (0..300).map(|n| format!("word{n}")).collect();
     place.write("long.txt", words.join(" "));
     let first = place.run();
@@ -118,7 +118,7 @@ fn a_changed_setting_is_a_changed_document() {
 
 #[test]
 fn two_runs_at_once_do_not_mix() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     for n in 0..200 {
         place.write(&format!("{n}.txt"), format!("document number {n} ").repeat(50));
     }
@@ -133,5 +133,5 @@ fn two_runs_at_once_do_not_mix() {
     assert_eq!(place.run()["documents"]["unchanged"], 200);
     let index = place.index();
     assert_eq!(index.documents.len(), 200);
-    index.assert_sound();
+    index.assert_consistent();
 }

@@ -7,15 +7,15 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::{ChildStderr, Stdio};
 
-use crate::support::{Place, command};
+use crate::support::{TestProject, command};
 
 /// A fixed seed, so that a failure is reproducible as far as kills are.
 const SEED: u64 = 20_261_124;
 
 /// Pseudo-random numbers (SplitMix64).
-pub(crate) struct Dice(pub(crate) u64);
+pub(crate) struct SplitMix64(pub(crate) u64);
 
-impl Dice {
+impl SplitMix64 {
     /// A number below `end`.
     pub(crate) fn below(&mut self, end: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -27,7 +27,7 @@ impl Dice {
 
 /// The state of a command at the time of its kill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub(crate) enum KillOutcome {
     Killed,
     /// It had ended already.
     Ended,
@@ -35,7 +35,7 @@ pub(crate) enum Fate {
 
 /// Runs the command, and kills it after this number of SQL statements.
 #[expect(clippy::print_stdout, reason = "a failed test shows the times of the kills")]
-pub(crate) fn kill_after(place: &Place, args: &[&str], statements: usize) -> Fate {
+pub(crate) fn kill_after(place: &TestProject, args: &[&str], statements: usize) -> KillOutcome {
     let mut child = command(&[&["--log", "sqlx::query=debug"], args].concat())
         .current_dir(place.path())
         .stdout(Stdio::null())
@@ -52,11 +52,11 @@ pub(crate) fn kill_after(place: &Place, args: &[&str], statements: usize) -> Fat
     }
     // Reads the rest of the output, so that the command cannot end by SIGPIPE.
     lines.for_each(drop);
-    if is_killed { Fate::Killed } else { Fate::Ended }
+    if is_killed { KillOutcome::Killed } else { KillOutcome::Ended }
 }
 
 /// The number of SQL statements of a command.
-pub(crate) fn statements(place: &Place, args: &[&str]) -> usize {
+pub(crate) fn statements(place: &TestProject, args: &[&str]) -> usize {
     let ran = place.semantik(&[&["--log", "sqlx::query=debug"], args].concat());
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     ran.stderr.lines().filter(|line| line.contains("sqlx::query")).count()
@@ -80,8 +80,8 @@ fn content(n: usize, edition: usize) -> String {
 }
 
 /// A place whose runs consist of many small steps.
-fn filled() -> Place {
-    let place = Place::with_stand_in();
+fn indexed_project() -> TestProject {
+    let place = TestProject::with_stand_in();
     place.edit_pipeline("window: 64", "window: 16");
     place.edit_pipeline("batch_bytes: 16KB", "batch_bytes: 2KB");
     place.edit_pipeline(
@@ -95,7 +95,7 @@ fn filled() -> Place {
 }
 
 /// Edits, deletes, renames, copies and adds some files.
-fn shuffle(place: &Place, dice: &mut Dice, round: usize) {
+fn change_files(place: &TestProject, dice: &mut SplitMix64, round: usize) {
     for _ in 0..12 {
         let n = dice.below(FILES);
         let path = place.corpus().join(format!("{}/{n}.txt", n % 4));
@@ -111,10 +111,10 @@ fn shuffle(place: &Place, dice: &mut Dice, round: usize) {
 const RUN: [&str; 3] = ["run", "pipeline.yaml", "--json"];
 
 /// Asserts that after the next run the stores equal those of a fresh run over the same folder.
-fn assert_made_good(place: &Place) {
-    place.a_minute_passes();
+fn assert_recovers(place: &TestProject) {
+    place.expire_leases();
     place.run();
-    place.assert_true();
+    place.assert_matches_fresh_index();
     let again = place.run();
     assert_eq!(
         (&again["documents"]["stored"], &again["deleted"]),
@@ -124,41 +124,42 @@ fn assert_made_good(place: &Place) {
 }
 
 #[test]
-fn of_an_index_and_of_appends() {
+fn kills_during_index_and_append() {
     println!("seed {SEED}");
-    let mut dice = Dice(SEED);
-    let place = filled();
-    let whole = statements(&filled(), &RUN);
+    let mut dice = SplitMix64(SEED);
+    let place = indexed_project();
+    let whole = statements(&indexed_project(), &RUN);
     let mut kills = 0;
     while kills < 10 {
-        kills += usize::from(kill_after(&place, &RUN, dice.below(whole)) == Fate::Killed);
+        kills += usize::from(kill_after(&place, &RUN, dice.below(whole)) == KillOutcome::Killed);
     }
-    assert_made_good(&place);
+    assert_recovers(&place);
     let mut round = 0;
     while kills < 26 {
         round += 1;
-        shuffle(&place, &mut dice, round);
+        change_files(&place, &mut dice, round);
         // Files also change between kills.
         for _ in 0..1 + dice.below(3) {
-            kills +=
-                usize::from(kill_after(&place, &RUN, dice.below(whole * 2 / 3)) == Fate::Killed);
+            kills += usize::from(
+                kill_after(&place, &RUN, dice.below(whole * 2 / 3)) == KillOutcome::Killed,
+            );
             place.write("changes.txt", content(dice.below(30), kills));
         }
         if round % 3 == 0 {
-            assert_made_good(&place);
+            assert_recovers(&place);
         }
     }
-    assert_made_good(&place);
+    assert_recovers(&place);
 }
 
 #[test]
-fn of_reindexing_and_of_the_swap() {
+fn kills_during_reindex_and_swap() {
     println!("seed {SEED}");
-    let mut dice = Dice(SEED + 1);
-    let place = filled();
+    let mut dice = SplitMix64(SEED + 1);
+    let place = indexed_project();
     place.run();
     let models = ["stand-in:16", "stand-in:24"];
-    let other = filled();
+    let other = indexed_project();
     other.run();
     other.edit_pipeline(models[0], models[1]);
     let whole = statements(&other, &RUN);
@@ -169,28 +170,28 @@ fn of_reindexing_and_of_the_swap() {
     while kills < 24 {
         place.edit_pipeline(models[round % 2], models[(round + 1) % 2]);
         round += 1;
-        shuffle(&place, &mut dice, round);
+        change_files(&place, &mut dice, round);
         // Half of the kills hit any statement, half the last ones.
         let from = [0, whole.saturating_sub(swap)][round % 2];
         for _ in 0..4 {
             let after = from + dice.below(whole - from);
-            kills += usize::from(kill_after(&place, &RUN, after) == Fate::Killed);
+            kills += usize::from(kill_after(&place, &RUN, after) == KillOutcome::Killed);
             let hits = place.search("document in edition that tells of subject 3", 5);
             assert_eq!(hits.len(), 5, "a search reads one of the two generations");
         }
         if round % 2 == 0 {
-            assert_made_good(&place);
+            assert_recovers(&place);
         }
     }
-    assert_made_good(&place);
+    assert_recovers(&place);
 }
 
 #[test]
-fn of_the_deletion_of_a_collection() {
+fn kills_during_collection_deletion() {
     println!("seed {SEED}");
-    let mut dice = Dice(SEED + 2);
+    let mut dice = SplitMix64(SEED + 2);
     let delete = ["collections", "delete", "--config", "pipeline.yaml", "--yes"];
-    let place = filled();
+    let place = indexed_project();
     place.run();
     place.semantik(&["reindex", "pipeline.yaml"]);
     let whole = statements(&place, &delete);
@@ -201,7 +202,7 @@ fn of_the_deletion_of_a_collection() {
             place.semantik(&["reindex", "pipeline.yaml"]);
         }
         let fate = kill_after(&place, &delete, whole / 3 + dice.below(whole - whole / 3));
-        kills += usize::from(fate == Fate::Killed);
+        kills += usize::from(fate == KillOutcome::Killed);
         if kills % 2 == 0 {
             // A second deletion completes the first; so does a run, if the first one had begun.
             let ran = place.semantik(&delete);
@@ -214,8 +215,8 @@ fn of_the_deletion_of_a_collection() {
             assert_eq!(place.value("SELECT count(*) FROM collections"), "0");
         }
         if kills % 4 == 3 {
-            assert_made_good(&place);
+            assert_recovers(&place);
         }
     }
-    assert_made_good(&place);
+    assert_recovers(&place);
 }

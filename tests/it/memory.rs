@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::process::Child;
 use std::time::Duration;
 
-use crate::support::{Place, end};
+use crate::support::{TestProject, end};
 
 const MIB: u64 = 1 << 20;
 
@@ -39,7 +39,7 @@ impl Measured {
 
 /// Indexes a Markdown document in which each section is a chunk.
 fn index(sections: u64) -> Measured {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     place.edit_pipeline("max_size: 8MB", "max_size: 64MB");
     place.edit_pipeline("size: 64, overlap: 8", "size: 48, overlap: 0");
     let mut text = String::new();

@@ -13,10 +13,10 @@ use insta::assert_snapshot;
 use metadata::EmbeddedPostgres;
 
 use crate::secrets::qdrant_that_refuses;
-use crate::support::{Place, ROOT, command, query, ran};
+use crate::support::{ROOT, TestProject, command, query, ran};
 
 /// Exit code and standard error of a command, with `unsteady` parts replaced.
-fn said(place: &Place, args: &[&str], unsteady: &[(&str, &str)]) -> String {
+fn stderr_of(place: &TestProject, args: &[&str], unsteady: &[(&str, &str)]) -> String {
     let ran = ran(command(args).current_dir(place.path()).output().unwrap());
     // Log lines are not user messages.
     let told = ran.stderr.lines().filter(|line| !line.starts_with('{'));
@@ -67,8 +67,8 @@ fn hang_up(stream: TcpStream) -> std::io::Result<()> {
 }
 
 /// A place whose metadata store has this URL.
-fn with_postgres(url: &str) -> Place {
-    Place::with("model: 'stand-in:16'", &format!("stores: {{ postgres: '{url}' }}"))
+fn with_postgres(url: &str) -> TestProject {
+    TestProject::with("model: 'stand-in:16'", &format!("stores: {{ postgres: '{url}' }}"))
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn postgres_that_does_not_let_us_in() {
     let mut all = String::new();
     for (what, url, port) in table {
         let place = with_postgres(&url);
-        let said = said(&place, &["status", "pipeline.yaml"], &[(port, "PORT")]);
+        let said = stderr_of(&place, &["status", "pipeline.yaml"], &[(port, "PORT")]);
         all += &format!("== {what}\n{said}\n");
     }
     assert_snapshot!(all);
@@ -99,7 +99,7 @@ fn postgres_that_does_not_let_us_in() {
 
 #[test]
 fn postgres_that_refuses_a_role_or_a_database() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     let cluster = EmbeddedPostgres::start(&place.path().join(".semantik/postgres")).unwrap();
     query(cluster.url(), "CREATE ROLE guarded LOGIN PASSWORD 'right'");
     let hba = place.path().join(".semantik/postgres/cluster/data/pg_hba.conf");
@@ -122,7 +122,7 @@ fn postgres_that_refuses_a_role_or_a_database() {
         let file = file.collect::<Vec<_>>().join("\n");
         let stores = format!("{file}\nstores: {{ postgres: '{url}' }}\n");
         std::fs::write(place.file(), stores).unwrap();
-        let said = said(&place, &["status", "pipeline.yaml"], &[(socket, "SOCKET")]);
+        let said = stderr_of(&place, &["status", "pipeline.yaml"], &[(socket, "SOCKET")]);
         all += &format!("== {what}\n{said}\n");
     }
     assert_snapshot!(all);
@@ -130,7 +130,7 @@ fn postgres_that_refuses_a_role_or_a_database() {
 
 #[test]
 fn a_database_that_was_changed() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     place.write("a.txt", "a text");
     place.run();
     let mut all = String::new();
@@ -143,7 +143,7 @@ fn a_database_that_was_changed() {
         ),
     ] {
         place.execute(change);
-        let said = said(&place, &["run", "pipeline.yaml"], &[]);
+        let said = stderr_of(&place, &["run", "pipeline.yaml"], &[]);
         all += &format!("== {what}\n{said}\n");
     }
     assert_snapshot!(all);
@@ -151,11 +151,11 @@ fn a_database_that_was_changed() {
 
 #[test]
 fn a_database_that_lost_a_table() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     place.write("a.txt", "a text");
     place.run();
     place.execute("DROP TABLE document_writes CASCADE");
-    assert_snapshot!(said(&place, &["run", "pipeline.yaml"], &[]));
+    assert_snapshot!(stderr_of(&place, &["run", "pipeline.yaml"], &[]));
 }
 
 #[test]
@@ -176,16 +176,16 @@ fn qdrant_at_a_wrong_address_or_with_a_wrong_key() {
         ("no URL", "http://".to_owned(), &closed),
     ] {
         let stores = format!("stores: {{ vectors: {{ qdrant: '{url}', api_key: 'key' }} }}");
-        let place = Place::with("model: 'stand-in:16'", &stores);
+        let place = TestProject::with("model: 'stand-in:16'", &stores);
         place.write("a.txt", "a text");
-        let said = said(&place, &["run", "pipeline.yaml"], &[(port, "PORT")]);
+        let said = stderr_of(&place, &["run", "pipeline.yaml"], &[(port, "PORT")]);
         all += &format!("== {what}\n{said}\n");
     }
     assert_snapshot!(all);
 }
 
 /// A copy of a small real model.
-fn small_model(place: &Place) -> PathBuf {
+fn small_model(place: &TestProject) -> PathBuf {
     let to = place.path().join("model");
     let from = Path::new(ROOT).join("embedding/tests/reference/tiny-bert-cls");
     let copied = std::process::Command::new("cp").arg("-r").args([&from, &to]).status();
@@ -195,13 +195,13 @@ fn small_model(place: &Place) -> PathBuf {
 
 #[test]
 fn a_model_that_is_damaged() {
-    let place = Place::with("model: model", "");
+    let place = TestProject::with("model: model", "");
     let model = small_model(&place);
     let weights = model.join("model.safetensors");
     let whole = std::fs::read(&weights).unwrap();
     let tokenizer = model.join("tokenizer.json");
     let vocabulary = std::fs::read(&tokenizer).unwrap();
-    let mut all = format!("== whole\n{}\n", said(&place, &["check", "pipeline.yaml"], &[]));
+    let mut all = format!("== whole\n{}\n", stderr_of(&place, &["check", "pipeline.yaml"], &[]));
     let garbled = [b"\x10\0\0\0\0\0\0\0not a header at all".as_slice(), &whole[40..]].concat();
     for (what, bytes) in [
         ("cut off", &whole[..whole.len() - 1000]),
@@ -212,21 +212,23 @@ fn a_model_that_is_damaged() {
         ("garbled", &garbled),
     ] {
         std::fs::write(&weights, bytes).unwrap();
-        all += &format!("== {what}\n{}\n", said(&place, &["check", "pipeline.yaml"], &[]));
+        all += &format!("== {what}\n{}\n", stderr_of(&place, &["check", "pipeline.yaml"], &[]));
     }
     std::fs::write(&weights, &whole).unwrap();
     std::fs::write(&tokenizer, &vocabulary[..vocabulary.len() / 2]).unwrap();
     place.write("a.txt", "a text");
-    all += &format!("== half a tokenizer\n{}\n", said(&place, &["run", "pipeline.yaml"], &[]));
+    all += &format!("== half a tokenizer\n{}\n", stderr_of(&place, &["run", "pipeline.yaml"], &[]));
     std::fs::write(model.join("config.json"), "{").unwrap();
-    all +=
-        &format!("== half a configuration\n{}\n", said(&place, &["check", "pipeline.yaml"], &[]));
+    all += &format!(
+        "== half a configuration\n{}\n",
+        stderr_of(&place, &["check", "pipeline.yaml"], &[])
+    );
     assert_snapshot!(all);
 }
 
 #[test]
 fn a_hub_name_without_its_prefix_and_a_file_of_a_later_version() {
-    let place = Place::with("model: sentence-transformers/all-MiniLM-L6-v2", "");
+    let place = TestProject::with("model: sentence-transformers/all-MiniLM-L6-v2", "");
     place.edit_pipeline("version: 1", "version: 2");
-    assert_snapshot!(said(&place, &["check", "pipeline.yaml"], &[]));
+    assert_snapshot!(stderr_of(&place, &["check", "pipeline.yaml"], &[]));
 }

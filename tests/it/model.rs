@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use sha2::{Digest as _, Sha256};
 
-use crate::kills::{Fate, kill_after};
-use crate::support::Place;
+use crate::kills::{KillOutcome, kill_after};
+use crate::support::TestProject;
 
 /// A file change or an operation.
 #[derive(Clone, Debug)]
@@ -53,8 +53,8 @@ fn step() -> impl Strategy<Value = Step> {
 /// The expected folder: path → content.
 type Files = BTreeMap<String, String>;
 
-struct World {
-    place: Place,
+struct ModelWorld {
+    place: TestProject,
     files: Files,
     deleted: Files,
 }
@@ -75,7 +75,7 @@ fn content(number: u8) -> String {
     }
 }
 
-impl World {
+impl ModelWorld {
     fn path(&self, name: &str) -> PathBuf {
         self.place.corpus().join(name)
     }
@@ -107,7 +107,7 @@ impl World {
         Some(content)
     }
 
-    fn take(&mut self, step: &Step) {
+    fn apply(&mut self, step: &Step) {
         match *step {
             Step::Write(file, number) => self.write(name(file), content(number)),
             Step::Touch(file) => {
@@ -167,7 +167,7 @@ impl World {
 
     fn run(&self, verb: &str) {
         if self.place.value("SELECT to_regclass('operations') IS NOT NULL") == "t" {
-            self.place.a_minute_passes();
+            self.place.expire_leases();
         }
         let ran = self.place.semantik(&[verb, "pipeline.yaml", "--json"]);
         assert!(matches!(ran.code, 0 | 2), "exit code {}: {}", ran.code, ran.stderr);
@@ -176,7 +176,7 @@ impl World {
 
     fn kill(&self, verb: &str, after: u8) {
         if kill_after(&self.place, &[verb, "pipeline.yaml", "--json"], usize::from(after))
-            == Fate::Ended
+            == KillOutcome::Ended
         {
             self.run("run");
         }
@@ -185,7 +185,7 @@ impl World {
     /// Asserts that the index is sound and has the expected files and contents.
     fn check(&self) {
         let index = self.place.index();
-        index.assert_sound();
+        index.assert_consistent();
         let hash = |content: &String| -> String {
             Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
         };
@@ -223,16 +223,16 @@ fn sequences(cases: u32, steps: usize) {
     let mut runner = TestRunner::new_with_rng(config, seed);
     runner
         .run(&vec(step(), steps / 2..steps), |steps| {
-            let place = Place::with_stand_in();
+            let place = TestProject::with_stand_in();
             place.edit_pipeline("window: 64", "window: 8");
-            let mut world = World { place, files: Files::new(), deleted: Files::new() };
+            let mut world = ModelWorld { place, files: Files::new(), deleted: Files::new() };
             world.place.write("always.txt", content(6));
             world.files.insert("always.txt".to_owned(), content(6));
             for step in &steps {
-                world.take(step);
+                world.apply(step);
             }
             world.run("run");
-            world.place.assert_true();
+            world.place.assert_matches_fresh_index();
             Ok(())
         })
         .unwrap();

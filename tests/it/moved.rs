@@ -25,7 +25,7 @@ fn libraries(program: &Path) -> Vec<(String, PathBuf)> {
 }
 
 /// Creates a hard link, or a copy where links are not possible.
-fn place(from: &Path, to: &Path) {
+fn link_or_copy(from: &Path, to: &Path) {
     if std::fs::hard_link(from, to).is_err() {
         std::fs::copy(from, to).unwrap();
     }
@@ -40,12 +40,12 @@ pub(crate) fn install(root: &Path, bin: &str, lib: &str) -> PathBuf {
         std::fs::create_dir_all(folder).unwrap();
     }
     let program = bin.join("semantik");
-    place(Path::new(PROGRAM), &program);
+    link_or_copy(Path::new(PROGRAM), &program);
     for entry in std::fs::read_dir(built_with()).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap();
         if name.to_string_lossy().contains(".so") {
-            place(&path, &lib.join(name));
+            link_or_copy(&path, &lib.join(name));
         }
     }
     program

@@ -5,11 +5,11 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::Command;
 
-use crate::support::Place;
+use crate::support::TestProject;
 
 #[test]
 fn bad_files_cost_only_themselves() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     place.write("good.txt", "a document like any other");
     place.write("empty.txt", "");
     place.write("binary.bin", (0..=255u8).cycle().step_by(7).take(4096).collect::<Vec<_>>());
@@ -65,7 +65,7 @@ fn bad_files_cost_only_themselves() {
 
 #[test]
 fn a_pipeline_whose_folder_is_gone_fails_and_deletes_nothing() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     place.write("a.txt", "the only document");
     place.run();
     std::fs::rename(place.corpus(), place.path().join("unmounted")).unwrap();
@@ -79,7 +79,7 @@ fn a_pipeline_whose_folder_is_gone_fails_and_deletes_nothing() {
 
 #[test]
 fn hostile_manual_pages_are_read_and_formats_without_a_reader_are_named() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     place.write("good.txt", "a document like any other");
     let mut laughs = ".TH X 1\n.ds a0 lol\n".to_owned();
     for level in 1..20 {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use metadata::MemoryMetadata;
 use pipeline::{
-    BoxError, Embedder, EmbedderOptions, EmbedderUsage, ModelInfo, Models, PipelineSpec, Plan,
-    Registry, Resources, RunOptions, Tokenizer, VectorIndex as _,
+    BoxError, Embedder, EmbedderOptions, EmbedderUsage, ModelInfo, ModelProvider, PipelineSpec,
+    Plan, Registry, Resources, RunOptions, Tokenizer, VectorIndex as _,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -15,10 +15,10 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use uuid::Uuid;
 use vectors::MemoryVectors;
 
-use crate::support::Place;
+use crate::support::TestProject;
 
 /// Models whose vectors identify them: every component of a vector is the number of the model.
-struct Numbered;
+struct NumberedModels;
 
 /// The dimensions of every model.
 const DIM: usize = 4;
@@ -27,7 +27,7 @@ fn number(model: &Path) -> f32 {
     model.file_name().unwrap().to_str().unwrap().parse().unwrap()
 }
 
-impl Models for Numbered {
+impl ModelProvider for NumberedModels {
     fn describe(&self, model: &Path) -> Result<ModelInfo, BoxError> {
         Ok(ModelInfo {
             path: model.to_owned(),
@@ -39,7 +39,7 @@ impl Models for Numbered {
     }
 
     fn tokenizer(&self, _: &Path) -> Result<Arc<dyn Tokenizer>, BoxError> {
-        embedding::Engine::new().tokenizer(Path::new("stand-in:4"))
+        embedding::EmbeddingEngine::new().tokenizer(Path::new("stand-in:4"))
     }
 
     fn embedder(
@@ -47,7 +47,7 @@ impl Models for Numbered {
         model: &Path,
         options: &EmbedderOptions,
     ) -> Result<Arc<dyn Embedder>, BoxError> {
-        Ok(Arc::new(Constant(self.describe(model)?.shortened(options.dim))))
+        Ok(Arc::new(Constant(self.describe(model)?.with_truncated_dim(options.dim))))
     }
 }
 
@@ -166,25 +166,25 @@ nodes:
 }
 
 /// `true` if the check accepts the graph; then a run is executed and its vectors are checked.
-fn refused_or_of_one_model(place: &Place, embeds: &[Embed], sinks: &[Sink]) -> bool {
+fn rejected_or_single_model(place: &TestProject, embeds: &[Embed], sinks: &[Sink]) -> bool {
     let text = yaml(embeds, sinks);
     std::fs::write(place.file(), &text).unwrap();
     let spec = PipelineSpec::from_yaml(&place.file(), &text, &|_| None).unwrap();
     let registry = Registry::new(&[sources::NODES, stages::NODES, sinks::NODES]);
-    let Ok(plan) = Plan::compile(&spec, &registry, &Numbered) else { return false };
+    let Ok(plan) = Plan::compile(&spec, &registry, &NumberedModels) else { return false };
     let model = plan.model().unwrap().clone();
-    let sparse = plan.options_of("embed").unwrap()["sparse"].is_object();
+    let sparse = plan.stage_options("embed").unwrap()["sparse"].is_object();
     let vectors =
-        if sparse { MemoryVectors::with_words(model.dim) } else { MemoryVectors::new(model.dim) };
+        if sparse { MemoryVectors::with_sparse(model.dim) } else { MemoryVectors::new(model.dim) };
     let vectors = Arc::new(vectors);
     let with = Resources {
         collection: Uuid::nil(),
-        models: Arc::new(Numbered),
+        models: Arc::new(NumberedModels),
         metadata: Arc::new(MemoryMetadata::new(Uuid::nil())),
         vectors: Arc::clone(&vectors) as _,
-        known: Arc::default(),
+        known_hashes: Arc::default(),
         extract_worker: None,
-        memo: None,
+        cache: None,
     };
     let options = RunOptions::new(&plan);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
@@ -201,7 +201,7 @@ fn refused_or_of_one_model(place: &Place, embeds: &[Embed], sinks: &[Sink]) -> b
 
 #[test]
 fn a_graph_is_refused_or_writes_vectors_of_one_model() {
-    let place = Place::with("model: 'stand-in:16'", "");
+    let place = TestProject::with("model: 'stand-in:16'", "");
     for at in 0..3 {
         place.write(&format!("{at}.txt"), format!("Plain text number {at} about the harbour."));
         place.write(
@@ -217,7 +217,7 @@ fn a_graph_is_refused_or_writes_vectors_of_one_model() {
     let accepted_at = std::cell::RefCell::new((&mut accepted, &mut branched));
     runner
         .run(&graphs, |(embeds, sinks)| {
-            if refused_or_of_one_model(&place, &embeds, &sinks) {
+            if rejected_or_single_model(&place, &embeds, &sinks) {
                 let mut counts = accepted_at.borrow_mut();
                 *counts.0 += 1;
                 *counts.1 += u32::from(embeds.len() > 1);

@@ -15,27 +15,27 @@ use serde_json::{Value, json};
 
 use crate::browser::{Browser, DOWN, ENTER, ESCAPE};
 use crate::serve::server::Server;
-use crate::support::{Place, ROOT, model};
+use crate::support::{ROOT, TestProject, model};
 
 const PASSWORD: &str = "correct horse battery staple";
 
 /// A server on a place, and a browser with its web UI.
-struct Visit {
-    place: Place,
+struct PageSession {
+    place: TestProject,
     server: Server,
     url: String,
     browser: Browser,
 }
 
-impl Visit {
+impl PageSession {
     /// Serves a place and starts a browser.
-    fn begin(place: Place) -> Self {
-        Self::begin_beside(place, &[])
+    fn start(place: TestProject) -> Self {
+        Self::start_with_files(place, &[])
     }
 
     /// Also serves these pipeline files of the place.
-    fn begin_beside(place: Place, files: &[&str]) -> Self {
-        let server = Server::beside(&place, files);
+    fn start_with_files(place: TestProject, files: &[&str]) -> Self {
+        let server = Server::start_with_files(&place, files);
         Self { url: server.url.clone(), place, server, browser: Browser::start() }
     }
 
@@ -80,14 +80,14 @@ impl Visit {
     }
 
     /// Asserts that the console is empty and that no request went to another origin.
-    fn assert_quiet(&self) {
-        let said = self.browser.console();
+    fn assert_no_console_output(&self) {
+        let said = self.browser.console_messages();
         assert!(said.is_empty(), "{said:#?}");
-        self.assert_asked_nobody_else();
+        self.assert_no_foreign_requests();
     }
 
-    fn assert_asked_nobody_else(&self) {
-        for address in self.browser.requested() {
+    fn assert_no_foreign_requests(&self) {
+        for address in self.browser.requested_urls() {
             let is_ours = address.starts_with(&self.url);
             assert!(
                 is_ours || ["data:", "about:", "chrome:"].iter().any(|it| address.starts_with(it)),
@@ -102,18 +102,18 @@ impl Visit {
         let axe = axe.expect("axe-core is missing; run `.ci/setup chromium`");
         self.browser.run(&format!("if (!window.axe) {{ {axe} }}"));
         for colours in ["light", "dark"] {
-            self.browser.prefer(colours);
+            self.browser.prefer_color_scheme(colours);
             let found = self.browser.run_async(
                 "axe.run(document, { resultTypes: ['violations'] }).then(it => done(it.violations.map(v =>
                     [v.id, v.help, ...v.nodes.map(n => n.target.join(' ') + ': ' + n.failureSummary)])))",
             );
             assert_eq!(found, json!([]), "{what}, {colours}: {found:#}");
         }
-        self.browser.prefer("light");
+        self.browser.prefer_color_scheme("light");
     }
 }
 
-impl Drop for Visit {
+impl Drop for PageSession {
     fn drop(&mut self) {
         self.stop();
     }
@@ -121,8 +121,8 @@ impl Drop for Visit {
 
 /// A place with documents of this repository. Chunks are shorter than the default, so that
 /// documents have several.
-fn repository(embed: &str) -> Place {
-    let place = Place::with(embed, "");
+fn repository(embed: &str) -> TestProject {
+    let place = TestProject::with(embed, "");
     place.cluster();
     place.write_pipeline(embed, "", "strategy: markdown, size: 96, overlap: 16");
     let docs = Path::new(ROOT).join("docs");
@@ -139,8 +139,8 @@ fn repository(embed: &str) -> Place {
 }
 
 #[test]
-fn a_person_fills_a_collection_watches_it_and_finds_a_passage() {
-    let visit = Visit::begin(repository(&format!("model: {}", model().display())));
+fn a_user_indexes_monitors_and_searches() {
+    let visit = PageSession::start(repository(&format!("model: {}", model().display())));
     let browser = &visit.browser;
     visit.set_up();
     visit.goto("/collections");
@@ -163,18 +163,18 @@ fn a_person_fills_a_collection_watches_it_and_finds_a_passage() {
     browser.wait("document.querySelector('.outcomes .stored strong').innerText === '4'");
     browser.wait("document.querySelector('.outcomes .aside strong').innerText === '1'");
     assert!(browser.text(".feed").contains("broken.docx"), "{}", browser.text(".feed"));
-    visit.assert_quiet();
+    visit.assert_no_console_output();
 
     says_so_far(&visit);
     finds_a_passage(&visit);
     goes_by_keys(&visit);
     goes_back_and_forward(&visit);
     narrows_the_search(&visit);
-    visit.assert_quiet();
+    visit.assert_no_console_output();
 }
 
 /// The throughput page while an operation runs, then back to the page of the operation.
-fn shows_throughput(visit: &Visit) {
+fn shows_throughput(visit: &PageSession) {
     let browser = &visit.browser;
     browser.press("gt");
     browser.wait("location.pathname === '/throughput'");
@@ -188,15 +188,15 @@ fn shows_throughput(visit: &Visit) {
             it.querySelector('.figure-value').innerText !== '–')",
     );
     visit.assert_accessible("throughput of a running operation");
-    visit.assert_quiet();
-    browser.step("back");
+    visit.assert_no_console_output();
+    browser.navigate("back");
     browser.wait("location.pathname.startsWith('/operations/')");
     browser.wait("document.querySelector('.pill').innerText === 'running'");
 }
 
 /// While sources may produce more, no share of the total is shown. A run is too short to observe
 /// this, so the test calls the script.
-fn says_so_far(visit: &Visit) {
+fn says_so_far(visit: &PageSession) {
     let far = "import('/assets/now/flow.js').then(flow => done([false, true].map(all_seen => {
         const progress = { seen: 8, all_seen, outcomes: { stored: 1, unchanged: 3 } };
         return [flow.farOf(progress, String), flow.shareOf(progress) ?? null];
@@ -206,7 +206,7 @@ fn says_so_far(visit: &Visit) {
 }
 
 /// Searches while typing, and opens a passage in its document.
-fn finds_a_passage(visit: &Visit) {
+fn finds_a_passage(visit: &PageSession) {
     let browser = &visit.browser;
     visit.goto("/");
     visit.assert_accessible("home");
@@ -230,14 +230,14 @@ fn finds_a_passage(visit: &Visit) {
     let (shown, whole) = (letters(text.as_str().unwrap()), letters(&document));
     assert!(!shown.is_empty() && whole.contains(&shown), "{text}\nis missing in\n{document}");
     visit.assert_accessible("passage");
-    browser.prefer("dark");
+    browser.prefer_color_scheme("dark");
     let dark = browser.run("return getComputedStyle(document.body).backgroundColor");
-    browser.prefer("light");
+    browser.prefer_color_scheme("light");
     assert_ne!(dark, browser.run("return getComputedStyle(document.body).backgroundColor"));
 }
 
 /// Keyboard navigation through the hits.
-fn goes_by_keys(visit: &Visit) {
+fn goes_by_keys(visit: &PageSession) {
     let browser = &visit.browser;
     let focused = "[...document.querySelectorAll('.hit-link')].indexOf(document.activeElement)";
     browser.press(ESCAPE);
@@ -260,22 +260,22 @@ fn goes_by_keys(visit: &Visit) {
     browser.wait("!document.querySelector('dialog')");
 }
 
-fn goes_back_and_forward(visit: &Visit) {
+fn goes_back_and_forward(visit: &PageSession) {
     let browser = &visit.browser;
-    browser.step("back");
+    browser.navigate("back");
     browser.wait("!document.querySelector('.preview').hidden");
-    browser.step("back");
+    browser.navigate("back");
     browser.wait("document.querySelector('.preview').hidden");
-    browser.step("forward");
+    browser.navigate("forward");
     browser.wait("!document.querySelector('.preview').hidden");
     let before = browser.url();
-    browser.step("refresh");
+    browser.navigate("refresh");
     browser.wait("document.querySelector('.chunk.focal')");
     assert_eq!(browser.url(), before, "the address holds the state");
 }
 
 /// Filters by mode, by type and by a type without hits.
-fn narrows_the_search(visit: &Visit) {
+fn narrows_the_search(visit: &PageSession) {
     let browser = &visit.browser;
     visit.goto("/?q=advisory+lock");
     browser.wait("document.querySelector('.hit')");
@@ -291,28 +291,28 @@ fn narrows_the_search(visit: &Visit) {
 }
 
 #[test]
-fn a_person_makes_a_key_takes_a_document_out_and_logs_out() {
+fn a_user_creates_a_key_deletes_a_document_and_logs_out() {
     let place = repository("model: 'stand-in:16'");
     place.run();
-    let visit = Visit::begin(place);
+    let visit = PageSession::start(place);
     let browser = &visit.browser;
     visit.set_up();
     is_asked_to_log_in(&visit);
     makes_a_key(&visit);
     takes_a_document_out(&visit);
     looks_at_the_rest(&visit);
-    visit.assert_quiet();
+    visit.assert_no_console_output();
     visit.log_out();
     visit.goto("/collections");
     browser.wait_for_text("There are no public collections");
     assert_eq!(browser.run("return [localStorage.length, sessionStorage.length]"), json!([0, 0]));
     // The session leaves no usable data behind.
-    visit.assert_quiet();
+    visit.assert_no_console_output();
 }
 
 /// A wrong password gives an error message; a reload keeps the session; the login does not redirect
 /// to another origin.
-fn is_asked_to_log_in(visit: &Visit) {
+fn is_asked_to_log_in(visit: &PageSession) {
     let browser = &visit.browser;
     visit.log_out();
     visit.goto("/keys");
@@ -325,15 +325,15 @@ fn is_asked_to_log_in(visit: &Visit) {
     browser.press(ENTER);
     browser.wait_for_text("Invalid credentials");
     // The browser logs each error response itself.
-    assert!(browser.console().iter().all(|it| it.contains("401")));
-    browser.step("refresh");
+    assert!(browser.console_messages().iter().all(|it| it.contains("401")));
+    browser.navigate("refresh");
     visit.log_in("ada");
     browser.wait("location.pathname === '/'");
-    browser.step("refresh");
+    browser.navigate("refresh");
     browser.wait("document.querySelector('.account')");
 }
 
-fn makes_a_key(visit: &Visit) {
+fn makes_a_key(visit: &PageSession) {
     let browser = &visit.browser;
     visit.goto("/keys");
     browser.click_text("New key");
@@ -356,7 +356,7 @@ fn makes_a_key(visit: &Visit) {
 }
 
 /// Response of the API to a request with this key: the status, and the number of collections.
-fn collections(visit: &Visit, key: &str) -> (u16, usize) {
+fn collections(visit: &PageSession, key: &str) -> (u16, usize) {
     let request = ureq::get(format!("{}/api/v1/collections", visit.url));
     let request = request.header("Authorization", format!("Bearer {key}"));
     let mut answer = request.config().http_status_as_error(false).build().call().unwrap();
@@ -364,7 +364,7 @@ fn collections(visit: &Visit, key: &str) -> (u16, usize) {
     (answer.status().as_u16(), said["items"].as_array().map_or(0, Vec::len))
 }
 
-fn takes_a_document_out(visit: &Visit) {
+fn takes_a_document_out(visit: &PageSession) {
     let browser = &visit.browser;
     visit.goto("/collections");
     browser.click(".card h2 a");
@@ -385,7 +385,7 @@ fn takes_a_document_out(visit: &Visit) {
 }
 
 /// Opens all other views.
-fn looks_at_the_rest(visit: &Visit) {
+fn looks_at_the_rest(visit: &PageSession) {
     let browser = &visit.browser;
     visit.goto("/operations");
     browser.wait("document.querySelectorAll('tbody tr').length >= 3");
@@ -413,13 +413,13 @@ fn looks_at_the_rest(visit: &Visit) {
 }
 
 #[test]
-fn an_older_answer_never_covers_a_newer_one_and_no_text_becomes_markup() {
-    let place = Place::with_stand_in();
+fn stale_responses_are_dropped_and_text_is_escaped() {
+    let place = TestProject::with_stand_in();
     let evil = "<img src=x onerror=\"document.title='taken over'\"><script>alert(1)</script> harmless words";
     place.write("<b>bold.txt", evil);
     place.write("other.txt", "quite other words of another document");
     place.run();
-    let visit = Visit::begin(place);
+    let visit = PageSession::start(place);
     let browser = &visit.browser;
     visit.set_up();
     visit.goto("/");
@@ -440,7 +440,7 @@ fn an_older_answer_never_covers_a_newer_one_and_no_text_becomes_markup() {
     browser.run("window.held.forEach(go => go())");
     browser.run_async("setTimeout(done, 300)");
     assert_eq!(browser.text(".hit mark"), "quite");
-    visit.assert_quiet();
+    visit.assert_no_console_output();
 
     visit.goto("/?q=harmless");
     browser.wait("document.querySelector('.hit mark')");
@@ -451,18 +451,18 @@ fn an_older_answer_never_covers_a_newer_one_and_no_text_becomes_markup() {
     assert_eq!(made, 0);
     assert!(browser.text(".chunk.focal").contains("onerror="), "the text must be shown unchanged");
     assert_eq!(browser.text(".preview h2"), "<b>bold", "the name must be shown unchanged");
-    visit.assert_quiet();
+    visit.assert_no_console_output();
 }
 
 #[test]
-fn what_fails_is_said_where_it_failed() {
+fn errors_are_shown_in_place() {
     let place = repository("model: 'stand-in:16'");
     place.run();
     place.run_another("other", "model: 'stand-in:16', sparse: none");
     // The vectors are temporarily missing.
     let (vectors, aside) = (place.vectors_of("other"), place.path().join("aside"));
     std::fs::rename(&vectors, &aside).unwrap();
-    let mut visit = Visit::begin_beside(place, &["other.yaml"]);
+    let mut visit = PageSession::start_with_files(place, &["other.yaml"]);
     visit.set_up();
     names_what_did_not_answer(&visit, || std::fs::rename(&aside, &vectors).unwrap());
     let browser = &visit.browser;
@@ -471,17 +471,17 @@ fn what_fails_is_said_where_it_failed() {
     browser.wait_for_text("no right to see it");
     visit.goto("/?q=lock");
     browser.wait("document.querySelector('.hit')");
-    browser.console();
+    browser.console_messages();
     visit.stop();
     let browser = &visit.browser;
     browser.click_text_in("label", "Meaning");
     browser.wait("document.querySelector('#hits .problem')?.innerText.includes('The server does not respond')");
-    visit.assert_asked_nobody_else();
+    visit.assert_no_foreign_requests();
 }
 
 /// The area above the hits lists collections that failed or were searched in another mode, with the
 /// reason. The error disappears after `mend`.
-fn names_what_did_not_answer(visit: &Visit, mend: impl FnOnce()) {
+fn names_what_did_not_answer(visit: &PageSession, mend: impl FnOnce()) {
     let browser = &visit.browser;
     visit.goto("/?q=lock");
     browser.wait("document.querySelector('.hit')");
@@ -491,9 +491,9 @@ fn names_what_did_not_answer(visit: &Visit, mend: impl FnOnce()) {
     );
     visit.assert_accessible("a response with a failed collection");
     // The browser logs each error response itself; the facets of the collection fail as well.
-    assert!(browser.console().iter().all(|it| it.contains("503")));
+    assert!(browser.console_messages().iter().all(|it| it.contains("503")));
     mend();
-    browser.step("refresh");
+    browser.navigate("refresh");
     browser.wait("document.querySelector('.hit') && !document.querySelector('#hits .problem')");
     browser.wait_for_text(
         "other: searched by meaning only, because the collection has no sparse vectors",
@@ -503,5 +503,5 @@ fn names_what_did_not_answer(visit: &Visit, mend: impl FnOnce()) {
         "document.querySelector('#hits .problem').innerText.includes('It has no sparse vectors')",
     );
     assert!(browser.run("return document.querySelectorAll('.hit').length").as_u64() > Some(0));
-    visit.assert_quiet();
+    visit.assert_no_console_output();
 }

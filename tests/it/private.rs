@@ -3,7 +3,7 @@
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use crate::support::Place;
+use crate::support::TestProject;
 
 /// A folder and everything below it.
 fn everything(folder: &Path) -> Vec<PathBuf> {
@@ -45,7 +45,7 @@ impl SocketLike for std::fs::FileType {
 
 #[test]
 fn the_data_folder_is_closed_to_others() {
-    let place = Place::with("model: 'stand-in:16'", "");
+    let place = TestProject::with("model: 'stand-in:16'", "");
     let data = place.path().join(".semantik");
     for number in 0..5 {
         place.write(&format!("{number}.txt"), format!("the text of document {number}"));
@@ -70,7 +70,7 @@ fn the_data_folder_is_closed_to_others() {
 
 #[test]
 fn files_of_others_in_a_data_folder_keep_their_modes() {
-    let place = Place::with("model: 'stand-in:16'", "stores: { data: . }");
+    let place = TestProject::with("model: 'stand-in:16'", "stores: { data: . }");
     place.write("1.txt", "the text of a document");
     place.run();
     for (path, mode) in [(place.path().to_owned(), 0o755), (place.corpus().join("1.txt"), 0o644)] {
@@ -82,7 +82,7 @@ fn files_of_others_in_a_data_folder_keep_their_modes() {
 
 #[test]
 fn folders_above_a_data_folder_get_the_default_mode() {
-    let place = Place::with("model: 'stand-in:16'", "stores: { data: new/folders/data }");
+    let place = TestProject::with("model: 'stand-in:16'", "stores: { data: new/folders/data }");
     place.write("1.txt", "the text of a document");
     let by_default = place.path().join("by-default");
     std::fs::create_dir(&by_default).unwrap();

@@ -10,21 +10,21 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::receiver::receiver;
-use crate::support::{Place, ROOT, command, signal, wait_for};
+use crate::support::{ROOT, TestProject, command, signal, wait_for};
 
 /// A process that is killed on drop.
-struct Running(Child);
+struct ChildProcess(Child);
 
-impl Running {
+impl ChildProcess {
     /// Starts the command in a place and discards its output.
-    fn start(place: &Place, args: &[&str]) -> Self {
+    fn start(place: &TestProject, args: &[&str]) -> Self {
         let mut command = command(args);
         command.current_dir(place.path()).stdout(Stdio::null()).stderr(Stdio::null());
         Self(command.spawn().unwrap())
     }
 }
 
-impl Drop for Running {
+impl Drop for ChildProcess {
     fn drop(&mut self) {
         signal(&self.0, "-KILL");
         drop(self.0.wait());
@@ -45,7 +45,7 @@ fn get(url: &str) -> Option<String> {
 }
 
 /// Starts a Prometheus with the rules of `configs/` that scrapes these addresses twice per second.
-fn prometheus(folder: &Path, targets: &[(&str, u16)]) -> (Running, String) {
+fn prometheus(folder: &Path, targets: &[(&str, u16)]) -> (ChildProcess, String) {
     let mut config = String::from(
         "global: { scrape_interval: 500ms, evaluation_interval: 500ms }\nrule_files:\n",
     );
@@ -66,7 +66,7 @@ fn prometheus(folder: &Path, targets: &[(&str, u16)]) -> (Running, String) {
         .stderr(Stdio::null())
         .spawn()
         .expect("promtool and prometheus are missing; run `.ci/setup prometheus`");
-    let running = Running(child);
+    let running = ChildProcess(child);
     let server = format!("http://127.0.0.1:{port}");
     wait_for("Prometheus", || get(&format!("{server}/-/ready")));
     (running, server)
@@ -133,7 +133,7 @@ fn the_rules_are_right_and_fire_when_they_should() {
 
 /// The number of series after a run with this many documents.
 fn series(documents: usize) -> usize {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     for number in 0..documents {
         place.write(&format!("{number}.txt"), format!("document number {number}"));
     }
@@ -152,9 +152,9 @@ fn the_number_of_series_does_not_depend_on_the_corpus() {
 }
 
 #[test]
-fn a_gateway_is_given_the_metrics_of_a_run() {
+fn metrics_are_pushed_to_a_gateway() {
     let (gateway, requests) = receiver(&[]);
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     place.write("a.txt", "a document");
     let ran = place.semantik(&["run", "pipeline.yaml", "--push-metrics", &gateway]);
     assert_eq!((ran.code, ran.stderr.contains("not pushed")), (0, false), "{}", ran.stderr);
@@ -169,10 +169,10 @@ fn a_gateway_is_given_the_metrics_of_a_run() {
 
 /// A failed push of metrics does not change the result of a run.
 #[test]
-fn a_gateway_that_is_away_or_refuses_changes_nothing_of_a_run() {
+fn a_failing_gateway_does_not_fail_the_run() {
     let (refuses, _requests) = receiver(&[500, 500]);
     let away = format!("http://127.0.0.1:{}", free_port());
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     place.write("a.txt", "a document");
     for (name, content, code) in
         [("b.txt", "another one", 0), ("broken.pdf", "%PDF-1.4 this is none", 2)]
@@ -190,7 +190,7 @@ fn a_gateway_that_is_away_or_refuses_changes_nothing_of_a_run() {
 /// A worker and a server serve one pipeline each, in the same database.
 #[test]
 fn every_query_of_dashboards_and_rules_finds_data_of_real_work() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     for number in 0..200 {
         let words =
             format!("document number {number} of the pipeline speaks of metrics\n").repeat(20);
@@ -206,8 +206,8 @@ fn every_query_of_dashboards_and_rules_finds_data_of_real_work() {
     let (worker, server, api) = (free_port(), free_port(), free_port());
     let address = |port: u16| format!("127.0.0.1:{port}");
     let _worker =
-        Running::start(&place, &["worker", "nightly.yaml", "--metrics", &address(worker)]);
-    let _server = Running::start(
+        ChildProcess::start(&place, &["worker", "nightly.yaml", "--metrics", &address(worker)]);
+    let _server = ChildProcess::start(
         &place,
         &[
             "serve",

@@ -2,10 +2,10 @@
 //! commands that may migrate do so. Also `migrate down`, which lists the data that it removes and
 //! asks for confirmation.
 
-use crate::support::{Place, text};
+use crate::support::{TestProject, text};
 
 /// Commands that only read, for the collection of `pipeline.yaml` with the document `a.txt`.
-const READING: [&[&str]; 15] = [
+const READ_VERBS: [&[&str]; 15] = [
     &["search", "--config", "pipeline.yaml", "first"],
     &["status", "pipeline.yaml"],
     &["verify", "pipeline.yaml"],
@@ -23,25 +23,25 @@ const READING: [&[&str]; 15] = [
     &["plan", "pipeline.yaml"],
 ];
 
-fn filled() -> Place {
-    let place = Place::with_stand_in();
+fn filled() -> TestProject {
+    let place = TestProject::with_stand_in();
     place.write("a.txt", "the first document");
     place.write("b.txt", "the second document");
     place.run();
     place
 }
 
-fn read_only(place: &Place, is: &str) {
+fn read_only(place: &TestProject, is: &str) {
     place.execute(&format!(
         "BEGIN READ WRITE; ALTER DATABASE semantik SET default_transaction_read_only = {is}; COMMIT"
     ));
 }
 
 #[test]
-fn what_only_reads_works_on_a_database_that_cannot_be_written_to() {
+fn read_verbs_work_on_a_read_only_database() {
     let place = filled();
     read_only(&place, "on");
-    for verb in READING {
+    for verb in READ_VERBS {
         let ran = place.semantik(verb);
         assert_eq!(ran.code, 0, "{verb:?}: {}", ran.stderr);
     }
@@ -83,7 +83,7 @@ fn an_older_schema_is_said_by_who_reads_and_mended_by_who_writes() {
     let last_two = "SELECT min(version) FROM (SELECT version FROM _sqlx_migrations ORDER BY version DESC LIMIT 2) v";
     let first = place.value(last_two);
     down("2");
-    for verb in READING.iter().filter(|verb| verb[0] != "migrate") {
+    for verb in READ_VERBS.iter().filter(|verb| verb[0] != "migrate") {
         let ran = place.semantik(verb);
         assert_eq!(ran.code, 1, "{verb:?}");
         let wanted = format!("the database is older and needs migrations {first} (");
@@ -109,7 +109,7 @@ fn an_older_schema_is_said_by_who_reads_and_mended_by_who_writes() {
     assert_eq!(applied(), all);
 
     // A new database gets its schema in both cases.
-    let place = Place::with("model: 'stand-in:16'", "stores: { migrate: manual }");
+    let place = TestProject::with("model: 'stand-in:16'", "stores: { migrate: manual }");
     place.write("a.txt", "a document");
     assert_eq!(place.run()["documents"]["stored"], 1);
 }
@@ -121,7 +121,7 @@ fn a_newer_schema_is_left_alone_by_everybody() {
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
          VALUES (9999, 'of the future', TRUE, '', 0)",
     );
-    for verb in READING.iter().chain([&&["run", "pipeline.yaml"][..]]) {
+    for verb in READ_VERBS.iter().chain([&&["run", "pipeline.yaml"][..]]) {
         if verb[0] == "migrate" {
             continue;
         }

@@ -4,13 +4,13 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::support::{Place, ran, text, told};
+use crate::support::{TestProject, ran, text, told};
 
 const DOCUMENTS: usize = 40;
 
 /// A place with documents in a generation of 16 dimensions.
-fn filled() -> Place {
-    let place = Place::with_stand_in();
+fn filled() -> TestProject {
+    let place = TestProject::with_stand_in();
     for n in 0..DOCUMENTS {
         place.write(
             &format!("{n:03}.txt"),
@@ -21,7 +21,7 @@ fn filled() -> Place {
     place
 }
 
-fn generations(place: &Place) -> Vec<String> {
+fn generations(place: &TestProject) -> Vec<String> {
     let rows = place.sql(
         "SELECT number || ' ' || status || ' ' || embedding_model AS is FROM generations ORDER BY number",
     );
@@ -29,7 +29,7 @@ fn generations(place: &Place) -> Vec<String> {
 }
 
 /// Builds a generation and expects it to become live.
-fn reindex(place: &Place, verb: &str) -> crate::support::Ran {
+fn reindex(place: &TestProject, verb: &str) -> crate::support::CommandOutput {
     let ran = place.semantik(&[verb, "pipeline.yaml", "--json"]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert!(ran.stderr.contains("is now live and replaces generation"), "{}", ran.stderr);
@@ -40,7 +40,7 @@ fn reindex(place: &Place, verb: &str) -> crate::support::Ran {
 const COMPLETED: &str = "(SELECT count(*) > 5 FROM building.documents WHERE status = 'completed')";
 
 /// Kills a run that has built a part of a generation.
-fn kill_while_building(place: &Place) {
+fn kill_while_building(place: &TestProject) {
     let _gate = place.gate("building.documents", COMPLETED);
     let mut child = place.start(&["run", "pipeline.yaml", "--json"]);
     place.wait_at_gate();
@@ -48,7 +48,7 @@ fn kill_while_building(place: &Place) {
     child.wait().unwrap();
 }
 
-fn first_hit(place: &Place) -> String {
+fn first_hit(place: &TestProject) -> String {
     let hits = place.search("document number 7 is about subject 7", 3);
     assert!(!hits.is_empty());
     text(&hits[0]["uri"]).rsplit('/').next().unwrap().to_owned()
@@ -66,7 +66,7 @@ fn shorter_vectors_are_a_generation_of_their_own() {
         dims.iter().map(|row| row["dim"].as_u64()).collect::<Vec<_>>(),
         [Some(16), Some(12)]
     );
-    place.assert_true();
+    place.assert_matches_fresh_index();
     assert!(!place.search("document number 7 is about subject 7", 3).is_empty());
     let rolled = place.semantik(&["rollback", "pipeline.yaml"]);
     assert_eq!(rolled.code, 0, "{}", rolled.stderr);
@@ -111,7 +111,7 @@ fn another_model_takes_the_place_of_the_first_while_clients_search() {
     println!("{asked:?} queries were answered during the reindex");
     assert_eq!(generations(&place), ["1 retired stand-in:16", "2 live stand-in:24"]);
     assert_eq!(place.ids(), before, "documents keep their ids");
-    place.assert_true();
+    place.assert_matches_fresh_index();
 
     // A rollback, and the next run does not undo it.
     let ran = place.semantik(&["rollback", "pipeline.yaml"]);
@@ -130,17 +130,17 @@ fn another_model_takes_the_place_of_the_first_while_clients_search() {
     place.edit_pipeline("stand-in:24", "stand-in:16");
     place.write("new.txt", "a document that came after the rollback");
     assert!(
-        place.told().starts_with("read 1, stored 1, unchanged 40"),
+        place.run_and_summarize().starts_with("read 1, stored 1, unchanged 40"),
         "{:?}",
         generations(&place)
     );
-    place.assert_true();
+    place.assert_matches_fresh_index();
     // An edit of the file builds the new generation again.
     place.edit_pipeline("stand-in:16", "stand-in:24");
     reindex(&place, "reindex");
     assert_eq!(generations(&place), ["1 retired stand-in:16", "3 live stand-in:24"]);
     assert_eq!(place.vector_folders().len(), 2);
-    place.assert_true();
+    place.assert_matches_fresh_index();
 }
 
 #[test]
@@ -158,8 +158,8 @@ fn what_changes_while_a_generation_is_built_is_in_it() {
     let ran = ran(child.wait_with_output().unwrap());
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert_eq!(generations(&place), ["1 retired stand-in:16", "2 live stand-in:24"]);
-    place.assert_true();
-    assert_eq!(place.told(), "unchanged 40", "the next run must have no work");
+    place.assert_matches_fresh_index();
+    assert_eq!(place.run_and_summarize(), "unchanged 40", "the next run must have no work");
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn what_is_deleted_after_it_was_built_is_not_in_it() {
     drop(gate);
     let ran = ran(child.wait_with_output().unwrap());
     assert_eq!(ran.code, 0, "{}", ran.stderr);
-    place.assert_true();
+    place.assert_matches_fresh_index();
 }
 
 #[test]
@@ -194,15 +194,15 @@ fn a_killed_reindex_leaves_the_old_one_and_is_gone_on_with() {
     let built: u64 = built.parse().unwrap();
     assert!(stored <= DOCUMENTS as u64 - built, "{built} documents were already built: {report:#}");
     assert_eq!(generations(&place), ["1 retired stand-in:16", "2 live stand-in:24"]);
-    place.assert_true();
+    place.assert_matches_fresh_index();
 
     // A generation built for a file that was changed back is dropped.
     place.edit_pipeline("stand-in:24", "stand-in:8");
     kill_while_building(&place);
     place.edit_pipeline("stand-in:8", "stand-in:24");
-    assert_eq!(place.told(), "unchanged 40");
+    assert_eq!(place.run_and_summarize(), "unchanged 40");
     assert_eq!(generations(&place), ["1 retired stand-in:16", "2 live stand-in:24"]);
-    place.assert_true();
+    place.assert_matches_fresh_index();
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn other_chunks_by_a_reindex_and_the_number_of_generations_that_are_kept() {
     let place = filled();
     place.edit_pipeline("size: 64, overlap: 8", "size: 24, overlap: 0");
     reindex(&place, "reindex");
-    place.assert_true();
+    place.assert_matches_fresh_index();
     assert_eq!(generations(&place).len(), 2);
     reindex(&place, "reindex");
     assert_eq!(
@@ -230,15 +230,15 @@ fn other_chunks_by_a_reindex_and_the_number_of_generations_that_are_kept() {
     for table in ["documents", "document_locations"] {
         assert_eq!(place.value(&format!("SELECT count(*) FROM retired.{table}")), "0", "{table}");
     }
-    place.assert_true();
+    place.assert_matches_fresh_index();
     let ran = place.semantik(&["rollback", "pipeline.yaml"]);
     assert!(
         ran.code == 1 && ran.stderr.contains("collection `test` has no generation to roll back to"),
         "{}",
         ran.stderr
     );
-    place.index().assert_sound();
-    assert_eq!(place.told(), "unchanged 40");
+    place.index().assert_consistent();
+    assert_eq!(place.run_and_summarize(), "unchanged 40");
 }
 
 #[test]
@@ -270,7 +270,7 @@ fn a_generation_that_does_not_answer_is_not_put_in_place() {
     place.edit_pipeline(&wrong, &golden("/007.txt"));
     let report = reindex(&place, "run").json();
     assert_eq!(told(&report), "unchanged 40", "{report:#}");
-    place.assert_true();
+    place.assert_matches_fresh_index();
 }
 
 #[test]
@@ -295,7 +295,7 @@ fn a_generation_that_answers_worse_than_asked_for_is_not_put_in_place() {
     assert_eq!(generations(&place), ["1 live stand-in:16", "2 building stand-in:24"]);
     judged("corpus/007.txt");
     reindex(&place, "run");
-    place.assert_true();
+    place.assert_matches_fresh_index();
 }
 
 #[test]
@@ -321,7 +321,7 @@ fn a_generation_that_would_lose_documents_is_not_put_in_place() {
     let ran = place.semantik(&["run", "pipeline.yaml", "--json", "--allow-deletes"]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert_eq!(place.search("document number 7", 100).len(), 5);
-    place.assert_true();
+    place.assert_matches_fresh_index();
 }
 
 /// A document rejected before extraction has no content in the new generation, so it counts as

@@ -2,11 +2,11 @@
 
 use insta::assert_snapshot;
 
-use crate::support::Place;
+use crate::support::TestProject;
 
 /// A place with this `tests` section at the end of its pipeline file.
-fn place(tests: &str) -> Place {
-    let place = Place::with("model: 'stand-in:16'", "");
+fn place(tests: &str) -> TestProject {
+    let place = TestProject::with("model: 'stand-in:16'", "");
     place.append_pipeline(tests);
     place
 }
@@ -37,7 +37,7 @@ tests:
     expect: { route: { set_aside: unsupported, around: [chunk], because: image/png } }
 "#;
 
-fn with_samples(tests: &str) -> Place {
+fn with_samples(tests: &str) -> TestProject {
     let place = place(tests);
     let samples = place.path().join("samples");
     std::fs::create_dir(&samples).unwrap();

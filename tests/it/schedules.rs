@@ -4,12 +4,12 @@
 use serde_json::Value;
 
 use crate::receiver::receiver;
-use crate::support::{Place, signal, text};
+use crate::support::{TestProject, signal, text};
 use crate::worker::{Worker, log_of};
 
 /// A place with a schedule in its pipeline file and a few documents.
-fn scheduled(schedule: &str) -> Place {
-    let place = Place::with_stand_in();
+fn scheduled(schedule: &str) -> TestProject {
+    let place = TestProject::with_stand_in();
     for n in 0..3 {
         place.write(&format!("{n}.txt"), format!("document number {n}"));
     }
@@ -20,21 +20,21 @@ fn scheduled(schedule: &str) -> Place {
     place
 }
 
-fn history(place: &Place) -> Vec<Value> {
+fn history(place: &TestProject) -> Vec<Value> {
     let ran =
         place.semantik(&["schedule", "history", "pipeline.yaml", "--json", "--limit", "10000"]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     ran.json().as_array().unwrap().clone()
 }
 
-fn said(place: &Place, args: &[&str]) -> String {
+fn stdout_of(place: &TestProject, args: &[&str]) -> String {
     let ran = place.semantik(args);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     ran.stdout
 }
 
 /// Sets the last check of the schedule back by this time span.
-fn long_ago(place: &Place, span: &str) {
+fn backdate_last_poll(place: &TestProject, span: &str) {
     place.execute(&format!(
         "UPDATE schedules SET looked_until = now() - interval '{span}', next_due_at = NULL"
     ));
@@ -55,9 +55,9 @@ fn a_run_that_is_due_takes_place_and_tells_its_story() {
     // A run takes longer than the one-second interval, so due times overlap.
     let twice = place.value("SELECT count(*) FROM (SELECT due_at FROM schedule_runs GROUP BY due_at HAVING count(*) > 1) t");
     assert_eq!(twice, "0");
-    let list = said(&place, &["schedule", "list", "--config", "pipeline.yaml"]);
+    let list = stdout_of(&place, &["schedule", "list", "--config", "pipeline.yaml"]);
     assert!(list.contains("* * * * * *") && list.contains("nobody serves it"), "{list}");
-    place.assert_true();
+    place.assert_matches_fresh_index();
 }
 
 /// A thousand runs become due, and three workers that check concurrently are killed repeatedly.
@@ -65,9 +65,9 @@ fn a_run_that_is_due_takes_place_and_tells_its_story() {
 fn a_thousand_runs_are_fired_once_by_three_workers_that_die() {
     const RUNS: usize = 1000;
     let place = scheduled(&NEVER.replace("0 0 29 2 *", "* * * * *"));
-    said(&place, &["schedule", "pause", "pipeline.yaml"]);
+    stdout_of(&place, &["schedule", "pause", "pipeline.yaml"]);
     let mut workers: Vec<_> = (0..3).map(|_| Worker::start(&place, &[])).collect();
-    said(&place, &["schedule", "resume", "pipeline.yaml"]);
+    stdout_of(&place, &["schedule", "resume", "pipeline.yaml"]);
     // Each round makes another hundred minutes due, while workers are killed and started.
     for round in 0..RUNS / 100 {
         let before = place.value("SELECT count(*) FROM schedule_runs");
@@ -109,9 +109,9 @@ fn a_thousand_runs_are_fired_once_by_three_workers_that_die() {
 fn what_was_missed_is_named_and_made_up_for() {
     let place =
         scheduled(&NEVER.replace("0 0 29 2 *", "0 * * * *").replace("limit: 1000", "limit: 2"));
-    said(&place, &["schedule", "pause", "pipeline.yaml"]);
-    said(&place, &["schedule", "resume", "pipeline.yaml"]);
-    long_ago(&place, "5 hours");
+    stdout_of(&place, &["schedule", "pause", "pipeline.yaml"]);
+    stdout_of(&place, &["schedule", "resume", "pipeline.yaml"]);
+    backdate_last_poll(&place, "5 hours");
     let _worker = Worker::start(&place, &[]);
     place.wait_until(
         "SELECT count(*) = 2 FROM operations WHERE status = 'completed' AND handed_over",
@@ -135,7 +135,7 @@ fn a_run_that_meets_the_one_before_is_skipped_or_waits_or_cancels_it() {
         place.write("new.txt", "a document that came later");
         let gate = place.gate("public.document_writes", "TRUE");
         let _worker = Worker::start(&place, &[]);
-        said(&place, &["schedule", "run-now", "pipeline.yaml"]);
+        stdout_of(&place, &["schedule", "run-now", "pipeline.yaml"]);
         place.wait_at_gate();
         // The new schedule makes a run due.
         place.edit_pipeline("0 0 29 2 *", "* * * * * *");
@@ -186,7 +186,7 @@ fn a_run_that_fails_is_tried_again() {
     place.run();
     std::fs::remove_dir_all(place.corpus().join("more")).unwrap();
     let _worker = Worker::start(&place, &[]);
-    said(&place, &["schedule", "run-now", "pipeline.yaml"]);
+    stdout_of(&place, &["schedule", "run-now", "pipeline.yaml"]);
     place.wait_until("SELECT count(*) = 3 FROM operations WHERE status = 'failed' AND handed_over");
     let runs = history(&place);
     assert_eq!(
@@ -211,7 +211,7 @@ fn a_run_that_exceeds_its_deadline_is_ended_has_failed_and_is_not_tried_again() 
     }
     let gate = place.gate("public.document_writes", "TRUE");
     let mut worker = Worker::start(&place, &[]);
-    said(&place, &["schedule", "run-now", "pipeline.yaml"]);
+    stdout_of(&place, &["schedule", "run-now", "pipeline.yaml"]);
     while !log_of(&place).contains("exceeded the deadline of 1 s") {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
@@ -234,7 +234,7 @@ fn a_run_that_exceeds_its_deadline_is_ended_has_failed_and_is_not_tried_again() 
         .unwrap();
     assert!(seen < DOCUMENTS, "{seen} documents were seen, but the source must be stopped early");
     place.run();
-    place.assert_true();
+    place.assert_matches_fresh_index();
 }
 
 #[test]
@@ -242,7 +242,7 @@ fn a_schedule_that_is_in_no_file_any_more_is_due_no_more() {
     let schedule = "schedule: { cron: \"* * * * * *\" }\n";
     let place = scheduled("{ cron: \"* * * * * *\" }");
     let _worker = Worker::start(&place, &[]);
-    let list = || said(&place, &["schedule", "list", "--config", "pipeline.yaml"]);
+    let list = || stdout_of(&place, &["schedule", "list", "--config", "pipeline.yaml"]);
     place.wait_until("SELECT count(*) >= 1 FROM schedule_runs");
     place.wait_until("SELECT files->0->>'schedule' = 'true' FROM executors");
     assert!(list().contains("served"), "{}", list());
@@ -263,7 +263,7 @@ fn a_schedule_that_is_in_no_file_any_more_is_due_no_more() {
         .unwrap();
     std::fs::remove_file(place.file()).unwrap();
     place.wait_until("SELECT files->0->>'gone' = 'true' FROM executors");
-    let list = said(&place, &["schedule", "list", "--config", "other.yaml"]);
+    let list = stdout_of(&place, &["schedule", "list", "--config", "other.yaml"]);
     assert!(list.contains("its file is gone"), "{list}");
     std::fs::write(place.file(), text).unwrap();
     place.wait_until("SELECT files->0->>'fault' IS NULL FROM executors");
@@ -277,7 +277,7 @@ fn what_is_due_when_is_said_without_a_store() {
     assert_eq!(next.len(), 400);
     let at_three = next.iter().filter(|it| text(&it["local"]).contains(" 03:00:00 CEST")).count();
     assert!((1..=2).contains(&at_three), "02:30 does not exist on the day of the DST change");
-    let none = Place::with_stand_in().semantik(&["schedule", "next", "pipeline.yaml"]);
+    let none = TestProject::with_stand_in().semantik(&["schedule", "next", "pipeline.yaml"]);
     assert!(
         none.code == 1 && none.stderr.contains("the file has no `schedule`"),
         "{}",
@@ -293,7 +293,7 @@ fn webhooks_are_told_signed_and_again_until_they_take_it() {
         let (head, body) = requests.recv().unwrap();
         (head.to_lowercase(), serde_json::from_str::<Value>(&body).unwrap())
     };
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     place.write("a.txt", "a document");
     let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
     let stores =
@@ -343,7 +343,7 @@ fn a_second_signal_ends_a_worker_at_once_and_loses_nothing() {
     place.write("new.txt", "a document that came later");
     let gate = place.gate("public.document_writes", "TRUE");
     let mut worker = Worker::start(&place, &["--grace", "600"]);
-    said(&place, &["schedule", "run-now", "pipeline.yaml"]);
+    stdout_of(&place, &["schedule", "run-now", "pipeline.yaml"]);
     place.wait_at_gate();
     signal(&worker.child, "-TERM");
     place.wait_until("SELECT count(*) = 0 FROM executors");
@@ -352,5 +352,5 @@ fn a_second_signal_ends_a_worker_at_once_and_loses_nothing() {
     let next = Worker::start(&place, &[]);
     place.wait_until("SELECT count(*) = 1 FROM operations WHERE status = 'completed' AND handed_over AND attempt = 2");
     drop(next);
-    place.assert_true();
+    place.assert_matches_fresh_index();
 }

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use crate::support::{Place, command, ran, signal};
+use crate::support::{TestProject, command, ran, signal};
 
 /// A command in a place, with this folder for temporary files.
-fn with_temporary(place: &Place, temporary: &Path, args: &[&str]) -> Command {
+fn with_temporary(place: &TestProject, temporary: &Path, args: &[&str]) -> Command {
     let mut command = command(args);
     command.current_dir(place.path()).env("TMPDIR", temporary);
     command
@@ -22,7 +22,7 @@ fn folders(temporary: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn a_folder_lives_as_long_as_its_process_whatever_the_clock_says() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     place.write("a.txt", "a document about something");
     place.run();
     let temporary = tempfile::tempdir().unwrap();

@@ -6,13 +6,13 @@ use std::net::{TcpListener, TcpStream};
 use metadata::EmbeddedPostgres;
 
 use crate::receiver::receiver;
-use crate::support::{Place, command, dump, ran};
+use crate::support::{TestProject, command, dump, ran};
 
 const PASSWORD: &str = "correct-horse-battery";
 
 #[test]
 fn secrets_stay_secret() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     place.write("a.txt", "a document");
     let cluster = EmbeddedPostgres::start(&place.path().join("cluster")).unwrap();
     // The cluster trusts connections through its socket, so it accepts any password.
@@ -72,7 +72,7 @@ const PATH: &str = "path-of-the-webhook-9a7d";
 #[test]
 fn keys_and_addresses_of_others_stay_secret() {
     let (hooks, requests) = receiver(&[]);
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     place.write("a.txt", "a document");
     let stores = format!(
         "stores:\n  vectors: {{ qdrant: '{}', api_key: '${{KEY}}' }}\n  \

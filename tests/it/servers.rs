@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use metadata::EmbeddedPostgres;
 
-use crate::support::{Place, model};
+use crate::support::{TestProject, model};
 
 /// The Postgres server is a real one, reached by URL. No package registry has a Qdrant server: the
 /// test uses the one at `QDRANT_URL`; without it the vectors stay embedded and the test prints a
@@ -13,8 +13,8 @@ use crate::support::{Place, model};
 #[test]
 fn embedded_stores_and_servers_agree() {
     let embed = format!("model: {}", model().display());
-    let embedded = Place::with(&embed, "");
-    let server = Place::with(&embed, "");
+    let embedded = TestProject::with(&embed, "");
+    let server = TestProject::with(&embed, "");
     let cluster = EmbeddedPostgres::start(&server.path().join("cluster")).unwrap();
     let vectors = match std::env::var("QDRANT_URL") {
         Ok(url) => format!("{{ qdrant: '{url}' }}"),
@@ -39,7 +39,7 @@ fn embedded_stores_and_servers_agree() {
         assert_eq!(reports[0][key], reports[1][key], "{key}");
     }
     for question in ["which store is the truth", "how is a PDF read", "why is a row a document"] {
-        let hits = |place: &Place| -> Vec<(String, u64, f64)> {
+        let hits = |place: &TestProject| -> Vec<(String, u64, f64)> {
             let hits = place.search(question, 5).into_iter();
             hits.map(|hit| {
                 let uri = hit["uri"].as_str().unwrap();

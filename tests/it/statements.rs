@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::support::Place;
+use crate::support::TestProject;
 
 /// A small and a large number of documents.
 const DOCUMENTS: [usize; 2] = [50, 4_000];
 
 /// Allowed increase of a statement count for reasons other than the number of documents.
-const FEW: usize = 2;
+const CONSTANT_STATEMENTS: usize = 2;
 
 /// A statement on one line, without indentation.
 fn plain(statement: &str) -> String {
@@ -45,8 +45,8 @@ fn statements(log: &str) -> BTreeMap<String, usize> {
 
 /// Statement counts of a first run with this many documents, of a run without changes, and of a run
 /// after all documents were edited.
-fn asked(documents: usize) -> Vec<BTreeMap<String, usize>> {
-    let place = Place::with_stand_in();
+fn statement_counts(documents: usize) -> Vec<BTreeMap<String, usize>> {
+    let place = TestProject::with_stand_in();
     let write = |word: &str| {
         for n in 0..documents {
             place.write(&format!("{n}.txt"), format!("{word} number {n}"));
@@ -72,7 +72,7 @@ fn asked(documents: usize) -> Vec<BTreeMap<String, usize>> {
 }
 
 #[test]
-fn what_a_run_asks_again_and_again_is_known() {
+fn statements_do_not_grow_with_the_corpus() {
     let hot: Vec<String> = metadata::HOT_QUERIES.iter().map(|query| plain(query.sql)).collect();
     let is_control = |statement: &str| {
         // The driver queries parameter types once per connection.
@@ -82,7 +82,7 @@ fn what_a_run_asks_again_and_again_is_known() {
         let first = statement.split(' ').next().unwrap_or_default().to_ascii_uppercase();
         ["", "BEGIN", "COMMIT", "ROLLBACK", "SET", "ANALYZE"].contains(&first.as_str())
     };
-    let [few, many] = DOCUMENTS.map(asked);
+    let [few, many] = DOCUMENTS.map(statement_counts);
     let mut grown = Vec::new();
     for (what, (few, many)) in ["all are new", "nothing has changed", "all were edited"]
         .into_iter()
@@ -90,7 +90,7 @@ fn what_a_run_asks_again_and_again_is_known() {
     {
         for (statement, count) in many {
             let before = few.get(statement).copied().unwrap_or(0);
-            if *count <= before + FEW {
+            if *count <= before + CONSTANT_STATEMENTS {
                 continue;
             }
             let is_known = is_control(statement) || hot.contains(statement);

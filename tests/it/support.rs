@@ -42,27 +42,27 @@ fn has_room(folder: &Path) -> bool {
 }
 
 /// A temporary folder in which `pipeline.yaml` indexes `corpus/`.
-pub(crate) struct Place {
+pub(crate) struct TestProject {
     /// Runs from the first access to the database, so that not every command starts and stops it.
     cluster: OnceLock<EmbeddedPostgres>,
     folder: tempfile::TempDir,
 }
 
 /// The result of a command.
-pub(crate) struct Ran {
+pub(crate) struct CommandOutput {
     pub(crate) code: i32,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
-impl Ran {
+impl CommandOutput {
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout)
             .unwrap_or_else(|error| panic!("{error}: {}\n{}", self.stdout, self.stderr))
     }
 }
 
-impl Place {
+impl TestProject {
     /// A place with a pipeline that embeds with the real model.
     pub(crate) fn new() -> Self {
         Self::with(&format!("model: {}", model().display()), "")
@@ -139,7 +139,7 @@ nodes:
             .unwrap()
     }
 
-    pub(crate) fn semantik(&self, args: &[&str]) -> Ran {
+    pub(crate) fn semantik(&self, args: &[&str]) -> CommandOutput {
         ran(command(args).current_dir(self.path()).output().unwrap())
     }
 
@@ -210,12 +210,12 @@ nodes:
     }
 
     /// Asserts that the index of this place equals a fresh index of the same corpus.
-    pub(crate) fn assert_true(&self) {
-        self.index().assert_same_as(&self.fresh().index());
+    pub(crate) fn assert_matches_fresh_index(&self) {
+        self.index().assert_equal_to(&self.fresh().index());
     }
 
     /// Runs the pipeline; returns a one-line summary, see [`told`].
-    pub(crate) fn told(&self) -> String {
+    pub(crate) fn run_and_summarize(&self) -> String {
         told(&self.run())
     }
 
@@ -269,7 +269,7 @@ nodes:
 
     /// Expires the leases of operations that no process renews: a process killed between requesting
     /// and starting an operation holds its lease for a minute.
-    pub(crate) fn a_minute_passes(&self) {
+    pub(crate) fn expire_leases(&self) {
         self.execute(
             "UPDATE operation_leases SET expires_at = now()
              WHERE operation_id IN (SELECT id FROM operations WHERE status = 'pending')",
@@ -282,14 +282,14 @@ nodes:
     }
 
     /// A database session that holds a transaction and its locks.
-    pub(crate) fn session(&self) -> Session {
+    pub(crate) fn session(&self) -> OpenTransaction {
         let mut child = psql(self.cluster().url())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         let said = BufReader::new(child.stdout.take().unwrap());
-        let mut session = Session { asks: child.stdin.take().unwrap(), said, child };
+        let mut session = OpenTransaction { asks: child.stdin.take().unwrap(), said, child };
         session.execute("BEGIN");
         session
     }
@@ -298,10 +298,10 @@ nodes:
 /// The advisory lock of a gate.
 const GATE: &str = "4711";
 
-impl Place {
+impl TestProject {
     /// Blocks every statement that writes to a table at a gate, from the moment when a condition
     /// holds until the value is dropped.
-    pub(crate) fn gate(&self, table: &str, from: &str) -> Session {
+    pub(crate) fn gate(&self, table: &str, from: &str) -> OpenTransaction {
         self.execute(&format!(
             "CREATE OR REPLACE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS
              $$ BEGIN
@@ -325,13 +325,13 @@ impl Place {
 }
 
 /// A transaction that a test holds open; dropping it ends the transaction.
-pub(crate) struct Session {
+pub(crate) struct OpenTransaction {
     asks: ChildStdin,
     said: BufReader<ChildStdout>,
     child: Child,
 }
 
-impl Session {
+impl OpenTransaction {
     /// Returns when the statement is executed.
     pub(crate) fn execute(&mut self, statement: &str) {
         writeln!(self.asks, "{statement};\n\\echo done").unwrap();
@@ -343,7 +343,7 @@ impl Session {
     }
 }
 
-impl Drop for Session {
+impl Drop for OpenTransaction {
     fn drop(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());
@@ -409,7 +409,7 @@ pub(crate) fn signal(child: &Child, name: &str) {
 }
 
 /// Waits for a command that was started.
-pub(crate) fn end(child: Child) -> Ran {
+pub(crate) fn end(child: Child) -> CommandOutput {
     ran(child.wait_with_output().unwrap())
 }
 
@@ -424,8 +424,8 @@ pub(crate) fn command(args: &[&str]) -> Command {
     command
 }
 
-pub(crate) fn ran(output: Output) -> Ran {
-    Ran {
+pub(crate) fn ran(output: Output) -> CommandOutput {
+    CommandOutput {
         code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8(output.stdout).unwrap(),
         stderr: String::from_utf8(output.stderr).unwrap(),

@@ -8,12 +8,12 @@ use pipeline::{Point, VectorIndex as _, VectorStore as _, point_id};
 use serde_json::Value;
 use vectors::EdgeStore;
 
-use crate::support::Place;
+use crate::support::TestProject;
 
 const FILE: &str = "pipeline.yaml";
 
 /// Masks text that differs between runs.
-fn redacted(place: &Place, text: &str) -> String {
+fn redacted(place: &TestProject, text: &str) -> String {
     let folder = place.path().display().to_string();
     let text = text.replace(&folder, "[folder]");
     let mut out = String::new();
@@ -58,19 +58,19 @@ fn is_time(text: &str) -> Option<usize> {
     shape("0000-00-00 00:00:00 UTC").or_else(|| shape("0000-00-00")).map(str::len)
 }
 
-fn plan(place: &Place, flags: &[&str]) -> Value {
+fn plan(place: &TestProject, flags: &[&str]) -> Value {
     let ran = place.semantik(&[&["plan", FILE, "--json"], flags].concat());
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     ran.json()
 }
 
-fn why(place: &Place, document: &str) -> Value {
+fn why(place: &TestProject, document: &str) -> Value {
     let ran = place.semantik(&["why", document, "--config", FILE, "--json"]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     ran.json()
 }
 
-fn said(place: &Place, args: &[&str]) -> String {
+fn stdout_of(place: &TestProject, args: &[&str]) -> String {
     let ran = place.semantik(args);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     redacted(place, &ran.stdout)
@@ -95,13 +95,13 @@ fn assert_as_planned(plan: &Value, report: &Value) {
     assert_eq!(of("deleted"), report["deleted"].as_u64().unwrap(), "{plan:#}\n{report:#}");
 }
 
-fn verify(place: &Place, flags: &[&str]) -> (i32, Value) {
+fn verify(place: &TestProject, flags: &[&str]) -> (i32, Value) {
     let ran = place.semantik(&[&["verify", FILE, "--json"], flags].concat());
     assert!(matches!(ran.code, 0 | 1), "{}", ran.stderr);
     (ran.code, ran.json())
 }
 
-fn assert_clean(place: &Place) {
+fn assert_clean(place: &TestProject) {
     let (code, json) = verify(place, &[]);
     assert_eq!((code, &json["consistent"]), (0, &Value::Bool(true)), "{json:#}");
 }
@@ -112,7 +112,7 @@ fn text(number: usize) -> String {
 
 #[test]
 fn a_plan_is_what_the_run_then_does() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     for number in 0..8 {
         place.write(&format!("{number}.txt"), text(number));
     }
@@ -176,7 +176,7 @@ fn a_plan_is_what_the_run_then_does() {
     }
     assert_eq!(changed["operation"], "append");
     assert!(changed["estimate"]["seconds"].as_f64().unwrap() > 0.0, "{changed:#}");
-    assert_snapshot!("plan", without_estimate(&said(&place, &["plan", FILE])));
+    assert_snapshot!("plan", without_estimate(&stdout_of(&place, &["plan", FILE])));
     assert_as_planned(&changed, &place.run());
     assert_clean(&place);
     let after = plan(&place, &[]);
@@ -191,7 +191,7 @@ fn without_estimate(text: &str) -> String {
 
 #[test]
 fn a_plan_says_what_settings_and_deletions_would_do() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     for number in 0..30 {
         place.write(&format!("{number}.txt"), text(number));
     }
@@ -238,7 +238,7 @@ fn a_plan_says_what_settings_and_deletions_would_do() {
 
 #[test]
 fn why_tells_the_story_of_a_document() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     place.write("in.txt", text(1));
     place.write("bad.docx", "this is no zip archive");
     place.write(".hidden/secret.txt", text(3));
@@ -280,7 +280,7 @@ fn why_tells_the_story_of_a_document() {
         ("why_deleted", "corpus/gone.txt"),
         ("why_hidden", "corpus/.hidden/secret.txt"),
     ] {
-        assert_snapshot!(name, said(&place, &["why", path, "--config", FILE]));
+        assert_snapshot!(name, stdout_of(&place, &["why", path, "--config", FILE]));
     }
     place.write("in.txt", text(8));
     assert!(why(&place, "corpus/in.txt")["next_run"].as_str().unwrap().contains("has changed"));
@@ -289,7 +289,7 @@ fn why_tells_the_story_of_a_document() {
 }
 
 /// The shard of the live generation.
-fn shard(place: &Place) -> EdgeStore {
+fn shard(place: &TestProject) -> EdgeStore {
     let shown = place.semantik(&["collections", "show", "--config", FILE, "--json"]).json();
     let name = shown["vectors"].as_str().unwrap();
     let folder = Path::new(".semantik/vectors").join(name);
@@ -298,7 +298,7 @@ fn shard(place: &Place) -> EdgeStore {
 }
 
 /// Changes points, bypassing the command.
-fn behind_its_back<T>(place: &Place, what: impl AsyncFnOnce(&EdgeStore) -> T) -> T {
+fn modify_shard<T>(place: &TestProject, what: impl AsyncFnOnce(&EdgeStore) -> T) -> T {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let shard = shard(place);
     runtime.block_on(async {
@@ -310,7 +310,7 @@ fn behind_its_back<T>(place: &Place, what: impl AsyncFnOnce(&EdgeStore) -> T) ->
 
 #[test]
 fn verify_finds_what_is_wrong_and_repairs_it() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     for number in 0..4 {
         place.write(&format!("{number}.txt"), text(number).repeat(20));
     }
@@ -318,7 +318,7 @@ fn verify_finds_what_is_wrong_and_repairs_it() {
     assert_clean(&place);
     let whole = place.index();
 
-    let ids = behind_its_back(&place, async |shard| {
+    let ids = modify_shard(&place, async |shard| {
         let mut points = shard.scroll(None, 1000).await.unwrap();
         points.sort_by(|a, b| a.payload.uri.cmp(&b.payload.uri));
         let mut documents: Vec<_> = points.iter().map(|point| point.payload.document).collect();
@@ -366,13 +366,13 @@ fn verify_finds_what_is_wrong_and_repairs_it() {
     let (code, repaired) = verify(&place, &["--repair"]);
     assert_eq!((code, &repaired["repaired"]), (0, &Value::Bool(true)), "{repaired:#}");
     assert_clean(&place);
-    place.index().assert_same_as(&whole);
-    assert_eq!(said(&place, &["verify", FILE]).lines().last(), Some("the stores agree"));
+    place.index().assert_equal_to(&whole);
+    assert_eq!(stdout_of(&place, &["verify", FILE]).lines().last(), Some("the stores agree"));
 }
 
 #[test]
 fn lists_show_what_there_is() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     for number in 0..5 {
         place.write(&format!("{number}.txt"), text(number));
     }
@@ -382,14 +382,20 @@ fn lists_show_what_there_is() {
     let config = ["--config", FILE];
     assert_snapshot!(
         "collections",
-        said(&place, &[&["collections", "list"][..], &config].concat())
+        stdout_of(&place, &[&["collections", "list"][..], &config].concat())
     );
-    assert_snapshot!("collection", said(&place, &[&["collections", "show"][..], &config].concat()));
-    let sources = said(&place, &[&["sources", "list"][..], &config].concat());
+    assert_snapshot!(
+        "collection",
+        stdout_of(&place, &[&["collections", "show"][..], &config].concat())
+    );
+    let sources = stdout_of(&place, &[&["sources", "list"][..], &config].concat());
     assert_snapshot!("sources", sources);
-    assert_snapshot!("operations", said(&place, &[&["operations", "list"][..], &config].concat()));
+    assert_snapshot!(
+        "operations",
+        stdout_of(&place, &[&["operations", "list"][..], &config].concat())
+    );
     let failed = ["documents", "list", "--status", "failed", "--config", FILE];
-    assert_snapshot!("documents_failed", said(&place, &failed));
+    assert_snapshot!("documents_failed", stdout_of(&place, &failed));
 
     // The pages together contain each document once.
     let (mut seen, mut after) = (Vec::new(), None::<String>);
@@ -459,7 +465,7 @@ fn lists_show_what_there_is() {
 
 #[test]
 fn a_plan_shows_a_last_example_instead_of_counting_it() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     let examples = || {
         let said = place.semantik(&["plan", FILE]).stdout;
         let named = (0..9).filter(|n| said.contains(&format!("/{n}.txt"))).count();

@@ -7,15 +7,15 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::{Place, Ran, command, ran, signal, wait_for};
+use crate::support::{CommandOutput, TestProject, command, ran, signal, wait_for};
 
 /// Words that differ between documents.
 fn words(n: usize, many: usize) -> String {
     (0..many).map(|word| format!("w{}x{n} ", word * word)).collect()
 }
 
-fn interrupted(many: usize, tokens: usize, rate: usize) -> Place {
-    let place = Place::with(&format!("model: 'stand-in:16@{rate}'"), "");
+fn interrupted(many: usize, tokens: usize, rate: usize) -> TestProject {
+    let place = TestProject::with(&format!("model: 'stand-in:16@{rate}'"), "");
     place.cluster();
     for n in 0..many {
         place.write(&format!("{n:04}.txt"), words(n, tokens));
@@ -30,7 +30,7 @@ fn count(report: &Value, key: &str) -> u64 {
 }
 
 /// Starts a run with logs, and waits until documents are stored.
-fn begun(place: &Place) -> Child {
+fn start_run(place: &TestProject) -> Child {
     let child = place.start(&["--log-format", "text", "run", "pipeline.yaml", "--json"]);
     place.wait_until("SELECT count(*) > 0 FROM documents WHERE status = 'completed'");
     child
@@ -38,7 +38,7 @@ fn begun(place: &Place) -> Child {
 
 /// Interrupts a run with one or two signals and waits for its end. The second signal is sent after
 /// the response to the first, because signals sent together are merged.
-fn interrupt(mut child: Child, signals: usize) -> Ran {
+fn interrupt(mut child: Child, signals: usize) -> CommandOutput {
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
     let mut said = String::new();
     signal(&child, "-INT");
@@ -50,7 +50,7 @@ fn interrupt(mut child: Child, signals: usize) -> Ran {
     }
     stderr.read_to_string(&mut said).unwrap();
     let ended = ran(child.wait_with_output().unwrap());
-    Ran { stderr: said, ..ended }
+    CommandOutput { stderr: said, ..ended }
 }
 
 /// The model would need minutes for the corpus: documents are stored long before the end, and two
@@ -59,7 +59,7 @@ fn interrupt(mut child: Child, signals: usize) -> Ran {
 fn a_second_interrupt_stores_what_is_embedded_and_leaves_the_rest() {
     const DOCUMENTS: usize = 600;
     let place = interrupted(DOCUMENTS, 40, 200);
-    let ran = interrupt(begun(&place), 2);
+    let ran = interrupt(start_run(&place), 2);
     assert_eq!(ran.code, 130, "{}", ran.stderr);
     let report = ran.json();
     let [seen, stored, left] =
@@ -92,14 +92,14 @@ fn a_second_interrupt_stores_what_is_embedded_and_leaves_the_rest() {
     let report = place.run();
     assert_eq!(count(&report, "unchanged"), stored, "{report:#}");
     assert_eq!(count(&report, "stored"), DOCUMENTS as u64 - stored, "{report:#}");
-    place.index().assert_same_as(&place.fresh().index());
+    place.index().assert_equal_to(&place.fresh().index());
 }
 
 /// One signal finishes the batches in flight.
 #[test]
 fn one_interrupt_finishes_what_is_in_flight() {
     let place = interrupted(150, 40, 2000);
-    let ran = interrupt(begun(&place), 1);
+    let ran = interrupt(start_run(&place), 1);
     assert!(matches!(ran.code, 0 | 130), "{}", ran.stderr);
     let report = ran.json();
     assert_eq!(count(&report, "seen"), count(&report, "stored"), "{report:#}");
@@ -111,7 +111,7 @@ fn one_interrupt_finishes_what_is_in_flight() {
 #[test]
 fn progress_counts_what_the_model_has_read_and_says_how_much_is_left() {
     let place = interrupted(200, 40, 1000);
-    let child = begun(&place);
+    let child = start_run(&place);
     let progress = wait_for("a percentage", || {
         let rows = place.sql("SELECT progress FROM operation_leases WHERE progress IS NOT NULL");
         let found = rows.first()?["progress"].clone();
@@ -124,7 +124,12 @@ fn progress_counts_what_the_model_has_read_and_says_how_much_is_left() {
 }
 
 /// Runs the command on a terminal of this size; returns the output of both streams.
-fn on_terminal(place: &Place, size: (u16, u16), variables: &[(&str, &str)], verb: &str) -> String {
+fn on_terminal(
+    place: &TestProject,
+    size: (u16, u16),
+    variables: &[(&str, &str)],
+    verb: &str,
+) -> String {
     let (columns, rows) = size;
     let program = command(&[]).get_program().to_str().unwrap().to_owned();
     let line = format!("stty cols {columns} rows {rows}; exec {program} {verb}");
@@ -191,7 +196,7 @@ fn is_coloured(said: &str) -> bool {
 }
 
 /// A place with names wider than a terminal.
-fn long_names(rate: usize) -> Place {
+fn long_names(rate: usize) -> TestProject {
     let place = interrupted(60, 30, rate);
     let folder = "a-rather-long-name-of-a-folder/and-another-one-in-it/".repeat(3);
     place.write(&format!("{folder}empty.txt"), "");
@@ -252,7 +257,7 @@ fn colours_are_left_out_where_they_are_not_wanted() {
 
 #[test]
 fn tables_in_a_pipe_are_tab_separated() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     place.write("a.txt", "a document");
     place.write("b.txt", "");
     let ran = place.semantik(&["run", "pipeline.yaml"]);
@@ -270,9 +275,9 @@ fn tables_in_a_pipe_are_tab_separated() {
 
 #[test]
 fn logs_are_text_unless_json_is_asked_for() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     place.write("a.txt", "a document");
-    let run = |more: &[&str], variables: &[(&str, &str)]| -> Ran {
+    let run = |more: &[&str], variables: &[(&str, &str)]| -> CommandOutput {
         let mut run = command(&[&["--log", "debug", "run", "pipeline.yaml"], more].concat());
         run.env_remove("SEMANTIK_LOG_FORMAT").envs(variables.iter().copied());
         ran(run.current_dir(place.path()).output().unwrap())
@@ -300,7 +305,7 @@ const HOSTILE: [&str; 7] = [
     "\u{7f}\u{8}",
 ];
 
-fn acted_on(letter: char) -> bool {
+fn is_unsafe(letter: char) -> bool {
     (letter.is_control() && letter != '\n' && letter != '\t')
         || matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -309,7 +314,7 @@ fn acted_on(letter: char) -> bool {
 /// headings and text.
 #[test]
 fn nothing_that_a_terminal_acts_on_is_printed() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     for (n, hostile) in HOSTILE.iter().enumerate() {
         place.write(
             &format!("{n}{hostile}.html"),
@@ -386,7 +391,7 @@ tests:
         // usage error.
         assert_ne!(ran.code, 64, "{verb:?}: {}", ran.stderr);
         for said in [&ran.stdout, &ran.stderr] {
-            let found = said.lines().find(|line| line.contains(acted_on));
+            let found = said.lines().find(|line| line.contains(is_unsafe));
             assert!(found.is_none(), "{verb:?}: {found:?}");
         }
         if verb.contains(&"--json") && !ran.stdout.is_empty() {

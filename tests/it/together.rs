@@ -3,13 +3,13 @@
 
 use std::process::Child;
 
-use crate::support::{Place, Session, end, signal, text};
+use crate::support::{OpenTransaction, TestProject, end, signal, text};
 
 const RUN: [&str; 3] = ["run", "pipeline.yaml", "--json"];
 const DOCUMENTS: usize = 50;
 
-fn filled() -> Place {
-    let place = Place::with_stand_in();
+fn filled() -> TestProject {
+    let place = TestProject::with_stand_in();
     for n in 0..DOCUMENTS {
         place.write(&format!("{n}.txt"), format!("document number {n}"));
     }
@@ -20,22 +20,22 @@ fn filled() -> Place {
 }
 
 /// Starts a run that stops at a gate with its operation in progress, before it stores documents.
-fn begin(place: &Place) -> (Child, Session) {
+fn start_held_run(place: &TestProject) -> (Child, OpenTransaction) {
     let gate = place.gate("public.document_writes", "TRUE");
     let child = place.start(&RUN);
     place.wait_at_gate();
     (child, gate)
 }
 
-fn operations(place: &Place) -> Vec<String> {
+fn operations(place: &TestProject) -> Vec<String> {
     let rows = place.sql("SELECT type || ' ' || status AS is FROM operations ORDER BY created_at");
     rows.iter().map(|row| text(&row["is"])).collect()
 }
 
 #[test]
-fn one_works_and_the_other_says_so() {
+fn a_second_process_reports_the_running_operation() {
     let place = filled();
-    let (first, gate) = begin(&place);
+    let (first, gate) = start_held_run(&place);
     let id = place.value("SELECT id FROM operations");
     let second = place.semantik(&RUN);
     assert_eq!((second.code, second.stdout.as_str()), (1, ""));
@@ -59,13 +59,13 @@ fn one_works_and_the_other_says_so() {
         first.stderr
     );
     assert_eq!(operations(&place), ["index completed"]);
-    place.assert_true();
+    place.assert_matches_fresh_index();
 }
 
 #[test]
-fn one_works_and_the_others_wait() {
+fn waiting_processes_run_in_turn() {
     let place = filled();
-    let (first, gate) = begin(&place);
+    let (first, gate) = start_held_run(&place);
     let waiting = [0, 1].map(|_| place.start(&[&RUN[..], &["--wait"]].concat()));
     place.wait_until("SELECT count(*) = 2 FROM operations WHERE status = 'pending'");
     drop(gate);
@@ -74,7 +74,7 @@ fn one_works_and_the_others_wait() {
         assert_eq!(one.code, 0, "{}", one.stderr);
         assert_eq!(one.json()["documents"]["unchanged"], DOCUMENTS, "no work may be done twice");
     }
-    place.assert_true();
+    place.assert_matches_fresh_index();
     let statuses = place.sql("SELECT DISTINCT status FROM operations WHERE type = 'append'");
     assert_eq!(statuses.len(), 1, "{statuses:?}: {:?}", operations(&place));
 }
@@ -82,7 +82,7 @@ fn one_works_and_the_others_wait() {
 #[test]
 fn a_cancelled_operation_ends_and_is_never_completed() {
     let place = filled();
-    let (child, gate) = begin(&place);
+    let (child, gate) = start_held_run(&place);
     let id = place.value("SELECT id FROM operations");
     // The operation at the gate holds the lock of its row, so the cancelling command is next.
     let args = ["operations", "cancel", &id, "--config", "pipeline.yaml"];
@@ -102,13 +102,13 @@ fn a_cancelled_operation_ends_and_is_never_completed() {
     let status = place.semantik(&["status", "pipeline.yaml", "--json"]).json();
     assert_ne!(status["status"], "processing", "{status:#}");
     place.run();
-    place.assert_true();
+    place.assert_matches_fresh_index();
 }
 
 #[test]
-fn one_that_waits_can_be_cancelled() {
+fn a_waiting_operation_can_be_cancelled() {
     let place = filled();
-    let (first, gate) = begin(&place);
+    let (first, gate) = start_held_run(&place);
     let second = place.start(&[&RUN[..], &["--wait"]].concat());
     place.wait_until("SELECT count(*) = 1 FROM operations WHERE status = 'pending'");
     let id = place.value("SELECT id FROM operations WHERE status = 'pending'");
@@ -124,11 +124,11 @@ fn one_that_waits_can_be_cancelled() {
         second.stderr
     );
     assert_eq!(operations(&place), ["index completed", "index cancelled"]);
-    place.assert_true();
+    place.assert_matches_fresh_index();
 }
 
 /// All metadata of documents and operations.
-fn everything(place: &Place) -> Vec<serde_json::Value> {
+fn everything(place: &TestProject) -> Vec<serde_json::Value> {
     place.sql(
         "SELECT (SELECT json_agg(d ORDER BY id) FROM documents d) AS documents,
                 (SELECT json_agg(l ORDER BY uri) FROM document_locations l) AS locations,
@@ -139,7 +139,7 @@ fn everything(place: &Place) -> Vec<serde_json::Value> {
 }
 
 #[test]
-fn one_that_hangs_is_taken_over_and_writes_nothing_more() {
+fn a_hung_operation_is_taken_over_and_fenced() {
     let place = filled();
     // The process hangs between its lease and its first read of documents: it waits for the first
     // of these locks until the operation exists, and then for the second.
@@ -169,7 +169,7 @@ fn one_that_hangs_is_taken_over_and_writes_nothing_more() {
     let hung = end(child);
     assert_eq!(hung.code, 1, "{}", hung.stderr);
     assert_eq!(everything(&place), before);
-    place.assert_true();
+    place.assert_matches_fresh_index();
 }
 
 /// A process sends heartbeats while its transaction waits. A stopped process does not, and the
@@ -178,7 +178,7 @@ fn one_that_hangs_is_taken_over_and_writes_nothing_more() {
 fn a_long_transaction_keeps_its_lease_and_one_of_a_stopped_process_holds_nobody_up() {
     let place = filled();
     // At the gate the transaction holds the row of its operation.
-    let (child, gate) = begin(&place);
+    let (child, gate) = start_held_run(&place);
     place.execute("UPDATE operation_leases SET expires_at = now() - interval '1 second'");
     place.wait_until("SELECT expires_at > now() + interval '50 seconds' FROM operation_leases");
     let refused = place.semantik(&RUN);
@@ -199,5 +199,5 @@ fn a_long_transaction_keeps_its_lease_and_one_of_a_stopped_process_holds_nobody_
     let next = end(claim);
     assert_eq!(next.code, 0, "{}", next.stderr);
     assert_eq!(operations(&place), ["index failed", "index completed"]);
-    place.assert_true();
+    place.assert_matches_fresh_index();
 }

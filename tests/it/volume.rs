@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::{Place, Ran, command, ran};
+use crate::support::{CommandOutput, TestProject, command, ran};
 
 /// A tmpfs that exists as long as the value.
 struct Volume {
@@ -55,7 +55,7 @@ impl Volume {
         enter
     }
 
-    fn semantik(&self, place: &Place, args: &[&str]) -> Ran {
+    fn semantik(&self, place: &TestProject, args: &[&str]) -> CommandOutput {
         let plain = command(args);
         let mut enter = self.inside(plain.get_program(), place.path());
         enter.args(plain.get_args()).env_remove("SEMANTIK_LOG").env_remove("DATABASE_URL");
@@ -91,8 +91,8 @@ impl Drop for Volume {
 }
 
 /// A place with vectors and cache on a separate volume, and the database elsewhere.
-fn on_volume(mib: u32) -> (Place, Volume) {
-    let place = Place::with_stand_in();
+fn on_volume(mib: u32) -> (TestProject, Volume) {
+    let place = TestProject::with_stand_in();
     let url = place.cluster().url().to_owned();
     let stores = format!(
         "collection: test\nstores: {{ postgres: '{url}', vectors: embedded, data: ./data }}\n"
@@ -102,7 +102,7 @@ fn on_volume(mib: u32) -> (Place, Volume) {
     (place, volume)
 }
 
-fn write(place: &Place, documents: usize, words: usize) {
+fn write(place: &TestProject, documents: usize, words: usize) {
     for number in 0..documents {
         let words = (0..words).map(|at| format!("w{}", (number * 7919 + at * 104_729) % 9_973));
         let text = format!("document {number} {}", words.collect::<Vec<_>>().join(" "));
@@ -110,7 +110,7 @@ fn write(place: &Place, documents: usize, words: usize) {
     }
 }
 
-fn search(volume: &Volume, place: &Place) -> Value {
+fn search(volume: &Volume, place: &TestProject) -> Value {
     let args = ["search", "--config", "pipeline.yaml", "--k", "50", "--json", "w17 w23"];
     let found = volume.semantik(place, &args);
     assert_eq!(found.code, 0, "{}", found.stderr);

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::process::{Child, Stdio};
 
-use crate::support::{Place, command, end, signal, text};
+use crate::support::{TestProject, command, end, signal, text};
 
 const RUN: [&str; 3] = ["run", "pipeline.yaml", "--json"];
 const DOCUMENTS: usize = 50;
@@ -16,7 +16,7 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// Starts a worker and waits until it serves the collection, if that exists.
-    pub(crate) fn start(place: &Place, more: &[&str]) -> Self {
+    pub(crate) fn start(place: &TestProject, more: &[&str]) -> Self {
         let before = place.value("SELECT count(*) FROM executors");
         let log = File::options().create(true).append(true).open(place.path().join("worker.log"));
         let log = log.unwrap();
@@ -49,26 +49,26 @@ impl Drop for Worker {
     }
 }
 
-pub(crate) fn log_of(place: &Place) -> String {
+pub(crate) fn log_of(place: &TestProject) -> String {
     std::fs::read_to_string(place.path().join("worker.log")).unwrap_or_default()
 }
 
-fn filled() -> Place {
-    let place = Place::with_stand_in();
+fn filled() -> TestProject {
+    let place = TestProject::with_stand_in();
     for n in 0..DOCUMENTS {
         place.write(&format!("{n}.txt"), format!("document number {n}"));
     }
     place
 }
 
-fn indexed() -> Place {
+fn indexed() -> TestProject {
     let place = filled();
     place.run();
     place
 }
 
 /// The operations in order, each with type, status and attempt.
-fn operations(place: &Place) -> Vec<String> {
+fn operations(place: &TestProject) -> Vec<String> {
     let rows = place.sql(
         "SELECT type || ' ' || status || ' ' || attempt || CASE WHEN handed_over THEN ' handed over' ELSE '' END AS is
          FROM operations ORDER BY created_at",
@@ -124,7 +124,7 @@ fn a_run_beside_a_worker_is_handed_over_and_looks_the_same() {
     );
     drop(worker);
     place.run();
-    place.assert_true();
+    place.assert_matches_fresh_index();
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn what_is_taken_out_beside_a_worker_is_taken_out_by_it() {
     assert_eq!(place.value("SELECT count(*) FROM collections"), "0");
     // No worker serves a missing collection, so the command creates it.
     place.run();
-    place.assert_true();
+    place.assert_matches_fresh_index();
 }
 
 #[test]
@@ -173,11 +173,11 @@ fn a_file_that_changes_is_read_anew_before_the_run() {
     let ran = place.semantik(&RUN);
     assert_eq!(ran.code, 0, "{}\n{}", ran.stderr, log_of(&place));
     assert_eq!(operations(&place).last().unwrap(), "append completed 1 handed over");
-    place.assert_true();
+    place.assert_matches_fresh_index();
 }
 
 /// A delegated run that is blocked before it stores documents.
-fn begin(place: &Place, args: &[&str]) -> (Child, crate::support::Session) {
+fn start_held_run(place: &TestProject, args: &[&str]) -> (Child, crate::support::OpenTransaction) {
     let gate = place.gate("public.document_writes", "TRUE");
     let child = place.start(args);
     place.wait_at_gate();
@@ -185,11 +185,11 @@ fn begin(place: &Place, args: &[&str]) -> (Child, crate::support::Session) {
 }
 
 #[test]
-fn who_follows_can_cancel() {
+fn a_following_command_can_cancel() {
     let place = indexed();
     let _worker = Worker::start(&place, &[]);
     place.write("new.txt", "a document that came later");
-    let (child, gate) = begin(&place, &RUN);
+    let (child, gate) = start_held_run(&place, &RUN);
     let id = place.value("SELECT id FROM operations WHERE handed_over");
     signal(&child, "-INT");
     place.wait_until(
@@ -201,11 +201,11 @@ fn who_follows_can_cancel() {
     assert_eq!(ended.code, 130, "{}", ended.stderr);
     place.wait_until(&format!("SELECT status = 'cancelled' FROM operations WHERE id = '{id}'"));
     place.run();
-    place.assert_true();
+    place.assert_matches_fresh_index();
 }
 
 /// An operation that is interrupted at a certain statement.
-struct Caught {
+struct KillPoint {
     /// The command; `SOURCE` is replaced with the source of the collection.
     args: &'static [&'static str],
     /// The type of the operation.
@@ -217,30 +217,38 @@ struct Caught {
 }
 
 const DELETED: &str = "EXISTS (SELECT FROM documents WHERE status = 'deleted' AND chunk_count = 0)";
-const OF: [&str; 3] = ["--config", "pipeline.yaml", "--yes"];
-const APPEND: Caught =
-    Caught { args: &RUN, kind: "append", table: "public.document_writes", from: "TRUE" };
-const REINDEX: Caught = Caught {
+const PIPELINE_ARGS: [&str; 3] = ["--config", "pipeline.yaml", "--yes"];
+const APPEND: KillPoint =
+    KillPoint { args: &RUN, kind: "append", table: "public.document_writes", from: "TRUE" };
+const REINDEX: KillPoint = KillPoint {
     args: &["reindex", "pipeline.yaml", "--json"],
     kind: "reindex",
     table: "building.document_writes",
     from: "TRUE",
 };
 /// The metadata is updated, and the points are deleted next.
-const REMOVE_SOURCE: Caught = Caught {
-    args: &["sources", "delete", "SOURCE", OF[0], OF[1], OF[2]],
+const REMOVE_SOURCE: KillPoint = KillPoint {
+    args: &["sources", "delete", "SOURCE", PIPELINE_ARGS[0], PIPELINE_ARGS[1], PIPELINE_ARGS[2]],
     kind: "remove_source",
     table: "public.documents",
     from: DELETED,
 };
-const DELETE_DOCUMENTS: Caught = Caught {
-    args: &["documents", "delete", "corpus/1.txt", "corpus/2.txt", OF[0], OF[1], OF[2]],
+const DELETE_DOCUMENTS: KillPoint = KillPoint {
+    args: &[
+        "documents",
+        "delete",
+        "corpus/1.txt",
+        "corpus/2.txt",
+        PIPELINE_ARGS[0],
+        PIPELINE_ARGS[1],
+        PIPELINE_ARGS[2],
+    ],
     kind: "delete",
     table: "public.documents",
     from: DELETED,
 };
-const DELETE_COLLECTION: Caught = Caught {
-    args: &["collections", "delete", OF[0], OF[1], OF[2]],
+const DELETE_COLLECTION: KillPoint = KillPoint {
+    args: &["collections", "delete", PIPELINE_ARGS[0], PIPELINE_ARGS[1], PIPELINE_ARGS[2]],
     kind: "delete",
     table: "public.collections",
     from: "EXISTS (SELECT FROM collections WHERE deleting_since IS NOT NULL)",
@@ -248,7 +256,7 @@ const DELETE_COLLECTION: Caught = Caught {
 
 /// A worker is killed during an operation, or stopped without a grace period: another worker
 /// finishes the operation, and the command returns the same result.
-fn another_makes_an_end_of(caught: &Caught) {
+fn assert_another_worker_finishes(caught: &KillPoint) {
     for name in ["-KILL", "-TERM"] {
         let place = indexed();
         let mut first = Worker::start(&place, &["--grace", "0"]);
@@ -293,34 +301,34 @@ fn another_makes_an_end_of(caught: &Caught) {
         assert_eq!(verified.code, 0, "{name}: {}{}", verified.stdout, verified.stderr);
         if caught.args.contains(&"--json") {
             assert_eq!(ended.json()["documents"]["seen"], DOCUMENTS + 1);
-            place.assert_true();
+            place.assert_matches_fresh_index();
         }
     }
 }
 
 #[test]
 fn another_worker_makes_an_end_of_an_append() {
-    another_makes_an_end_of(&APPEND);
+    assert_another_worker_finishes(&APPEND);
 }
 
 #[test]
 fn another_worker_makes_an_end_of_a_reindexing() {
-    another_makes_an_end_of(&REINDEX);
+    assert_another_worker_finishes(&REINDEX);
 }
 
 #[test]
 fn another_worker_makes_an_end_of_the_removal_of_a_source() {
-    another_makes_an_end_of(&REMOVE_SOURCE);
+    assert_another_worker_finishes(&REMOVE_SOURCE);
 }
 
 #[test]
 fn another_worker_makes_an_end_of_the_deletion_of_documents() {
-    another_makes_an_end_of(&DELETE_DOCUMENTS);
+    assert_another_worker_finishes(&DELETE_DOCUMENTS);
 }
 
 #[test]
 fn another_worker_makes_an_end_of_the_deletion_of_a_collection() {
-    another_makes_an_end_of(&DELETE_COLLECTION);
+    assert_another_worker_finishes(&DELETE_COLLECTION);
 }
 
 /// The gate stays closed, so that batches in flight cannot be stored.
@@ -328,14 +336,14 @@ fn another_worker_makes_an_end_of_the_deletion_of_a_collection() {
 fn a_run_is_cut_off_after_its_grace_period() {
     let place = indexed();
     place.write("new.txt", "a document that came later");
-    let (child, gate) = begin(&place, &[&RUN[..], &["--grace", "0"]].concat());
+    let (child, gate) = start_held_run(&place, &[&RUN[..], &["--grace", "0"]].concat());
     signal(&child, "-TERM");
     let ended = end(child);
     assert_eq!(ended.code, 143, "{}", ended.stderr);
     assert!(ended.stderr.contains("grace period exceeded"), "{}", ended.stderr);
     drop(gate);
     assert_eq!(place.run()["documents"]["stored"], 1);
-    place.assert_true();
+    place.assert_matches_fresh_index();
 }
 
 #[test]
@@ -343,7 +351,7 @@ fn where_no_worker_is_left_the_command_does_it_itself() {
     let place = indexed();
     let mut worker = Worker::start(&place, &[]);
     place.write("new.txt", "a document that came later");
-    let (child, gate) = begin(&place, &RUN);
+    let (child, gate) = start_held_run(&place, &RUN);
     worker.end("-KILL");
     // A worker counts as dead fifteen seconds after its last heartbeat.
     place.execute("UPDATE executors SET seen_at = now() - interval '1 minute'");
@@ -351,7 +359,7 @@ fn where_no_worker_is_left_the_command_does_it_itself() {
     let ended = end(child);
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     assert_eq!(ended.json()["documents"]["seen"], DOCUMENTS + 1);
-    place.assert_true();
+    place.assert_matches_fresh_index();
 }
 
 #[test]

@@ -6,12 +6,12 @@ use std::collections::BTreeSet;
 
 use futures::future::{BoxFuture, join_all};
 use pipeline::{
-    Effort, Hit, IndexQuery, Payload, Place, Point, Remedy, VectorIndex, VectorStore, fact,
-    point_id,
+    DocumentLocation, Hit, IndexQuery, Payload, Point, Remedy, SearchAccuracy, VectorIndex,
+    VectorStore, format_fact, point_id,
 };
 use uuid::Uuid;
 
-pub use self::finding::{NO_WORDS, WORDS};
+pub use self::finding::{DENSE_ONLY_CHECKS, SPARSE_VECTOR_CHECKS};
 use crate::MemoryVectors;
 use crate::memory::cosine;
 use pipeline::{Inventory, PointKey, Vectors};
@@ -26,23 +26,25 @@ pub const DIM: usize = 8;
 const TOLERANCE: f32 = 2e-3;
 
 /// One check of the contract.
-pub type Check = fn(&dyn Vectors) -> BoxFuture<'_, ()>;
+pub type ContractCheck = fn(&dyn Vectors) -> BoxFuture<'_, ()>;
 
 /// The contract of every vector store, except for [`written`] and [`is_still_there`], which need a
 /// restart between them.
-pub static VECTORS: &[(&str, Check)] = &[
-    ("an empty store responds with empty results", |s| Box::pin(empty_answers_empty(s))),
-    ("an upsert of the same points is idempotent", |s| Box::pin(written_twice_is_there_once(s))),
-    ("a point replaces the previous one", |s| Box::pin(a_point_replaces_its_predecessor(s))),
+pub static VECTOR_STORE_CHECKS: &[(&str, ContractCheck)] = &[
+    ("an empty store responds with empty results", |s| Box::pin(empty_store_returns_nothing(s))),
+    ("an upsert of the same points is idempotent", |s| Box::pin(upsert_is_idempotent(s))),
+    ("a point replaces the previous one", |s| Box::pin(upsert_replaces_a_point(s))),
     ("a search returns the most similar points, best first", |s| Box::pin(search_is_exact(s))),
     ("truncating a document keeps its first chunks", |s| Box::pin(truncate_keeps_the_first(s))),
-    ("relocation updates the location in the payload", |s| Box::pin(places_change(s))),
+    ("relocation updates the location in the payload", |s| Box::pin(locations_change(s))),
     ("removing documents keeps the others", |s| Box::pin(remove_leaves_the_others(s))),
     ("scrolling returns every point once, by id", |s| Box::pin(scroll_is_complete(s))),
     ("a payload is returned as it was written", |s| Box::pin(payloads_come_back(s))),
-    ("filters return exactly the matching points", finding::filters),
-    ("a vector of another dimension is refused", |s| Box::pin(misfits_are_refused(s))),
-    ("a document of thousands of chunks is accepted", |s| Box::pin(large_documents_are_taken(s))),
+    ("filters return exactly the matching points", finding::filters_check),
+    ("a vector of another dimension is refused", |s| Box::pin(invalid_points_are_rejected(s))),
+    ("a document of thousands of chunks is accepted", |s| {
+        Box::pin(large_documents_are_accepted(s))
+    }),
     ("concurrent writes and searches are safe", |s| Box::pin(writing_while_searching(s))),
 ];
 
@@ -73,7 +75,10 @@ pub fn point(number: u32, chunk_index: u32, seed: u64) -> Point {
             start: u64::from(chunk_index) * 100,
             end: u64::from(chunk_index) * 100 + 100,
             modified_at: Some(1_700_000_000_000_000 + i64::from(number)),
-            facts: vec![fact("author", &format!("author {}", number % 3)), fact("year", "2024")],
+            facts: vec![
+                format_fact("author", &format!("author {}", number % 3)),
+                format_fact("year", "2024"),
+            ],
         },
     }
 }
@@ -98,7 +103,7 @@ pub fn vector(seed: u64) -> Vec<f32> {
 }
 
 /// Asserts that `store` has the content and the hits of `exact`, which received the same calls.
-pub async fn same_as(store: &dyn Vectors, exact: &MemoryVectors) {
+pub async fn assert_matches_reference(store: &dyn Vectors, exact: &MemoryVectors) {
     assert_eq!(count(store).await, count(exact).await, "count");
     let documents = store.documents().await.expect("lists documents");
     assert_eq!(documents, exact.documents().await.expect("lists documents"), "documents");
@@ -116,13 +121,13 @@ pub async fn same_as(store: &dyn Vectors, exact: &MemoryVectors) {
     for seed in [1, 77, 4242] {
         for k in [1, 10, 1000] {
             let found = search(store, seed, k).await;
-            same_hits(&found, &search(exact, seed, k).await, &wanted, &vector(seed));
+            assert_same_hits(&found, &search(exact, seed, k).await, &wanted, &vector(seed));
         }
     }
 }
 
 /// Asserts the same scores in the same order. The order of points with equal scores is not checked.
-fn same_hits(found: &[Hit], wanted: &[Hit], points: &[Point], query: &[f32]) {
+fn assert_same_hits(found: &[Hit], wanted: &[Hit], points: &[Point], query: &[f32]) {
     assert_eq!(found.len(), wanted.len(), "number of hits");
     for (found, wanted) in found.iter().zip(wanted) {
         let off = (found.score - wanted.score).abs();
@@ -137,25 +142,25 @@ fn same_hits(found: &[Hit], wanted: &[Hit], points: &[Point], query: &[f32]) {
     assert_eq!(distinct.len(), found.len(), "a point was found twice");
 }
 
-async fn empty_answers_empty(store: &dyn Vectors) {
+async fn empty_store_returns_nothing(store: &dyn Vectors) {
     upsert(store, Vec::new()).await;
     store.truncate(document(1), 0).await.expect("truncates a missing document");
     store.remove(&[document(1), document(2)]).await.expect("removes missing documents");
     store.remove(&[]).await.expect("removes nothing");
     store.flush().await.expect("flushes nothing");
-    same_as(store, &MemoryVectors::new(DIM)).await;
+    assert_matches_reference(store, &MemoryVectors::new(DIM)).await;
 }
 
-async fn written_twice_is_there_once(store: &dyn Vectors) {
+async fn upsert_is_idempotent(store: &dyn Vectors) {
     let exact = MemoryVectors::new(DIM);
     for points in [chunks(1, 5, 10), chunks(2, 3, 90), chunks(1, 5, 10)] {
         upsert(store, points.clone()).await;
         upsert(&exact, points).await;
     }
-    same_as(store, &exact).await;
+    assert_matches_reference(store, &exact).await;
 }
 
-async fn a_point_replaces_its_predecessor(store: &dyn Vectors) {
+async fn upsert_replaces_a_point(store: &dyn Vectors) {
     let exact = MemoryVectors::new(DIM);
     upsert(store, chunks(1, 5, 10)).await;
     let mut changed = chunks(1, 5, 5000);
@@ -165,7 +170,7 @@ async fn a_point_replaces_its_predecessor(store: &dyn Vectors) {
     }
     upsert(store, changed.clone()).await;
     upsert(&exact, changed).await;
-    same_as(store, &exact).await;
+    assert_matches_reference(store, &exact).await;
 }
 
 async fn search_is_exact(store: &dyn Vectors) {
@@ -180,9 +185,11 @@ async fn search_is_exact(store: &dyn Vectors) {
     upsert(store, tied.clone()).await;
     upsert(&exact, tied).await;
     assert!(search(store, 1, 0).await.is_empty(), "the limit is 0");
-    same_as(store, &exact).await;
-    let every =
-        store.query(&IndexQuery::nearest(&vector(1), 20, Effort::Exact)).await.expect("searches");
+    assert_matches_reference(store, &exact).await;
+    let every = store
+        .query(&IndexQuery::nearest(&vector(1), 20, SearchAccuracy::Exact))
+        .await
+        .expect("searches");
     let indexed = search(store, 1, 20).await;
     assert_eq!(every.len(), 20);
     for (one, other) in every.iter().zip(&indexed) {
@@ -190,18 +197,18 @@ async fn search_is_exact(store: &dyn Vectors) {
     }
 }
 
-async fn places_change(store: &dyn Vectors) {
+async fn locations_change(store: &dyn Vectors) {
     upsert(store, chunks(1, 3, 1)).await;
     upsert(store, chunks(2, 2, 100)).await;
     let before = scroll(store, 100).await;
-    let place = Place {
+    let place = DocumentLocation {
         uri: "file:///elsewhere/b.txt".to_owned(),
         source: "file:///elsewhere".to_owned(),
         title: Some("b".to_owned()),
         modified_at: Some(1_700_000_000_000_001),
     };
     for _ in 0..2 {
-        store.relocate(document(1), &place).await.expect("relocates");
+        store.update_location(document(1), &place).await.expect("relocates");
     }
     let moved = |mut point: Point| {
         if point.payload.document == document(1) {
@@ -214,8 +221,8 @@ async fn places_change(store: &dyn Vectors) {
     };
     let expected: Vec<Point> = before.into_iter().map(moved).collect();
     assert_eq!(scroll(store, 100).await, expected, "no other field changes");
-    let keeps_title = Place { title: None, modified_at: None, ..place.clone() };
-    store.relocate(document(1), &keeps_title).await.expect("relocates");
+    let keeps_title = DocumentLocation { title: None, modified_at: None, ..place.clone() };
+    store.update_location(document(1), &keeps_title).await.expect("relocates");
     assert_eq!(scroll(store, 100).await, expected, "fields without a new value stay");
 }
 
@@ -229,7 +236,7 @@ async fn truncate_keeps_the_first(store: &dyn Vectors) {
         store.truncate(document(number), from).await.expect("truncates");
         exact.truncate(document(number), from).await.expect("truncates");
     }
-    same_as(store, &exact).await;
+    assert_matches_reference(store, &exact).await;
 }
 
 async fn remove_leaves_the_others(store: &dyn Vectors) {
@@ -242,11 +249,11 @@ async fn remove_leaves_the_others(store: &dyn Vectors) {
     let gone = [document(3), document(0), document(11), document(99), document(3)];
     store.remove(&gone).await.expect("removes");
     exact.remove(&gone).await.expect("removes");
-    same_as(store, &exact).await;
+    assert_matches_reference(store, &exact).await;
     let again = chunks(11, 2, 7);
     upsert(store, again.clone()).await;
     upsert(&exact, again).await;
-    same_as(store, &exact).await;
+    assert_matches_reference(store, &exact).await;
 }
 
 async fn scroll_is_complete(store: &dyn Vectors) {
@@ -288,24 +295,25 @@ async fn payloads_come_back(store: &dyn Vectors) {
     let points = vec![full, bare, odd, long];
     upsert(store, points.clone()).await;
     upsert(&exact, points).await;
-    same_as(store, &exact).await;
+    assert_matches_reference(store, &exact).await;
 }
 
-async fn misfits_are_refused(store: &dyn Vectors) {
+async fn invalid_points_are_rejected(store: &dyn Vectors) {
     upsert(store, chunks(1, 2, 1)).await;
     for misfit in [vec![1.0; DIM - 1], vec![1.0; DIM + 1], vec![], vec![f32::NAN; DIM]] {
         let mut points = chunks(2, 2, 1);
         points[1].vector.clone_from(&misfit);
         let refused = store.upsert(points).await.expect_err("a vector of another shape");
         assert_eq!(refused.remedy, Remedy::GiveUp);
-        let refused = store.query(&IndexQuery::nearest(&misfit, 3, Effort::Indexed)).await;
+        let refused =
+            store.query(&IndexQuery::nearest(&misfit, 3, SearchAccuracy::Approximate)).await;
         let refused = refused.expect_err("a query of another shape");
         assert_eq!(refused.remedy, Remedy::GiveUp);
     }
     assert_eq!(count(store).await, 2, "a refused write stores no point");
 }
 
-async fn large_documents_are_taken(store: &dyn Vectors) {
+async fn large_documents_are_accepted(store: &dyn Vectors) {
     upsert(store, chunks(1, 3000, 1)).await;
     assert_eq!(count(store).await, 3000);
     store.truncate(document(1), 10).await.expect("truncates");
@@ -328,11 +336,11 @@ async fn writing_while_searching(store: &dyn Vectors) {
         }
     }));
     futures::join!(writes, searches);
-    same_as(store, &exact).await;
+    assert_matches_reference(store, &exact).await;
 }
 
 /// Writes and flushes the points that [`is_still_there`] expects.
-pub async fn written(store: &dyn Vectors) {
+pub async fn write_before_reopening(store: &dyn Vectors) {
     for points in [chunks(1, 10, 1), chunks(2, 10, 100), chunks(3, 10, 200)] {
         upsert(store, points).await;
     }
@@ -342,11 +350,11 @@ pub async fn written(store: &dyn Vectors) {
 }
 
 /// Asserts that the points of [`written`] are present after the store was closed and reopened.
-pub async fn is_still_there(store: &dyn Vectors) {
+pub async fn check_after_reopening(store: &dyn Vectors) {
     let exact = MemoryVectors::new(DIM);
     upsert(&exact, chunks(1, 5, 1)).await;
     upsert(&exact, chunks(3, 10, 200)).await;
-    same_as(store, &exact).await;
+    assert_matches_reference(store, &exact).await;
 }
 
 /// All points, in order of id, read in pages of `page`.
@@ -382,7 +390,10 @@ async fn upsert(store: &dyn VectorStore, points: Vec<Point>) {
 }
 
 async fn search(store: &dyn VectorIndex, seed: u64, k: usize) -> Vec<Hit> {
-    store.query(&IndexQuery::nearest(&vector(seed), k, Effort::Indexed)).await.expect("searches")
+    store
+        .query(&IndexQuery::nearest(&vector(seed), k, SearchAccuracy::Approximate))
+        .await
+        .expect("searches")
 }
 
 async fn count(store: &dyn VectorIndex) -> u64 {

@@ -22,8 +22,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use pipeline::{
-    BoxError, Facet, Filter, Hit, IndexQuery, Keyword, Payload, Place, Point, SparseVector,
-    StoreError, VectorIndex, VectorStore, point_id,
+    BoxError, DocumentLocation, Facet, Filter, Hit, IndexQuery, KeywordField, Payload, Point,
+    SparseVector, StoreError, VectorIndex, VectorStore, point_id,
 };
 use qdrant_edge::{
     CountRequest, EdgeShard, FacetRequest, FacetValue, PayloadOps, PointId, PointInsertOperations,
@@ -34,14 +34,17 @@ use qdrant_edge::{
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::edge::seal::Depth;
-use crate::edge::session::Session;
-use crate::shape::{CHUNK_INDEX, DENSE, DOCUMENT, SEARCHING, SPARSE, Shape, gives_up};
+use crate::edge::seal::CheckDepth;
+use crate::edge::session::ShardHandle;
+use crate::shape::{
+    CHUNK_INDEX_FIELD, DENSE_VECTOR, DOCUMENT_FIELD, SEARCHING, SPARSE_VECTOR, VectorLayout,
+    permanent_error,
+};
 use crate::{payload, ranking};
-use pipeline::{Inspected, Inventory, PointKey, Quantization, VectorsConfig};
+use pipeline::{InspectedPoint, Inventory, PointKey, Quantization, VectorsConfig};
 
 pub use self::seal::{DamagedFile, FileFault};
-pub use self::shard::is_of_damage;
+pub use self::shard::is_damage_error;
 
 mod caught;
 mod filter;
@@ -59,8 +62,8 @@ mod view;
 
 /// An embedded vector store. The shard is opened on demand.
 pub struct EdgeStore {
-    session: Session,
-    shape: Shape,
+    shard: ShardHandle,
+    shape: VectorLayout,
     quantization: Quantization,
     /// Points written since the open segment was closed.
     written: AtomicUsize,
@@ -78,13 +81,13 @@ impl EdgeStore {
     pub fn open(folder: &Path, config: &VectorsConfig) -> Result<Self, StoreError> {
         let (session, shape) = if shard::exists(folder) {
             let shape = shard::shape_of(folder, config)?;
-            (Session::of(folder, config, shape), shape)
+            (ShardHandle::new(folder, config, shape), shape)
         } else {
-            let shape = Shape { dim: config.dim, sparse: config.sparse };
-            (Session::make(folder, config, shape)?, shape)
+            let shape = VectorLayout { dim: config.dim, sparse: config.sparse };
+            (ShardHandle::create(folder, config, shape)?, shape)
         };
         let (quantization, written) = (config.quantization, AtomicUsize::new(0));
-        Ok(Self { session, shape, quantization, written })
+        Ok(Self { shard: session, shape, quantization, written })
     }
 
     /// Fails if another process has the shard open, before work starts whose result could not be
@@ -92,8 +95,8 @@ impl EdgeStore {
     ///
     /// # Errors
     /// [`pipeline::Remedy::Conflict`] in this case.
-    pub async fn may_be_written(&self) -> Result<(), StoreError> {
-        self.session.may_be_written().await
+    pub async fn ensure_writable(&self) -> Result<(), StoreError> {
+        self.shard.ensure_writable().await
     }
 
     /// Files of the shard in `folder` that differ from the record of its last close. Reads all of
@@ -103,10 +106,10 @@ impl EdgeStore {
     /// # Errors
     /// [`pipeline::Remedy::Conflict`] if another process writes to the shard; otherwise if its log
     /// is missing.
-    pub fn damage(folder: &Path) -> Result<Vec<DamagedFile>, StoreError> {
+    pub fn damaged_files(folder: &Path) -> Result<Vec<DamagedFile>, StoreError> {
         let doing = "check the files of the vector collection";
-        let _lock = shard::lock(folder, doing, shard::Lock::Shared)?;
-        Ok(seal::damage(folder, Depth::All))
+        let _lock = shard::lock(folder, doing, shard::LockMode::Shared)?;
+        Ok(seal::damaged_files(folder, CheckDepth::AllFiles))
     }
 
     /// Returns true if `folder` contains a shard.
@@ -131,13 +134,13 @@ impl EdgeStore {
     /// If files cannot be written.
     pub async fn optimize(&self) -> Result<bool, StoreError> {
         let doing = "index the vector collection";
-        if !self.session.is_writing().await && !self.session.index_is_due() {
+        if !self.shard.is_writing().await && !self.shard.is_index_stale() {
             return Ok(false);
         }
-        let folder = self.session.folder();
+        let folder = self.shard.folder();
         // Each segment may be rewritten before the one that it replaces is deleted.
-        let needed = room::taken(&folder.join("segments"));
-        let room = match self.session.room(doing, needed) {
+        let needed = room::used_bytes(&folder.join("segments"));
+        let room = match self.shard.check_space(doing, needed) {
             Ok(room) => room,
             Err(error) => {
                 tracing::warn!(
@@ -148,20 +151,20 @@ impl EdgeStore {
                 return Ok(false);
             }
         };
-        let sizes = self.session.sizes();
+        let sizes = self.shard.sizes();
         let build = move |shard: &EdgeShard| {
             let built = indexing::build(shard, sizes)?;
             Ok((built, sizes.is_small(shard.info().points_count)))
         };
-        let (built, is_bare) = self.session.write(doing, room, build).await?;
-        self.session.note_index(is_bare)?;
+        let (built, is_bare) = self.shard.write(doing, room, build).await?;
+        self.shard.mark_index_built(is_bare)?;
         Ok(built)
     }
 
     /// Closes a shard that is open for writing, at the end of an operation, and records the
     /// checksums of its files.
     pub async fn end_writing(&self) {
-        self.session.end_writing().await;
+        self.shard.end_writing().await;
     }
 
     /// Points in order of id, `after` excluded.
@@ -182,7 +185,7 @@ impl EdgeStore {
         let (limit, with_payload) = (Some(limit), Some(payload));
         let (filter, order_by) = (None, None);
         let request = ScrollRequest { offset, limit, filter, with_payload, with_vector, order_by };
-        Ok(self.session.read(doing, move |shard| shard.scroll(request)).await?.0)
+        Ok(self.shard.read(doing, move |shard| shard.scroll(request)).await?.0)
     }
 
     /// Number of points by value of a field, the most frequent first.
@@ -199,11 +202,11 @@ impl EdgeStore {
             filter: filter.map(filter::filter),
             exact: true,
         };
-        let response = self.session.read(doing, move |shard| shard.facet(request)).await?;
+        let response = self.shard.read(doing, move |shard| shard.facet(request)).await?;
         let facets = response.hits.into_iter().map(|hit| match hit.value {
             FacetValue::Keyword(value) => Ok(Facet { value, count: hit.count as u64 }),
             FacetValue::Int(_) | FacetValue::Uuid(_) | FacetValue::Bool(_) => {
-                Err(gives_up(doing, "the value of a field is not a string"))
+                Err(permanent_error(doing, "the value of a field is not a string"))
             }
         });
         // Edge may count a value that no point has any more, with zero.
@@ -217,12 +220,12 @@ impl EdgeStore {
         if self.written.compare_exchange(written, 0, order, order).is_err() {
             return Ok(());
         }
-        let bare = self.session.is_bare();
+        let bare = self.shard.lacks_any_graph();
         let close = move |shard: &EdgeShard| indexing::close(shard, bare);
         let doing = "close a segment of the vector collection";
-        let taken = room::taken(&self.session.folder().join("segments"));
-        let room = self.session.room(doing, taken.min(indexing::CLOSED_BYTES))?;
-        self.session.write(doing, room, close).await
+        let taken = room::used_bytes(&self.shard.folder().join("segments"));
+        let room = self.shard.check_space(doing, taken.min(indexing::CLOSE_SEGMENT_BYTES))?;
+        self.shard.write(doing, room, close).await
     }
 
     async fn update(
@@ -232,8 +235,8 @@ impl EdgeStore {
         what: PointOperations,
     ) -> Result<(), StoreError> {
         let operation = UpdateOperation::PointOperation(what);
-        let room = self.session.room(doing, bytes)?;
-        self.session.change(doing, room, move |shard| shard.update(operation)).await
+        let room = self.shard.check_space(doing, bytes)?;
+        self.shard.update_points(doing, room, move |shard| shard.update(operation)).await
     }
 }
 
@@ -244,51 +247,59 @@ impl VectorStore for EdgeStore {
         if points.is_empty() {
             return Ok(());
         }
-        let (count, bytes) = (points.len(), room::of_points(&points));
+        let (count, bytes) = (points.len(), room::bytes_of_points(&points));
         let points = points.into_iter().map(persisted).collect();
         let points = PointInsertOperations::PointsList(points);
         self.update("upsert points", bytes, PointOperations::UpsertPoints(points)).await?;
         // Also within a window, because a document of 100,000 chunks is a single window.
         let written = self.written.fetch_add(count, Ordering::Relaxed) + count;
-        if written >= indexing::CLOSED_FROM { self.close_segment(written).await } else { Ok(()) }
+        if written >= indexing::CLOSE_SEGMENT_POINTS {
+            self.close_segment(written).await
+        } else {
+            Ok(())
+        }
     }
 
     async fn truncate(&self, document: Uuid, from_chunk: u32) -> Result<(), StoreError> {
         let filter = json!({ "must": [
-            { "key": DOCUMENT, "match": { "value": document } },
-            { "key": CHUNK_INDEX, "range": { "gte": from_chunk } },
+            { "key": DOCUMENT_FIELD, "match": { "value": document } },
+            { "key": CHUNK_INDEX_FIELD, "range": { "gte": from_chunk } },
         ] });
         let filter = serde_json::from_value(filter).expect("is a valid filter");
         self.update("delete points", 0, PointOperations::DeletePointsByFilter(filter)).await
     }
 
-    async fn relocate(&self, document: Uuid, place: &Place) -> Result<(), StoreError> {
-        let filter = json!({ "must": [{ "key": DOCUMENT, "match": { "value": document } }] });
+    async fn update_location(
+        &self,
+        document: Uuid,
+        place: &DocumentLocation,
+    ) -> Result<(), StoreError> {
+        let filter = json!({ "must": [{ "key": DOCUMENT_FIELD, "match": { "value": document } }] });
         let change = SetPayloadOp {
-            payload: serde_json::from_value(payload::place_to_json(place).into())
+            payload: serde_json::from_value(payload::location_to_json(place).into())
                 .expect("an object is a payload"),
             points: None,
             filter: Some(serde_json::from_value(filter).expect("is a valid filter")),
-            key: Some(payload::METADATA.parse().expect("a field name is a path")),
+            key: Some(payload::METADATA_FIELD.parse().expect("a field name is a path")),
         };
         let operation = UpdateOperation::PayloadOperation(PayloadOps::SetPayload(change));
         let doing = "change the place of points";
-        let room = self.session.room(doing, 0)?;
-        self.session.change(doing, room, move |shard| shard.update(operation)).await
+        let room = self.shard.check_space(doing, 0)?;
+        self.shard.update_points(doing, room, move |shard| shard.update(operation)).await
     }
 
     async fn remove(&self, documents: &[Uuid]) -> Result<(), StoreError> {
         if documents.is_empty() {
             return Ok(());
         }
-        let filter = json!({ "must": [{ "key": DOCUMENT, "match": { "any": documents } }] });
+        let filter = json!({ "must": [{ "key": DOCUMENT_FIELD, "match": { "any": documents } }] });
         let filter = serde_json::from_value(filter).expect("is a valid filter");
         self.update("delete points", 0, PointOperations::DeletePointsByFilter(filter)).await
     }
 
     async fn flush(&self) -> Result<(), StoreError> {
         // Without a write there is no data to make durable.
-        if !self.session.is_writing().await {
+        if !self.shard.is_writing().await {
             return Ok(());
         }
         let flush = |shard: &EdgeShard| {
@@ -296,8 +307,8 @@ impl VectorStore for EdgeStore {
             Ok(())
         };
         let doing = "flush vectors";
-        let room = self.session.room(doing, 0)?;
-        self.session.write(doing, room, flush).await
+        let room = self.shard.check_space(doing, 0)?;
+        self.shard.write(doing, room, flush).await
     }
 }
 
@@ -306,25 +317,26 @@ impl VectorIndex for EdgeStore {
     async fn query(&self, query: &IndexQuery) -> Result<Vec<Hit>, StoreError> {
         let doing = SEARCHING;
         self.shape.check_query(query)?;
-        ranking::settled(query, |limit| async move {
-            let request = search::request(query, self.quantization, limit);
-            let found = self.session.read(doing, move |shard| shard.query(request)).await?;
-            let hits = found.into_iter().map(|it| search::hit(it, &query.legs));
-            hits.map(|hit| hit.map_err(|e| gives_up(doing, e))).collect()
+        ranking::fetch_with_ties(query, |limit| async move {
+            let request = search::query_request(query, self.quantization, limit);
+            let found = self.shard.read(doing, move |shard| shard.query(request)).await?;
+            let hits = found.into_iter().map(|it| search::hit(it, &query.vectors));
+            hits.map(|hit| hit.map_err(|e| permanent_error(doing, e))).collect()
         })
         .await
     }
 
     async fn facet(
         &self,
-        field: Keyword,
+        field: KeywordField,
         filter: Option<&Filter>,
         limit: usize,
     ) -> Result<Vec<Facet>, StoreError> {
         if limit == 0 {
             return Ok(Vec::new());
         }
-        self.facets("count the values of a field", payload::keyword(field), filter, limit).await
+        self.facets("count the values of a field", payload::keyword_path(field), filter, limit)
+            .await
     }
 
     async fn chunks(
@@ -339,14 +351,15 @@ impl VectorIndex for EdgeStore {
             indices.map(|index| PointId::Uuid(point_id(document, index))).collect();
         let payload = Some(WithPayloadInterface::Bool(true));
         let read = move |shard: &EdgeShard| shard.retrieve(&ids, payload, None);
-        let records = self.session.read(doing, read).await?.into_iter();
-        let payloads = records.map(|record| stored(record.payload).map_err(|e| gives_up(doing, e)));
+        let records = self.shard.read(doing, read).await?.into_iter();
+        let payloads = records
+            .map(|record| parse_payload(record.payload).map_err(|e| permanent_error(doing, e)));
         payloads.collect()
     }
 
     async fn count(&self) -> Result<u64, StoreError> {
         let request = CountRequest { filter: None, exact: true };
-        let count = self.session.read("count points", move |shard| shard.count(request)).await?;
+        let count = self.shard.read("count points", move |shard| shard.count(request)).await?;
         Ok(count as u64)
     }
 
@@ -355,7 +368,10 @@ impl VectorIndex for EdgeStore {
         let payload = WithPayloadInterface::Bool(true);
         let vector = WithVector::Bool(true);
         let records = self.records(doing, after, limit, payload, vector).await?;
-        records.into_iter().map(|record| point(record).map_err(|e| gives_up(doing, e))).collect()
+        records
+            .into_iter()
+            .map(|record| point(record).map_err(|e| permanent_error(doing, e)))
+            .collect()
     }
 }
 
@@ -365,9 +381,9 @@ impl Inventory for EdgeStore {
         let doing = "list the documents of the vector collection";
         // There are at most as many documents as points; Edge takes 0 as no limit.
         let limit = usize::try_from(self.count().await?.max(1)).unwrap_or(usize::MAX);
-        let documents = self.facets(doing, DOCUMENT, None, limit).await?.into_iter();
+        let documents = self.facets(doing, DOCUMENT_FIELD, None, limit).await?.into_iter();
         let documents = documents.map(|Facet { value, count }| {
-            let id = value.parse::<Uuid>().map_err(|e| gives_up(doing, e))?;
+            let id = value.parse::<Uuid>().map_err(|e| permanent_error(doing, e))?;
             Ok((id, count))
         });
         documents.collect()
@@ -375,22 +391,29 @@ impl Inventory for EdgeStore {
 
     async fn keys(&self, after: Option<Uuid>, limit: usize) -> Result<Vec<PointKey>, StoreError> {
         let doing = "list points";
-        let fields = [DOCUMENT, CHUNK_INDEX].map(|it| it.parse().expect("a field name is a path"));
+        let fields = [DOCUMENT_FIELD, CHUNK_INDEX_FIELD]
+            .map(|it| it.parse().expect("a field name is a path"));
         let payload = WithPayloadInterface::Fields(fields.to_vec());
         let records = self.records(doing, after, limit, payload, WithVector::Bool(false)).await?;
-        records.into_iter().map(|record| key(record).map_err(|e| gives_up(doing, e))).collect()
+        records
+            .into_iter()
+            .map(|record| point_key(record).map_err(|e| permanent_error(doing, e)))
+            .collect()
     }
 
     async fn inspect(
         &self,
         after: Option<Uuid>,
         limit: usize,
-    ) -> Result<Vec<Inspected>, StoreError> {
+    ) -> Result<Vec<InspectedPoint>, StoreError> {
         let doing = "check points";
         let everything = (WithPayloadInterface::Bool(true), WithVector::Bool(true));
         let found = self.records(doing, after, limit, everything.0.clone(), everything.1.clone());
         if let Ok(records) = found.await {
-            return Ok(records.into_iter().map(|it| inspect::record(it, self.shape)).collect());
+            return Ok(records
+                .into_iter()
+                .map(|it| inspect::inspect_record(it, self.shape))
+                .collect());
         }
         // A point of the page cannot be read, so each one is read separately.
         let (no_payload, no_vector) = (WithPayloadInterface::Bool(false), WithVector::Bool(false));
@@ -398,12 +421,12 @@ impl Inventory for EdgeStore {
         for Record { id, .. } in self.records(doing, after, limit, no_payload, no_vector).await? {
             let (payload, vector) = everything.clone();
             let read = move |shard: &EdgeShard| shard.retrieve(&[id], Some(payload), Some(vector));
-            inspected.push(match self.session.read(doing, read).await {
+            inspected.push(match self.shard.read(doing, read).await {
                 Ok(records) => match records.into_iter().next() {
-                    Some(record) => inspect::record(record, self.shape),
-                    None => inspect::unreadable(id, "is listed but cannot be read by its id"),
+                    Some(record) => inspect::inspect_record(record, self.shape),
+                    None => inspect::unreadable_point(id, "is listed but cannot be read by its id"),
                 },
-                Err(error) => inspect::unreadable(id, error.source),
+                Err(error) => inspect::unreadable_point(id, error.source),
             });
         }
         Ok(inspected)
@@ -415,9 +438,9 @@ fn persisted(point: Point) -> PointStructPersisted {
     let mut payload = payload::to_json(point.payload);
     payload::add_checksum(&mut payload, point.sparse.as_ref());
     let payload = serde_json::Value::Object(payload);
-    let mut vectors = vec![(DENSE, Vector::from(point.vector))];
+    let mut vectors = vec![(DENSE_VECTOR, Vector::from(point.vector))];
     if let Some(SparseVector { indices, values }) = point.sparse.filter(|it| !it.is_empty()) {
-        vectors.push((SPARSE, Vector::from(qdrant_edge::SparseVector { indices, values })));
+        vectors.push((SPARSE_VECTOR, Vector::from(qdrant_edge::SparseVector { indices, values })));
     }
     PointStruct::new(PointId::Uuid(point.id), Vectors::new_named(vectors), payload).into()
 }
@@ -430,25 +453,25 @@ fn point(record: Record) -> Result<Point, BoxError> {
     let Some(VectorStructInternal::Named(mut vectors)) = record.vector else {
         return Err(format!("point {id} has no vector").into());
     };
-    let Some(VectorInternal::Dense(vector)) = vectors.remove(DENSE) else {
+    let Some(VectorInternal::Dense(vector)) = vectors.remove(DENSE_VECTOR) else {
         return Err(format!("point {id} has no dense vector").into());
     };
-    let sparse = match vectors.remove(SPARSE) {
+    let sparse = match vectors.remove(SPARSE_VECTOR) {
         Some(VectorInternal::Sparse(it)) if !it.indices.is_empty() => {
             Some(SparseVector { indices: it.indices, values: it.values })
         }
         Some(_) | None => None,
     };
-    Ok(Point { id, vector, sparse, payload: stored(record.payload)? })
+    Ok(Point { id, vector, sparse, payload: parse_payload(record.payload)? })
 }
 
 /// Converts a payload from Edge's form.
-fn stored(payload: Option<qdrant_edge::Payload>) -> Result<Payload, serde_json::Error> {
+fn parse_payload(payload: Option<qdrant_edge::Payload>) -> Result<Payload, serde_json::Error> {
     payload::from_json(payload.map(|payload| payload.0).unwrap_or_default())
 }
 
 /// Converts a point without content from Edge's form.
-fn key(record: Record) -> Result<PointKey, BoxError> {
+fn point_key(record: Record) -> Result<PointKey, BoxError> {
     let PointId::Uuid(id) = record.id else {
         return Err(format!("point {} was not written by semantik", record.id).into());
     };

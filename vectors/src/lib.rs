@@ -11,6 +11,6 @@ mod qdrant;
 mod ranking;
 mod shape;
 
-pub use edge::{DamagedFile, EdgeStore, FileFault, is_of_damage};
+pub use edge::{DamagedFile, EdgeStore, FileFault, is_damage_error};
 pub use memory::MemoryVectors;
 pub use qdrant::QdrantStore;

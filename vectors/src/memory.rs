@@ -6,30 +6,30 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use pipeline::{
-    Facet, Filter, Hit, IndexQuery, Keyword, Legs, Payload, Place, Point, SparseVector, StoreError,
-    VectorIndex, VectorStore, point_id,
+    DocumentLocation, Facet, Filter, Hit, IndexQuery, KeywordField, Payload, Point, QueryVectors,
+    SparseVector, StoreError, VectorIndex, VectorStore, point_id,
 };
 use uuid::Uuid;
 
 use crate::ranking;
-use crate::shape::Shape;
+use crate::shape::VectorLayout;
 use pipeline::{Inventory, PointKey};
 
 /// Vector store in memory.
 pub struct MemoryVectors {
-    shape: Shape,
+    shape: VectorLayout,
     points: Mutex<BTreeMap<Uuid, Point>>,
 }
 
 impl MemoryVectors {
     /// An empty store of dense vectors with `dim` dimensions.
     pub fn new(dim: usize) -> Self {
-        Self { shape: Shape { dim, sparse: false }, points: Mutex::default() }
+        Self { shape: VectorLayout { dim, sparse: false }, points: Mutex::default() }
     }
 
     /// An empty store of dense vectors with `dim` dimensions and sparse vectors.
-    pub fn with_words(dim: usize) -> Self {
-        Self { shape: Shape { dim, sparse: true }, points: Mutex::default() }
+    pub fn with_sparse(dim: usize) -> Self {
+        Self { shape: VectorLayout { dim, sparse: true }, points: Mutex::default() }
     }
 }
 
@@ -41,19 +41,23 @@ impl VectorStore for MemoryVectors {
             let sparse = point.sparse.filter(|words| !words.is_empty());
             (point.id, Point { sparse, ..point })
         });
-        locked(&self.points).extend(points);
+        lock(&self.points).extend(points);
         Ok(())
     }
 
     async fn truncate(&self, document: Uuid, from_chunk: u32) -> Result<(), StoreError> {
-        locked(&self.points).retain(|_, point| {
+        lock(&self.points).retain(|_, point| {
             point.payload.document != document || point.payload.chunk_index < from_chunk
         });
         Ok(())
     }
 
-    async fn relocate(&self, document: Uuid, place: &Place) -> Result<(), StoreError> {
-        for point in locked(&self.points).values_mut() {
+    async fn update_location(
+        &self,
+        document: Uuid,
+        place: &DocumentLocation,
+    ) -> Result<(), StoreError> {
+        for point in lock(&self.points).values_mut() {
             let payload = &mut point.payload;
             if payload.document != document {
                 continue;
@@ -67,7 +71,7 @@ impl VectorStore for MemoryVectors {
     }
 
     async fn remove(&self, documents: &[Uuid]) -> Result<(), StoreError> {
-        locked(&self.points).retain(|_, point| !documents.contains(&point.payload.document));
+        lock(&self.points).retain(|_, point| !documents.contains(&point.payload.document));
         Ok(())
     }
 
@@ -80,43 +84,43 @@ impl VectorStore for MemoryVectors {
 impl VectorIndex for MemoryVectors {
     async fn query(&self, query: &IndexQuery) -> Result<Vec<Hit>, StoreError> {
         self.shape.check_query(query)?;
-        let points = locked(&self.points);
-        let mut hits = match &query.legs {
-            Legs::Dense(vector) => by_similarity(&points, vector, query.filter.as_ref()),
-            Legs::Sparse { words, dense } => {
-                by_words(&points, words, dense.as_deref(), query.filter.as_ref())
+        let points = lock(&self.points);
+        let mut hits = match &query.vectors {
+            QueryVectors::Dense(vector) => by_similarity(&points, vector, query.filter.as_ref()),
+            QueryVectors::Sparse { sparse: words, dense } => {
+                by_bm25(&points, words, dense.as_deref(), query.filter.as_ref())
             }
-            Legs::Hybrid { dense, words, fusion } => {
+            QueryVectors::Hybrid { dense, sparse: words, fusion } => {
                 let filter = query.filter.as_ref();
                 let mut fused: BTreeMap<Uuid, Hit> = BTreeMap::new();
                 let rankings = [
                     (by_similarity(&points, dense, filter), fusion.dense),
-                    (by_words(&points, words, Some(dense), filter), fusion.sparse),
+                    (by_bm25(&points, words, Some(dense), filter), fusion.sparse),
                 ];
                 for (ranking, weight) in rankings {
                     for (rank, hit) in ranking.into_iter().take(fusion.candidates).enumerate() {
                         let fused = fused.entry(hit.id()).or_insert(Hit { score: 0.0, ..hit });
-                        fused.score += fusion.worth(rank, weight);
+                        fused.score += fusion.rank_score(rank, weight);
                     }
                 }
                 let mut hits: Vec<Hit> = fused.into_values().collect();
-                ranking::sort(&mut hits);
+                ranking::sort_hits(&mut hits);
                 hits
             }
         };
-        hits.retain(|hit| ranking::passes(hit, query.threshold));
+        hits.retain(|hit| ranking::passes_threshold(hit, query.min_similarity));
         hits.truncate(query.limit);
         Ok(hits)
     }
 
     async fn facet(
         &self,
-        field: Keyword,
+        field: KeywordField,
         filter: Option<&Filter>,
         limit: usize,
     ) -> Result<Vec<Facet>, StoreError> {
         let mut counts: BTreeMap<String, u64> = BTreeMap::new();
-        for point in chosen(&locked(&self.points), filter) {
+        for point in matching(&lock(&self.points), filter) {
             for value in field.values(&point.payload) {
                 *counts.entry(value).or_default() += 1;
             }
@@ -131,18 +135,18 @@ impl VectorIndex for MemoryVectors {
         from_chunk: u32,
         limit: u32,
     ) -> Result<Vec<Payload>, StoreError> {
-        let points = locked(&self.points);
+        let points = lock(&self.points);
         let indices = from_chunk..from_chunk.saturating_add(limit);
         let chunks = indices.filter_map(|index| points.get(&point_id(document, index)));
         Ok(chunks.map(|point| point.payload.clone()).collect())
     }
 
     async fn count(&self) -> Result<u64, StoreError> {
-        Ok(locked(&self.points).len() as u64)
+        Ok(lock(&self.points).len() as u64)
     }
 
     async fn scroll(&self, after: Option<Uuid>, limit: usize) -> Result<Vec<Point>, StoreError> {
-        let points = locked(&self.points);
+        let points = lock(&self.points);
         let behind = points.values().filter(|point| after.is_none_or(|after| point.id > after));
         Ok(behind.take(limit).cloned().collect())
     }
@@ -152,14 +156,14 @@ impl VectorIndex for MemoryVectors {
 impl Inventory for MemoryVectors {
     async fn documents(&self) -> Result<BTreeMap<Uuid, u64>, StoreError> {
         let mut documents = BTreeMap::new();
-        for point in locked(&self.points).values() {
+        for point in lock(&self.points).values() {
             *documents.entry(point.payload.document).or_default() += 1;
         }
         Ok(documents)
     }
 
     async fn keys(&self, after: Option<Uuid>, limit: usize) -> Result<Vec<PointKey>, StoreError> {
-        let points = locked(&self.points);
+        let points = lock(&self.points);
         let behind = points.values().filter(|point| after.is_none_or(|after| point.id > after));
         let key = |point: &Point| {
             let Payload { document, chunk_index, .. } = point.payload;
@@ -170,11 +174,11 @@ impl Inventory for MemoryVectors {
 }
 
 /// The points that match a filter.
-fn chosen<'a>(
+fn matching<'a>(
     points: &'a BTreeMap<Uuid, Point>,
     filter: Option<&'a Filter>,
 ) -> impl Iterator<Item = &'a Point> {
-    points.values().filter(move |point| filter.is_none_or(|it| it.holds(&point.payload)))
+    points.values().filter(move |point| filter.is_none_or(|it| it.matches(&point.payload)))
 }
 
 /// All matching points, the most similar first.
@@ -183,18 +187,18 @@ fn by_similarity(
     vector: &[f32],
     filter: Option<&Filter>,
 ) -> Vec<Hit> {
-    let hits = chosen(points, filter).map(|point| {
+    let hits = matching(points, filter).map(|point| {
         let score = cosine(&point.vector, vector);
         Hit { score, similarity: Some(score), payload: point.payload.clone() }
     });
     let mut hits: Vec<Hit> = hits.collect();
-    ranking::sort(&mut hits);
+    ranking::sort_hits(&mut hits);
     hits
 }
 
 /// All matching points with at least one of the terms, ranked by BM25: the sum of stored weights
 /// times the inverse document frequency of the term in the whole collection, as Qdrant computes it.
-fn by_words(
+fn by_bm25(
     points: &BTreeMap<Uuid, Point>,
     words: &SparseVector,
     dense: Option<&[f32]>,
@@ -211,7 +215,7 @@ fn by_words(
     };
     let values = words.indices.iter().zip(&words.values).map(|(index, value)| value * idf(index));
     let weighed = SparseVector { indices: words.indices.clone(), values: values.collect() };
-    let hits = chosen(points, filter).filter_map(|point| {
+    let hits = matching(points, filter).filter_map(|point| {
         let stored = point.sparse.as_ref()?;
         let has_one = words.indices.iter().any(|it| stored.indices.binary_search(it).is_ok());
         has_one.then(|| Hit {
@@ -221,7 +225,7 @@ fn by_words(
         })
     });
     let mut hits: Vec<Hit> = hits.collect();
-    ranking::sort(&mut hits);
+    ranking::sort_hits(&mut hits);
     hits
 }
 
@@ -234,6 +238,6 @@ pub(crate) fn cosine(a: &[f32], b: &[f32]) -> f32 {
 
 /// Ignores poisoning: the test that panicked fails by itself, and the others can still use the
 /// store.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,27 +2,30 @@
 //! stores convert in both directions through this module.
 
 use chrono::{DateTime, SecondsFormat};
-use pipeline::{BoxError, Keyword, Number, Payload, Place, PointKey, SparseVector, Text};
+use pipeline::{
+    BoxError, DocumentLocation, KeywordField, NumericField, Payload, PointKey, SparseVector,
+    TextField,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::shape::{CHUNK_INDEX, DOCUMENT};
+use crate::shape::{CHUNK_INDEX_FIELD, DOCUMENT_FIELD};
 
 /// The payload object of a point.
 #[derive(Serialize, Deserialize)]
-struct Stored {
+struct StoredPayload {
     document_id: Uuid,
     collection_id: Uuid,
     chunk_index: u32,
     content: String,
-    metadata: Metadata,
+    metadata: StoredMetadata,
 }
 
 /// The object under `metadata`. A field without value is omitted, which a filter treats as "is
 /// empty".
 #[derive(Serialize, Deserialize)]
-struct Metadata {
+struct StoredMetadata {
     source_path: String,
     source: String,
     mime_type: String,
@@ -44,12 +47,12 @@ struct Metadata {
 
 /// The stored form of a payload.
 pub(crate) fn to_json(payload: Payload) -> Map<String, Value> {
-    let stored = Stored {
+    let stored = StoredPayload {
         document_id: payload.document,
         collection_id: payload.collection,
         chunk_index: payload.chunk_index,
         content: payload.content,
-        metadata: Metadata {
+        metadata: StoredMetadata {
             source_path: payload.uri,
             source: payload.source,
             mime_type: payload.mime_type,
@@ -59,7 +62,7 @@ pub(crate) fn to_json(payload: Payload) -> Map<String, Value> {
             page: payload.page,
             start: payload.start,
             end: payload.end,
-            modified_at: payload.modified_at.and_then(instant),
+            modified_at: payload.modified_at.and_then(format_micros),
             facts: payload.facts,
         },
     };
@@ -75,7 +78,7 @@ pub(crate) fn to_json(payload: Payload) -> Map<String, Value> {
 /// # Errors
 /// If another program wrote to the collection.
 pub(crate) fn from_json(map: Map<String, Value>) -> Result<Payload, serde_json::Error> {
-    let stored: Stored = serde_json::from_value(Value::Object(map))?;
+    let stored: StoredPayload = serde_json::from_value(Value::Object(map))?;
     let metadata = stored.metadata;
     Ok(Payload {
         collection: stored.collection_id,
@@ -91,27 +94,27 @@ pub(crate) fn from_json(map: Map<String, Value>) -> Result<Payload, serde_json::
         page: metadata.page,
         start: metadata.start,
         end: metadata.end,
-        modified_at: metadata.modified_at.as_deref().and_then(micros),
+        modified_at: metadata.modified_at.as_deref().and_then(parse_micros),
         facts: metadata.facts,
     })
 }
 
 /// Field with the checksum of a point.
-const CHECKSUM: &str = "checksum";
+const CHECKSUM_FIELD: &str = "checksum";
 
 /// Adds the checksum of payload and sparse vector.
 pub(crate) fn add_checksum(payload: &mut Map<String, Value>, sparse: Option<&SparseVector>) {
     let sum = checksum(payload, sparse);
-    payload.insert(CHECKSUM.to_owned(), sum.into());
+    payload.insert(CHECKSUM_FIELD.to_owned(), sum.into());
 }
 
 /// Returns false if a point does not match its checksum. A point of an earlier version has none and
 /// passes.
-pub(crate) fn has_its_checksum(
+pub(crate) fn checksum_matches(
     payload: &Map<String, Value>,
     sparse: Option<&SparseVector>,
 ) -> bool {
-    match payload.get(CHECKSUM) {
+    match payload.get(CHECKSUM_FIELD) {
         Some(sum) => sum.as_u64() == Some(checksum(payload, sparse).into()),
         None => true,
     }
@@ -125,10 +128,10 @@ fn checksum(payload: &Map<String, Value>, sparse: Option<&SparseVector>) -> u32 
         let value = value.map(Value::to_string).unwrap_or_default();
         hash.update(format!("{name}:{}:{value};", value.len()).as_bytes());
     };
-    for name in [DOCUMENT, "collection_id", CHUNK_INDEX, "content"] {
+    for name in [DOCUMENT_FIELD, "collection_id", CHUNK_INDEX_FIELD, "content"] {
         add(name, payload.get(name));
     }
-    let metadata = payload.get(METADATA);
+    let metadata = payload.get(METADATA_FIELD);
     for name in ["mime_type", "language", "headings", "page", "start", "end", "facts"] {
         add(name, metadata.and_then(|it| it.get(name)));
     }
@@ -143,63 +146,64 @@ fn checksum(payload: &Map<String, Value>, sparse: Option<&SparseVector>) -> u32 
 }
 
 /// Path of a field that is compared as a whole.
-pub(crate) fn keyword(field: Keyword) -> &'static str {
+pub(crate) fn keyword_path(field: KeywordField) -> &'static str {
     match field {
-        Keyword::Document => DOCUMENT,
-        Keyword::Uri => "metadata.source_path",
-        Keyword::Source => "metadata.source",
-        Keyword::MimeType => "metadata.mime_type",
-        Keyword::Language => "metadata.language",
-        Keyword::Fact => "metadata.facts",
+        KeywordField::Document => DOCUMENT_FIELD,
+        KeywordField::Uri => "metadata.source_path",
+        KeywordField::Source => "metadata.source",
+        KeywordField::MimeType => "metadata.mime_type",
+        KeywordField::Language => "metadata.language",
+        KeywordField::Fact => "metadata.facts",
     }
 }
 
 /// Path of a numeric field.
-pub(crate) fn number(field: Number) -> &'static str {
+pub(crate) fn number_path(field: NumericField) -> &'static str {
     match field {
-        Number::Page => "metadata.page",
-        Number::Chunk => CHUNK_INDEX,
-        Number::Modified => "metadata.modified_at",
+        NumericField::Page => "metadata.page",
+        NumericField::ChunkIndex => CHUNK_INDEX_FIELD,
+        NumericField::ModifiedAt => "metadata.modified_at",
     }
 }
 
 /// Path of a full-text field.
-pub(crate) fn text(field: Text) -> &'static str {
+pub(crate) fn text_path(field: TextField) -> &'static str {
     match field {
-        Text::Title => "metadata.title",
-        Text::Headings => "metadata.headings",
+        TextField::Title => "metadata.title",
+        TextField::Headings => "metadata.headings",
     }
 }
 
 /// Key of the object that [`place_to_json`] updates.
-pub(crate) const METADATA: &str = "metadata";
+pub(crate) const METADATA_FIELD: &str = "metadata";
 
 /// Fields of a new location, relative to `metadata`. Fields without value are omitted and stay
 /// unchanged.
-pub(crate) fn place_to_json(place: &Place) -> Map<String, Value> {
+pub(crate) fn location_to_json(place: &DocumentLocation) -> Map<String, Value> {
     let fields = [
         ("source_path", Some(place.uri.clone())),
         ("source", Some(place.source.clone())),
         ("title", place.title.clone()),
-        ("modified_at", place.modified_at.and_then(instant)),
+        ("modified_at", place.modified_at.and_then(format_micros)),
     ];
     fields.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?.into()))).collect()
 }
 
 /// RFC 3339 of a time in microseconds since 1970; `None` if it is out of the range of chrono.
-pub(crate) fn instant(micros: i64) -> Option<String> {
+pub(crate) fn format_micros(micros: i64) -> Option<String> {
     let instant = DateTime::from_timestamp_micros(micros)?;
     Some(instant.to_rfc3339_opts(SecondsFormat::Micros, true))
 }
 
-fn micros(instant: &str) -> Option<i64> {
+fn parse_micros(instant: &str) -> Option<i64> {
     DateTime::parse_from_rfc3339(instant).ok().map(|instant| instant.timestamp_micros())
 }
 
 /// Document and chunk index of a point, from its payload fields.
 pub(crate) fn point_key(id: Uuid, payload: &Map<String, Value>) -> Result<PointKey, BoxError> {
-    let document = payload.get(DOCUMENT).and_then(Value::as_str).and_then(|it| it.parse().ok());
-    let chunk_index = payload.get(CHUNK_INDEX).and_then(Value::as_u64);
+    let document =
+        payload.get(DOCUMENT_FIELD).and_then(Value::as_str).and_then(|it| it.parse().ok());
+    let chunk_index = payload.get(CHUNK_INDEX_FIELD).and_then(Value::as_u64);
     match (document, chunk_index.map(u32::try_from)) {
         (Some(document), Some(Ok(chunk_index))) => Ok(PointKey { id, document, chunk_index }),
         (_, _) => Err(format!("point {id} was not written by semantik").into()),
@@ -259,23 +263,23 @@ mod tests {
         let words = SparseVector { indices: vec![3, 9], values: vec![1.0, 0.5] };
         let mut whole = to_json(crate::contract::point(1, 2, 3).payload);
         add_checksum(&mut whole, Some(&words));
-        assert!(has_its_checksum(&whole, Some(&words)));
-        let moved = Place {
+        assert!(checksum_matches(&whole, Some(&words)));
+        let moved = DocumentLocation {
             uri: "file:///elsewhere".to_owned(),
             source: "/".to_owned(),
             title: Some("Another".to_owned()),
             modified_at: Some(1),
         };
         let mut elsewhere = whole.clone();
-        let metadata = elsewhere[METADATA].as_object_mut().unwrap();
-        metadata.extend(place_to_json(&moved));
-        let (places, others): (Vec<_>, Vec<_>) = whole[METADATA]
+        let metadata = elsewhere[METADATA_FIELD].as_object_mut().unwrap();
+        metadata.extend(location_to_json(&moved));
+        let (places, others): (Vec<_>, Vec<_>) = whole[METADATA_FIELD]
             .as_object()
             .unwrap()
             .keys()
-            .partition(|key| place_to_json(&moved).contains_key(*key));
+            .partition(|key| location_to_json(&moved).contains_key(*key));
         assert_eq!(places.len(), 4);
-        assert!(has_its_checksum(&elsewhere, Some(&words)));
+        assert!(checksum_matches(&elsewhere, Some(&words)));
         let changed = |value: &Value| match value {
             Value::String(text) => Value::from(text.replacen(|_: char| true, "\u{1}", 1)),
             Value::Number(number) => Value::from(number.as_u64().unwrap() ^ 4),
@@ -284,21 +288,21 @@ mod tests {
         };
         for key in others {
             let mut damaged = whole.clone();
-            let value = damaged[METADATA].get_mut(key).unwrap();
+            let value = damaged[METADATA_FIELD].get_mut(key).unwrap();
             *value = changed(value);
-            assert!(!has_its_checksum(&damaged, Some(&words)), "{key}");
-            damaged[METADATA].as_object_mut().unwrap().remove(key);
-            assert!(!has_its_checksum(&damaged, Some(&words)), "{key}");
+            assert!(!checksum_matches(&damaged, Some(&words)), "{key}");
+            damaged[METADATA_FIELD].as_object_mut().unwrap().remove(key);
+            assert!(!checksum_matches(&damaged, Some(&words)), "{key}");
         }
-        for key in whole.keys().filter(|key| *key != METADATA) {
+        for key in whole.keys().filter(|key| *key != METADATA_FIELD) {
             let mut damaged = whole.clone();
             damaged[key] = changed(&damaged[key]);
-            assert!(!has_its_checksum(&damaged, Some(&words)), "{key}");
+            assert!(!checksum_matches(&damaged, Some(&words)), "{key}");
         }
         for (indices, values) in [(vec![3, 8], vec![1.0, 0.5]), (vec![3, 9], vec![1.0, 0.25])] {
-            assert!(!has_its_checksum(&whole, Some(&SparseVector { indices, values })));
+            assert!(!checksum_matches(&whole, Some(&SparseVector { indices, values })));
         }
-        assert!(!has_its_checksum(&whole, None));
-        assert!(has_its_checksum(&to_json(crate::contract::point(1, 2, 3).payload), None));
+        assert!(!checksum_matches(&whole, None));
+        assert!(checksum_matches(&to_json(crate::contract::point(1, 2, 3).payload), None));
     }
 }

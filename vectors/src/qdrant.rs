@@ -12,8 +12,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use pipeline::{
-    Facet, Filter, Hit, IndexQuery, Keyword, Place, Point, Secret, StoreError, VectorIndex,
-    VectorStore, point_id,
+    DocumentLocation, Facet, Filter, Hit, IndexQuery, KeywordField, Point, Secret, StoreError,
+    VectorIndex, VectorStore, point_id,
 };
 use qdrant_client::qdrant::facet_value::Variant;
 use qdrant_client::qdrant::{
@@ -24,11 +24,11 @@ use qdrant_client::qdrant::{
 use qdrant_client::{Payload, Qdrant, QdrantError};
 use uuid::Uuid;
 
-use crate::qdrant::ask::{ask, ask_first};
-use crate::qdrant::error::congestion;
-use crate::qdrant::limiter::Limiter;
-use crate::qdrant::request::{key, point, point_struct, split, stored};
-use crate::shape::{CHUNK_INDEX, DOCUMENT, SEARCHING, Shape, gives_up};
+use crate::qdrant::ask::{call_retrying, connect_retrying};
+use crate::qdrant::error::congestion_delay;
+use crate::qdrant::limiter::WriteLimiter;
+use crate::qdrant::request::{parse_payload, point, point_key, point_struct, split_requests};
+use crate::shape::{CHUNK_INDEX_FIELD, DOCUMENT_FIELD, SEARCHING, VectorLayout, permanent_error};
 use crate::{payload, ranking};
 use pipeline::{Inventory, PointKey, Quantization, VectorsConfig};
 
@@ -41,28 +41,28 @@ mod request;
 mod search;
 
 /// Timeout of one call. A write waits for the server, which may be busy building an index.
-const CALL: Duration = Duration::from_secs(60);
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Timeout for establishing a connection.
-const CONNECT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Concurrent writes, as long as the server is not overloaded.
-const MOST_WRITES: usize = 8;
+const MAX_CONCURRENT_WRITES: usize = 8;
 
 /// Bytes of one request; a server accepts 32 MiB by default.
-const REQUEST: usize = 24 << 20;
+const MAX_REQUEST_BYTES: usize = 24 << 20;
 
 /// API version (major, minor) of the client; compatible servers differ by at most one minor
 /// version.
-const CLIENT: (u64, u64) = (1, 18);
+const CLIENT_VERSION: (u64, u64) = (1, 18);
 
 /// A vector store in a collection of a Qdrant server.
 pub struct QdrantStore {
     client: Qdrant,
     name: String,
-    shape: Shape,
+    shape: VectorLayout,
     quantization: Quantization,
-    limiter: Limiter,
+    limiter: WriteLimiter,
 }
 
 impl QdrantStore {
@@ -82,21 +82,22 @@ impl QdrantStore {
         let mut store = Self {
             client,
             name: config.name.clone(),
-            shape: Shape { dim: config.dim, sparse: config.sparse },
+            shape: VectorLayout { dim: config.dim, sparse: config.sparse },
             quantization: config.quantization,
-            limiter: Limiter::new(MOST_WRITES),
+            limiter: WriteLimiter::new(MAX_CONCURRENT_WRITES),
         };
-        let version = ask_first(url, "reach the Qdrant server", || store.client.health_check());
+        let version =
+            connect_retrying(url, "reach the Qdrant server", || store.client.health_check());
         let version = version.await?.version;
-        if !speaks_with(&version) {
-            let (major, minor) = CLIENT;
+        if !is_compatible(&version) {
+            let (major, minor) = CLIENT_VERSION;
             tracing::warn!(
                 server = version,
                 "the Qdrant server is incompatible with client {major}.{minor}: use a server at \
                  most one minor version apart"
             );
         }
-        store.shape = collection::ensure(&store.client, config).await?;
+        store.shape = collection::ensure_collection(&store.client, config).await?;
         Ok(store)
     }
 
@@ -110,7 +111,8 @@ impl QdrantStore {
         name: &str,
     ) -> Result<bool, StoreError> {
         let client = client(url, api_key)?;
-        ask_first(url, "look for the vector collection", || client.collection_exists(name)).await
+        connect_retrying(url, "look for the vector collection", || client.collection_exists(name))
+            .await
     }
 
     /// Deletes a collection; a missing one is ignored.
@@ -120,7 +122,7 @@ impl QdrantStore {
     pub async fn delete(url: &str, api_key: Option<&Secret>, name: &str) -> Result<(), StoreError> {
         let client = client(url, api_key)?;
         let doing = "delete the vector collection";
-        ask_first(url, doing, || client.delete_collection(name)).await.map(drop)
+        connect_retrying(url, doing, || client.delete_collection(name)).await.map(drop)
     }
 
     /// Points in order of id, `after` excluded.
@@ -139,7 +141,7 @@ impl QdrantStore {
             None => {}
         }
         let request = request.build();
-        Ok(ask(doing, || self.client.scroll(request.clone())).await?.result)
+        Ok(call_retrying(doing, || self.client.scroll(request.clone())).await?.result)
     }
 
     /// Number of points by value of a field, the most frequent first.
@@ -155,12 +157,12 @@ impl QdrantStore {
             request = request.filter(filter::filter(conditions));
         }
         let request = request.build();
-        let reply = ask(doing, || self.client.facet(request.clone())).await?;
+        let reply = call_retrying(doing, || self.client.facet(request.clone())).await?;
         let facets =
             reply.hits.into_iter().map(|hit| match hit.value.and_then(|value| value.variant) {
                 Some(Variant::StringValue(value)) => Ok(Facet { value, count: hit.count }),
                 Some(Variant::IntegerValue(_) | Variant::BoolValue(_)) | None => {
-                    Err(gives_up(doing, "the value of a field is not a string"))
+                    Err(permanent_error(doing, "the value of a field is not a string"))
                 }
             });
         // Qdrant counts a value that no point has any more, with zero.
@@ -187,10 +189,10 @@ impl QdrantStore {
     where
         Fut: Future<Output = Result<T, QdrantError>>,
     {
-        ask(doing, || async {
+        call_retrying(doing, || async {
             let permit = self.limiter.acquire().await;
             let reply = call().await;
-            let congestion = reply.as_ref().err().and_then(congestion);
+            let congestion = reply.as_ref().err().and_then(congestion_delay);
             self.limiter.release(permit, congestion.is_some());
             if let Some(wait) = congestion {
                 tokio::time::sleep(wait).await;
@@ -205,27 +207,32 @@ impl QdrantStore {
 impl VectorStore for QdrantStore {
     async fn upsert(&self, points: Vec<Point>) -> Result<(), StoreError> {
         self.shape.check_points(&points)?;
-        let requests = split(points, REQUEST).into_iter();
+        let requests = split_requests(points, MAX_REQUEST_BYTES).into_iter();
         let requests = requests
             .map(|points| self.upsert_request(points.into_iter().map(point_struct).collect()));
-        stream::iter(requests).buffer_unordered(MOST_WRITES).try_collect().await
+        stream::iter(requests).buffer_unordered(MAX_CONCURRENT_WRITES).try_collect().await
     }
 
     async fn truncate(&self, document: Uuid, from_chunk: u32) -> Result<(), StoreError> {
         let from = Range { gte: Some(from_chunk.into()), ..Range::default() };
         self.delete_points(QdrantFilter::must([
-            Condition::matches(DOCUMENT, document.to_string()),
-            Condition::range(CHUNK_INDEX, from),
+            Condition::matches(DOCUMENT_FIELD, document.to_string()),
+            Condition::range(CHUNK_INDEX_FIELD, from),
         ]))
         .await
     }
 
-    async fn relocate(&self, document: Uuid, place: &Place) -> Result<(), StoreError> {
-        let place = Payload::from(payload::place_to_json(place));
-        let of_document = QdrantFilter::must([Condition::matches(DOCUMENT, document.to_string())]);
+    async fn update_location(
+        &self,
+        document: Uuid,
+        place: &DocumentLocation,
+    ) -> Result<(), StoreError> {
+        let place = Payload::from(payload::location_to_json(place));
+        let of_document =
+            QdrantFilter::must([Condition::matches(DOCUMENT_FIELD, document.to_string())]);
         let request = SetPayloadPointsBuilder::new(&self.name, place)
             .points_selector(of_document)
-            .key(payload::METADATA)
+            .key(payload::METADATA_FIELD)
             .wait(true)
             .build();
         self.write("change the place of points", || self.client.set_payload(request.clone())).await
@@ -236,7 +243,8 @@ impl VectorStore for QdrantStore {
             return Ok(());
         }
         let documents: Vec<String> = documents.iter().map(Uuid::to_string).collect();
-        self.delete_points(QdrantFilter::must([Condition::matches(DOCUMENT, documents)])).await
+        self.delete_points(QdrantFilter::must([Condition::matches(DOCUMENT_FIELD, documents)]))
+            .await
     }
 
     async fn flush(&self) -> Result<(), StoreError> {
@@ -249,18 +257,18 @@ impl VectorIndex for QdrantStore {
     async fn query(&self, query: &IndexQuery) -> Result<Vec<Hit>, StoreError> {
         let doing = SEARCHING;
         self.shape.check_query(query)?;
-        ranking::settled(query, |limit| async move {
-            let request = search::request(&self.name, query, self.quantization, limit);
-            let reply = ask(doing, || self.client.query(request.clone())).await?;
-            let hits = reply.result.into_iter().map(|it| search::hit(it, &query.legs));
-            hits.map(|hit| hit.map_err(|e| gives_up(doing, e))).collect()
+        ranking::fetch_with_ties(query, |limit| async move {
+            let request = search::query_request(&self.name, query, self.quantization, limit);
+            let reply = call_retrying(doing, || self.client.query(request.clone())).await?;
+            let hits = reply.result.into_iter().map(|it| search::hit(it, &query.vectors));
+            hits.map(|hit| hit.map_err(|e| permanent_error(doing, e))).collect()
         })
         .await
     }
 
     async fn facet(
         &self,
-        field: Keyword,
+        field: KeywordField,
         filter: Option<&Filter>,
         limit: usize,
     ) -> Result<Vec<Facet>, StoreError> {
@@ -268,7 +276,7 @@ impl VectorIndex for QdrantStore {
             return Ok(Vec::new());
         }
         let doing = "count the values of a field";
-        self.facets(doing, payload::keyword(field), filter, limit as u64).await
+        self.facets(doing, payload::keyword_path(field), filter, limit as u64).await
     }
 
     async fn chunks(
@@ -282,9 +290,10 @@ impl VectorIndex for QdrantStore {
         let ids: Vec<PointId> =
             indices.map(|index| point_id(document, index).to_string().into()).collect();
         let request = GetPointsBuilder::new(&self.name, ids).with_payload(true).build();
-        let reply = ask(doing, || self.client.get_points(request.clone())).await?;
+        let reply = call_retrying(doing, || self.client.get_points(request.clone())).await?;
         let points = reply.result.into_iter();
-        let payloads = points.map(|it| stored(it.payload).map_err(|e| gives_up(doing, e)));
+        let payloads =
+            points.map(|it| parse_payload(it.payload).map_err(|e| permanent_error(doing, e)));
         let mut payloads = payloads.collect::<Result<Vec<_>, _>>()?;
         payloads.sort_by_key(|payload| payload.chunk_index);
         Ok(payloads)
@@ -292,7 +301,7 @@ impl VectorIndex for QdrantStore {
 
     async fn count(&self) -> Result<u64, StoreError> {
         let request = CountPointsBuilder::new(&self.name).exact(true).build();
-        let reply = ask("count points", || self.client.count(request.clone())).await?;
+        let reply = call_retrying("count points", || self.client.count(request.clone())).await?;
         Ok(reply.result.map_or(0, |result| result.count))
     }
 
@@ -300,7 +309,7 @@ impl VectorIndex for QdrantStore {
         let doing = "read points";
         let request = ScrollPointsBuilder::new(&self.name).with_payload(true).with_vectors(true);
         let points = self.retrieve(doing, after, limit, request).await?.into_iter();
-        points.map(|it| point(it).map_err(|e| gives_up(doing, e))).collect()
+        points.map(|it| point(it).map_err(|e| permanent_error(doing, e))).collect()
     }
 }
 
@@ -310,9 +319,9 @@ impl Inventory for QdrantStore {
         let doing = "list the documents of the vector collection";
         // There are at most as many documents as points; Qdrant takes 0 as no limit.
         let limit = self.count().await?.max(1);
-        let documents = self.facets(doing, DOCUMENT, None, limit).await?.into_iter();
+        let documents = self.facets(doing, DOCUMENT_FIELD, None, limit).await?.into_iter();
         let documents = documents.map(|Facet { value, count }| {
-            let id = value.parse::<Uuid>().map_err(|e| gives_up(doing, e))?;
+            let id = value.parse::<Uuid>().map_err(|e| permanent_error(doing, e))?;
             Ok((id, count))
         });
         documents.collect()
@@ -320,11 +329,12 @@ impl Inventory for QdrantStore {
 
     async fn keys(&self, after: Option<Uuid>, limit: usize) -> Result<Vec<PointKey>, StoreError> {
         let doing = "list points";
-        let fields =
-            PayloadIncludeSelector { fields: [DOCUMENT, CHUNK_INDEX].map(str::to_owned).to_vec() };
+        let fields = PayloadIncludeSelector {
+            fields: [DOCUMENT_FIELD, CHUNK_INDEX_FIELD].map(str::to_owned).to_vec(),
+        };
         let request = ScrollPointsBuilder::new(&self.name).with_payload(fields).with_vectors(false);
         let points = self.retrieve(doing, after, limit, request).await?.into_iter();
-        points.map(|it| key(it).map_err(|e| gives_up(doing, e))).collect()
+        points.map(|it| point_key(it).map_err(|e| permanent_error(doing, e))).collect()
     }
 }
 
@@ -333,29 +343,35 @@ fn client(url: &str, api_key: Option<&Secret>) -> Result<Qdrant, StoreError> {
     // The error of the client would contain the key.
     let printable = |key: &Secret| key.reveal().bytes().all(|byte| matches!(byte, 0x20..0x7f));
     if !api_key.is_none_or(printable) {
-        return Err(gives_up(doing, "the API key contains characters other than printable ASCII"));
+        return Err(permanent_error(
+            doing,
+            "the API key contains characters other than printable ASCII",
+        ));
     }
     let client = Qdrant::from_url(url)
-        .timeout(CALL)
-        .connect_timeout(CONNECT)
+        .timeout(CALL_TIMEOUT)
+        .connect_timeout(CONNECT_TIMEOUT)
         .api_key(api_key.map(|key| key.reveal().to_owned()))
         // The client would print the warning to standard output; `connect` logs it instead.
         .skip_compatibility_check()
         .build()
         // The parser's message may quote the URL.
         .map_err(|_| {
-            gives_up(doing, "invalid URL: expected http://HOST:6334, or https://HOST:6334 for TLS")
+            permanent_error(
+                doing,
+                "invalid URL: expected http://HOST:6334, or https://HOST:6334 for TLS",
+            )
         })?;
     Ok(client)
 }
 
 /// Returns true if the client supports a server of this version.
-fn speaks_with(version: &str) -> bool {
+fn is_compatible(version: &str) -> bool {
     let mut numbers = version.split('.').map(str::parse::<u64>);
     let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else {
         return false;
     };
-    major == CLIENT.0 && minor.abs_diff(CLIENT.1) <= 1
+    major == CLIENT_VERSION.0 && minor.abs_diff(CLIENT_VERSION.1) <= 1
 }
 
 #[cfg(test)]
@@ -372,7 +388,7 @@ mod tests {
             ("2.18.0", false),
             ("", false),
         ] {
-            assert_eq!(speaks_with(version), understood, "{version}");
+            assert_eq!(is_compatible(version), understood, "{version}");
         }
     }
 }

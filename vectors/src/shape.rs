@@ -2,14 +2,14 @@
 //! of any store.
 
 use pipeline::{
-    BoxError, IndexQuery, Legs, Point, Remedy, SparseVector, StoreError, VectorsConfig,
+    BoxError, IndexQuery, Point, QueryVectors, Remedy, SparseVector, StoreError, VectorsConfig,
 };
 
 /// Name of the dense vector of a point. It is named so that sparse vectors can be added.
-pub(crate) const DENSE: &str = "dense";
+pub(crate) const DENSE_VECTOR: &str = "dense";
 
 /// Name of the sparse vector of a point, in a collection with sparse vectors.
-pub(crate) const SPARSE: &str = "sparse";
+pub(crate) const SPARSE_VECTOR: &str = "sparse";
 
 /// Kind of a payload field, which determines its index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,16 +25,16 @@ pub(crate) enum FieldKind {
 }
 
 /// Field with the document id, common to all points of a document.
-pub(crate) const DOCUMENT: &str = "document_id";
+pub(crate) const DOCUMENT_FIELD: &str = "document_id";
 
 /// Field with the index of the chunk in its document.
-pub(crate) const CHUNK_INDEX: &str = "chunk_index";
+pub(crate) const CHUNK_INDEX_FIELD: &str = "chunk_index";
 
 /// All fields that a filter may name. Each has an index, so that a filter never reads payloads.
 pub(crate) static FILTERABLE: &[(&str, FieldKind)] = &[
-    (DOCUMENT, FieldKind::Keyword),
+    (DOCUMENT_FIELD, FieldKind::Keyword),
     ("collection_id", FieldKind::Keyword),
-    (CHUNK_INDEX, FieldKind::Integer),
+    (CHUNK_INDEX_FIELD, FieldKind::Integer),
     ("metadata.source_path", FieldKind::Keyword),
     ("metadata.source", FieldKind::Keyword),
     ("metadata.mime_type", FieldKind::Keyword),
@@ -48,70 +48,74 @@ pub(crate) static FILTERABLE: &[(&str, FieldKind)] = &[
 
 /// A mismatch between a point or query and the collection.
 #[derive(Debug, thiserror::Error)]
-enum Unfit {
+enum VectorError {
     #[error("the vector has {found} dimensions, the collection {wanted}")]
-    Dim { found: usize, wanted: usize },
+    DimensionMismatch { found: usize, wanted: usize },
     #[error("the vector has non-finite values")]
     NotFinite,
     #[error(
         "the collection `{name}` has vectors of {found} dimensions, the model produces {wanted}"
     )]
-    Collection { name: String, found: usize, wanted: usize },
+    CollectionDimension { name: String, found: usize, wanted: usize },
     #[error("the collection has no sparse vectors")]
-    NoWords,
+    NoSparseVectors,
     #[error(
         "malformed sparse vector: expected strictly increasing indices with one finite value each"
     )]
-    Unsound,
+    InvalidSparseVector,
     #[error("a threshold requires a dense vector of the query")]
-    NoMeasure,
+    ThresholdWithoutDense,
     #[error("the collection `{0}` was created without sparse vectors")]
-    MadeWithout(String),
+    CreatedWithoutSparse(String),
 }
 
 /// The kinds of vectors of a collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Shape {
+pub(crate) struct VectorLayout {
     /// Dimension of the dense vectors.
     pub(crate) dim: usize,
     /// `true` if points may have a sparse vector.
     pub(crate) sparse: bool,
 }
 
-impl Shape {
+impl VectorLayout {
     /// Checks points against the collection before any of them is written.
     pub(crate) fn check_points(self, points: &[Point]) -> Result<(), StoreError> {
         let doing = "upsert points";
         points.iter().try_for_each(|point| {
             check_vector(doing, &point.vector, self.dim)?;
-            point.sparse.as_ref().map_or(Ok(()), |words| self.check_words(doing, words))
+            point.sparse.as_ref().map_or(Ok(()), |words| self.check_sparse(doing, words))
         })
     }
 
     /// Checks a query against the collection.
     pub(crate) fn check_query(self, query: &IndexQuery) -> Result<(), StoreError> {
         let doing = SEARCHING;
-        match &query.legs {
-            Legs::Dense(vector) => check_vector(doing, vector, self.dim),
-            Legs::Sparse { words, dense } => {
-                if dense.is_none() && query.threshold.is_some() {
-                    return Err(gives_up(doing, Unfit::NoMeasure));
+        match &query.vectors {
+            QueryVectors::Dense(vector) => check_vector(doing, vector, self.dim),
+            QueryVectors::Sparse { sparse: words, dense } => {
+                if dense.is_none() && query.min_similarity.is_some() {
+                    return Err(permanent_error(doing, VectorError::ThresholdWithoutDense));
                 }
                 dense.as_ref().map_or(Ok(()), |vector| check_vector(doing, vector, self.dim))?;
-                self.check_words(doing, words)
+                self.check_sparse(doing, words)
             }
-            Legs::Hybrid { dense, words, fusion: _ } => {
+            QueryVectors::Hybrid { dense, sparse: words, fusion: _ } => {
                 check_vector(doing, dense, self.dim)?;
-                self.check_words(doing, words)
+                self.check_sparse(doing, words)
             }
         }
     }
 
-    fn check_words(self, doing: &'static str, words: &SparseVector) -> Result<(), StoreError> {
+    fn check_sparse(self, doing: &'static str, words: &SparseVector) -> Result<(), StoreError> {
         if !self.sparse {
-            return Err(gives_up(doing, Unfit::NoWords));
+            return Err(permanent_error(doing, VectorError::NoSparseVectors));
         }
-        if words.is_sound() { Ok(()) } else { Err(gives_up(doing, Unfit::Unsound)) }
+        if words.is_valid() {
+            Ok(())
+        } else {
+            Err(permanent_error(doing, VectorError::InvalidSparseVector))
+        }
     }
 }
 
@@ -125,29 +129,35 @@ pub(crate) fn check_vector(
     dim: usize,
 ) -> Result<(), StoreError> {
     if vector.len() != dim {
-        return Err(gives_up(doing, Unfit::Dim { found: vector.len(), wanted: dim }));
+        return Err(permanent_error(
+            doing,
+            VectorError::DimensionMismatch { found: vector.len(), wanted: dim },
+        ));
     }
     if !vector.iter().all(|number| number.is_finite()) {
-        return Err(gives_up(doing, Unfit::NotFinite));
+        return Err(permanent_error(doing, VectorError::NotFinite));
     }
     Ok(())
 }
 
 /// Checks an existing collection against the requested settings. A collection with sparse vectors
 /// keeps them, even if they are not requested.
-pub(crate) fn check_collection(config: &VectorsConfig, found: Shape) -> Result<(), StoreError> {
+pub(crate) fn check_collection(
+    config: &VectorsConfig,
+    found: VectorLayout,
+) -> Result<(), StoreError> {
     let name = config.name.clone();
     let unfit = if found.dim != config.dim {
-        Unfit::Collection { name, found: found.dim, wanted: config.dim }
+        VectorError::CollectionDimension { name, found: found.dim, wanted: config.dim }
     } else if config.sparse && !found.sparse {
-        Unfit::MadeWithout(name)
+        VectorError::CreatedWithoutSparse(name)
     } else {
         return Ok(());
     };
-    Err(gives_up("open the vector collection", unfit))
+    Err(permanent_error("open the vector collection", unfit))
 }
 
 /// An error that retries cannot resolve.
-pub(crate) fn gives_up(doing: &'static str, source: impl Into<BoxError>) -> StoreError {
+pub(crate) fn permanent_error(doing: &'static str, source: impl Into<BoxError>) -> StoreError {
     StoreError { doing, remedy: Remedy::GiveUp, source: source.into() }
 }

@@ -1,7 +1,7 @@
 //! Configurations of each architecture: accepted formats, and rejected options.
 
-use embedding::Engine;
-use pipeline::Models;
+use embedding::EmbeddingEngine;
+use pipeline::ModelProvider;
 use serde_json::{Value, json};
 
 use crate::{copy, edit, options};
@@ -38,7 +38,7 @@ fn configurations_of_both_generations_give_the_same_vectors() {
     for (name, change) in newer {
         let folder = copy(name);
         let vector = || {
-            let model = Engine::new().embedder(folder.path(), &options()).unwrap();
+            let model = EmbeddingEngine::new().embedder(folder.path(), &options()).unwrap();
             model.embed(&[&(5..90).collect::<Vec<u32>>()]).unwrap()
         };
         let before = vector();
@@ -55,7 +55,7 @@ fn an_angle_that_is_null_is_that_of_the_other_layers() {
             config["global_rope_theta"] = json!(500.0);
             config["local_rope_theta"] = value;
         });
-        let model = Engine::new().embedder(folder.path(), &options()).unwrap();
+        let model = EmbeddingEngine::new().embedder(folder.path(), &options()).unwrap();
         model.embed(&[&(5..90).collect::<Vec<u32>>()]).unwrap()
     };
     assert_eq!(vector(Value::Null), vector(json!(500.0)));
@@ -67,7 +67,7 @@ fn what_an_architecture_may_ask_for_and_is_not_done_is_refused_by_name() {
     let asks = |model: &str, key: &str, value: Value| {
         let folder = copy(model);
         edit(folder.path(), "config.json", |config| config[key] = value);
-        let error = Engine::new().describe(folder.path()).unwrap_err();
+        let error = EmbeddingEngine::new().describe(folder.path()).unwrap_err();
         error.to_string().replace(&folder.path().display().to_string(), "MODEL")
     };
     insta::assert_snapshot!(asks("tiny-nomic", "activation_function", json!("gelu")), @r#"model `MODEL` requires `activation_function: "gelu"`, which is not supported"#);
@@ -79,7 +79,7 @@ fn what_an_architecture_may_ask_for_and_is_not_done_is_refused_by_name() {
 #[test]
 fn a_dense_layer_decides_the_dimension_and_is_in_the_fingerprint() {
     let folder = copy("tiny-xlm-roberta");
-    let describe = || Engine::new().describe(folder.path()).unwrap();
+    let describe = || EmbeddingEngine::new().describe(folder.path()).unwrap();
     let before = describe();
     assert_eq!((before.dim, before.max_tokens), (24, 128));
     let weights = folder.path().join("2_Dense/model.safetensors");
@@ -90,6 +90,6 @@ fn a_dense_layer_decides_the_dimension_and_is_in_the_fingerprint() {
     edit(folder.path(), "2_Dense/config.json", |config| {
         config["activation_function"] = json!("torch.nn.modules.activation.SELU");
     });
-    let error = Engine::new().describe(folder.path()).unwrap_err().to_string();
+    let error = EmbeddingEngine::new().describe(folder.path()).unwrap_err().to_string();
     assert!(error.contains("a dense layer with `SELU`, which is not supported"), "{error}");
 }

@@ -72,22 +72,24 @@ fn text() -> impl Strategy<Value = String> {
 fn check_cuts(tokenizer: &dyn Tokenizer, text: &str) -> Result<(), TestCaseError> {
     let tokens = tokenizer.encode(text).unwrap();
     let count = tokens.ids.len();
-    prop_assert_eq!(tokens.spans.len(), count);
-    prop_assert_eq!(tokens.may_cut.len(), count);
-    prop_assert!(tokens.spans.is_sorted_by_key(|span| span.start));
-    prop_assert!(tokens.spans.iter().all(|span| span.start <= span.end && span.end <= text.len()));
+    prop_assert_eq!(tokens.offsets.len(), count);
+    prop_assert_eq!(tokens.can_split_before.len(), count);
+    prop_assert!(tokens.offsets.is_sorted_by_key(|span| span.start));
+    prop_assert!(
+        tokens.offsets.iter().all(|span| span.start <= span.end && span.end <= text.len())
+    );
 
     let part = |range: Range<usize>| tokenizer.encode(&text[range]).unwrap().ids;
-    let cuts: Vec<usize> = (0..count).filter(|&at| tokens.may_cut[at]).collect();
+    let cuts: Vec<usize> = (0..count).filter(|&at| tokens.can_split_before[at]).collect();
     for (nth, &at) in cuts.iter().enumerate() {
-        let start = tokens.spans[at].start;
+        let start = tokens.offsets[at].start;
         prop_assert_eq!(part(0..start), &tokens.ids[..at], "before {}", start);
         prop_assert_eq!(part(start..text.len()), &tokens.ids[at..], "after {}", start);
         // A chunk of three words, with and without the text between its last token and the next.
         let to = cuts.get(nth + 3).copied().unwrap_or(count);
-        let behind = tokens.spans.get(to).map_or(text.len(), |span| span.start);
+        let behind = tokens.offsets.get(to).map_or(text.len(), |span| span.start);
         prop_assert_eq!(part(start..behind), &tokens.ids[at..to]);
-        prop_assert_eq!(part(start..tokens.spans[to - 1].end), &tokens.ids[at..to]);
+        prop_assert_eq!(part(start..tokens.offsets[to - 1].end), &tokens.ids[at..to]);
     }
     Ok(())
 }
@@ -117,9 +119,9 @@ fn cuts_are_found_where_they_are_wanted() {
     let cuts = |tokenizer: &dyn Tokenizer, text: &'static str| -> Vec<&'static str> {
         let tokens = tokenizer.encode(text).unwrap();
         let mut cuts: Vec<usize> = tokens
-            .spans
+            .offsets
             .iter()
-            .zip(&tokens.may_cut)
+            .zip(&tokens.can_split_before)
             .filter(|(_, may)| **may)
             .map(|(span, _)| span.start)
             .collect();
@@ -196,7 +198,7 @@ fn compare(tokenizer: &dyn Tokenizer, folder: &Path, text: &str) {
     let parts = tokenizer.encode(text).unwrap();
     assert_eq!(parts.ids.len(), whole.get_ids().len());
     assert!(parts.ids == whole.get_ids());
-    for (ours, &(start, end)) in parts.spans.iter().zip(whole.get_offsets()) {
+    for (ours, &(start, end)) in parts.offsets.iter().zip(whole.get_offsets()) {
         // The spans also contain accents and control characters that normalisation removes.
         assert!(ours.start == start && ours.end >= end, "{ours:?}, not {start}..{end}");
         assert!(!text[end..ours.end].contains(char::is_whitespace));

@@ -2,39 +2,42 @@
 
 use std::path::Path;
 
-use embedding::Engine;
-use pipeline::{EmbedderOptions, Models, TextKind};
+use embedding::EmbeddingEngine;
+use pipeline::{EmbedderOptions, ModelProvider, TextKind};
 use serde_json::{Value, json};
 
 use crate::{copy, edit, minilm, options, reference, tokenizer};
 
 /// The error of `describe` for a changed copy of a model, with the folder's path replaced.
-fn refusal(change: impl FnOnce(&Path)) -> String {
+fn describe_error(change: impl FnOnce(&Path)) -> String {
     let folder = copy("tiny-e5");
     change(folder.path());
-    let error = Engine::new().describe(folder.path()).unwrap_err();
+    let error = EmbeddingEngine::new().describe(folder.path()).unwrap_err();
     error.to_string().replace(&folder.path().display().to_string(), "MODEL")
 }
 
 #[test]
 fn minilm_is_described() {
-    let info = Engine::new().describe(&minilm()).unwrap();
+    let info = EmbeddingEngine::new().describe(&minilm()).unwrap();
     assert_eq!((info.dim, info.max_tokens, info.short_name.as_str()), (384, 256, "minilml6"));
     assert_eq!(info.fingerprint.len(), 64);
     let tokenizer = tokenizer(&minilm());
     assert_eq!(tokenizer.max_tokens(), 256);
-    assert_eq!(tokenizer.overhead(), 2);
-    assert_eq!(tokenizer.frame(&[7, 8]), [101, 7, 8, 102]);
+    assert_eq!(tokenizer.num_added_tokens(), 2);
+    assert_eq!(tokenizer.add_special_tokens(&[7, 8]), [101, 7, 8, 102]);
 }
 
 #[test]
 fn the_limit_is_the_smallest_that_any_file_names() {
     // 104 positions, of which the tokenizer's configuration allows 96.
-    assert_eq!(Engine::new().describe(&reference().join("tiny-e5")).unwrap().max_tokens, 96);
+    assert_eq!(
+        EmbeddingEngine::new().describe(&reference().join("tiny-e5")).unwrap().max_tokens,
+        96
+    );
     let limit = |file: &str, content: Value| {
         let folder = copy("tiny-e5");
         fs_err::write(folder.path().join(file), content.to_string()).unwrap();
-        Engine::new().describe(folder.path()).unwrap().max_tokens
+        EmbeddingEngine::new().describe(folder.path()).unwrap().max_tokens
     };
     assert_eq!(
         limit("sentence_bert_config.json", json!({"max_seq_length": 50, "do_lower_case": false})),
@@ -47,7 +50,7 @@ fn the_limit_is_the_smallest_that_any_file_names() {
     fs_err::rename(file("sentence_bert_config.json"), file("sentence_roberta_config.json"))
         .unwrap();
     edit(folder.path(), "sentence_roberta_config.json", |json| json["max_seq_length"] = json!(40));
-    assert_eq!(Engine::new().describe(folder.path()).unwrap().max_tokens, 40);
+    assert_eq!(EmbeddingEngine::new().describe(folder.path()).unwrap().max_tokens, 40);
     // RoBERTa's positions start after the padding id; positions beyond the training length are not
     // used.
     let whole = |name: &str, key: &str, value: Value| {
@@ -57,7 +60,7 @@ fn the_limit_is_the_smallest_that_any_file_names() {
             config[key] = value;
             config["max_trained_positions"] = json!(100);
         });
-        Engine::new().describe(folder.path()).unwrap().max_tokens
+        EmbeddingEngine::new().describe(folder.path()).unwrap().max_tokens
     };
     assert_eq!(whole("tiny-xlm-roberta", "max_position_embeddings", json!(514)), 512);
     assert_eq!(whole("tiny-mpnet", "max_position_embeddings", json!(514)), 512);
@@ -77,14 +80,17 @@ fn prompts_are_put_in_front() {
         ids.push(3);
         ids
     };
-    assert_eq!(tokenizer.frame(&text), prefixed("passage: "));
-    assert_eq!(tokenizer.frame(&text).len(), text.len() + tokenizer.overhead());
+    assert_eq!(tokenizer.add_special_tokens(&text), prefixed("passage: "));
+    assert_eq!(
+        tokenizer.add_special_tokens(&text).len(),
+        text.len() + tokenizer.num_added_tokens()
+    );
     for (kind, prefix) in [(TextKind::Query, "query: "), (TextKind::Document, "passage: ")] {
-        let reading = tokenizer.read("the river", kind).unwrap();
-        assert_eq!((reading.ids, reading.cut), (prefixed(prefix), false));
+        let reading = tokenizer.encode_input("the river", kind).unwrap();
+        assert_eq!((reading.ids, reading.truncated), (prefixed(prefix), false));
     }
-    let long = tokenizer.read(&"river ".repeat(200), TextKind::Query).unwrap();
-    assert!(long.cut && long.ids.len() == tokenizer.max_tokens());
+    let long = tokenizer.encode_input(&"river ".repeat(200), TextKind::Query).unwrap();
+    assert!(long.truncated && long.ids.len() == tokenizer.max_tokens());
     assert_eq!((long.ids[0], *long.ids.last().unwrap()), (2, 3));
 }
 
@@ -95,12 +101,12 @@ fn a_prefix_may_be_one_word_with_the_question_but_not_with_a_passage() {
         edit(folder.path(), "config_sentence_transformers.json", |config| {
             config["prompts"] = json!({ kind: "Query:" });
         });
-        Engine::new().tokenizer(folder.path())
+        EmbeddingEngine::new().tokenizer(folder.path())
     };
     let tokenizer = joined("query").unwrap();
     let mut wanted = tokenizer.encode("Query:why").unwrap().ids;
     wanted.push(0);
-    assert_eq!(tokenizer.read("why", TextKind::Query).unwrap().ids, wanted);
+    assert_eq!(tokenizer.encode_input("why", TextKind::Query).unwrap().ids, wanted);
     insta::assert_snapshot!(joined("document").err().unwrap(), @"unsupported prompt `Query:`: it merges with the first token of a text");
 }
 
@@ -114,7 +120,7 @@ fn families_are_known_by_name() {
         fs_err::rename(model.path(), &folder).unwrap();
         let tokenizer = tokenizer(&folder);
         [TextKind::Query, TextKind::Document]
-            .map(|kind| tokenizer.read("a", kind).unwrap().ids.len() > 3)
+            .map(|kind| tokenizer.encode_input("a", kind).unwrap().ids.len() > 3)
     };
     assert_eq!(overheads("e5-small-v2", ""), [true, true]);
     assert_eq!(overheads("bge-small-en-v1.5", ""), [true, false]);
@@ -129,7 +135,7 @@ fn the_fingerprint_follows_what_vectors_depend_on() {
     let of = |change: &dyn Fn(&Path)| {
         let folder = copy("tiny-e5");
         change(folder.path());
-        Engine::new().describe(folder.path()).unwrap().fingerprint
+        EmbeddingEngine::new().describe(folder.path()).unwrap().fingerprint
     };
     let original = of(&|_| {});
     assert_eq!(original, of(&|_| {}), "the path does not matter");
@@ -165,8 +171,8 @@ fn the_fingerprint_follows_what_vectors_depend_on() {
 
 #[test]
 fn what_is_no_model_is_refused_by_name() {
-    insta::assert_snapshot!(Engine::new().describe(Path::new("/no/such")).unwrap_err(), @"model folder `/no/such` does not exist");
-    let hub = Engine::new()
+    insta::assert_snapshot!(EmbeddingEngine::new().describe(Path::new("/no/such")).unwrap_err(), @"model folder `/no/such` does not exist");
+    let hub = EmbeddingEngine::new()
         .describe(&std::env::temp_dir().join("no-such-org/no-such-model"))
         .unwrap_err();
     assert!(hub.to_string().ends_with("`hf:no-such-org/no-such-model`"), "{hub}");
@@ -175,7 +181,7 @@ fn what_is_no_model_is_refused_by_name() {
         let file =
             fs_err::OpenOptions::new().write(true).open(folder.path().join("model.safetensors"));
         file.unwrap().set_len(length).unwrap();
-        pipeline::chain(Engine::new().describe(folder.path()).unwrap_err().as_ref())
+        pipeline::error_chain(EmbeddingEngine::new().describe(folder.path()).unwrap_err().as_ref())
     };
     // The header reveals every incomplete length; the error contains both lengths.
     let whole = fs_err::metadata(reference().join("tiny-e5/model.safetensors")).unwrap().len();
@@ -184,12 +190,12 @@ fn what_is_no_model_is_refused_by_name() {
         assert!(said.contains("/model.safetensors` is truncated"), "{said}");
         assert!(said.contains(&format!(": {length} of ")), "{said}");
     }
-    insta::assert_snapshot!(refusal(|folder| fs_err::remove_file(folder.join("config.json")).unwrap()), @"missing file `config.json` in model folder `MODEL`");
-    insta::assert_snapshot!(refusal(|folder| fs_err::remove_file(folder.join("tokenizer.json")).unwrap()), @"missing file `tokenizer.json` in model folder `MODEL`");
-    insta::assert_snapshot!(refusal(|folder| fs_err::remove_file(folder.join("model.safetensors")).unwrap()), @"missing file `model.safetensors` in model folder `MODEL`");
-    insta::assert_snapshot!(refusal(|folder| fs_err::write(folder.join("config.json"), "{").unwrap()), @"invalid content in `MODEL/config.json`");
+    insta::assert_snapshot!(describe_error(|folder| fs_err::remove_file(folder.join("config.json")).unwrap()), @"missing file `config.json` in model folder `MODEL`");
+    insta::assert_snapshot!(describe_error(|folder| fs_err::remove_file(folder.join("tokenizer.json")).unwrap()), @"missing file `tokenizer.json` in model folder `MODEL`");
+    insta::assert_snapshot!(describe_error(|folder| fs_err::remove_file(folder.join("model.safetensors")).unwrap()), @"missing file `model.safetensors` in model folder `MODEL`");
+    insta::assert_snapshot!(describe_error(|folder| fs_err::write(folder.join("config.json"), "{").unwrap()), @"invalid content in `MODEL/config.json`");
     let changed = |file: &'static str, change: &'static dyn Fn(&mut Value)| {
-        refusal(|folder| edit(folder, file, change))
+        describe_error(|folder| edit(folder, file, change))
     };
     insta::assert_snapshot!(changed("config.json", &|config| config["architectures"] = json!(["T5EncoderModel"])), @"unsupported architecture `T5EncoderModel`: expected one of BertModel, XLMRobertaModel, MPNetModel, NomicBertModel, ModernBertModel, Qwen3ForCausalLM");
     insta::assert_snapshot!(changed("config.json", &|config| config["position_embedding_type"] = json!("relative_key")), @"model `MODEL` requires position embeddings of type `relative_key`, which is not supported");
@@ -201,7 +207,7 @@ fn what_is_no_model_is_refused_by_name() {
             json["do_lower_case"] = json!(true);
         });
         edit(folder.path(), "tokenizer.json", |json| json["normalizer"] = normalizer);
-        let described = Engine::new().describe(folder.path());
+        let described = EmbeddingEngine::new().describe(folder.path());
         described
             .map_err(|error| error.to_string().replace(folder.path().to_str().unwrap(), "MODEL"))
     };
@@ -216,25 +222,25 @@ fn what_is_no_model_is_refused_by_name() {
 fn weights_that_do_not_fit_are_refused() {
     let folder = copy("tiny-e5");
     edit(folder.path(), "config.json", |config| config["intermediate_size"] = json!(65));
-    let error = Engine::new().embedder(folder.path(), &options()).err().unwrap();
+    let error = EmbeddingEngine::new().embedder(folder.path(), &options()).err().unwrap();
     insta::assert_snapshot!(error, @"tensor `encoder.layer.0.intermediate.dense.weight` has shape [64, 32], but the configuration requires [65, 32]");
     edit(folder.path(), "config.json", |config| config["intermediate_size"] = json!(64));
     edit(folder.path(), "config.json", |config| config["num_hidden_layers"] = json!(3));
-    let error = Engine::new().embedder(folder.path(), &options()).err().unwrap();
+    let error = EmbeddingEngine::new().embedder(folder.path(), &options()).err().unwrap();
     insta::assert_snapshot!(error, @"missing tensor `encoder.layer.2.attention.self.query.weight` in the weights");
     edit(folder.path(), "config.json", |config| config["num_hidden_layers"] = json!(2));
     edit(folder.path(), "config.json", |config| config["hidden_act"] = json!("softsign"));
-    let error = Engine::new().embedder(folder.path(), &options()).err().unwrap();
+    let error = EmbeddingEngine::new().embedder(folder.path(), &options()).err().unwrap();
     insta::assert_snapshot!(error, @"unsupported activation `softsign`");
 }
 
 #[test]
 fn vectors_may_be_shortened() {
     let folder = reference().join("tiny-e5");
-    let whole = Engine::new().embedder(&folder, &options()).unwrap();
+    let whole = EmbeddingEngine::new().embedder(&folder, &options()).unwrap();
     let short = EmbedderOptions { dim: Some(8), ..options() };
-    let short = Engine::new().embedder(&folder, &short).unwrap();
-    assert_eq!(*short.info(), whole.info().clone().shortened(Some(8)));
+    let short = EmbeddingEngine::new().embedder(&folder, &short).unwrap();
+    assert_eq!(*short.info(), whole.info().clone().with_truncated_dim(Some(8)));
     assert_eq!(short.info().dim, 8);
     assert_ne!(short.info().fingerprint, whole.info().fingerprint);
     let sequences: [&[u32]; 2] = [&[2, 9, 3], &[2, 10, 11, 3]];
@@ -246,7 +252,7 @@ fn vectors_may_be_shortened() {
         }
     }
     let long = EmbedderOptions { dim: Some(64), ..options() };
-    let error = Engine::new().embedder(&folder, &long).err().unwrap();
+    let error = EmbeddingEngine::new().embedder(&folder, &long).err().unwrap();
     insta::assert_snapshot!(error, @"invalid dimension 64: model `tinye5` has 32 dimensions");
 }
 
@@ -254,7 +260,7 @@ fn vectors_may_be_shortened() {
 fn devices_that_are_not_there_are_refused() {
     let asked = |device: &str, dtype: &str| {
         let options = EmbedderOptions { device: device.into(), dtype: dtype.into(), ..options() };
-        Engine::new()
+        EmbeddingEngine::new()
             .embedder(&reference().join("tiny-e5"), &options)
             .err()
             .map(|error| error.to_string())
@@ -268,7 +274,7 @@ fn devices_that_are_not_there_are_refused() {
 
 #[test]
 fn a_model_is_loaded_once() {
-    let engine = Engine::new();
+    let engine = EmbeddingEngine::new();
     let folder = reference().join("tiny-e5");
     let first = engine.embedder(&folder, &options()).unwrap();
     let dotted = folder.join("../tiny-e5");
@@ -285,7 +291,10 @@ fn a_model_is_loaded_once() {
     assert_eq!(vectors[..32], vectors[64..]);
     let usage = engine.embedder(&folder, &options()).unwrap().usage();
     // The third sequence repeats the first, and 7 tokens are computed as 8.
-    assert_eq!((usage.sequences, usage.tokens, usage.padding, usage.batches), (2, 7, 1, 1));
+    assert_eq!(
+        (usage.sequences, usage.tokens, usage.padding_tokens, usage.forward_passes),
+        (2, 7, 1, 1)
+    );
     assert!(usage.busy_seconds > 0.0);
 }
 
@@ -300,10 +309,10 @@ fn model_threads() -> usize {
 #[test]
 fn engines_beside_one_another_have_one_model_and_accounts_of_their_own() {
     let folder = reference().join("tiny-e5");
-    let searches = Engine::new();
+    let searches = EmbeddingEngine::new();
     let search = searches.embedder(&folder, &options()).unwrap();
     let threads = model_threads();
-    let operations = searches.beside(None);
+    let operations = searches.sharing_models(None);
     let operation = operations.embedder(&folder, &options()).unwrap();
     assert_eq!(model_threads(), threads, "the model is loaded once");
     operation.embed(&[&[2, 9, 3], &[2, 10, 11, 3]]).unwrap();
@@ -318,10 +327,10 @@ fn engines_beside_one_another_have_one_model_and_accounts_of_their_own() {
 #[test]
 fn another_model_in_the_same_folder_is_another_model() {
     let folder = copy("tiny-e5");
-    let engine = Engine::new();
+    let engine = EmbeddingEngine::new();
     let before = engine.embedder(folder.path(), &options()).unwrap();
     edit(folder.path(), "config.json", |config| config["layer_norm_eps"] = json!(1e-5));
-    let after = engine.beside(None).embedder(folder.path(), &options()).unwrap();
+    let after = engine.sharing_models(None).embedder(folder.path(), &options()).unwrap();
     assert_ne!(before.info().fingerprint, after.info().fingerprint);
 }
 
@@ -329,8 +338,8 @@ fn another_model_in_the_same_folder_is_another_model() {
 fn questions_are_answered_while_an_operation_embeds() {
     const ROUNDS: usize = 20;
     let folder = reference().join("tiny-e5");
-    let searches = Engine::new();
-    let operations = searches.beside(None);
+    let searches = EmbeddingEngine::new();
+    let operations = searches.sharing_models(None);
     let search = searches.embedder(&folder, &options()).unwrap();
     let operation = operations.embedder(&folder, &options()).unwrap();
     let chunks: Vec<Vec<u32>> = (0..40_000_u32)

@@ -13,8 +13,8 @@ mod stand_in;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use embedding::Engine;
-use pipeline::{EmbedderOptions, Models, Tokenizer};
+use embedding::EmbeddingEngine;
+use pipeline::{EmbedderOptions, ModelProvider, Tokenizer};
 use serde_json::Value;
 
 /// The real model, which `make test` downloads.
@@ -45,7 +45,7 @@ fn options() -> EmbedderOptions {
 }
 
 fn tokenizer(folder: &Path) -> Arc<dyn Tokenizer> {
-    Engine::new().tokenizer(folder).expect("a model's folder")
+    EmbeddingEngine::new().tokenizer(folder).expect("a model's folder")
 }
 
 /// Changes a JSON file of a folder.

@@ -4,13 +4,13 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use embedding::Engine;
-use pipeline::{EmbedderOptions, Models, TextKind};
+use embedding::EmbeddingEngine;
+use pipeline::{EmbedderOptions, ModelProvider, TextKind};
 use tch::Tensor;
 
 use crate::{minilm, options, reference};
 
-struct Reference {
+struct ReferenceData {
     vectors: Vec<Vec<f32>>,
     ids: Vec<Vec<u32>>,
 }
@@ -20,14 +20,14 @@ fn texts() -> Vec<String> {
     lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-fn stored(file: &Path, kind: &str) -> Reference {
+fn stored(file: &Path, kind: &str) -> ReferenceData {
     let tensors: HashMap<String, Tensor> =
         Tensor::read_safetensors(file).unwrap().into_iter().collect();
     let get = |part: &str| tensors[&format!("{kind}.{part}")].shallow_clone();
     let ids: Vec<i64> = get("ids").try_into().unwrap();
     let mut ids = ids.into_iter().map(|id| u32::try_from(id).unwrap());
     let lengths: Vec<i64> = get("lengths").try_into().unwrap();
-    Reference {
+    ReferenceData {
         vectors: get("vectors").try_into().unwrap(),
         ids: lengths
             .iter()
@@ -38,15 +38,18 @@ fn stored(file: &Path, kind: &str) -> Reference {
 
 /// Ids of whole texts. For a document that is not truncated, the pipeline's path (`encode`,
 /// `frame`) must give the same ids.
-fn readings(folder: &Path, texts: &[String], kind: TextKind) -> Vec<Vec<u32>> {
-    let tokenizer = Engine::new().tokenizer(folder).unwrap();
+fn encoded_inputs(folder: &Path, texts: &[String], kind: TextKind) -> Vec<Vec<u32>> {
+    let tokenizer = EmbeddingEngine::new().tokenizer(folder).unwrap();
     // Before an empty text or a special token, the trailing space of a prompt is a separate token.
     // Chunks are never empty, and that token does not matter before a literal `[CLS]`.
     let prefix_shows = |text: &str| text.is_empty() || text.starts_with("[CLS]");
     let read = |text: &String| {
-        let reading = tokenizer.read(text, kind).unwrap();
-        if kind == TextKind::Document && !reading.cut && !prefix_shows(text) {
-            assert_eq!(reading.ids, tokenizer.frame(&tokenizer.encode(text).unwrap().ids));
+        let reading = tokenizer.encode_input(text, kind).unwrap();
+        if kind == TextKind::Document && !reading.truncated && !prefix_shows(text) {
+            assert_eq!(
+                reading.ids,
+                tokenizer.add_special_tokens(&tokenizer.encode(text).unwrap().ids)
+            );
         }
         reading.ids
     };
@@ -54,7 +57,7 @@ fn readings(folder: &Path, texts: &[String], kind: TextKind) -> Vec<Vec<u32>> {
 }
 
 fn embed(folder: &Path, options: &EmbedderOptions, ids: &[Vec<u32>]) -> Vec<Vec<f32>> {
-    let embedder = Engine::new().embedder(folder, options).unwrap();
+    let embedder = EmbeddingEngine::new().embedder(folder, options).unwrap();
     let sequences: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
     let vectors = embedder.embed(&sequences).unwrap();
     vectors.chunks_exact(embedder.info().dim).map(<[f32]>::to_vec).collect()
@@ -80,7 +83,7 @@ fn minilm_equals_sentence_transformers() {
     let (folder, texts) = (minilm(), texts());
     assert!(texts.len() >= 200);
     let wanted = stored(&reference().join("all-MiniLM-L6-v2.safetensors"), "document");
-    let ids = readings(&folder, &texts, TextKind::Document);
+    let ids = encoded_inputs(&folder, &texts, TextKind::Document);
     for ((text, found), wanted) in texts.iter().zip(&ids).zip(&wanted.ids) {
         assert_eq!(found, wanted, "{text:?}");
     }
@@ -162,7 +165,7 @@ fn every_architecture_equals_transformers() {
             let wanted =
                 stored(&folder.join("reference.safetensors"), &format!("{kind:?}").to_lowercase());
             assert_eq!(wanted.vectors.len(), some.len());
-            let ids = readings(&folder, &some, kind);
+            let ids = encoded_inputs(&folder, &some, kind);
             for ((text, found), wanted) in some.iter().zip(&ids).zip(&wanted.ids) {
                 assert_eq!(found, wanted, "{name} {kind:?} {text:?}");
             }

@@ -4,57 +4,57 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use embedding::Engine;
-use pipeline::{Embedder, EmbedderOptions, Memo, MemoKey, Models};
+use embedding::EmbeddingEngine;
+use pipeline::{Cache, CacheKey, Embedder, EmbedderOptions, ModelProvider};
 use proptest::prelude::*;
 
 use crate::{copy, options, reference};
 
 /// A cache that keeps everything.
 #[derive(Default)]
-struct Shelf(Mutex<HashMap<MemoKey, Vec<u8>>>);
+struct InMemoryCache(Mutex<HashMap<CacheKey, Vec<u8>>>);
 
-impl Memo for Shelf {
-    fn get(&self, keys: &[MemoKey]) -> Vec<Option<Vec<u8>>> {
+impl Cache for InMemoryCache {
+    fn get(&self, keys: &[CacheKey]) -> Vec<Option<Vec<u8>>> {
         let values = self.0.lock().unwrap();
         keys.iter().map(|key| values.get(key).cloned()).collect()
     }
 
-    fn put(&self, entries: &[(MemoKey, Vec<u8>)]) {
+    fn put(&self, entries: &[(CacheKey, Vec<u8>)]) {
         self.0.lock().unwrap().extend(entries.iter().cloned());
     }
 }
 
-impl Shelf {
+impl InMemoryCache {
     fn len(&self) -> usize {
         self.0.lock().unwrap().len()
     }
 }
 
 /// A cache that keeps nothing.
-struct Sieve;
+struct EmptyCache;
 
-impl Memo for Sieve {
-    fn get(&self, keys: &[MemoKey]) -> Vec<Option<Vec<u8>>> {
+impl Cache for EmptyCache {
+    fn get(&self, keys: &[CacheKey]) -> Vec<Option<Vec<u8>>> {
         vec![None; keys.len()]
     }
 
-    fn put(&self, _: &[(MemoKey, Vec<u8>)]) {}
+    fn put(&self, _: &[(CacheKey, Vec<u8>)]) {}
 }
 
 /// The model in a new engine, as in a separate run.
-fn run(memo: &Arc<Shelf>, model: &Path) -> Arc<dyn Embedder> {
-    Engine::with_memo(Arc::clone(memo) as _).embedder(model, &options()).unwrap()
+fn run(memo: &Arc<InMemoryCache>, model: &Path) -> Arc<dyn Embedder> {
+    EmbeddingEngine::with_cache(Arc::clone(memo) as _).embedder(model, &options()).unwrap()
 }
 
 fn sequences(model: &Path, count: usize) -> Vec<Vec<u32>> {
-    let tokenizer = Engine::new().tokenizer(model).unwrap();
+    let tokenizer = EmbeddingEngine::new().tokenizer(model).unwrap();
     let lines = fs_err::read_to_string(reference().join("texts.jsonl")).unwrap();
     let texts = lines.lines().map(|line| serde_json::from_str::<String>(line).unwrap());
-    let room = tokenizer.max_tokens() - tokenizer.overhead();
+    let room = tokenizer.max_tokens() - tokenizer.num_added_tokens();
     let framed = texts.map(|text| {
         let ids = tokenizer.encode(&text).unwrap().ids;
-        tokenizer.frame(&ids[..ids.len().min(room)])
+        tokenizer.add_special_tokens(&ids[..ids.len().min(room)])
     });
     framed.take(count).collect()
 }
@@ -74,7 +74,7 @@ fn bits(vectors: &[f32]) -> Vec<u32> {
 #[test]
 fn the_second_run_gives_the_same_bits_and_embeds_nothing() {
     let model = reference().join("tiny-e5");
-    let memo = Arc::new(Shelf::default());
+    let memo = Arc::new(InMemoryCache::default());
     let sequences = sequences(&model, 60);
     let sequences = slices(&sequences);
 
@@ -92,10 +92,10 @@ fn the_second_run_gives_the_same_bits_and_embeds_nothing() {
     let (start, end) = vectors.split_at(17 * dim);
     assert_eq!(bits(&again), bits(&[end, start].concat()));
     let usage = second.usage();
-    assert_eq!((usage.sequences, usage.tokens, usage.batches), (0, 0, 0));
+    assert_eq!((usage.sequences, usage.tokens, usage.forward_passes), (0, 0, 0));
     assert_eq!((usage.reused_sequences, usage.reused_tokens), (60, tokens(&sequences)));
 
-    let without = Engine::new().embedder(&model, &options()).unwrap();
+    let without = EmbeddingEngine::new().embedder(&model, &options()).unwrap();
     assert_eq!(without.info(), second.info());
 }
 
@@ -103,7 +103,7 @@ fn the_second_run_gives_the_same_bits_and_embeds_nothing() {
 #[test]
 fn what_was_computed_of_a_call_that_fails_is_remembered() {
     let model = reference().join("tiny-e5");
-    let memo = Arc::new(Shelf::default());
+    let memo = Arc::new(InMemoryCache::default());
     let embedder = run(&memo, &model);
     let mut sequences: Vec<Vec<u32>> =
         (0..200_u32).map(|n| vec![5 + n % 50; n as usize % 60 + 1]).collect();
@@ -116,7 +116,7 @@ fn what_was_computed_of_a_call_that_fails_is_remembered() {
     let vectors = embedder.embed(&slices(&sequences)).unwrap();
     let usage = embedder.usage();
     assert_eq!((usage.sequences, usage.reused_sequences), (200, computed as u64));
-    let whole = Engine::new().embedder(&model, &options()).unwrap();
+    let whole = EmbeddingEngine::new().embedder(&model, &options()).unwrap();
     let expected = whole.embed(&slices(&sequences)).unwrap();
     let near = vectors.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-5);
     assert!(near && vectors.len() == expected.len(), "parts do not change vectors");
@@ -125,14 +125,14 @@ fn what_was_computed_of_a_call_that_fails_is_remembered() {
 #[test]
 fn weights_are_read_at_the_first_miss_and_not_before() {
     let folder = copy("tiny-e5");
-    let memo = Arc::new(Shelf::default());
+    let memo = Arc::new(InMemoryCache::default());
     let sequences = sequences(folder.path(), 4);
     let sequences = slices(&sequences);
     let before = run(&memo, folder.path()).embed(&sequences[..3]).unwrap();
 
     // From here on the model is described but cannot be loaded.
     let weights = folder.path().join("model.safetensors");
-    let engine = Engine::with_memo(Arc::clone(&memo) as _);
+    let engine = EmbeddingEngine::with_cache(Arc::clone(&memo) as _);
     let model = engine.embedder(folder.path(), &options()).unwrap();
     fs_err::remove_file(&weights).unwrap();
     assert_eq!(model.info().dim, 32);
@@ -143,13 +143,13 @@ fn weights_are_read_at_the_first_miss_and_not_before() {
 
     // Without weights, the next run fails when it requests the model, not at the first missing
     // vector.
-    assert!(Engine::with_memo(memo).embedder(folder.path(), &options()).is_err());
+    assert!(EmbeddingEngine::with_cache(memo).embedder(folder.path(), &options()).is_err());
 }
 
 #[test]
 fn a_model_that_is_replaced_during_a_run_is_not_taken_for_the_first_one() {
     let folder = copy("tiny-e5");
-    let memo = Arc::new(Shelf::default());
+    let memo = Arc::new(InMemoryCache::default());
     let model = run(&memo, folder.path());
     let prompts = folder.path().join("tokenizer_config.json");
     let text = fs_err::read_to_string(&prompts).unwrap();
@@ -161,7 +161,7 @@ fn a_model_that_is_replaced_during_a_run_is_not_taken_for_the_first_one() {
 
 #[test]
 fn another_model_or_other_numbers_miss() {
-    let memo = Arc::new(Shelf::default());
+    let memo = Arc::new(InMemoryCache::default());
     let sequence: &[u32] = &[2, 5, 9, 3];
     let changed = copy("tiny-e5");
     let prompts = changed.path().join("tokenizer_config.json");
@@ -178,7 +178,7 @@ fn another_model_or_other_numbers_miss() {
         assert_eq!(memo.len(), nth + 1);
     }
     let other = EmbedderOptions { dtype: "bfloat16".into(), ..options() };
-    let engine = Engine::with_memo(Arc::clone(&memo) as _);
+    let engine = EmbeddingEngine::with_cache(Arc::clone(&memo) as _);
     let model = engine.embedder(&reference().join("tiny-e5"), &other).unwrap();
     model.embed(&[sequence]).unwrap();
     assert_eq!((model.usage().sequences, memo.len()), (1, 4));
@@ -194,7 +194,7 @@ fn another_model_or_other_numbers_miss() {
 
 #[test]
 fn a_value_of_another_length_is_a_miss() {
-    let memo = Arc::new(Shelf::default());
+    let memo = Arc::new(InMemoryCache::default());
     let model = run(&memo, Path::new("stand-in:8"));
     let first = model.embed(&[&[0, 77, 1]]).unwrap();
     for value in memo.0.lock().unwrap().values_mut() {
@@ -206,8 +206,8 @@ fn a_value_of_another_length_is_a_miss() {
 
 #[test]
 fn one_engine_has_one_account_and_a_failure_is_not_remembered() {
-    let memo = Arc::new(Shelf::default());
-    let engine = Engine::with_memo(Arc::clone(&memo) as _);
+    let memo = Arc::new(InMemoryCache::default());
+    let engine = EmbeddingEngine::with_cache(Arc::clone(&memo) as _);
     let tiny = reference().join("tiny-e5");
     for model in [Path::new("stand-in:8"), &tiny] {
         let model = || engine.embedder(model, &options()).unwrap();
@@ -225,9 +225,9 @@ fn one_engine_has_one_account_and_a_failure_is_not_remembered() {
 
 #[test]
 fn a_memo_that_remembers_nothing_does_no_harm() {
-    let engine = Engine::with_memo(Arc::new(Sieve));
+    let engine = EmbeddingEngine::with_cache(Arc::new(EmptyCache));
     let model = engine.embedder(Path::new("stand-in:8"), &options()).unwrap();
-    let plain = Engine::new().embedder(Path::new("stand-in:8"), &options()).unwrap();
+    let plain = EmbeddingEngine::new().embedder(Path::new("stand-in:8"), &options()).unwrap();
     let sequences: [&[u32]; 3] = [&[0, 9, 1], &[0, 8, 7, 1], &[0, 9, 1]];
     for _ in 0..2 {
         assert_eq!(model.embed(&sequences).unwrap(), plain.embed(&sequences).unwrap());
@@ -251,8 +251,8 @@ proptest! {
         ),
     ) {
         let model = Path::new("stand-in:8");
-        let memo = Arc::new(Shelf::default());
-        let plain = Engine::new().embedder(model, &options()).unwrap();
+        let memo = Arc::new(InMemoryCache::default());
+        let plain = EmbeddingEngine::new().embedder(model, &options()).unwrap();
         let (mut embedded, mut seen) = (0, std::collections::HashSet::new());
         for calls in runs {
             let remembering = run(&memo, model);

@@ -10,55 +10,55 @@ use std::process::{Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::place::{Place, SOCKET_LOCK};
+use super::place::{ClusterPaths, SOCKET_LOCK};
 use super::process;
-use super::{EmbeddedError, NAME, failed};
+use super::{DATABASE_NAME, EmbeddedError, io_error};
 use pipeline::private;
 
 /// Timeout for the recovery of a server after a crash.
-const PATIENCE: Duration = Duration::from_secs(120);
+const START_TIMEOUT: Duration = Duration::from_secs(120);
 /// A log above this size is renamed at the next start.
-const LARGE_LOG: u64 = 4 << 20;
+const MAX_LOG_BYTES: u64 = 4 << 20;
 
 #[derive(Debug)]
 pub(super) struct Server {
-    place: Place,
+    paths: ClusterPaths,
     bin: PathBuf,
 }
 
 /// State of a server according to its `postmaster.pid`.
 #[derive(Debug, PartialEq, Eq)]
-enum State {
+enum ServerState {
     Stopped,
     Ready,
     /// Starting or stopping.
-    Changing,
+    Transitioning,
 }
 
 impl Server {
-    pub(super) fn new(place: Place) -> Result<Self, EmbeddedError> {
+    pub(super) fn new(place: ClusterPaths) -> Result<Self, EmbeddedError> {
         let made_by = fs_err::read_to_string(place.data().join("PG_VERSION")).ok();
         let bin = binaries(made_by.as_deref().map(str::trim), &place.cluster)?;
-        Ok(Self { place, bin })
+        Ok(Self { paths: place, bin })
     }
 
     pub(super) fn url(&self) -> String {
-        let socket = self.place.socket.display();
-        format!("postgres://{NAME}@localhost/{NAME}?host={socket}")
+        let socket = self.paths.socket.display();
+        format!("postgres://{DATABASE_NAME}@localhost/{DATABASE_NAME}?host={socket}")
     }
 
     /// Returns when the server accepts connections and the database exists.
     pub(super) fn ensure_running(&self) -> Result<(), EmbeddedError> {
-        if !self.place.data().exists() {
-            self.make_cluster()?;
+        if !self.paths.data().exists() {
+            self.init_cluster()?;
         }
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + START_TIMEOUT;
         let mut failure = None;
         while Instant::now() < deadline {
             match self.state() {
-                State::Ready => return self.make_database(),
-                State::Changing => sleep(Duration::from_millis(10)),
-                State::Stopped => match self.start() {
+                ServerState::Ready => return self.create_database(),
+                ServerState::Transitioning => sleep(Duration::from_millis(10)),
+                ServerState::Stopped => match self.start() {
                     Ok(()) => {}
                     // Child processes of a killed server may hold its shared memory for a moment.
                     Err(error) if failure.is_none() => {
@@ -71,13 +71,17 @@ impl Server {
         }
         Err(EmbeddedError::Program {
             program: "postgres",
-            output: format!("it is not ready after {} s{}", PATIENCE.as_secs(), self.end_of_log()),
+            output: format!(
+                "it is not ready after {} s{}",
+                START_TIMEOUT.as_secs(),
+                self.log_tail()
+            ),
         })
     }
 
     /// Stops the server and waits until it has written everything and exited.
     pub(super) fn stop(&self) -> Result<(), EmbeddedError> {
-        if self.state() == State::Stopped {
+        if self.state() == ServerState::Stopped {
             return Ok(());
         }
         let mut command = self.command("pg_ctl");
@@ -85,68 +89,74 @@ impl Server {
         self.run("pg_ctl", command).map(drop)
     }
 
-    fn state(&self) -> State {
-        let data = self.place.data();
+    fn state(&self) -> ServerState {
+        let data = self.paths.data();
         let Ok(text) = fs_err::read_to_string(data.join("postmaster.pid")) else {
-            return State::Stopped;
+            return ServerState::Stopped;
         };
-        match process::number(&text) {
+        match process::parse_pid(&text) {
             Some(pid) if process::is_postmaster(pid, &data) => {}
-            None if process::is_inhabited(&data) => return State::Changing,
-            _ => return State::Stopped,
+            None if process::is_in_use(&data) => return ServerState::Transitioning,
+            _ => return ServerState::Stopped,
         }
         // The eighth line is the status; a server that just started has not written it yet.
         match text.lines().nth(7).map(str::trim) {
-            Some("ready") => State::Ready,
-            _ => State::Changing,
+            Some("ready") => ServerState::Ready,
+            _ => ServerState::Transitioning,
         }
     }
 
     fn start(&self) -> Result<(), EmbeddedError> {
-        let data = self.place.data();
-        let socket_lock = self.place.socket.join(SOCKET_LOCK);
-        process::forget_the_dead(&data, &[&data.join("postmaster.pid"), &socket_lock])
-            .map_err(|e| failed("remove the lock files of a dead server", e))?;
-        let log = self.place.cluster.join("log");
-        if fs_err::metadata(&log).is_ok_and(|log| log.len() > LARGE_LOG) {
+        let data = self.paths.data();
+        let socket_lock = self.paths.socket.join(SOCKET_LOCK);
+        process::remove_stale_locks(&data, &[&data.join("postmaster.pid"), &socket_lock])
+            .map_err(|e| io_error("remove the lock files of a dead server", e))?;
+        let log = self.paths.cluster.join("log");
+        if fs_err::metadata(&log).is_ok_and(|log| log.len() > MAX_LOG_BYTES) {
             fs_err::rename(&log, log.with_extension("old"))
-                .map_err(|e| failed("rename the log", e))?;
+                .map_err(|e| io_error("rename the log", e))?;
         }
         let conf = data.join("semantik.conf");
-        private::write(&conf, &settings(&self.place.socket))
+        private::write_private_file(&conf, &settings(&self.paths.socket))
             .and_then(|()| {
-                self.place.user.map_or(Ok(()), |user| chown(&conf, Some(user.uid), Some(user.gid)))
+                self.paths.user.map_or(Ok(()), |user| chown(&conf, Some(user.uid), Some(user.gid)))
             })
-            .map_err(|e| failed("write the server's settings", e))?;
+            .map_err(|e| io_error("write the server's settings", e))?;
         let mut command = self.command("pg_ctl");
-        let patience = PATIENCE.as_secs().to_string();
+        let patience = START_TIMEOUT.as_secs().to_string();
         command.args(["start", "-s", "-w", "-t", &patience, "-l", "log", "-D", "data"]);
         self.run("pg_ctl", command).map(drop)
     }
 
-    fn make_cluster(&self) -> Result<(), EmbeddedError> {
+    fn init_cluster(&self) -> Result<(), EmbeddedError> {
         // A unique name: `initdb` outlives a killed command and continues in its folder.
         let name = format!("unfinished-{}", std::process::id());
-        let unfinished = self.place.cluster.join(&name);
+        let unfinished = self.paths.cluster.join(&name);
         let mut command = self.command("initdb");
         // `trust` for every client of the socket, which only the server's user and root can reach.
-        command.args(["--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--username", NAME]);
+        command.args([
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C.UTF-8",
+            "--username",
+            DATABASE_NAME,
+        ]);
         command.args(["--no-instructions", "-D", &name]);
         self.run("initdb", command)?;
         let conf = unfinished.join("postgresql.conf");
         let mut text =
-            fs_err::read_to_string(&conf).map_err(|e| failed("read postgresql.conf", e))?;
+            fs_err::read_to_string(&conf).map_err(|e| io_error("read postgresql.conf", e))?;
         text.push_str("\ninclude_if_exists = 'semantik.conf'\n");
-        fs_err::write(&conf, text).map_err(|e| failed("write postgresql.conf", e))?;
-        fs_err::rename(&unfinished, self.place.data())
-            .map_err(|e| failed("rename the new cluster", e))?;
+        fs_err::write(&conf, text).map_err(|e| io_error("write postgresql.conf", e))?;
+        fs_err::rename(&unfinished, self.paths.data())
+            .map_err(|e| io_error("rename the new cluster", e))?;
         self.remove_unfinished();
         Ok(())
     }
 
     /// Removes folders left by killed commands, if no process writes there any more.
     fn remove_unfinished(&self) {
-        let entries = fs_err::read_dir(&self.place.cluster).into_iter().flatten().flatten();
+        let entries = fs_err::read_dir(&self.paths.cluster).into_iter().flatten().flatten();
         for entry in
             entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("unfinished-"))
         {
@@ -156,20 +166,21 @@ impl Server {
         }
     }
 
-    fn make_database(&self) -> Result<(), EmbeddedError> {
-        let done = self.place.cluster.join("has-database");
+    fn create_database(&self) -> Result<(), EmbeddedError> {
+        let done = self.paths.cluster.join("has-database");
         if done.exists() {
             return Ok(());
         }
         let mut command = self.command("createdb");
-        command.arg("-h").arg(&self.place.socket).args(["-U", NAME, NAME]);
+        command.arg("-h").arg(&self.paths.socket).args(["-U", DATABASE_NAME, DATABASE_NAME]);
         match self.run("createdb", command) {
             Ok(_) => {}
             // The database was created just before a kill.
             Err(EmbeddedError::Program { output, .. }) if output.contains("already exists") => {}
             Err(error) => return Err(error),
         }
-        private::write(&done, "").map_err(|e| failed("record that the database exists", e))
+        private::write_private_file(&done, "")
+            .map_err(|e| io_error("record that the database exists", e))
     }
 
     /// A command that runs a program of PostgreSQL as the server's user in the folder of the
@@ -180,30 +191,30 @@ impl Server {
         command
             .env_clear()
             .env("LC_ALL", "C")
-            .current_dir(&self.place.cluster)
+            .current_dir(&self.paths.cluster)
             .stdin(Stdio::null());
-        if let Some(user) = self.place.user {
+        if let Some(user) = self.paths.user {
             command.uid(user.uid).gid(user.gid);
         }
         command
     }
 
     fn run(&self, program: &'static str, mut command: Command) -> Result<Output, EmbeddedError> {
-        let output = command.output().map_err(|e| failed(format!("run `{program}`"), e))?;
+        let output = command.output().map_err(|e| io_error(format!("run `{program}`"), e))?;
         if output.status.success() {
             return Ok(output);
         }
         let said =
             [String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)]
                 .concat();
-        let said = format!("{}{}", said.trim(), self.end_of_log());
+        let said = format!("{}{}", said.trim(), self.log_tail());
         tracing::debug!(program, said, "a program of PostgreSQL failed");
-        let output = summary(&said, &self.place.cluster);
+        let output = summary(&said, &self.paths.cluster);
         Err(EmbeddedError::Program { program, output })
     }
 
-    fn end_of_log(&self) -> String {
-        let Ok(log) = fs_err::read_to_string(self.place.cluster.join("log")) else {
+    fn log_tail(&self) -> String {
+        let Ok(log) = fs_err::read_to_string(self.paths.cluster.join("log")) else {
             return String::new();
         };
         let lines: Vec<&str> = log.lines().collect();
@@ -276,7 +287,7 @@ fn binaries(made_by: Option<&str>, cluster: &Path) -> Result<PathBuf, EmbeddedEr
         (None, Some((_, bin))) => Ok(bin),
         (None, None) => on_path().ok_or(EmbeddedError::NotInstalled),
         // The version on the PATH may match; if not, the server reports it.
-        (Some(version), _) => on_path().ok_or_else(|| EmbeddedError::OtherVersion {
+        (Some(version), _) => on_path().ok_or_else(|| EmbeddedError::VersionMismatch {
             folder: cluster.to_owned(),
             version: version.to_owned(),
         }),

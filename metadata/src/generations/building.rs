@@ -6,15 +6,15 @@ use uuid::Uuid;
 
 use super::{
     DOCUMENT_COLUMNS, Generation, GenerationSettings, GenerationStatus, LOCATION_COLUMNS, insert,
-    note_vectors, select,
+    select, update_vector_store_names,
 };
-use crate::attempt;
-use crate::claim::Operation;
-use crate::failure::Failure;
+use crate::claim::OperationLease;
+use crate::failure::QueryError;
+use crate::retry_call;
 
 /// Comparison of a new generation with the live one.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
-pub struct Comparison {
+pub struct GenerationComparison {
     /// Number of points that it should have.
     pub chunks: i64,
     /// Completed documents in it.
@@ -31,32 +31,35 @@ pub struct Comparison {
     pub first_unseen: Option<String>,
 }
 
-impl Operation {
+impl OperationLease {
     /// The generation being built for these settings: an unfinished one, or a new one that has the
     /// documents of the live generation and no points yet.
     ///
     /// # Errors
     /// [`pipeline::Remedy::Conflict`] if one for other settings is being built; see
     /// [`Operation::forget`].
-    pub async fn building(&self, settings: &GenerationSettings) -> Result<Generation, StoreError> {
-        attempt(&self.postgres().pool, "create a generation", || async {
-            let mut connection = self.postgres().unhurried().await?;
+    pub async fn building_generation(
+        &self,
+        settings: &GenerationSettings,
+    ) -> Result<Generation, StoreError> {
+        retry_call(&self.postgres().pool, "create a generation", || async {
+            let mut connection = self.postgres().connect_without_timeouts().await?;
             let mut transaction = connection.begin().await?;
-            self.hold(&mut transaction).await?;
+            self.assert_owned(&mut transaction).await?;
             let found: Option<Generation> =
                 sqlx::query_as(select!("WHERE collection_id = $1 AND status = 'building'"))
                     .bind(self.collection())
                     .fetch_optional(&mut *transaction)
                     .await?;
             let generation = match found {
-                Some(found) if found.is_of(settings) => found,
+                Some(found) if found.matches_settings(settings) => found,
                 Some(found) => {
                     let number = found.number;
-                    return Err(Failure::Conflict(format!(
+                    return Err(QueryError::Conflict(format!(
                         "generation {number} is being built for other settings"
                     )));
                 }
-                None => self.begin_building(&mut transaction, settings).await?,
+                None => self.create_building_generation(&mut transaction, settings).await?,
             };
             transaction.commit().await?;
             Ok(generation)
@@ -64,11 +67,11 @@ impl Operation {
         .await
     }
 
-    async fn begin_building(
+    async fn create_building_generation(
         &self,
         connection: &mut PgConnection,
         settings: &GenerationSettings,
-    ) -> Result<Generation, Failure> {
+    ) -> Result<Generation, QueryError> {
         let collection = self.collection();
         let number: i32 = sqlx::query_scalar(
             "SELECT coalesce(max(number), 0) + 1 FROM generations WHERE collection_id = $1",
@@ -78,8 +81,8 @@ impl Operation {
         .await?;
         let id =
             insert(connection, collection, number, GenerationStatus::Building, settings).await?;
-        seed(connection, collection).await?;
-        note_vectors(connection, collection).await?;
+        copy_live_rows(connection, collection).await?;
+        update_vector_store_names(connection, collection).await?;
         Ok(sqlx::query_as(select!("WHERE id = $1")).bind(id).fetch_one(connection).await?)
     }
 
@@ -87,10 +90,10 @@ impl Operation {
     ///
     /// # Errors
     /// If the store cannot be reached, or the operation was taken over or has ended.
-    pub async fn refuse(&self, built: &Generation) -> Result<(), StoreError> {
-        attempt(&self.postgres().pool, "record that a generation was refused", || async {
+    pub async fn mark_refused(&self, built: &Generation) -> Result<(), StoreError> {
+        retry_call(&self.postgres().pool, "record that a generation was refused", || async {
             let mut transaction = self.postgres().pool.begin().await?;
-            self.hold(&mut transaction).await?;
+            self.assert_owned(&mut transaction).await?;
             sqlx::query("UPDATE generations SET refused_at = now() WHERE id = $1")
                 .bind(built.id)
                 .execute(&mut *transaction)
@@ -105,9 +108,9 @@ impl Operation {
     /// # Errors
     /// [`pipeline::Remedy::Conflict`] if it is the live one, or the operation was taken over or has
     /// ended.
-    pub async fn forget(&self, generation: &Generation) -> Result<(), StoreError> {
-        attempt(&self.postgres().pool, "delete the metadata of a generation", || async {
-            let mut connection = self.postgres().unhurried().await?;
+    pub async fn delete_generation(&self, generation: &Generation) -> Result<(), StoreError> {
+        retry_call(&self.postgres().pool, "delete the metadata of a generation", || async {
+            let mut connection = self.postgres().connect_without_timeouts().await?;
             let mut transaction = connection.begin().await?;
             let gone = sqlx::query("DELETE FROM generations WHERE id = $1 AND status <> 'live'")
                 .bind(generation.id)
@@ -116,7 +119,7 @@ impl Operation {
                 .rows_affected();
             if gone == 0 {
                 let number = generation.number;
-                return Err(Failure::Conflict(format!("generation {number} is live")));
+                return Err(QueryError::Conflict(format!("generation {number} is live")));
             }
             if generation.status == GenerationStatus::Building {
                 for table in ["document_writes", "document_locations", "documents"] {
@@ -128,7 +131,7 @@ impl Operation {
                     .await?;
                 }
             }
-            note_vectors(&mut transaction, self.collection()).await?;
+            update_vector_store_names(&mut transaction, self.collection()).await?;
             transaction.commit().await?;
             Ok(())
         })
@@ -139,10 +142,10 @@ impl Operation {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn brought_to(&self, settings: &GenerationSettings) -> Result<(), StoreError> {
-        attempt(&self.postgres().pool, "record the settings of the generation", || async {
+    pub async fn record_settings(&self, settings: &GenerationSettings) -> Result<(), StoreError> {
+        retry_call(&self.postgres().pool, "record the settings of the generation", || async {
             let mut transaction = self.postgres().pool.begin().await?;
-            self.hold(&mut transaction).await?;
+            self.assert_owned(&mut transaction).await?;
             sqlx::query(
                 "UPDATE generations
                  SET fingerprint = $2, chunk_size = $3, chunk_overlap = $4, model_path = $5,
@@ -176,8 +179,8 @@ impl Operation {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn compare(&self) -> Result<Comparison, StoreError> {
-        attempt(&self.postgres().pool, "compare the generations", || async {
+    pub async fn compare_generations(&self) -> Result<GenerationComparison, StoreError> {
+        retry_call(&self.postgres().pool, "compare the generations", || async {
             Ok(sqlx::query_as(
                 "SELECT (SELECT coalesce(sum(chunk_count), 0)::bigint FROM building.documents
                          WHERE collection_id = $1) AS chunks,
@@ -208,7 +211,10 @@ impl Operation {
 
 /// Copies the documents and locations of the live generation to a new one: documents keep their ids
 /// and have no points.
-async fn seed(connection: &mut PgConnection, collection: Uuid) -> Result<(), sqlx::Error> {
+async fn copy_live_rows(
+    connection: &mut PgConnection,
+    collection: Uuid,
+) -> Result<(), sqlx::Error> {
     let documents = DOCUMENT_COLUMNS
         .replace("chunk_count", "0")
         .replace("status", "CASE status WHEN 'deleted' THEN status ELSE 'pending' END")

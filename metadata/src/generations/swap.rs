@@ -5,23 +5,23 @@ use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use uuid::Uuid;
 
-use super::{DOCUMENT_COLUMNS, Generation, LOCATION_COLUMNS, note_vectors, select};
-use crate::attempt;
-use crate::audit::Entry;
-use crate::claim::Operation;
-use crate::failure::Failure;
-use crate::operations::{Ending, finish_within};
+use super::{DOCUMENT_COLUMNS, Generation, LOCATION_COLUMNS, select, update_vector_store_names};
+use crate::audit::CollectionEvent;
+use crate::claim::OperationLease;
+use crate::failure::QueryError;
+use crate::operations::{OperationOutcome, finish_within};
+use crate::retry_call;
 
 /// Result of a swap.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Swapped {
+pub struct SwapResult {
     /// The new live generation.
     pub live: Generation,
     /// The previous live generation.
     pub retired: Generation,
 }
 
-impl Operation {
+impl OperationLease {
     /// Makes the generation being built live and ends the operation, in one transaction.
     ///
     /// # Errors
@@ -30,9 +30,9 @@ impl Operation {
         &self,
         built: &Generation,
         metrics: &[(String, f64)],
-    ) -> Result<Swapped, StoreError> {
-        attempt(&self.postgres().pool, "swap the generation", || async {
-            self.put_in_place(built, "building", metrics).await
+    ) -> Result<SwapResult, StoreError> {
+        retry_call(&self.postgres().pool, "swap the generation", || async {
+            self.publish(built, "building", metrics).await
         })
         .await
     }
@@ -45,26 +45,26 @@ impl Operation {
         &self,
         to: &Generation,
         metrics: &[(String, f64)],
-    ) -> Result<Swapped, StoreError> {
-        attempt(&self.postgres().pool, "roll back to a generation", || async {
-            self.put_in_place(to, "retired", metrics).await
+    ) -> Result<SwapResult, StoreError> {
+        retry_call(&self.postgres().pool, "roll back to a generation", || async {
+            self.publish(to, "retired", metrics).await
         })
         .await
     }
 
-    async fn put_in_place(
+    async fn publish(
         &self,
         next: &Generation,
         from: &'static str,
         metrics: &[(String, f64)],
-    ) -> Result<Swapped, Failure> {
+    ) -> Result<SwapResult, QueryError> {
         let collection = self.collection();
-        let mut connection = self.postgres().unhurried().await?;
+        let mut connection = self.postgres().connect_without_timeouts().await?;
         let mut transaction = connection.begin().await?;
-        if let Some(swapped) = already(&mut transaction, collection, next).await? {
+        if let Some(swapped) = completed_swap(&mut transaction, collection, next).await? {
             return Ok(swapped);
         }
-        self.hold(&mut transaction).await?;
+        self.assert_owned(&mut transaction).await?;
         let live: Generation =
             sqlx::query_as(select!("WHERE collection_id = $1 AND status = 'live' FOR UPDATE"))
                 .bind(collection)
@@ -108,18 +108,20 @@ impl Operation {
         .bind(next.id)
         .execute(&mut *transaction)
         .await?;
-        note_vectors(&mut transaction, collection).await?;
-        let user = finish_within(&mut transaction, self.id(), &Ending::Completed, metrics).await?;
-        let entry = Entry {
+        update_vector_store_names(&mut transaction, collection).await?;
+        let user =
+            finish_within(&mut transaction, self.id(), &OperationOutcome::Completed, metrics)
+                .await?;
+        let entry = CollectionEvent {
             collection,
             operation: Some(self.id()),
             user,
             action: if is_rollback { "generation_rolled_back" } else { "generation_swapped" },
             details: json!({ "from": live.number, "to": next.number }),
         };
-        entry.write(&mut transaction).await?;
+        entry.insert(&mut transaction).await?;
         let find = |id: Uuid| sqlx::query_as(select!("WHERE id = $1")).bind(id);
-        let swapped = Swapped {
+        let swapped = SwapResult {
             live: find(next.id).fetch_one(&mut *transaction).await?,
             retired: find(live.id).fetch_one(&mut *transaction).await?,
         };
@@ -131,8 +133,8 @@ impl Operation {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn chunks_of(&self, retired: &Generation) -> Result<u64, StoreError> {
-        attempt(&self.postgres().pool, "count the chunks of a generation", || async {
+    pub async fn expected_points(&self, retired: &Generation) -> Result<u64, StoreError> {
+        retry_call(&self.postgres().pool, "count the chunks of a generation", || async {
             let chunks: i64 = sqlx::query_scalar(
                 "SELECT coalesce(sum(chunk_count), 0)::bigint FROM retired.documents
                  WHERE generation_id = $1 AND status = 'completed'",
@@ -149,8 +151,8 @@ impl Operation {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn unpurged_of(&self, retired: &Generation) -> Result<Vec<Uuid>, StoreError> {
-        attempt(&self.postgres().pool, "list documents with points to remove", || async {
+    pub async fn unpurged_documents(&self, retired: &Generation) -> Result<Vec<Uuid>, StoreError> {
+        retry_call(&self.postgres().pool, "list documents with points to remove", || async {
             Ok(sqlx::query_scalar(
                 "SELECT id FROM retired.documents
                  WHERE generation_id = $1 AND status IN ('deleted', 'failed') AND chunk_count > 0",
@@ -164,11 +166,11 @@ impl Operation {
 }
 
 /// The result of a committed swap whose response was lost.
-async fn already(
+async fn completed_swap(
     connection: &mut PgConnection,
     collection: Uuid,
     next: &Generation,
-) -> Result<Option<Swapped>, sqlx::Error> {
+) -> Result<Option<SwapResult>, sqlx::Error> {
     let live: Option<Generation> = sqlx::query_as(select!("WHERE id = $1 AND status = 'live'"))
         .bind(next.id)
         .fetch_optional(&mut *connection)
@@ -178,7 +180,7 @@ async fn already(
         "WHERE collection_id = $1 AND status = 'retired' ORDER BY retired_at DESC LIMIT 1"
     ));
     let retired = retired.bind(collection).fetch_optional(connection).await?;
-    Ok(retired.map(|retired| Swapped { live, retired }))
+    Ok(retired.map(|retired| SwapResult { live, retired }))
 }
 
 /// Moves the rows of a collection from `public` to `retired`.

@@ -26,7 +26,7 @@ fn is_root() -> bool {
 }
 
 /// Runs a query that returns one number.
-fn ask(url: &str, question: &'static str) -> i64 {
+fn query_number(url: &str, question: &'static str) -> i64 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut connection = PgConnection::connect(url).await.unwrap();
@@ -34,7 +34,7 @@ fn ask(url: &str, question: &'static str) -> i64 {
     })
 }
 
-fn tell(url: &str, statement: &'static str) {
+fn execute(url: &str, statement: &'static str) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut connection = PgConnection::connect(url).await.unwrap();
@@ -67,7 +67,7 @@ fn child() {
     let cluster = EmbeddedPostgres::start(&folder).unwrap();
     match std::env::var(TASK).unwrap().as_str() {
         "hold" => {
-            tell(
+            execute(
                 cluster.url(),
                 "CREATE TABLE IF NOT EXISTS t (n bigint); INSERT INTO t VALUES (7);",
             );
@@ -75,7 +75,7 @@ fn child() {
             std::thread::sleep(std::time::Duration::from_secs(600));
         }
         "visit" => {
-            assert_eq!(ask(cluster.url(), "SELECT 1::bigint"), 1);
+            assert_eq!(query_number(cluster.url(), "SELECT 1::bigint"), 1);
         }
         other => panic!("invalid task: {other}"),
     }
@@ -90,18 +90,18 @@ fn server_pid(folder: &Path) -> Option<String> {
 }
 
 #[test]
-fn the_last_one_out_stops_the_server() {
+fn the_last_user_stops_the_server() {
     let folder = open_folder();
     let first = EmbeddedPostgres::start(folder.path()).unwrap();
     let second = EmbeddedPostgres::start(folder.path()).unwrap();
     assert_eq!(first.url(), second.url());
-    tell(first.url(), "CREATE TABLE t (n bigint); INSERT INTO t VALUES (1);");
+    execute(first.url(), "CREATE TABLE t (n bigint); INSERT INTO t VALUES (1);");
     drop(first);
-    assert_eq!(ask(second.url(), "SELECT n FROM t"), 1);
+    assert_eq!(query_number(second.url(), "SELECT n FROM t"), 1);
     drop(second);
     assert!(!pid_file(folder.path()).exists(), "the server has exited and removed its files");
     let again = EmbeddedPostgres::start(folder.path()).unwrap();
-    assert_eq!(ask(again.url(), "SELECT n FROM t"), 1);
+    assert_eq!(query_number(again.url(), "SELECT n FROM t"), 1);
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn a_killed_command_leaves_a_server_that_the_next_one_uses() {
     child.wait().unwrap();
     let next = EmbeddedPostgres::start(folder.path()).unwrap();
     assert_eq!(server_pid(folder.path()).unwrap(), server, "the same server is running");
-    assert_eq!(ask(next.url(), "SELECT n FROM t"), 7);
+    assert_eq!(query_number(next.url(), "SELECT n FROM t"), 7);
     drop(next);
     assert!(!pid_file(folder.path()).exists());
 }
@@ -135,11 +135,11 @@ fn a_killed_server_recovers() {
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
     let next = EmbeddedPostgres::start(folder.path()).unwrap();
-    assert_eq!(ask(next.url(), "SELECT n FROM t"), 7);
+    assert_eq!(query_number(next.url(), "SELECT n FROM t"), 7);
 }
 
 #[test]
-fn a_number_that_belongs_to_another_process_now_is_not_taken_for_the_server() {
+fn a_reused_pid_is_not_mistaken_for_the_server() {
     let folder = open_folder();
     drop(EmbeddedPostgres::start(folder.path()).unwrap());
     // After a power failure, this process may have the process id of the former server.
@@ -150,12 +150,12 @@ fn a_number_that_belongs_to_another_process_now_is_not_taken_for_the_server() {
         fs_err::write(pid_file(folder.path()), stale).unwrap();
         fs_err::write(&socket_lock, stale).unwrap();
         let next = EmbeddedPostgres::start(folder.path()).unwrap();
-        assert_eq!(ask(next.url(), "SELECT 1::bigint"), 1);
+        assert_eq!(query_number(next.url(), "SELECT 1::bigint"), 1);
     }
 }
 
 #[test]
-fn many_may_start_at_once() {
+fn concurrent_starts_share_one_server() {
     let folder = open_folder();
     let children: Vec<_> = (0..4).map(|_| spawn("visit", folder.path(), None)).collect();
     for child in children {
@@ -189,7 +189,7 @@ fn only_its_user_can_reach_it() {
     }
     let network =
         "SELECT count(*) FROM pg_settings WHERE name = 'listen_addresses' AND setting <> ''";
-    assert_eq!(ask(cluster.url(), network), 0);
+    assert_eq!(query_number(cluster.url(), network), 0);
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn a_long_path_has_its_socket_elsewhere() {
     fs_err::create_dir(&parent).unwrap();
     let long = parent.join("it's \"here\"");
     let cluster = EmbeddedPostgres::start(&long).unwrap();
-    assert_eq!(ask(cluster.url(), "SELECT 1::bigint"), 1);
+    assert_eq!(query_number(cluster.url(), "SELECT 1::bigint"), 1);
     assert!(cluster.url().contains("host=/tmp/semantik-"), "{}", cluster.url());
 }
 
@@ -227,7 +227,7 @@ fn an_ordinary_user_runs_the_server_as_that_user() {
 
     // Root joins the cluster of that user, and the files keep their owner.
     let joined = EmbeddedPostgres::start(&data).unwrap();
-    assert_eq!(ask(joined.url(), "SELECT n FROM t"), 7);
+    assert_eq!(query_number(joined.url(), "SELECT n FROM t"), 7);
     child.kill().unwrap();
     child.wait().unwrap();
     drop(joined);
@@ -245,18 +245,21 @@ fn a_data_folder_that_the_server_cannot_reach_has_its_cluster_elsewhere() {
     let folder = closed.path().join("data/postgres");
     let note = folder.join("cluster-is-at");
     let cluster = EmbeddedPostgres::start(&folder).unwrap();
-    tell(cluster.url(), "CREATE TABLE t (n bigint); INSERT INTO t VALUES (1);");
+    execute(cluster.url(), "CREATE TABLE t (n bigint); INSERT INTO t VALUES (1);");
     drop(cluster);
     let first = fs_err::read_to_string(&note).unwrap();
     assert!(first.starts_with("/var/lib/semantik/"), "{first}");
     let again = EmbeddedPostgres::start(&folder).unwrap();
-    assert_eq!(ask(again.url(), "SELECT n FROM t"), 1);
+    assert_eq!(query_number(again.url(), "SELECT n FROM t"), 1);
     drop(again);
 
     // Deleting the data folder starts a new cluster.
     fs_err::remove_file(&note).unwrap();
     let fresh = EmbeddedPostgres::start(&folder).unwrap();
-    assert_eq!(ask(fresh.url(), "SELECT count(*) FROM pg_tables WHERE tablename = 't'"), 0);
+    assert_eq!(
+        query_number(fresh.url(), "SELECT count(*) FROM pg_tables WHERE tablename = 't'"),
+        0
+    );
     drop(fresh);
     for cluster in [first, fs_err::read_to_string(&note).unwrap()] {
         fs_err::remove_dir_all(cluster.trim_end()).unwrap();

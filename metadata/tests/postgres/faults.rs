@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use metadata::{By, Ending, NewToken, Postgres, PostgresOptions};
+use metadata::{Actor, NewToken, OperationOutcome, Postgres, PostgresOptions};
 use pipeline::MetadataStore as _;
 use sqlx::postgres::PgConnectOptions;
 use tokio::net::{TcpListener, UnixStream};
 
-use crate::support::{Database, aside, content, incoming, stored};
+use crate::support::{Database, content, incoming, rejected, stored};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_survives_lost_connections() {
@@ -16,10 +16,11 @@ async fn a_run_survives_lost_connections() {
     let work = async {
         for number in 0..40_u8 {
             let uri = format!("file:///{number}");
-            let identity = metadata.identify(&[incoming(&uri, number)]).await.unwrap()[0];
+            let identity = metadata.assign_ids(&[incoming(&uri, number)]).await.unwrap()[0];
             metadata.commit(&[stored(&uri, number, identity.document, 2)]).await.unwrap();
-            let copy = aside(&format!("{uri}/copy"), Some(number), pipeline::Why::Duplicate);
-            metadata.record(&[copy]).await.unwrap();
+            let copy =
+                rejected(&format!("{uri}/copy"), Some(number), pipeline::RejectReason::Duplicate);
+            metadata.record_rejections(&[copy]).await.unwrap();
         }
     };
     let mut killed = 0_i64;
@@ -46,8 +47,8 @@ async fn a_run_survives_lost_connections() {
     assert!(killed > 5, "the test has killed only {killed} connections");
     let known = metadata.known_hashes().await.unwrap();
     assert_eq!(known, (0..40).map(content).collect());
-    assert_eq!(metadata.unattached().await.unwrap(), 0);
-    operation.finish(&Ending::Completed, &[]).await.unwrap();
+    assert_eq!(metadata.count_unattached().await.unwrap(), 0);
+    operation.finish(&OperationOutcome::Completed, &[]).await.unwrap();
     let found = database.postgres.collections().find(None, "docs").await.unwrap().unwrap();
     assert_eq!((found.document_count, found.vector_count), (40, 80));
 }
@@ -57,7 +58,7 @@ async fn the_pool_has_a_limit_and_can_be_measured() {
     let database = Database::new().await;
     let (_operation, metadata) = database.run().await;
     let uris: Vec<String> = (0..10).map(|n| format!("file:///{n}")).collect();
-    futures::future::join_all((0..40).map(|_| metadata.locate(&uris))).await;
+    futures::future::join_all((0..40).map(|_| metadata.lookup_locations(&uris))).await;
     let state = database.postgres.pool_state();
     assert!(state.open > 0 && state.open <= state.limit, "{state:?}");
     database.postgres.close().await;
@@ -89,11 +90,11 @@ async fn a_connection_that_breaks_names_server_and_database() {
     let lifetime = Duration::from_secs(60);
     let rotate = || async {
         let token = NewToken { hash: "y", lifetime };
-        postgres.sessions().rotate("x", token, &By::default()).await
+        postgres.sessions().rotate("x", token, &Actor::default()).await
     };
     rotate().await.expect("the connection is open");
     proxy.abort();
     let Err(error) = rotate().await else { panic!("expected an error without a connection") };
-    let words = pipeline::chain(&error);
+    let words = pipeline::error_chain(&error);
     assert!(words.contains(&format!("127.0.0.1:{port} (database `{name}`)")), "{words}");
 }

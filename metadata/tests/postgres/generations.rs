@@ -1,18 +1,19 @@
 //! Generations: build, swap, rollback, and the content of the three schemas after each step.
 
 use metadata::{
-    Collection, Ending, Generation, GenerationStatus, Operation, OperationType, Side, Turn,
+    Collection, Generation, GenerationSlot, GenerationStatus, OperationLease, OperationOutcome,
+    OperationType, WaitPolicy,
 };
 use pipeline::{MetadataStore as _, Remedy};
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 
-use crate::support::{Database, aside, corrupt, generation, incoming, settings, store, stored};
+use crate::support::{Database, corrupt, generation, incoming, rejected, settings, store, stored};
 
-async fn start(database: &Database, collection: &Collection) -> Operation {
+async fn start(database: &Database, collection: &Collection) -> OperationLease {
     let postgres = &database.postgres;
     postgres
-        .start_operation(collection, OperationType::Reindex, &json!({}), Turn::Now)
+        .start_operation(collection, OperationType::Reindex, &json!({}), WaitPolicy::FailIfBusy)
         .await
         .unwrap()
 }
@@ -40,19 +41,22 @@ async fn counts(database: &Database) -> Vec<i64> {
 async fn filled(database: &Database) -> Collection {
     let collection = database.collection("docs").await;
     let operation = database.operation(&collection).await;
-    let metadata = operation.metadata(Side::Live, settings(1));
+    let metadata = operation.metadata(GenerationSlot::Live, settings(1));
     store(&metadata, "file:///a", 1, 3).await;
     store(&metadata, "file:///b", 2, 4).await;
     let (gone, _) = store(&metadata, "file:///gone", 4, 5).await;
-    metadata.record(&[aside("file:///bad", Some(3), corrupt())]).await.unwrap();
-    metadata.record(&[aside("file:///gone", None, crate::support::unreadable())]).await.unwrap();
+    metadata.record_rejections(&[rejected("file:///bad", Some(3), corrupt())]).await.unwrap();
+    metadata
+        .record_rejections(&[rejected("file:///gone", None, crate::support::unreadable())])
+        .await
+        .unwrap();
     sqlx::query("UPDATE documents SET status = 'deleted', deleted_at = now() WHERE id = $1")
         .bind(gone)
         .execute(&database.sql)
         .await
         .unwrap();
-    operation.brought_to(&generation(1)).await.unwrap();
-    operation.finish(&Ending::Completed, &[]).await.unwrap();
+    operation.record_settings(&generation(1)).await.unwrap();
+    operation.finish(&OperationOutcome::Completed, &[]).await.unwrap();
     collection
 }
 
@@ -102,22 +106,22 @@ async fn a_generation_is_built_swapped_and_given_back_with_every_column() {
     assert_eq!(empty, Vec::<String>::new(), "every column has a value");
 
     let operation = start(&database, &collection).await;
-    let built = operation.building(&generation(2)).await.unwrap();
+    let built = operation.building_generation(&generation(2)).await.unwrap();
     assert_eq!((built.number, built.status), (2, GenerationStatus::Building));
     assert_eq!(built.vector_store_name, format!("{}_minilml6_f16_g2", collection.id));
     assert_eq!(
-        operation.building(&generation(2)).await.unwrap(),
+        operation.building_generation(&generation(2)).await.unwrap(),
         built,
         "a second call has no effect"
     );
-    let refused = operation.building(&generation(3)).await.unwrap_err();
+    let refused = operation.building_generation(&generation(3)).await.unwrap_err();
     assert_eq!(refused.remedy, Remedy::Conflict);
     // The new generation has every document with its id and without points.
     assert_eq!(counts(&database).await, [4, 4, 4, 4, 0, 0]);
-    let building = operation.metadata(Side::Building, settings(2));
+    let building = operation.metadata(GenerationSlot::Building, settings(2));
     let known =
-        building.identify(&[incoming("file:///a", 1), incoming("file:///new", 9)]).await.unwrap();
-    assert_eq!(known[0].chunks_before, 0);
+        building.assign_ids(&[incoming("file:///a", 1), incoming("file:///new", 9)]).await.unwrap();
+    assert_eq!(known[0].previous_chunks, 0);
     assert!(building.known_hashes().await.unwrap().is_empty());
     building
         .commit(&[
@@ -133,7 +137,7 @@ async fn a_generation_is_built_swapped_and_given_back_with_every_column() {
         "the live generation is unchanged"
     );
     assert_eq!(rows(&database, "document_locations").await, live_locations);
-    let compared = operation.compare().await.unwrap();
+    let compared = operation.compare_generations().await.unwrap();
     assert_eq!(
         (compared.chunks, compared.documents, compared.live_documents, compared.lost),
         (9, 3, 2, 0)
@@ -144,7 +148,7 @@ async fn a_generation_is_built_swapped_and_given_back_with_every_column() {
     let swapped = operation.swap(&built, &[("x".to_owned(), 1.0)]).await.unwrap();
     assert_eq!((swapped.live.number, swapped.retired.number), (2, 1));
     let id = operation.id();
-    operation.let_go().await;
+    operation.release().await;
     let recent = database.postgres.operations().find(id).await.unwrap().unwrap();
     assert_eq!(recent.status, metadata::OperationStatus::Completed, "the swap ends it");
     assert_eq!(counts(&database).await, [5, 5, 0, 0, 4, 4]);
@@ -157,7 +161,7 @@ async fn a_generation_is_built_swapped_and_given_back_with_every_column() {
 
     let operation = start(&database, &collection).await;
     let swapped = operation.roll_back(&swapped.retired, &[]).await.unwrap();
-    operation.let_go().await;
+    operation.release().await;
     assert_eq!((swapped.live.number, swapped.retired.number), (1, 2));
     assert!(swapped.retired.rolled_back_at.is_some() && swapped.live.rolled_back_at.is_none());
     assert_eq!(rows(&database, "documents").await, live_documents, "the former state is restored");
@@ -178,19 +182,20 @@ async fn a_generation_is_forgotten_with_its_rows_and_the_live_one_never() {
     let database = Database::new().await;
     let collection = filled(&database).await;
     let operation = start(&database, &collection).await;
-    let refused = operation.forget(&live(&database, &collection).await).await.unwrap_err();
+    let refused =
+        operation.delete_generation(&live(&database, &collection).await).await.unwrap_err();
     assert_eq!(refused.remedy, Remedy::Conflict);
-    let built = operation.building(&generation(2)).await.unwrap();
-    operation.forget(&built).await.unwrap();
+    let built = operation.building_generation(&generation(2)).await.unwrap();
+    operation.delete_generation(&built).await.unwrap();
     assert_eq!(counts(&database).await, [4, 4, 0, 0, 0, 0]);
     // The number of a deleted generation is used again; its vectors are deleted first.
-    let built = operation.building(&generation(3)).await.unwrap();
+    let built = operation.building_generation(&generation(3)).await.unwrap();
     let retired = operation.swap(&built, &[]).await.unwrap().retired;
-    operation.let_go().await;
+    operation.release().await;
     assert_eq!(counts(&database).await, [4, 4, 0, 0, 4, 4]);
     let operation = start(&database, &collection).await;
-    operation.forget(&retired).await.unwrap();
-    operation.finish(&Ending::Completed, &[]).await.unwrap();
+    operation.delete_generation(&retired).await.unwrap();
+    operation.finish(&OperationOutcome::Completed, &[]).await.unwrap();
     assert_eq!(counts(&database).await, [4, 4, 0, 0, 0, 0]);
     assert_eq!(statuses(&database, &collection).await, [(built.number, GenerationStatus::Live)]);
 }
@@ -200,16 +205,16 @@ async fn a_swap_by_one_that_was_cancelled_is_refused_whole() {
     let database = Database::new().await;
     let collection = filled(&database).await;
     let operation = start(&database, &collection).await;
-    let built = operation.building(&generation(2)).await.unwrap();
+    let built = operation.building_generation(&generation(2)).await.unwrap();
     let before = (counts(&database).await, rows(&database, "documents").await);
     database.postgres.operations().cancel(operation.id()).await.unwrap();
     let refused = operation.swap(&built, &[]).await.unwrap_err();
     assert_eq!(refused.remedy, Remedy::Conflict);
     assert_eq!((counts(&database).await, rows(&database, "documents").await), before);
     assert_eq!(live(&database, &collection).await.number, 1);
-    operation.let_go().await;
+    operation.release().await;
     // The next operation continues it.
     let operation = start(&database, &collection).await;
-    assert_eq!(operation.building(&generation(2)).await.unwrap(), built);
+    assert_eq!(operation.building_generation(&generation(2)).await.unwrap(), built);
     operation.swap(&built, &[]).await.unwrap();
 }

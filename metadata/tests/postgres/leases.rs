@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use metadata::{
-    Collection, Ending, Operation, OperationStatus, OperationType, Postgres, PostgresOptions, Side,
-    Turn,
+    Collection, GenerationSlot, OperationLease, OperationOutcome, OperationStatus, OperationType,
+    Postgres, PostgresOptions, WaitPolicy,
 };
 use pipeline::{MetadataStore as _, Remedy};
 use serde_json::json;
@@ -13,15 +13,15 @@ use uuid::Uuid;
 use crate::support::{Database, settings, store, stored};
 
 /// Another process, as far as the database can tell.
-async fn another(database: &Database) -> Postgres {
+async fn other_process(database: &Database) -> Postgres {
     Postgres::connect(&database.url, &PostgresOptions::default()).await.unwrap()
 }
 
 async fn start(
     postgres: &Postgres,
     collection: &Collection,
-    turn: Turn,
-) -> Result<Operation, pipeline::StoreError> {
+    turn: WaitPolicy,
+) -> Result<OperationLease, pipeline::StoreError> {
     postgres.start_operation(collection, OperationType::Append, &json!({}), turn).await
 }
 
@@ -36,26 +36,26 @@ async fn status_of(database: &Database, id: Uuid) -> OperationStatus {
 }
 
 /// Waits until a condition is true in the database.
-async fn until(database: &Database, question: &'static str) {
+async fn wait_until(database: &Database, question: &'static str) {
     while !sqlx::query_scalar::<_, bool>(question).fetch_one(&database.sql).await.unwrap() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
 #[tokio::test]
-async fn one_that_lives_keeps_its_lease_and_one_that_hangs_loses_it() {
+async fn a_live_worker_renews_its_lease_and_a_hung_one_loses_it() {
     let database = Database::new().await;
     let collection = database.collection("docs").await;
-    let first = start(&database.postgres, &collection, Turn::Now).await.unwrap();
-    let metadata = first.metadata(Side::Live, settings(1));
+    let first = start(&database.postgres, &collection, WaitPolicy::FailIfBusy).await.unwrap();
+    let metadata = first.metadata(GenerationSlot::Live, settings(1));
     store(&metadata, "file:///a", 1, 1).await;
-    let second = another(&database).await;
+    let second = other_process(&database).await;
 
     // It renews its lease while a task waits for `lost`.
     expire(&database, "processing").await;
     tokio::select! {
         () = first.lost() => panic!("the operation was not taken over"),
-        () = until(&database, "SELECT expires_at > now() + interval '50 seconds' FROM operation_leases") => {}
+        () = wait_until(&database, "SELECT expires_at > now() + interval '50 seconds' FROM operation_leases") => {}
     }
     // Even during a long transaction that locks the row of the operation.
     let mut long = database.sql.begin().await.unwrap();
@@ -63,14 +63,14 @@ async fn one_that_lives_keeps_its_lease_and_one_that_hangs_loses_it() {
     expire(&database, "processing").await;
     tokio::select! {
         () = first.lost() => panic!("the operation was not taken over"),
-        () = until(&database, "SELECT expires_at > now() + interval '50 seconds' FROM operation_leases") => {}
+        () = wait_until(&database, "SELECT expires_at > now() + interval '50 seconds' FROM operation_leases") => {}
     }
     long.rollback().await.unwrap();
-    let refused = start(&second, &collection, Turn::Now).await.unwrap_err();
+    let refused = start(&second, &collection, WaitPolicy::FailIfBusy).await.unwrap_err();
     assert_eq!(refused.remedy, Remedy::Conflict, "{}", refused.source);
 
     expire(&database, "processing").await;
-    let next = start(&second, &collection, Turn::Now).await.unwrap();
+    let next = start(&second, &collection, WaitPolicy::FailIfBusy).await.unwrap();
     assert_eq!(next.recovered(), [first.id()]);
     assert_eq!(status_of(&database, first.id()).await, OperationStatus::Failed);
     first.lost().await;
@@ -80,27 +80,27 @@ async fn one_that_lives_keeps_its_lease_and_one_that_hangs_loses_it() {
     assert_eq!(first.begin_deletion().await.unwrap_err().remedy, Remedy::Conflict);
     assert_eq!(first.withhold(&[], "me").await.unwrap_err().remedy, Remedy::Conflict);
     assert_eq!(first.remove_source("/corpus").await.unwrap_err().remedy, Remedy::Conflict);
-    let refused = first.finish(&Ending::Completed, &[]).await.unwrap_err();
+    let refused = first.finish(&OperationOutcome::Completed, &[]).await.unwrap_err();
     assert_eq!(refused.remedy, Remedy::Conflict);
     assert_eq!(status_of(&database, next.id()).await, OperationStatus::Processing);
-    store(&next.metadata(Side::Live, settings(1)), "file:///b", 2, 1).await;
-    next.finish(&Ending::Completed, &[]).await.unwrap();
+    store(&next.metadata(GenerationSlot::Live, settings(1)), "file:///b", 2, 1).await;
+    next.finish(&OperationOutcome::Completed, &[]).await.unwrap();
 }
 
 #[tokio::test]
-async fn those_that_wait_come_one_after_the_other_and_can_be_cancelled() {
+async fn waiting_operations_start_in_order_and_can_be_cancelled() {
     let database = Database::new().await;
     let collection = database.collection("docs").await;
-    let first = start(&database.postgres, &collection, Turn::Now).await.unwrap();
-    let (second, third) = (another(&database).await, another(&database).await);
+    let first = start(&database.postgres, &collection, WaitPolicy::FailIfBusy).await.unwrap();
+    let (second, third) = (other_process(&database).await, other_process(&database).await);
     let both = async {
         tokio::join!(
-            start(&second, &collection, Turn::Wait),
-            start(&third, &collection, Turn::Wait)
+            start(&second, &collection, WaitPolicy::Wait),
+            start(&third, &collection, WaitPolicy::Wait)
         )
     };
     let script = async {
-        until(&database, "SELECT count(*) = 2 FROM operations WHERE status = 'pending'").await;
+        wait_until(&database, "SELECT count(*) = 2 FROM operations WHERE status = 'pending'").await;
         let cancelled: Uuid = sqlx::query_scalar(
             "SELECT id FROM operations WHERE status = 'pending' ORDER BY created_at LIMIT 1",
         )
@@ -108,7 +108,7 @@ async fn those_that_wait_come_one_after_the_other_and_can_be_cancelled() {
         .await
         .unwrap();
         database.postgres.operations().cancel(cancelled).await.unwrap();
-        first.finish(&Ending::Completed, &[]).await.unwrap();
+        first.finish(&OperationOutcome::Completed, &[]).await.unwrap();
         cancelled
     };
     let ((one, other), cancelled) = tokio::join!(both, script);
@@ -123,102 +123,103 @@ async fn those_that_wait_come_one_after_the_other_and_can_be_cancelled() {
     );
     assert_ne!(begun.id(), cancelled);
     assert_eq!(status_of(&database, begun.id()).await, OperationStatus::Processing);
-    begun.finish(&Ending::Completed, &[]).await.unwrap();
+    begun.finish(&OperationOutcome::Completed, &[]).await.unwrap();
     let cancel = database.postgres.operations().cancel(cancelled).await;
     assert!(cancel.is_ok(), "a second call has no effect: {cancel:?}");
 }
 
 #[tokio::test]
-async fn one_that_nobody_waits_for_any_more_never_begins() {
+async fn an_abandoned_waiting_operation_never_starts() {
     let database = Database::new().await;
     let collection = database.collection("docs").await;
-    let first = start(&database.postgres, &collection, Turn::Now).await.unwrap();
-    let second = another(&database).await;
+    let first = start(&database.postgres, &collection, WaitPolicy::FailIfBusy).await.unwrap();
+    let second = other_process(&database).await;
     // The waiting process dies.
     tokio::select! {
-        begun = start(&second, &collection, Turn::Wait) => panic!("the collection was in use: {begun:?}"),
-        () = until(&database, "SELECT count(*) = 1 FROM operations WHERE status = 'pending'") => {}
+        begun = start(&second, &collection, WaitPolicy::Wait) => panic!("the collection was in use: {begun:?}"),
+        () = wait_until(&database, "SELECT count(*) = 1 FROM operations WHERE status = 'pending'") => {}
     }
-    first.finish(&Ending::Completed, &[]).await.unwrap();
+    first.finish(&OperationOutcome::Completed, &[]).await.unwrap();
     let waiting: Uuid = sqlx::query_scalar("SELECT id FROM operations WHERE status = 'pending'")
         .fetch_one(&database.sql)
         .await
         .unwrap();
     // While its lease is valid it stays pending; then it is cancelled.
-    start(&second, &collection, Turn::Now)
+    start(&second, &collection, WaitPolicy::FailIfBusy)
         .await
         .unwrap()
-        .finish(&Ending::Completed, &[])
+        .finish(&OperationOutcome::Completed, &[])
         .await
         .unwrap();
     assert_eq!(status_of(&database, waiting).await, OperationStatus::Pending);
     expire(&database, "pending").await;
-    let next = start(&second, &collection, Turn::Now).await.unwrap();
+    let next = start(&second, &collection, WaitPolicy::FailIfBusy).await.unwrap();
     assert_eq!(status_of(&database, waiting).await, OperationStatus::Cancelled);
     assert!(next.recovered().is_empty(), "it had not started");
-    next.finish(&Ending::Completed, &[]).await.unwrap();
+    next.finish(&OperationOutcome::Completed, &[]).await.unwrap();
 }
 
 #[tokio::test]
-async fn one_that_is_cancelled_is_lost_to_its_worker() {
+async fn a_cancelled_operation_loses_its_lease() {
     let database = Database::new().await;
     let collection = database.collection("docs").await;
-    let operation = start(&database.postgres, &collection, Turn::Now).await.unwrap();
+    let operation = start(&database.postgres, &collection, WaitPolicy::FailIfBusy).await.unwrap();
     database.postgres.operations().cancel(operation.id()).await.unwrap();
     operation.lost().await;
-    let refused = operation.finish(&Ending::Completed, &[]).await.unwrap_err();
+    let refused = operation.finish(&OperationOutcome::Completed, &[]).await.unwrap_err();
     assert_eq!(refused.remedy, Remedy::Conflict);
     let refused = database.postgres.operations().cancel(Uuid::new_v4()).await.unwrap_err();
     assert!(refused.source.to_string().starts_with("unknown operation"), "{}", refused.source);
     // The collection is free immediately.
-    let next = start(&another(&database).await, &collection, Turn::Now).await.unwrap();
+    let next =
+        start(&other_process(&database).await, &collection, WaitPolicy::FailIfBusy).await.unwrap();
     let completed = next.id();
-    next.finish(&Ending::Completed, &[]).await.unwrap();
+    next.finish(&OperationOutcome::Completed, &[]).await.unwrap();
     let refused = database.postgres.operations().cancel(completed).await.unwrap_err();
     assert_eq!(refused.remedy, Remedy::Conflict, "a completed operation");
 }
 
 /// `pg_locks` lists the locks of all databases of a server, one of which may be a copy of another.
 #[tokio::test]
-async fn a_lock_in_another_database_is_nobody_at_work() {
+async fn locks_of_other_databases_are_ignored() {
     let (database, elsewhere) = (Database::new().await, Database::empty().await);
     let collection = database.collection("docs").await;
-    let dead = start(&database.postgres, &collection, Turn::Now).await.unwrap();
-    assert!(database.postgres.nobody_works_on(&collection).await.is_err());
+    let dead = start(&database.postgres, &collection, WaitPolicy::FailIfBusy).await.unwrap();
+    assert!(database.postgres.ensure_idle(&collection).await.is_err());
     // Its session is closed, and its lease is still valid.
     drop(dead);
     let lock = "SELECT pg_advisory_lock(hashtextextended($1::text, 0))";
     let mut other = elsewhere.sql.acquire().await.unwrap();
     sqlx::query(lock).bind(collection.id).execute(&mut *other).await.unwrap();
-    until(
+    wait_until(
         &database,
         "SELECT NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND database =
                           (SELECT oid FROM pg_database WHERE datname = current_database()))",
     )
     .await;
-    database.postgres.nobody_works_on(&collection).await.unwrap();
+    database.postgres.ensure_idle(&collection).await.unwrap();
 }
 
 /// A run suspended in a transaction holds the row of its operation; a takeover or cancellation
 /// terminates the transaction.
 #[tokio::test]
-async fn a_transaction_that_was_left_open_holds_nobody_up() {
+async fn an_orphaned_transaction_blocks_no_takeover() {
     let database = Database::new().await;
     let collection = database.collection("docs").await;
     let open = "SELECT pg_advisory_xact_lock_shared(hashtextextended(o.id::text, 1)), o.id
                 FROM operations o WHERE o.status = 'processing' FOR NO KEY UPDATE";
-    let second = another(&database).await;
+    let second = other_process(&database).await;
     for cancels in [false, true] {
-        let stopped = start(&database.postgres, &collection, Turn::Now).await.unwrap();
+        let stopped = start(&database.postgres, &collection, WaitPolicy::FailIfBusy).await.unwrap();
         let mut left = database.sql.begin().await.unwrap();
         sqlx::query(open).execute(&mut *left).await.unwrap();
         if cancels {
             second.operations().cancel(stopped.id()).await.unwrap();
         } else {
             expire(&database, "processing").await;
-            let next = start(&second, &collection, Turn::Now).await.unwrap();
+            let next = start(&second, &collection, WaitPolicy::FailIfBusy).await.unwrap();
             assert_eq!(next.recovered(), [stopped.id()]);
-            next.finish(&Ending::Completed, &[]).await.unwrap();
+            next.finish(&OperationOutcome::Completed, &[]).await.unwrap();
         }
         let ended = status_of(&database, stopped.id()).await;
         assert_eq!(

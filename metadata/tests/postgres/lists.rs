@@ -105,7 +105,7 @@ async fn pages_of_every_order_give_every_document_once() {
 #[tokio::test]
 async fn documents_are_counted_by_the_reason_for_which_they_were_set_aside() {
     let (database, collection) = filled().await;
-    let counts = database.postgres.documents().set_aside_counts(collection).await.unwrap();
+    let counts = database.postgres.documents().rejection_counts(collection).await.unwrap();
     let failed = sqlx::query_scalar::<_, i64>(
         "SELECT count(*) FROM documents WHERE collection_id = $1 AND status = 'failed'",
     );

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use metadata::EmbeddedPostgres;
-use pipeline::{ContentHash, Incoming, MetadataStore as _, SetAside, Why};
+use pipeline::{ContentHash, IncomingDocument, MetadataStore as _, RejectReason, Rejection};
 
 use crate::support::{Database, at, stored};
 
@@ -13,13 +13,13 @@ use crate::support::{Database, at, stored};
 async fn measure_a_hundred_thousand_documents() {
     let database = Database::new().await;
     let (operation, metadata) = database.run().await;
-    let all: Vec<Incoming> = (0..100_000_u64)
+    let all: Vec<IncomingDocument> = (0..100_000_u64)
         .map(|n| {
             let mut hash = [0; 32];
             hash[..8].copy_from_slice(&n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
             let uri =
                 format!("file:///a/rather/usual/path/of/some/length/{}/document-{n}.html", n % 100);
-            Incoming { location: at(&uri), content_hash: ContentHash(hash) }
+            IncomingDocument { location: at(&uri), content_hash: ContentHash(hash) }
         })
         .collect();
     let time = |what: &str, since: Instant| {
@@ -31,7 +31,7 @@ async fn measure_a_hundred_thousand_documents() {
 
     let since = Instant::now();
     for batch in all.chunks(200) {
-        let places = metadata.identify(batch).await.unwrap();
+        let places = metadata.assign_ids(batch).await.unwrap();
         let documents: Vec<_> = batch
             .iter()
             .zip(places)
@@ -48,7 +48,7 @@ async fn measure_a_hundred_thousand_documents() {
     let since = Instant::now();
     for batch in all.chunks(1000) {
         let uris: Vec<_> = batch.iter().map(|one| one.location.uri.clone()).collect();
-        let known = metadata.locate(&uris).await.unwrap();
+        let known = metadata.lookup_locations(&uris).await.unwrap();
         assert!(known.iter().all(Option::is_some));
     }
     time("locate, 1000 at a time", since);
@@ -59,10 +59,13 @@ async fn measure_a_hundred_thousand_documents() {
             .iter()
             .map(|one| {
                 let location = one.location.clone();
-                ("scan".to_owned(), SetAside { location, content_hash: None, why: Why::Unchanged })
+                (
+                    "scan".to_owned(),
+                    Rejection { location, content_hash: None, reason: RejectReason::Unchanged },
+                )
             })
             .collect();
-        metadata.record(&left).await.unwrap();
+        metadata.record_rejections(&left).await.unwrap();
     }
     time("record as unchanged, 1000 at a time", since);
 
@@ -70,7 +73,7 @@ async fn measure_a_hundred_thousand_documents() {
     assert_eq!(metadata.known_hashes().await.unwrap().len(), 100_000);
     time("known_hashes", since);
     let since = Instant::now();
-    operation.finish(&metadata::Ending::Completed, &[]).await.unwrap();
+    operation.finish(&metadata::OperationOutcome::Completed, &[]).await.unwrap();
     time("finish", since);
 }
 

@@ -1,27 +1,27 @@
 //! The migrations: up, down and up again, with rows in the tables.
 
 use futures::future::join_all;
-use metadata::{Ending, Side};
+use metadata::{GenerationSlot, OperationOutcome};
 use sqlx::Row as _;
 
-use crate::support::{Database, aside, corrupt, generation, settings, store};
+use crate::support::{Database, corrupt, generation, rejected, settings, store};
 use pipeline::MetadataStore as _;
 
 async fn fill(database: &Database) {
     let collection = database.collection("docs").await;
     let operation = database.operation(&collection).await;
-    let metadata = operation.metadata(Side::Live, settings(1));
+    let metadata = operation.metadata(GenerationSlot::Live, settings(1));
     store(&metadata, "file:///a", 1, 3).await;
-    metadata.record(&[aside("file:///d", Some(3), corrupt())]).await.unwrap();
-    operation.finish(&Ending::Completed, &[("seconds".to_owned(), 1.0)]).await.unwrap();
+    metadata.record_rejections(&[rejected("file:///d", Some(3), corrupt())]).await.unwrap();
+    operation.finish(&OperationOutcome::Completed, &[("seconds".to_owned(), 1.0)]).await.unwrap();
     // A formerly live generation, and one being built.
     let operation = database.operation(&collection).await;
-    let built = operation.building(&generation(2)).await.unwrap();
+    let built = operation.building_generation(&generation(2)).await.unwrap();
     operation.swap(&built, &[]).await.unwrap();
-    operation.let_go().await;
+    operation.release().await;
     let operation = database.operation(&collection).await;
-    operation.building(&generation(3)).await.unwrap();
-    operation.finish(&Ending::Cancelled, &[]).await.unwrap();
+    operation.building_generation(&generation(3)).await.unwrap();
+    operation.finish(&OperationOutcome::Cancelled, &[]).await.unwrap();
     for table in ["building.documents", "retired.documents", "retired.document_locations"] {
         let count = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table}"));
         let rows: i64 = sqlx::query_scalar(count).fetch_one(&database.sql).await.unwrap();

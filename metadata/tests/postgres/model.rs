@@ -6,9 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use metadata::{Collection, Ending, OperationType, RunMetadata, Side, Turn};
+use metadata::{
+    Collection, GenerationSlot, OperationOutcome, OperationType, RunMetadata, WaitPolicy,
+};
 use pipeline::{
-    ContentHash, Incoming, KnownState, Location, MetadataStore as _, SetAside, StoredDocument, Why,
+    ContentHash, IncomingDocument, KnownState, Location, MetadataStore as _, RejectReason,
+    Rejection, StoredDocument,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -30,14 +33,14 @@ enum Step {
     /// Changes the options of the pipeline.
     Settings(u8),
     /// A complete run.
-    Run(Order),
+    Run(RunOrder),
     /// A run that is killed after this number of steps.
-    Killed(u32, Order),
+    Killed(u32, RunOrder),
 }
 
 /// Order of the work in a run, which its input does not determine.
 #[derive(Clone, Debug)]
-struct Order {
+struct RunOrder {
     batch: usize,
     backwards: bool,
     /// `true`: documents that left early are recorded before the sink writes.
@@ -46,9 +49,10 @@ struct Order {
     between: bool,
 }
 
-fn order() -> impl Strategy<Value = Order> {
-    (1_usize..6, any::<bool>(), any::<bool>(), any::<bool>())
-        .prop_map(|(batch, backwards, early, between)| Order { batch, backwards, early, between })
+fn order() -> impl Strategy<Value = RunOrder> {
+    (1_usize..6, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
+        |(batch, backwards, early, between)| RunOrder { batch, backwards, early, between },
+    )
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -70,7 +74,7 @@ type Points = BTreeMap<(Uuid, u32), (u8, u8)>;
 /// The process was killed.
 struct Killed;
 
-struct World<'a> {
+struct ModelWorld<'a> {
     database: &'a Database,
     collection: Collection,
     folder: Folder,
@@ -80,9 +84,9 @@ struct World<'a> {
 }
 
 /// Remaining steps of a run before its kill; `None` for a complete run.
-struct Life(Option<u32>);
+struct StepBudget(Option<u32>);
 
-impl Life {
+impl StepBudget {
     fn step(&mut self) -> Result<(), Killed> {
         match &mut self.0 {
             None => Ok(()),
@@ -103,7 +107,7 @@ fn chunks(number: u8, settings: u8) -> u32 {
     1 + u32::from(number % 3) + 2 * u32::from(settings)
 }
 
-impl World<'_> {
+impl ModelWorld<'_> {
     fn location(&self, file: u8) -> Location {
         Location {
             uri: format!("file:///{file}"),
@@ -115,33 +119,38 @@ impl World<'_> {
         }
     }
 
-    async fn run(&mut self, order: &Order, mut life: Life) -> Result<(), Killed> {
+    async fn run(&mut self, order: &RunOrder, mut life: StepBudget) -> Result<(), Killed> {
         let postgres = &self.database.postgres;
         let operation = postgres
-            .start_operation(&self.collection, OperationType::Append, &json!({}), Turn::Now)
+            .start_operation(
+                &self.collection,
+                OperationType::Append,
+                &json!({}),
+                WaitPolicy::FailIfBusy,
+            )
             .await
             .unwrap();
-        let metadata = operation.metadata(Side::Live, settings(self.settings));
+        let metadata = operation.metadata(GenerationSlot::Live, settings(self.settings));
         self.purge(&metadata, &mut life).await?;
         let mut passes = 0;
         loop {
             self.pass(&metadata, order, &mut life).await?;
             passes += 1;
             assert!(passes < 4, "passes over an unchanged folder must converge");
-            if metadata.unattached().await.unwrap() == 0 {
+            if metadata.count_unattached().await.unwrap() == 0 {
                 break;
             }
         }
         self.purge(&metadata, &mut life).await?;
-        operation.finish(&Ending::Completed, &[]).await.unwrap();
+        operation.finish(&OperationOutcome::Completed, &[]).await.unwrap();
         Ok(())
     }
 
     async fn pass(
         &mut self,
         metadata: &RunMetadata,
-        order: &Order,
-        life: &mut Life,
+        order: &RunOrder,
+        life: &mut StepBudget,
     ) -> Result<(), Killed> {
         let known = metadata.known_hashes().await.unwrap();
         let mut seen: HashSet<ContentHash> = HashSet::new();
@@ -153,7 +162,7 @@ impl World<'_> {
             let mut left = Vec::new();
             let mut rows = Vec::new();
             let uris: Vec<_> = batch.iter().map(|file| self.location(*file).uri).collect();
-            let located = metadata.locate(&uris).await.unwrap();
+            let located = metadata.lookup_locations(&uris).await.unwrap();
             for (file, located) in batch.iter().zip(located) {
                 let location = self.location(*file);
                 let number = self.folder[file].0;
@@ -164,21 +173,23 @@ impl World<'_> {
                     None => (None, None),
                 };
                 let (content_hash, why) = match state {
-                    Some(KnownState::Stored) if same_stat => (None, Why::Unchanged),
-                    Some(KnownState::SetAside { node, reason, message, since }) if same_stat => {
-                        (None, Why::Before { node, reason, message, since })
+                    Some(KnownState::Stored) if same_stat => (None, RejectReason::Unchanged),
+                    Some(KnownState::Rejected { node, reason, message, since }) if same_stat => {
+                        (None, RejectReason::PreviouslyRejected { node, reason, message, since })
                     }
-                    Some(KnownState::Stored) if before == Some(hash) => (Some(hash), Why::Touched),
+                    Some(KnownState::Stored) if before == Some(hash) => {
+                        (Some(hash), RejectReason::MetadataChanged)
+                    }
                     _ if known.contains(&hash) || !seen.insert(hash) => {
-                        (Some(hash), Why::Duplicate)
+                        (Some(hash), RejectReason::Duplicate)
                     }
                     _ if fails(number, self.settings) => (Some(hash), corrupt()),
                     _ => {
-                        rows.push((number, Incoming { location, content_hash: hash }));
+                        rows.push((number, IncomingDocument { location, content_hash: hash }));
                         continue;
                     }
                 };
-                left.push(("node".to_owned(), SetAside { location, content_hash, why }));
+                left.push(("node".to_owned(), Rejection { location, content_hash, reason: why }));
             }
             if order.early {
                 self.record(metadata, std::mem::take(&mut left), life).await?;
@@ -194,14 +205,14 @@ impl World<'_> {
     async fn sink(
         &mut self,
         metadata: &RunMetadata,
-        rows: &[(u8, Incoming)],
-        between: Vec<(String, SetAside)>,
-        life: &mut Life,
+        rows: &[(u8, IncomingDocument)],
+        between: Vec<(String, Rejection)>,
+        life: &mut StepBudget,
     ) -> Result<(), Killed> {
         let incoming: Vec<_> = rows.iter().map(|(_, incoming)| incoming.clone()).collect();
-        let places = metadata.identify(&incoming).await.unwrap();
+        let places = metadata.assign_ids(&incoming).await.unwrap();
         assert_eq!(
-            metadata.identify(&incoming).await.unwrap(),
+            metadata.assign_ids(&incoming).await.unwrap(),
             places,
             "a second call gives the same result"
         );
@@ -210,14 +221,14 @@ impl World<'_> {
         let mut stored = Vec::new();
         for ((number, incoming), place) in rows.iter().zip(places) {
             let count = chunks(*number, self.settings);
-            if place.chunks_before == 0 {
+            if place.previous_chunks == 0 {
                 self.points.retain(|(document, _), _| *document != place.document);
             }
             for index in 0..count {
                 life.step()?;
                 self.points.insert((place.document, index), (*number, self.settings));
             }
-            if place.chunks_before > count {
+            if place.previous_chunks > count {
                 life.step()?;
                 self.points
                     .retain(|(document, index), _| *document != place.document || *index < count);
@@ -238,7 +249,7 @@ impl World<'_> {
         life.step()?;
         self.remove(&lost);
         life.step()?;
-        metadata.purged(&lost).await.unwrap();
+        metadata.mark_purged(&lost).await.unwrap();
         Ok(())
     }
 
@@ -247,15 +258,15 @@ impl World<'_> {
     async fn record(
         &self,
         metadata: &RunMetadata,
-        left: Vec<(String, SetAside)>,
-        life: &mut Life,
+        left: Vec<(String, Rejection)>,
+        life: &mut StepBudget,
     ) -> Result<(), Killed> {
         life.step()?;
-        metadata.record(&left).await.unwrap();
+        metadata.record_rejections(&left).await.unwrap();
         Ok(())
     }
 
-    async fn purge(&mut self, metadata: &RunMetadata, life: &mut Life) -> Result<(), Killed> {
+    async fn purge(&mut self, metadata: &RunMetadata, life: &mut StepBudget) -> Result<(), Killed> {
         loop {
             let unpurged = metadata.unpurged(2).await.unwrap();
             if unpurged.is_empty() {
@@ -263,7 +274,7 @@ impl World<'_> {
             }
             self.remove(&unpurged);
             life.step()?;
-            metadata.purged(&unpurged).await.unwrap();
+            metadata.mark_purged(&unpurged).await.unwrap();
         }
     }
 
@@ -276,10 +287,15 @@ impl World<'_> {
         let operation = self
             .database
             .postgres
-            .start_operation(&self.collection, OperationType::Append, &json!({}), Turn::Now)
+            .start_operation(
+                &self.collection,
+                OperationType::Append,
+                &json!({}),
+                WaitPolicy::FailIfBusy,
+            )
             .await
             .unwrap();
-        let metadata = operation.metadata(Side::Live, settings(self.settings));
+        let metadata = operation.metadata(GenerationSlot::Live, settings(self.settings));
         let contents: BTreeSet<u8> = self.folder.values().map(|(content, _)| *content).collect();
         let good: BTreeSet<u8> =
             contents.iter().copied().filter(|number| !fails(*number, self.settings)).collect();
@@ -291,7 +307,7 @@ impl World<'_> {
         for (file, (number, _)) in &self.folder {
             let location = self.location(*file);
             let known = metadata
-                .locate(std::slice::from_ref(&location.uri))
+                .lookup_locations(std::slice::from_ref(&location.uri))
                 .await
                 .unwrap()
                 .remove(0)
@@ -299,7 +315,7 @@ impl World<'_> {
             assert_eq!((known.location, known.content_hash), (location, Some(content(*number))));
             match &known.state {
                 KnownState::Stored => assert!(good.contains(number)),
-                KnownState::SetAside { .. } => assert!(!good.contains(number)),
+                KnownState::Rejected { .. } => assert!(!good.contains(number)),
                 KnownState::Stale | KnownState::Unreadable { .. } | KnownState::Withheld { .. } => {
                     panic!("file {file} is {:?} after a run", known.state)
                 }
@@ -339,10 +355,10 @@ impl World<'_> {
             broken, 0,
             "documents without location, locations of other content, or open writes"
         );
-        operation.finish(&Ending::Completed, &[]).await.unwrap();
+        operation.finish(&OperationOutcome::Completed, &[]).await.unwrap();
     }
 
-    async fn take(&mut self, step: &Step) {
+    async fn apply(&mut self, step: &Step) {
         self.clock += 1;
         let now = self.clock;
         match step {
@@ -364,10 +380,13 @@ impl World<'_> {
             }
             Step::Settings(number) => self.settings = *number,
             Step::Killed(after, order) => {
-                let _killed = self.run(order, Life(Some(*after))).await;
+                let _killed = self.run(order, StepBudget(Some(*after))).await;
             }
             Step::Run(order) => {
-                assert!(self.run(order, Life(None)).await.is_ok(), "a run without a kill succeeds");
+                assert!(
+                    self.run(order, StepBudget(None)).await.is_ok(),
+                    "a run without a kill succeeds"
+                );
                 self.check().await;
             }
         }
@@ -392,7 +411,7 @@ fn after_a_run_the_stores_are_as_after_a_first_run() {
             };
             runtime.block_on(async {
                 let collection = database.collection(&name).await;
-                let mut world = World {
+                let mut world = ModelWorld {
                     database: &database,
                     collection,
                     folder: Folder::new(),
@@ -401,7 +420,7 @@ fn after_a_run_the_stores_are_as_after_a_first_run() {
                     clock: 0,
                 };
                 for step in steps.iter().chain([&Step::Run(last)]) {
-                    world.take(step).await;
+                    world.apply(step).await;
                 }
             });
             Ok(())

@@ -2,20 +2,20 @@
 
 use futures::future::join_all;
 use metadata::{
-    By, CollectionChange, CollectionStatus, Ending, NewCollection, OperationStatus, OperationType,
-    Postgres, PostgresOptions, Side, Turn,
+    Actor, CollectionStatus, CollectionUpdate, GenerationSlot, NewCollection, OperationOutcome,
+    OperationStatus, OperationType, Postgres, PostgresOptions, WaitPolicy,
 };
-use pipeline::{MetadataStore as _, Remedy, Why};
+use pipeline::{MetadataStore as _, RejectReason, Remedy};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::support::{Database, aside, corrupt, generation, new_collection, settings, store};
+use crate::support::{Database, corrupt, generation, new_collection, rejected, settings, store};
 
 #[tokio::test]
 async fn a_collection_is_made_once_with_its_limits_and_its_entry() {
     let database = Database::new().await;
     let new = new_collection("docs");
-    let opened = join_all((0..8).map(|_| database.postgres.open_collection(&new))).await;
+    let opened = join_all((0..8).map(|_| database.postgres.ensure_collection(&new))).await;
     let first = opened[0].as_ref().unwrap();
     assert!(opened.iter().all(|one| one.as_ref().unwrap() == first), "{opened:?}");
     assert_eq!(first.vector_store_name, format!("{}_minilml6_f16", first.id));
@@ -56,10 +56,10 @@ async fn two_owners_may_have_a_collection_of_the_same_name() {
         .unwrap();
     let ours = database.collection("docs").await;
     let new = NewCollection { owner: Some("ada".to_owned()), ..new_collection("docs") };
-    let hers = database.postgres.open_collection(&new).await.unwrap();
+    let hers = database.postgres.ensure_collection(&new).await.unwrap();
     assert_ne!(ours.id, hers.id);
     let nobody = NewCollection { owner: Some("bob".to_owned()), ..new_collection("docs") };
-    let refused = database.postgres.open_collection(&nobody).await.unwrap_err();
+    let refused = database.postgres.ensure_collection(&nobody).await.unwrap_err();
     assert_eq!(refused.source.to_string(), "account `bob` does not exist");
     let mut listed = database.postgres.collections().list(None, 10).await.unwrap();
     let page = database.postgres.collections().list(Some(listed[0].id), 10).await.unwrap();
@@ -71,10 +71,10 @@ async fn a_collection_that_is_there_stays_as_it_is() {
     let database = Database::new().await;
     let collection = database.collection("docs").await;
     let other = NewCollection { settings: generation(2), ..new_collection("docs") };
-    let found = database.postgres.open_collection(&other).await.unwrap();
+    let found = database.postgres.ensure_collection(&other).await.unwrap();
     assert_eq!(found, collection);
     let live = database.postgres.generations().live(collection.id).await.unwrap();
-    assert!(live.takes(&generation(1)) && !live.takes(&generation(2)));
+    assert!(live.is_compatible_with(&generation(1)) && !live.is_compatible_with(&generation(2)));
 }
 
 #[tokio::test]
@@ -82,20 +82,25 @@ async fn an_operation_ends_with_everything_that_goes_with_it() {
     let database = Database::new().await;
     let collection = database.collection("docs").await;
     let operation = database.operation(&collection).await;
-    let metadata = operation.metadata(Side::Live, settings(1));
+    let metadata = operation.metadata(GenerationSlot::Live, settings(1));
     store(&metadata, "file:///a", 1, 3).await;
     store(&metadata, "file:///b", 2, 4).await;
     metadata
-        .record(&[
-            aside("file:///c", Some(2), Why::Duplicate),
-            aside("file:///d", Some(3), corrupt()),
+        .record_rejections(&[
+            rejected("file:///c", Some(2), RejectReason::Duplicate),
+            rejected("file:///d", Some(3), corrupt()),
         ])
         .await
         .unwrap();
     let id = operation.id();
     let metrics = [("documents_stored".to_owned(), 2.0), ("seconds".to_owned(), 0.5)];
-    operation.finish(&Ending::Completed, &metrics).await.unwrap();
-    database.postgres.operations().finish(id, &Ending::Completed, &metrics).await.unwrap();
+    operation.finish(&OperationOutcome::Completed, &metrics).await.unwrap();
+    database
+        .postgres
+        .operations()
+        .finish(id, &OperationOutcome::Completed, &metrics)
+        .await
+        .unwrap();
 
     let found = database.postgres.collections().find(None, "docs").await.unwrap().unwrap();
     assert_eq!(found.status, CollectionStatus::Ready);
@@ -128,7 +133,7 @@ async fn an_operation_ends_with_everything_that_goes_with_it() {
 async fn a_failed_operation_leaves_the_collection_usable_and_says_why() {
     let database = Database::new().await;
     let collection = database.collection("docs").await;
-    let failed = Ending::Failed("no space left on device".to_owned());
+    let failed = OperationOutcome::Failed("no space left on device".to_owned());
     database.operation(&collection).await.finish(&failed, &[]).await.unwrap();
     let find =
         || async { database.postgres.collections().find(None, "docs").await.unwrap().unwrap() };
@@ -136,12 +141,12 @@ async fn a_failed_operation_leaves_the_collection_usable_and_says_why() {
 
     let operation = database.operation(&collection).await;
     assert_eq!(find().await.status, CollectionStatus::Processing);
-    store(&operation.metadata(Side::Live, settings(1)), "file:///a", 1, 3).await;
+    store(&operation.metadata(GenerationSlot::Live, settings(1)), "file:///a", 1, 3).await;
     operation.finish(&failed, &[]).await.unwrap();
     let found = find().await;
     assert_eq!(found.status, CollectionStatus::Degraded);
     assert_eq!(found.status_message.as_deref(), Some("no space left on device"));
-    database.operation(&collection).await.finish(&Ending::Completed, &[]).await.unwrap();
+    database.operation(&collection).await.finish(&OperationOutcome::Completed, &[]).await.unwrap();
     assert_eq!((find().await.status, find().await.status_message), (CollectionStatus::Ready, None));
 }
 
@@ -153,7 +158,7 @@ async fn one_operation_at_a_time() {
     let operation = database.operation(&collection).await;
     let second = Postgres::connect(&database.url, &PostgresOptions::default()).await.unwrap();
     let refused = second
-        .start_operation(&collection, OperationType::Append, &json!({}), Turn::Now)
+        .start_operation(&collection, OperationType::Append, &json!({}), WaitPolicy::FailIfBusy)
         .await
         .unwrap_err();
     assert_eq!(refused.remedy, Remedy::Conflict);
@@ -164,11 +169,11 @@ async fn one_operation_at_a_time() {
         said.contains("`docs`") && said.contains(&wanted) && said.contains(", since 2"),
         "{said}"
     );
-    database.operation(&other).await.finish(&Ending::Completed, &[]).await.unwrap();
+    database.operation(&other).await.finish(&OperationOutcome::Completed, &[]).await.unwrap();
 
-    operation.finish(&Ending::Completed, &[]).await.unwrap();
+    operation.finish(&OperationOutcome::Completed, &[]).await.unwrap();
     let next = second
-        .start_operation(&collection, OperationType::Append, &json!({}), Turn::Now)
+        .start_operation(&collection, OperationType::Append, &json!({}), WaitPolicy::FailIfBusy)
         .await
         .unwrap();
     assert!(next.recovered().is_empty());
@@ -179,7 +184,7 @@ async fn an_operation_whose_process_died_is_taken_over() {
     let database = Database::new().await;
     let collection = database.collection("docs").await;
     let dead = database.operation(&collection).await;
-    let (id, metadata) = (dead.id(), dead.metadata(Side::Live, settings(1)));
+    let (id, metadata) = (dead.id(), dead.metadata(GenerationSlot::Live, settings(1)));
     store(&metadata, "file:///a", 1, 1).await;
     drop(dead);
     let next = database.operation(&collection).await;
@@ -188,10 +193,10 @@ async fn an_operation_whose_process_died_is_taken_over() {
     assert_eq!(recent[1].status, OperationStatus::Failed);
     insta::assert_snapshot!(recent[1].error_message.as_deref().unwrap(), @"the process that worked on it died");
     // The process was alive but lost its operation: every write is refused.
-    let refused = metadata.purged(&[]).await.unwrap_err();
+    let refused = metadata.mark_purged(&[]).await.unwrap_err();
     assert_eq!(refused.remedy, Remedy::Conflict);
     assert_eq!(
-        next.metadata(Side::Live, settings(1)).known_hashes().await.unwrap().len(),
+        next.metadata(GenerationSlot::Live, settings(1)).known_hashes().await.unwrap().len(),
         1,
         "its committed documents stay"
     );
@@ -260,8 +265,9 @@ async fn a_cancelled_operation_is_never_completed() {
     let collection = database.collection("docs").await;
     let operation = database.operation(&collection).await;
     let id = operation.id();
-    database.postgres.operations().finish(id, &Ending::Cancelled, &[]).await.unwrap();
-    let refused = operation.finish(&Ending::Completed, &[("x".to_owned(), 1.0)]).await.unwrap_err();
+    database.postgres.operations().finish(id, &OperationOutcome::Cancelled, &[]).await.unwrap();
+    let refused =
+        operation.finish(&OperationOutcome::Completed, &[("x".to_owned(), 1.0)]).await.unwrap_err();
     assert_eq!(refused.remedy, Remedy::Conflict);
     let recent = database.postgres.operations().recent(collection.id, None, 5).await.unwrap();
     assert_eq!(recent[0].status, OperationStatus::Cancelled);
@@ -272,9 +278,9 @@ async fn deleting_a_collection_leaves_what_was_done_to_it_and_no_other_row() {
     let database = Database::new().await;
     let (operation, metadata) = database.run().await;
     store(&metadata, "file:///a", 1, 1).await;
-    metadata.record(&[aside("file:///d", Some(3), corrupt())]).await.unwrap();
-    metadata.identify(&[crate::support::incoming("file:///x", 9)]).await.unwrap();
-    operation.finish(&Ending::Completed, &[("x".to_owned(), 1.0)]).await.unwrap();
+    metadata.record_rejections(&[rejected("file:///d", Some(3), corrupt())]).await.unwrap();
+    metadata.assign_ids(&[crate::support::incoming("file:///x", 9)]).await.unwrap();
+    operation.finish(&OperationOutcome::Completed, &[("x".to_owned(), 1.0)]).await.unwrap();
     // A requested operation that no worker starts.
     sqlx::query(
         "INSERT INTO operations (collection_id, user_id, type, config, handed_over)
@@ -332,11 +338,11 @@ async fn no_error_has_a_secret_in_it() {
             &database.collection("docs").await,
             OperationType::Index,
             &json!({}),
-            Turn::Now,
+            WaitPolicy::FailIfBusy,
         )
         .await
         .unwrap();
-    let metadata = operation.metadata(Side::Live, settings(1));
+    let metadata = operation.metadata(GenerationSlot::Live, settings(1));
     for said in [format!("{postgres:?}"), format!("{operation:?}"), format!("{metadata:?}")] {
         assert!(!said.contains("s3cr3t"), "{said}");
     }
@@ -351,7 +357,7 @@ async fn a_collection_is_described_by_its_file_until_somebody_describes_it() {
         let description = description.map(str::to_owned);
         let new = NewCollection { description, ..new_collection("docs") };
         let postgres = database.postgres.clone();
-        async move { postgres.open_collection(&new).await.unwrap().description }
+        async move { postgres.ensure_collection(&new).await.unwrap().description }
     };
     assert_eq!(open(Some("the handbook")).await.as_deref(), Some("the handbook"));
     assert_eq!(open(Some("all handbooks")).await.as_deref(), Some("all handbooks"));
@@ -359,9 +365,9 @@ async fn a_collection_is_described_by_its_file_until_somebody_describes_it() {
     assert_eq!(open(Some("the handbook")).await.as_deref(), Some("the handbook"));
     let collection = database.collection("docs").await;
     assert_eq!(collection.description, None, "a file without one resets the description of a file");
-    let change = CollectionChange { description: Some("mine".to_owned()), ..Default::default() };
+    let change = CollectionUpdate { description: Some("mine".to_owned()), ..Default::default() };
     let collections = database.postgres.collections();
-    collections.change(collection.id, &change, &By::default()).await.unwrap();
+    collections.update(collection.id, &change, &Actor::default()).await.unwrap();
     for said in [None, Some("the handbook"), Some("all handbooks")] {
         assert_eq!(open(said).await.as_deref(), Some("mine"), "{said:?}");
     }

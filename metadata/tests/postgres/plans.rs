@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 
 use metadata::{
-    DocumentList, DocumentSelection, DocumentSort, Ending, HOT_QUERIES, HotQuery, Reads,
-    RunMetadata, Side, document_list_queries,
+    DocumentList, DocumentSelection, DocumentSort, GenerationSlot, HOT_QUERIES, HotQuery,
+    OperationOutcome, ReadScope, RunMetadata, document_list_queries,
 };
 use pipeline::{MetadataStore as _, StoredDocument};
 use serde_json::Value;
@@ -79,7 +79,7 @@ async fn connect(database: &Database, schema: &str) -> PgConnection {
     .fetch_all(&mut connection)
     .await
     .unwrap();
-    assert_eq!(theirs, metadata::SESSION.map(|(_, value)| value));
+    assert_eq!(theirs, metadata::SESSION_SETTINGS.map(|(_, value)| value));
     connection
 }
 
@@ -163,7 +163,7 @@ async fn every_list_of_documents_is_read_from_the_index_of_its_order() {
 
 /// Statistics at the time of planning and of execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Known {
+enum StatisticsState {
     /// No statistics, planned on empty tables; the plan is kept while they are filled.
     NothingAndEmpty,
     /// Analysed and planned on empty tables; the plan is kept while they are filled.
@@ -208,12 +208,12 @@ fn fill(schema: &str, rows: u32) -> String {
 }
 
 /// Number of keys of each query.
-const ASKED: u32 = 50;
+const REQUESTED_ROWS: u32 = 50;
 
 /// Values of the placeholders in [`HotQuery::arguments`] for `ASKED` of these rows.
 async fn values(database: &Database, rows: u32) -> Vec<(&'static str, String)> {
     let sql = &database.sql;
-    let step = rows / ASKED + 1;
+    let step = rows / REQUESTED_ROWS + 1;
     let array = async |element: &str| -> String {
         let query = format!(
             "SELECT quote_literal(array_agg({element})::text) FROM generate_series({}, {rows}, {step}) n",
@@ -257,7 +257,7 @@ fn execute(number: usize, query: &HotQuery, values: &[(&'static str, String)]) -
 }
 
 /// Rows that a query reads beyond the requested ones.
-fn excess(plan: &Value, leading: &HashMap<String, String>, found: &mut Vec<String>) {
+fn excess_reads(plan: &Value, leading: &HashMap<String, String>, found: &mut Vec<String>) {
     let text = |key: &str| plan[key].as_str().unwrap_or_default();
     let number = |key: &str| plan[key].as_f64().unwrap_or_default();
     let (kind, index) = (text("Node Type"), text("Index Name"));
@@ -265,7 +265,7 @@ fn excess(plan: &Value, leading: &HashMap<String, String>, found: &mut Vec<Strin
     if kind.contains("Scan") && is_of_table {
         let read = ["Actual Rows", "Rows Removed by Filter", "Rows Removed by Index Recheck"];
         let rows = read.map(number).iter().sum::<f64>() * number("Actual Loops");
-        if rows > f64::from(ASKED) * 6.0 {
+        if rows > f64::from(REQUESTED_ROWS) * 6.0 {
             found.push(format!("{kind} {} {index} reads {rows} rows", text("Relation Name")));
         }
         if kind == "Seq Scan" {
@@ -286,12 +286,12 @@ fn excess(plan: &Value, leading: &HashMap<String, String>, found: &mut Vec<Strin
         }
     }
     for inner in plan["Plans"].as_array().into_iter().flatten() {
-        excess(inner, leading, found);
+        excess_reads(inner, leading, found);
     }
 }
 
 /// Faults of the hot queries on a new database.
-async fn faults(known: Known, schema: &str, rows: u32) -> Vec<String> {
+async fn faults(known: StatisticsState, schema: &str, rows: u32) -> Vec<String> {
     let database = Database::new().await;
     let collection = database.collection("docs").await;
     let operation = database.operation(&collection).await;
@@ -308,26 +308,26 @@ async fn faults(known: Known, schema: &str, rows: u32) -> Vec<String> {
     .await
     .unwrap();
     let mut connection = connect(&database, schema).await;
-    if matches!(known, Known::EmptyAndEmpty | Known::Empty) {
+    if matches!(known, StatisticsState::EmptyAndEmpty | StatisticsState::Empty) {
         sqlx::raw_sql("VACUUM ANALYZE").execute(&database.sql).await.unwrap();
     }
     let values = values(&database, rows).await;
     let is_tried = |query: &&HotQuery| match query.reads {
-        Reads::Asked => true,
-        Reads::AskedOfPublic => schema == "public",
-        Reads::Collection => false,
+        ReadScope::RequestedRows => true,
+        ReadScope::RequestedPublicRows => schema == "public",
+        ReadScope::WholeCollection => false,
     };
     let queries: Vec<&HotQuery> = HOT_QUERIES.iter().filter(is_tried).collect();
     for (number, query) in queries.iter().enumerate() {
         let prepare = AssertSqlSafe(format!("PREPARE q{number} AS {}", query.sql));
         sqlx::raw_sql(prepare).execute(&mut connection).await.unwrap();
-        if matches!(known, Known::NothingAndEmpty | Known::EmptyAndEmpty) {
+        if matches!(known, StatisticsState::NothingAndEmpty | StatisticsState::EmptyAndEmpty) {
             let plan = format!("BEGIN; {}; ROLLBACK", execute(number, query, &values));
             sqlx::raw_sql(AssertSqlSafe(plan)).execute(&mut connection).await.unwrap();
         }
     }
     sqlx::raw_sql(AssertSqlSafe(fill(schema, rows))).execute(&database.sql).await.unwrap();
-    if known == Known::Everything {
+    if known == StatisticsState::Everything {
         sqlx::raw_sql("ANALYZE").execute(&database.sql).await.unwrap();
     }
     let leading: Vec<(String, String)> = sqlx::query_as(
@@ -349,11 +349,11 @@ async fn faults(known: Known, schema: &str, rows: u32) -> Vec<String> {
         sqlx::raw_sql("ROLLBACK").execute(&mut connection).await.unwrap();
         let plan = &said[0]["Plan"];
         let mut found = Vec::new();
-        excess(plan, &leading, &mut found);
+        excess_reads(plan, &leading, &mut found);
         let pages = ["Shared Hit Blocks", "Shared Read Blocks"];
         let pages: u64 = pages.iter().filter_map(|key| plan[*key].as_u64()).sum();
         // A write touches about ten indexes per row.
-        if pages > u64::from(ASKED) * 60 {
+        if pages > u64::from(REQUESTED_ROWS) * 60 {
             found.push(format!("{pages} pages are read"));
         }
         let doing = query.doing;
@@ -361,7 +361,7 @@ async fn faults(known: Known, schema: &str, rows: u32) -> Vec<String> {
             found.into_iter().map(|it| format!("{known:?}, {schema}, {rows}: to {doing}, {it}")),
         );
     }
-    operation.finish(&Ending::Completed, &[]).await.unwrap();
+    operation.finish(&OperationOutcome::Completed, &[]).await.unwrap();
     faults
 }
 
@@ -369,11 +369,11 @@ async fn faults(known: Known, schema: &str, rows: u32) -> Vec<String> {
 async fn all_faults(schema: &str, sizes: [u32; 2]) -> String {
     let mut found = Vec::new();
     for known in [
-        Known::NothingAndEmpty,
-        Known::EmptyAndEmpty,
-        Known::Nothing,
-        Known::Empty,
-        Known::Everything,
+        StatisticsState::NothingAndEmpty,
+        StatisticsState::EmptyAndEmpty,
+        StatisticsState::Nothing,
+        StatisticsState::Empty,
+        StatisticsState::Everything,
     ] {
         for rows in sizes {
             found.extend(faults(known, schema, rows).await);
@@ -421,10 +421,13 @@ async fn a_run_analyses_what_it_has_filled() {
                     let mut hash = [0; 32];
                     hash[..4].copy_from_slice(&n.to_le_bytes());
                     let location = at(&format!("file:///{n}"));
-                    pipeline::Incoming { location, content_hash: pipeline::ContentHash(hash) }
+                    pipeline::IncomingDocument {
+                        location,
+                        content_hash: pipeline::ContentHash(hash),
+                    }
                 })
                 .collect();
-            let ids = metadata.identify(&incoming).await.unwrap();
+            let ids = metadata.assign_ids(&incoming).await.unwrap();
             let stored: Vec<_> = incoming
                 .into_iter()
                 .zip(ids)
@@ -442,8 +445,8 @@ async fn a_run_analyses_what_it_has_filled() {
     assert_eq!(estimated(&database, "documents").await, 1_000, "it has not grown tenfold");
     metadata.analyze().await;
     assert_eq!(estimated(&database, "documents").await, 1_500, "at the end");
-    operation.building(&generation(2)).await.unwrap();
-    store(&operation.metadata(Side::Building, settings(2)), 0, 1_000).await;
+    operation.building_generation(&generation(2)).await.unwrap();
+    store(&operation.metadata(GenerationSlot::Building, settings(2)), 0, 1_000).await;
     assert_eq!(estimated(&database, "building.documents").await, 1_500);
 }
 
@@ -468,6 +471,6 @@ async fn documents_are_listed_by_page() {
     }
     assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [700, 700, 700, 700, 200]);
     assert!(pages.concat().is_sorted_by(|a, b| a.id < b.id));
-    let counts = documents.count(collection.id).await.unwrap();
+    let counts = documents.count_by_status(collection.id).await.unwrap();
     assert_eq!(counts.iter().map(|(_, count)| count).sum::<i64>(), 3000);
 }

@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use metadata::{
-    Collection, EmbeddedPostgres, GenerationSettings, NewCollection, Operation, OperationType,
-    Postgres, PostgresOptions, RunMetadata, Side, Turn,
+    Collection, EmbeddedPostgres, GenerationSettings, GenerationSlot, NewCollection,
+    OperationLease, OperationType, Postgres, PostgresOptions, RunMetadata, WaitPolicy,
 };
 use pipeline::Quantization;
 use pipeline::{
-    ContentHash, DocError, Fingerprint, Incoming, Location, MetadataStore as _, SetAside,
-    StoredDocument, Why,
+    ContentHash, DocumentError, Fingerprint, IncomingDocument, Location, MetadataStore as _,
+    RejectReason, Rejection, StoredDocument,
 };
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
@@ -32,7 +32,7 @@ impl Database {
                 .unwrap();
         let name = format!("test_{}_{}", std::process::id(), Uuid::new_v4().simple());
         let mut connection = PgConnection::connect(cluster.url()).await.unwrap();
-        forget_finished_tests(&mut connection).await;
+        drop_stale_databases(&mut connection).await;
         sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}")))
             .execute(&mut connection)
             .await
@@ -51,27 +51,27 @@ impl Database {
     }
 
     pub(crate) async fn collection(&self, name: &str) -> Collection {
-        self.postgres.open_collection(&new_collection(name)).await.unwrap()
+        self.postgres.ensure_collection(&new_collection(name)).await.unwrap()
     }
 
-    pub(crate) async fn operation(&self, collection: &Collection) -> Operation {
+    pub(crate) async fn operation(&self, collection: &Collection) -> OperationLease {
         self.postgres
-            .start_operation(collection, OperationType::Index, &json!({}), Turn::Now)
+            .start_operation(collection, OperationType::Index, &json!({}), WaitPolicy::FailIfBusy)
             .await
             .unwrap()
     }
 
     /// A collection with a run on it. The run continues while the operation lives.
-    pub(crate) async fn run(&self) -> (Operation, RunMetadata) {
+    pub(crate) async fn run(&self) -> (OperationLease, RunMetadata) {
         let collection = self.collection("docs").await;
         let operation = self.operation(&collection).await;
-        let metadata = operation.metadata(Side::Live, settings(1));
+        let metadata = operation.metadata(GenerationSlot::Live, settings(1));
         (operation, metadata)
     }
 }
 
 /// Drops the databases of tests that failed; the name contains the process id of the test.
-async fn forget_finished_tests(connection: &mut PgConnection) {
+async fn drop_stale_databases(connection: &mut PgConnection) {
     let names: Vec<String> =
         sqlx::query_scalar("SELECT datname FROM pg_database WHERE datname LIKE 'test_%'")
             .fetch_all(&mut *connection)
@@ -126,8 +126,8 @@ pub(crate) fn at(uri: &str) -> Location {
     }
 }
 
-pub(crate) fn incoming(uri: &str, number: u8) -> Incoming {
-    Incoming { location: at(uri), content_hash: content(number) }
+pub(crate) fn incoming(uri: &str, number: u8) -> IncomingDocument {
+    IncomingDocument { location: at(uri), content_hash: content(number) }
 }
 
 pub(crate) fn stored(uri: &str, number: u8, document: Uuid, chunks: u32) -> StoredDocument {
@@ -143,16 +143,19 @@ pub(crate) fn stored(uri: &str, number: u8, document: Uuid, chunks: u32) -> Stor
     }
 }
 
-pub(crate) fn aside(uri: &str, number: Option<u8>, why: Why) -> (String, SetAside) {
-    ("extract".to_owned(), SetAside { location: at(uri), content_hash: number.map(content), why })
+pub(crate) fn rejected(uri: &str, number: Option<u8>, why: RejectReason) -> (String, Rejection) {
+    (
+        "extract".to_owned(),
+        Rejection { location: at(uri), content_hash: number.map(content), reason: why },
+    )
 }
 
-pub(crate) fn corrupt() -> Why {
-    Why::Failed(DocError::Corrupt { format: "PDF", cause: "no trailer".to_owned() })
+pub(crate) fn corrupt() -> RejectReason {
+    RejectReason::Failed(DocumentError::Corrupt { format: "PDF", cause: "no trailer".to_owned() })
 }
 
-pub(crate) fn unreadable() -> Why {
-    Why::Failed(DocError::Unreadable { cause: "permission denied".to_owned() })
+pub(crate) fn unreadable() -> RejectReason {
+    RejectReason::Failed(DocumentError::Unreadable { cause: "permission denied".to_owned() })
 }
 
 /// The calls of the sink for one document: `identify`, (vectors,) `commit`.
@@ -162,7 +165,7 @@ pub(crate) async fn store(
     number: u8,
     chunks: u32,
 ) -> (Uuid, Vec<Uuid>) {
-    let identity = metadata.identify(&[incoming(uri, number)]).await.unwrap()[0];
+    let identity = metadata.assign_ids(&[incoming(uri, number)]).await.unwrap()[0];
     let lost = metadata.commit(&[stored(uri, number, identity.document, chunks)]).await.unwrap();
     (identity.document, lost)
 }

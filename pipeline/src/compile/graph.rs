@@ -3,30 +3,30 @@
 
 use std::collections::HashMap;
 
-use super::Draft;
+use super::NodeDraft;
 use crate::finding::{Finding, suggest};
-use crate::plan::NodeIdx;
+use crate::plan::NodeIndex;
 use crate::{NodeKind, PipelineSpec};
 
 /// Resolves the names in `from` to indices.
-pub(super) fn resolve(spec: &PipelineSpec, drafts: &mut [Draft], findings: &mut Vec<Finding>) {
-    let mut by_id: HashMap<&str, NodeIdx> = HashMap::new();
+pub(super) fn resolve(spec: &PipelineSpec, drafts: &mut [NodeDraft], findings: &mut Vec<Finding>) {
+    let mut by_id: HashMap<&str, NodeIndex> = HashMap::new();
     for (index, node) in spec.file.nodes.iter().enumerate() {
         if by_id.insert(&node.id, index).is_some() && !node.id.is_empty() {
-            let at = spec.at(&format!("/nodes/{index}/id"));
+            let at = spec.span_of(&format!("/nodes/{index}/id"));
             findings.push(Finding::new(at, format!("duplicate node id `{}`", node.id)));
         }
     }
     for (node, draft) in spec.file.nodes.iter().zip(drafts.iter_mut()) {
         for (from, pointer) in node.from.ids() {
-            let at = spec.at(&format!("{}{pointer}", draft.pointer));
+            let at = spec.span_of(&format!("{}{pointer}", draft.pointer));
             match by_id.get(from) {
                 Some(&input) if draft.inputs.contains(&input) => {
                     findings.push(Finding::new(at, format!("`{from}` is listed twice")));
                 }
                 Some(&input) => draft.inputs.push(input),
                 None => {
-                    draft.blocked = true;
+                    draft.has_invalid_input = true;
                     let finding = Finding::new(at, format!("unknown node `{from}`"));
                     let help = suggest(from, spec.file.nodes.iter().map(|node| node.id.as_str()));
                     findings.push(Finding { help, ..finding });
@@ -34,18 +34,19 @@ pub(super) fn resolve(spec: &PipelineSpec, drafts: &mut [Draft], findings: &mut 
             }
         }
     }
-    check_ends(spec, drafts, findings);
+    check_endpoints(spec, drafts, findings);
 }
 
 /// Sources have no input, stages and sinks have one, and every output is read.
-fn check_ends(spec: &PipelineSpec, drafts: &mut [Draft], findings: &mut Vec<Finding>) {
+fn check_endpoints(spec: &PipelineSpec, drafts: &mut [NodeDraft], findings: &mut Vec<Finding>) {
     let mut is_read = vec![false; drafts.len()];
     for draft in drafts.iter() {
         draft.inputs.iter().for_each(|&input| is_read[input] = true);
     }
     // An unresolved name may refer to a node that seems unread.
     let has_names = spec.file.nodes.iter().all(|node| !node.id.is_empty());
-    let is_sure = has_names && drafts.iter().all(|draft| draft.def.is_some() && !draft.blocked);
+    let is_sure =
+        has_names && drafts.iter().all(|draft| draft.def.is_some() && !draft.has_invalid_input);
     for index in 0..drafts.len() {
         let id = &spec.file.nodes[index].id;
         let reads_sink = drafts[index]
@@ -55,9 +56,9 @@ fn check_ends(spec: &PipelineSpec, drafts: &mut [Draft], findings: &mut Vec<Find
         let from = format!("{}/from", drafts[index].pointer);
         let has_from = spec.document.value.pointer(&from).is_some();
         let draft = &mut drafts[index];
-        let at = |key: &str| spec.at(&format!("{}/{key}", draft.pointer));
+        let at = |key: &str| spec.span_of(&format!("{}/{key}", draft.pointer));
         let mut wrong = |key, message: String, help: &str| {
-            findings.push(Finding::new(at(key), message).help(help));
+            findings.push(Finding::new(at(key), message).with_help(help));
         };
         match &draft.kind {
             Some(NodeKind::Source(_)) if has_from => {
@@ -73,12 +74,12 @@ fn check_ends(spec: &PipelineSpec, drafts: &mut [Draft], findings: &mut Vec<Find
             wrong("when", format!("`{id}` is a source, so `when` does not apply"), "remove `when`");
         }
         if draft.inputs.is_empty() && !is_source {
-            draft.blocked = true;
+            draft.has_invalid_input = true;
         }
         if reads_sink {
             let help = "read from the node that the sink reads from";
             wrong("from", format!("`{id}` reads from a sink, which has no output"), help);
-            draft.blocked = true;
+            draft.has_invalid_input = true;
         }
         let gives = matches!(draft.kind, Some(NodeKind::Source(_) | NodeKind::Stage(_)));
         if gives && is_sure && !is_read[index] {
@@ -92,11 +93,11 @@ fn check_ends(spec: &PipelineSpec, drafts: &mut [Draft], findings: &mut Vec<Find
 }
 
 /// Indices in topological order; a node in or after a cycle is left out.
-pub(super) fn sort(
+pub(super) fn topological_order(
     spec: &PipelineSpec,
-    drafts: &[Draft],
+    drafts: &[NodeDraft],
     findings: &mut Vec<Finding>,
-) -> Vec<NodeIdx> {
+) -> Vec<NodeIndex> {
     let mut order = Vec::new();
     let mut placed = vec![false; drafts.len()];
     loop {
@@ -126,7 +127,7 @@ pub(super) fn sort(
             let mut ids: Vec<&str> =
                 cycle.iter().rev().map(|&node| spec.file.nodes[node].id.as_str()).collect();
             ids.push(ids[0]);
-            let at = spec.at(&format!("{}/from", drafts[cycle[0]].pointer));
+            let at = spec.span_of(&format!("{}/from", drafts[cycle[0]].pointer));
             findings.push(Finding::new(at, format!("the nodes form a cycle: {}", ids.join(" → "))));
         }
         cycle.into_iter().chain(path).for_each(|node| told[node] = true);

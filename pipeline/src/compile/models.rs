@@ -3,42 +3,42 @@
 
 use std::collections::HashMap;
 
-use super::Draft;
+use super::NodeDraft;
 use crate::finding::Finding;
-use crate::plan::NodeIdx;
-use crate::{ModelInfo, ModelUse, Models, NodeKind, PipelineSpec};
+use crate::plan::NodeIndex;
+use crate::{ModelInfo, ModelProvider, ModelUse, NodeKind, PipelineSpec};
 
 /// Binds every node that runs a model, or prepares text for one, to that model.
 pub(super) fn bind(
     spec: &PipelineSpec,
-    drafts: &mut [Draft],
-    models: &dyn Models,
+    drafts: &mut [NodeDraft],
+    models: &dyn ModelProvider,
     findings: &mut Vec<Finding>,
 ) {
-    let mut named: HashMap<NodeIdx, Option<ModelInfo>> = HashMap::new();
+    let mut named: HashMap<NodeIndex, Option<ModelInfo>> = HashMap::new();
     for (index, draft) in drafts.iter().enumerate() {
         let Some(NodeKind::Stage(stage)) = &draft.kind else { continue };
-        let ModelUse::Names { model: path, dim } = stage.model() else { continue };
+        let ModelUse::Runs { model: path, dim } = stage.model() else { continue };
         let info = models.describe(path).map_err(|error| {
-            let at = spec.at(&format!("{}/with/model", draft.pointer));
-            findings.push(Finding::new(at, crate::chain(error.as_ref())));
+            let at = spec.span_of(&format!("{}/with/model", draft.pointer));
+            findings.push(Finding::new(at, crate::error_chain(error.as_ref())));
         });
-        named.insert(index, info.ok().map(|info| info.shortened(dim)));
+        named.insert(index, info.ok().map(|info| info.with_truncated_dim(dim)));
     }
     for index in 0..drafts.len() {
         let Some(NodeKind::Stage(stage)) = &drafts[index].kind else { continue };
         let model = match stage.model() {
             ModelUse::None => continue,
-            ModelUse::Names { .. } => named[&index].clone(),
-            needs @ (ModelUse::Follows | ModelUse::Needs) => {
-                let found = match behind(index, drafts, &named) {
-                    Behind::One(model) => Ok(Some(model)),
-                    Behind::Faulty => Ok(None),
-                    Behind::None if needs == ModelUse::Follows => Ok(None),
-                    Behind::None => {
+            ModelUse::Runs { .. } => named[&index].clone(),
+            needs @ (ModelUse::FollowsDownstream | ModelUse::RequiresDownstream) => {
+                let found = match downstream_model(index, drafts, &named) {
+                    DownstreamModel::One(model) => Ok(Some(model)),
+                    DownstreamModel::Invalid => Ok(None),
+                    DownstreamModel::None if needs == ModelUse::FollowsDownstream => Ok(None),
+                    DownstreamModel::None => {
                         Err("counts tokens, but no node after it runs a model".to_owned())
                     }
-                    Behind::Two(first, second) => Err(format!(
+                    DownstreamModel::Conflicting(first, second) => Err(format!(
                         "feeds two models, {} and {}: use one node per model",
                         first.path.display(),
                         second.path.display()
@@ -46,33 +46,33 @@ pub(super) fn bind(
                 };
                 found.unwrap_or_else(|message| {
                     let id = &spec.file.nodes[index].id;
-                    let at = spec.at(&format!("{}/id", drafts[index].pointer));
+                    let at = spec.span_of(&format!("{}/id", drafts[index].pointer));
                     findings.push(Finding::new(at, format!("`{id}` {message}")));
                     None
                 })
             }
         };
-        bind_one(spec, &mut drafts[index], model, findings);
+        bind_node(spec, &mut drafts[index], model, findings);
     }
 }
 
-fn bind_one(
+fn bind_node(
     spec: &PipelineSpec,
-    draft: &mut Draft,
+    draft: &mut NodeDraft,
     model: Option<ModelInfo>,
     findings: &mut Vec<Finding>,
 ) {
     let Some(NodeKind::Stage(stage)) = &mut draft.kind else { return };
-    let names_it = matches!(stage.model(), ModelUse::Names { .. });
+    let names_it = matches!(stage.model(), ModelUse::Runs { .. });
     let Some(model) = model else {
         // The error of the model has been reported; the output of this node is unknown.
-        draft.blocked |= names_it;
+        draft.has_invalid_input |= names_it;
         return;
     };
-    match stage.bind(&model) {
+    match stage.bind_model(&model) {
         Ok(()) => draft.model = names_it.then_some(model),
         Err(misfit) => {
-            let at = spec.at(&format!("{}/with/{}", draft.pointer, misfit.option));
+            let at = spec.span_of(&format!("{}/with/{}", draft.pointer, misfit.option));
             findings.push(Finding::new(at, misfit.message));
             draft.kind = None;
         }
@@ -80,15 +80,19 @@ fn bind_one(
 }
 
 /// Models of the nodes after a node.
-enum Behind {
+enum DownstreamModel {
     None,
     One(ModelInfo),
-    Two(ModelInfo, ModelInfo),
+    Conflicting(ModelInfo, ModelInfo),
     /// A model without description, because of an error.
-    Faulty,
+    Invalid,
 }
 
-fn behind(start: NodeIdx, drafts: &[Draft], named: &HashMap<NodeIdx, Option<ModelInfo>>) -> Behind {
+fn downstream_model(
+    start: NodeIndex,
+    drafts: &[NodeDraft],
+    named: &HashMap<NodeIndex, Option<ModelInfo>>,
+) -> DownstreamModel {
     let mut is_behind = vec![false; drafts.len()];
     is_behind[start] = true;
     // Repeated until nothing is added, because nodes may be in any order.
@@ -97,16 +101,18 @@ fn behind(start: NodeIdx, drafts: &[Draft], named: &HashMap<NodeIdx, Option<Mode
     {
         is_behind[next] = true;
     }
-    let mut found = Behind::None;
+    let mut found = DownstreamModel::None;
     for model in
         (0..drafts.len()).filter(|&node| is_behind[node]).filter_map(|node| named.get(&node))
     {
         found = match (found, model) {
-            (Behind::One(first), Some(model)) if first.fingerprint != model.fingerprint => {
-                return Behind::Two(first, model.clone());
+            (DownstreamModel::One(first), Some(model))
+                if first.fingerprint != model.fingerprint =>
+            {
+                return DownstreamModel::Conflicting(first, model.clone());
             }
-            (_, Some(model)) => Behind::One(model.clone()),
-            (Behind::None, None) => Behind::Faulty,
+            (_, Some(model)) => DownstreamModel::One(model.clone()),
+            (DownstreamModel::None, None) => DownstreamModel::Invalid,
             (found, None) => found,
         };
     }

@@ -6,21 +6,21 @@ use arrow::datatypes::Schema;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::Draft;
+use super::NodeDraft;
 use crate::finding::Finding;
-use crate::plan::{Node, NodeIdx};
+use crate::plan::{Node, NodeIndex};
 use crate::when::When;
 use crate::{NodeDef, NodeKind, PipelineSpec, SchemaError};
 
 /// Derives the schema of every edge, inputs before the nodes that read them.
 pub(super) fn derive(
     spec: &PipelineSpec,
-    mut drafts: Vec<Draft>,
-    order: &[NodeIdx],
+    mut drafts: Vec<NodeDraft>,
+    order: &[NodeIndex],
     findings: &mut Vec<Finding>,
 ) -> Vec<Option<Node>> {
     let mut nodes: Vec<Option<Node>> = Vec::new();
-    let mut place: HashMap<NodeIdx, usize> = HashMap::new();
+    let mut place: HashMap<NodeIndex, usize> = HashMap::new();
     for &index in order {
         place.insert(index, nodes.len());
         let draft = &mut drafts[index];
@@ -28,17 +28,17 @@ pub(super) fn derive(
         let inputs: Vec<usize> = draft.inputs.iter().map(|input| place[input]).collect();
         let known: Option<Vec<&Node>> = inputs.iter().map(|&input| nodes[input].as_ref()).collect();
         let (Some(kind), Some(def), Some(known), false) =
-            (draft.kind.take(), draft.def, known, draft.blocked)
+            (draft.kind.take(), draft.def, known, draft.has_invalid_input)
         else {
             nodes.push(None);
             continue;
         };
         let mut wrong = |pointer: &str, message: String, help: Option<String>| {
-            let at = spec.at(&format!("{}{pointer}", draft.pointer));
+            let at = spec.span_of(&format!("{}{pointer}", draft.pointer));
             findings.push(Finding { help, ..Finding::new(at, message) });
         };
         let mut when = None;
-        let output = match (&kind, joint_input(&known)) {
+        let output = match (&kind, union_schema(&known)) {
             (NodeKind::Source(source), _) => Ok(Some(source.schema())),
             (_, Err(error)) => Err(error),
             (NodeKind::Stage(_) | NodeKind::Sink(_), Ok(None)) => {
@@ -49,7 +49,10 @@ pub(super) fn derive(
                 match file.when.as_ref().map(|conditions| When::compile(conditions, input)) {
                     Some(Err(faults)) => {
                         for fault in faults {
-                            let pointer = format!("/when/{}", crate::yaml::step(&fault.column));
+                            let pointer = format!(
+                                "/when/{}",
+                                crate::yaml::escape_pointer_segment(&fault.column)
+                            );
                             wrong(&pointer, fault.message, fault.help);
                         }
                     }
@@ -89,7 +92,7 @@ pub(super) fn derive(
     nodes
 }
 
-fn joint_input<'a>(inputs: &[&'a Node]) -> Result<Option<&'a Schema>, SchemaError> {
+fn union_schema<'a>(inputs: &[&'a Node]) -> Result<Option<&'a Schema>, SchemaError> {
     let Some((first, rest)) = inputs.split_first() else { return Ok(None) };
     let Some(schema) = first.output.as_ref() else { return Ok(None) };
     for other in rest {

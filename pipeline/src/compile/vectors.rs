@@ -9,35 +9,35 @@ use std::collections::{BTreeSet, VecDeque};
 
 use serde_json::Value;
 
-use super::Draft;
+use super::NodeDraft;
 use crate::finding::Finding;
-use crate::plan::NodeIdx;
+use crate::plan::NodeIndex;
 use crate::{NodeKind, PipelineSpec};
 
 /// Rejects graphs that would mix vectors, and nodes that embed the output of another embedding
 /// node.
-pub(super) fn check(spec: &PipelineSpec, drafts: &mut [Draft], findings: &mut Vec<Finding>) {
-    let id = |index: NodeIdx| spec.file.nodes[index].id.as_str();
+pub(super) fn check(spec: &PipelineSpec, drafts: &mut [NodeDraft], findings: &mut Vec<Finding>) {
+    let id = |index: NodeIndex| spec.file.nodes[index].id.as_str();
     for index in 0..drafts.len() {
         if drafts[index].model.is_none() {
             continue;
         }
-        if let Some(&before) = nearest_models(index, drafts).first() {
+        if let Some(&before) = nearest_upstream_models(index, drafts).first() {
             let (first, second) = (id(before), id(index));
-            let at = spec.at(&format!("{}/uses", drafts[index].pointer));
+            let at = spec.span_of(&format!("{}/uses", drafts[index].pointer));
             let finding =
                 Finding::new(at, format!("`{second}` embeds the output of `{first}` again"))
-                    .beside(
-                        spec.at(&format!("{}/uses", drafts[before].pointer)),
+                    .with_related(
+                        spec.span_of(&format!("{}/uses", drafts[before].pointer)),
                         format!("`{first}` embeds here"),
                     )
-                    .help(format!("remove `{second}`, or give it the input of `{first}`"));
+                    .with_help(format!("remove `{second}`, or give it the input of `{first}`"));
             findings.push(finding);
-            drafts[index].blocked = true;
+            drafts[index].has_invalid_input = true;
         }
     }
 
-    let sinks: Vec<(NodeIdx, Value)> = drafts
+    let sinks: Vec<(NodeIndex, Value)> = drafts
         .iter()
         .enumerate()
         .filter_map(|(index, draft)| match &draft.kind {
@@ -48,57 +48,62 @@ pub(super) fn check(spec: &PipelineSpec, drafts: &mut [Draft], findings: &mut Ve
     let collection = &spec.file.collection;
     if let Some(((first, settings), others)) = sinks.split_first() {
         for (other, others_settings) in others {
-            for key in differing(settings, others_settings) {
+            for key in differing_keys(settings, others_settings) {
                 let message = format!(
                     "`{}` and `{}` give collection `{collection}` different values of `{key}`",
                     id(*first),
                     id(*other),
                 );
-                findings.push(between(spec, drafts, (*first, *other), &key, message).help(
-                    "a collection has one value per option: set the same value in both nodes",
-                ));
+                findings.push(
+                    conflict_finding(spec, drafts, (*first, *other), &key, message).with_help(
+                        "a collection has one value per option: set the same value in both nodes",
+                    ),
+                );
             }
         }
     }
 
     let mut models = BTreeSet::new();
     for &(sink, _) in &sinks {
-        models.extend(nearest_models(sink, drafts));
+        models.extend(nearest_upstream_models(sink, drafts));
     }
     let mut models = models.into_iter();
     let Some(first) = models.next() else { return };
     let mut mixes = false;
     for other in models {
-        let keys = differing(&identity(&drafts[first]), &identity(&drafts[other]));
-        let Some((key, what)) = difference(&drafts[first], &drafts[other], &keys) else { continue };
+        let keys = differing_keys(&stage_identity(&drafts[first]), &stage_identity(&drafts[other]));
+        let Some((key, what)) = first_difference(&drafts[first], &drafts[other], &keys) else {
+            continue;
+        };
         let (a, b) = (id(first), id(other));
         let message =
             format!("`{a}` and `{b}` write vectors {what} into collection `{collection}`");
-        findings.push(between(spec, drafts, (first, other), key, message).help(format!(
+        findings
+            .push(conflict_finding(spec, drafts, (first, other), key, message).with_help(format!(
             "set one `{key}` in both nodes, or move one branch to a file with another collection"
         )));
         mixes = true;
     }
     if mixes {
         // Schemas may differ, too, which would report the same error again.
-        sinks.iter().for_each(|&(sink, _)| drafts[sink].blocked = true);
+        sinks.iter().for_each(|&(sink, _)| drafts[sink].has_invalid_input = true);
     }
 }
 
 /// A finding at an option of the second node that also points to the option of the first node.
-fn between(
+fn conflict_finding(
     spec: &PipelineSpec,
-    drafts: &[Draft],
-    (first, second): (NodeIdx, NodeIdx),
+    drafts: &[NodeDraft],
+    (first, second): (NodeIndex, NodeIndex),
     key: &str,
     message: String,
 ) -> Finding {
-    let option = |node: NodeIdx| {
+    let option = |node: NodeIndex| {
         let pointer = format!("/with/{key}");
         let pointer = format!("{}{pointer}", drafts[node].pointer);
         let is_given = spec.document.value.pointer(&pointer).is_some();
         let uses = format!("{}/uses", drafts[node].pointer);
-        (spec.at(if is_given { &pointer } else { &uses }), is_given)
+        (spec.span_of(if is_given { &pointer } else { &uses }), is_given)
     };
     let (at, _) = option(second);
     let (beside, is_given) = option(first);
@@ -107,12 +112,16 @@ fn between(
         true => format!("`{key}` of `{id}`"),
         false => format!("`{id}` has the default `{key}`"),
     };
-    Finding::new(at, message).beside(beside, label)
+    Finding::new(at, message).with_related(beside, label)
 }
 
 /// The option that makes the vectors of two nodes different, with a description of the difference;
 /// `None` if their vectors are compatible.
-fn difference(first: &Draft, second: &Draft, keys: &[String]) -> Option<(&'static str, String)> {
+fn first_difference(
+    first: &NodeDraft,
+    second: &NodeDraft,
+    keys: &[String],
+) -> Option<(&'static str, String)> {
     let has = |key: &str| keys.iter().any(|it| it == key);
     let (one, other) = (first.model.as_ref()?, second.model.as_ref()?);
     if has("model") && one.path != other.path {
@@ -132,7 +141,7 @@ fn difference(first: &Draft, second: &Draft, keys: &[String]) -> Option<(&'stati
 }
 
 /// Options that affect the output of a stage.
-fn identity(draft: &Draft) -> Value {
+fn stage_identity(draft: &NodeDraft) -> Value {
     match &draft.kind {
         Some(NodeKind::Stage(stage)) => stage.identity(),
         Some(NodeKind::Source(_) | NodeKind::Sink(_)) | None => Value::Null,
@@ -140,7 +149,7 @@ fn identity(draft: &Draft) -> Value {
 }
 
 /// Keys of two objects with different values, sorted.
-fn differing(one: &Value, other: &Value) -> Vec<String> {
+fn differing_keys(one: &Value, other: &Value) -> Vec<String> {
     let keys = [one, other].into_iter().filter_map(Value::as_object).flat_map(|it| it.keys());
     let keys: BTreeSet<&String> = keys.collect();
     keys.into_iter().filter(|&key| one.get(key) != other.get(key)).cloned().collect()
@@ -148,10 +157,10 @@ fn differing(one: &Value, other: &Value) -> Vec<String> {
 
 /// Nodes that run a model and whose output reaches this node without passing another model, in file
 /// order.
-fn nearest_models(start: NodeIdx, drafts: &[Draft]) -> Vec<NodeIdx> {
+fn nearest_upstream_models(start: NodeIndex, drafts: &[NodeDraft]) -> Vec<NodeIndex> {
     let mut found = BTreeSet::new();
     let mut seen = BTreeSet::from([start]);
-    let mut left: VecDeque<NodeIdx> = drafts[start].inputs.iter().copied().collect();
+    let mut left: VecDeque<NodeIndex> = drafts[start].inputs.iter().copied().collect();
     while let Some(index) = left.pop_front() {
         if !seen.insert(index) {
             continue;

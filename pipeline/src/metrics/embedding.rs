@@ -4,12 +4,12 @@ use std::sync::{Mutex, PoisonError};
 
 use prometheus::{CounterVec, IntCounterVec, Registry};
 
-use super::{counters, seconds};
+use super::{register_counters, register_seconds};
 use crate::EmbedderUsage;
 
 const LABELS: &[&str] = &["pipeline", "model"];
 
-pub(super) struct Embedding {
+pub(super) struct EmbeddingMetrics {
     sequences: IntCounterVec,
     tokens: IntCounterVec,
     reused: IntCounterVec,
@@ -17,12 +17,12 @@ pub(super) struct Embedding {
     batches: IntCounterVec,
     busy: CounterVec,
     /// Usage at the last update.
-    counted: Mutex<EmbedderUsage>,
+    last_usage: Mutex<EmbedderUsage>,
 }
 
-impl Embedding {
+impl EmbeddingMetrics {
     pub(super) fn new(registry: &Registry) -> Self {
-        let ints = |name, help| counters(registry, name, help, LABELS);
+        let ints = |name, help| register_counters(registry, name, help, LABELS);
         Self {
             sequences: ints("semantik_embedding_sequences_total", "Chunks processed by the model"),
             tokens: ints(
@@ -38,19 +38,19 @@ impl Embedding {
                 "Padding tokens processed by the model",
             ),
             batches: ints("semantik_embedding_batches_total", "Forward passes of the model"),
-            busy: seconds(
+            busy: register_seconds(
                 registry,
                 "semantik_embedding_busy_seconds_total",
                 "Compute time of the device of the model; the mean of several threads",
                 LABELS,
             ),
-            counted: Mutex::default(),
+            last_usage: Mutex::default(),
         }
     }
 
     /// Adds the usage since the last update.
     pub(super) fn update(&self, pipeline: &str, model: &str, usage: EmbedderUsage) {
-        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counted = self.last_usage.lock().unwrap_or_else(PoisonError::into_inner);
         let labels = &[pipeline, model];
         let add = |counter: &IntCounterVec, now: u64, before: u64| {
             counter.with_label_values(labels).inc_by(now.saturating_sub(before));
@@ -58,8 +58,8 @@ impl Embedding {
         add(&self.sequences, usage.sequences, counted.sequences);
         add(&self.tokens, usage.tokens, counted.tokens);
         add(&self.reused, usage.reused_tokens, counted.reused_tokens);
-        add(&self.padding, usage.padding, counted.padding);
-        add(&self.batches, usage.batches, counted.batches);
+        add(&self.padding, usage.padding_tokens, counted.padding_tokens);
+        add(&self.batches, usage.forward_passes, counted.forward_passes);
         let busy = (usage.busy_seconds - counted.busy_seconds).max(0.0);
         self.busy.with_label_values(labels).inc_by(busy);
         *counted = usage;

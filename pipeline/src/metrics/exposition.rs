@@ -15,18 +15,18 @@ use super::Metrics;
 
 /// The metrics of a process. Clones share them.
 #[derive(Clone, Default)]
-pub struct Exposition(Arc<Shared>);
+pub struct MetricsExporter(Arc<ExporterState>);
 
 #[derive(Default)]
-struct Shared {
+struct ExporterState {
     registry: Registry,
     runs: Mutex<Runs>,
 }
 
 #[derive(Default)]
 struct Runs {
-    under_way: Vec<Arc<Metrics>>,
-    ended: Families,
+    active: Vec<Arc<Metrics>>,
+    finished: Families,
 }
 
 /// Metric families by name, each with its metrics by labels.
@@ -37,12 +37,12 @@ struct Families(BTreeMap<String, (MetricFamily, BTreeMap<Labels, Metric>)>);
 type Labels = Vec<(String, String)>;
 
 /// Exposes the metrics of a run until it is dropped; then they are added to those of ended runs.
-pub struct Exposed {
-    exposition: Exposition,
+pub struct ExportedRun {
+    exporter: MetricsExporter,
     metrics: Arc<Metrics>,
 }
 
-impl Exposition {
+impl MetricsExporter {
     /// An exposition without metrics.
     pub fn new() -> Self {
         Self::default()
@@ -54,17 +54,17 @@ impl Exposition {
     }
 
     /// Exposes the metrics of a run until the returned value is dropped.
-    pub fn expose(&self, metrics: &Arc<Metrics>) -> Exposed {
-        self.runs().under_way.push(Arc::clone(metrics));
-        Exposed { exposition: self.clone(), metrics: Arc::clone(metrics) }
+    pub fn export(&self, metrics: &Arc<Metrics>) -> ExportedRun {
+        self.runs().active.push(Arc::clone(metrics));
+        ExportedRun { exporter: self.clone(), metrics: Arc::clone(metrics) }
     }
 
     /// All metrics in the text format of Prometheus.
-    pub fn text(&self) -> String {
+    pub fn encode_text(&self) -> String {
         let mut families = {
             let runs = self.runs();
-            let mut families = runs.ended.clone();
-            runs.under_way.iter().for_each(|run| families.add(run.registry().gather()));
+            let mut families = runs.finished.clone();
+            runs.active.iter().for_each(|run| families.add(run.registry().gather()));
             families
         };
         families.add(self.0.registry.gather());
@@ -76,13 +76,13 @@ impl Exposition {
     }
 }
 
-impl Drop for Exposed {
+impl Drop for ExportedRun {
     fn drop(&mut self) {
-        let mut runs = self.exposition.runs();
-        runs.under_way.retain(|run| !Arc::ptr_eq(run, &self.metrics));
+        let mut runs = self.exporter.runs();
+        runs.active.retain(|run| !Arc::ptr_eq(run, &self.metrics));
         let families = self.metrics.registry().gather();
         let lasting = families.into_iter().filter(|it| it.get_field_type() != MetricType::GAUGE);
-        runs.ended.add(lasting.collect());
+        runs.finished.add(lasting.collect());
     }
 }
 
@@ -94,9 +94,9 @@ impl Families {
             let name = family.name().to_owned();
             let (_, by_labels) = self.0.entry(name).or_insert_with(|| (family, BTreeMap::new()));
             for metric in metrics {
-                let labels = metric.get_label().iter().map(pair).collect();
+                let labels = metric.get_label().iter().map(label_pair).collect();
                 let sum = match by_labels.remove(&labels) {
-                    Some(before) => sum(kind, &before, metric),
+                    Some(before) => merge(kind, &before, metric),
                     None => metric,
                 };
                 by_labels.insert(labels, sum);
@@ -114,13 +114,13 @@ impl Families {
     }
 }
 
-fn pair(label: &LabelPair) -> (String, String) {
+fn label_pair(label: &LabelPair) -> (String, String) {
     (label.name().to_owned(), label.value().to_owned())
 }
 
 /// Merges two metrics of the same name and labels. Runs of one pipeline never overlap, so of two
 /// gauges the later one is current.
-fn sum(kind: MetricType, before: &Metric, mut metric: Metric) -> Metric {
+fn merge(kind: MetricType, before: &Metric, mut metric: Metric) -> Metric {
     match kind {
         MetricType::COUNTER => {
             let mut counter = Counter::default();
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn counters_never_fall_and_gauges_end_with_their_run() {
-        let exposition = Exposition::new();
+        let exposition = MetricsExporter::new();
         let (rows, batches) = (
             r#"semantik_node_rows_in_total{node="hash",pipeline="p"}"#,
             r#"semantik_node_batch_seconds_count{node="hash",pipeline="p"}"#,
@@ -170,16 +170,16 @@ mod tests {
         let queue = r#"semantik_node_queue_bytes{node="hash",pipeline="p"}"#;
         for run in 1..=3 {
             let metrics = Arc::new(Metrics::new("p"));
-            let exposed = exposition.expose(&metrics);
-            let node = metrics.of("hash");
-            node.queued(7, &RecordBatch::new_empty(Arc::new(Schema::empty())));
-            drop(node.work(10));
-            let text = exposition.text();
+            let exposed = exposition.export(&metrics);
+            let node = metrics.node_metrics("hash");
+            node.enqueued(7, &RecordBatch::new_empty(Arc::new(Schema::empty())));
+            drop(node.start_batch(10));
+            let text = exposition.encode_text();
             assert_eq!(value(&text, rows), f64::from(run * 10));
             assert_eq!(value(&text, batches), f64::from(run));
             assert_eq!(value(&text, queue), 7.0);
             drop(exposed);
-            let text = exposition.text();
+            let text = exposition.encode_text();
             assert_eq!(value(&text, rows), f64::from(run * 10), "an ended run keeps its counts");
             assert_eq!(value(&text, batches), f64::from(run));
             assert!(!text.contains(queue), "gauges of an ended run are dropped");
@@ -188,12 +188,12 @@ mod tests {
 
     #[test]
     fn runs_of_two_pipelines_stand_beside_each_other() {
-        let exposition = Exposition::new();
+        let exposition = MetricsExporter::new();
         let (one, other) = (Arc::new(Metrics::new("one")), Arc::new(Metrics::new("other")));
-        let _both = (exposition.expose(&one), exposition.expose(&other));
-        one.of("hash").busy(Duration::from_secs(1));
-        other.of("hash").busy(Duration::from_secs(2));
-        let text = exposition.text();
+        let _both = (exposition.export(&one), exposition.export(&other));
+        one.node_metrics("hash").add_busy(Duration::from_secs(1));
+        other.node_metrics("hash").add_busy(Duration::from_secs(2));
+        let text = exposition.encode_text();
         let busy = |name| {
             value(
                 &text,

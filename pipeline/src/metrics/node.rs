@@ -10,8 +10,8 @@ use prometheus::{
     CounterVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
 };
 
-use super::{counters, gauges, histograms, locked, seconds};
-use crate::accounts::tokens_of;
+use super::{lock, register_counters, register_gauges, register_histograms, register_seconds};
+use crate::accounts::token_count;
 use crate::progress::NodeState;
 
 /// Bucket bounds in seconds: from a database query to a batch of thousands of chunks on one core.
@@ -34,7 +34,7 @@ pub(super) struct NodeVecs {
     blocked: CounterVec,
     ended: IntGaugeVec,
     /// Keyed by node id.
-    under_way: Mutex<HashMap<String, Arc<Mutex<UnderWay>>>>,
+    active: Mutex<HashMap<String, Arc<Mutex<ActiveBatches>>>>,
 }
 
 /// Counters of one node. A node is busy while it processes a batch, starved while it waits for
@@ -54,35 +54,35 @@ pub(crate) struct NodeMetrics {
     blocked: GenericCounter<AtomicF64>,
     ended: IntGauge,
     labels: [String; 2],
-    under_way: Arc<Mutex<UnderWay>>,
+    active: Arc<Mutex<ActiveBatches>>,
 }
 
 /// Batches in progress. A batch may take a minute, so progress displays include unfinished batches.
 #[derive(Default)]
-struct UnderWay {
+struct ActiveBatches {
     batches: HashMap<u64, (Instant, u64)>,
-    next: u64,
+    next_id: u64,
     /// Batches of a model share one device, so the time of overlapping batches is counted once.
     runs_model: bool,
     /// End of the counted time of a node that runs a model.
-    counted: Option<Instant>,
+    counted_until: Option<Instant>,
     /// Documents enqueued for a node that runs a model, and the tokens of their chunks.
-    given: (u64, u64),
+    queued_for_model: (u64, u64),
 }
 
-impl UnderWay {
+impl ActiveBatches {
     /// Seconds of the batches in progress that are not counted yet.
-    fn seconds(&self) -> f64 {
+    fn uncounted_seconds(&self) -> f64 {
         let since = self.batches.values().map(|(since, _)| *since);
         if self.runs_model {
-            return since.min().map_or(0.0, |since| self.uncounted(since).as_secs_f64());
+            return since.min().map_or(0.0, |since| self.uncounted_since(since).as_secs_f64());
         }
         since.map(|since| since.elapsed().as_secs_f64()).sum()
     }
 
     /// Time since `since` that is not counted yet.
-    fn uncounted(&self, since: Instant) -> Duration {
-        self.counted.map_or(since, |counted| counted.max(since)).elapsed()
+    fn uncounted_since(&self, since: Instant) -> Duration {
+        self.counted_until.map_or(since, |counted| counted.max(since)).elapsed()
     }
 
     fn rows(&self) -> u64 {
@@ -91,20 +91,20 @@ impl UnderWay {
 }
 
 /// A batch in progress; the node is busy until it is dropped.
-pub(crate) struct Working {
+pub(crate) struct BatchTimer {
     metrics: Arc<NodeMetrics>,
     batch: u64,
 }
 
-impl Drop for Working {
+impl Drop for BatchTimer {
     fn drop(&mut self) {
-        let mut under_way = locked(&self.metrics.under_way);
+        let mut under_way = lock(&self.metrics.active);
         if let Some((since, _)) = under_way.batches.remove(&self.batch) {
             if under_way.runs_model {
-                self.metrics.busy(under_way.uncounted(since));
-                under_way.counted = Some(Instant::now());
+                self.metrics.add_busy(under_way.uncounted_since(since));
+                under_way.counted_until = Some(Instant::now());
             } else {
-                self.metrics.busy(since.elapsed());
+                self.metrics.add_busy(since.elapsed());
             }
             self.metrics.batch_seconds.observe(since.elapsed().as_secs_f64());
         }
@@ -113,29 +113,35 @@ impl Drop for Working {
 
 impl NodeVecs {
     pub(super) fn new(registry: &Registry) -> Self {
-        let ints = |name, help| counters(registry, name, help, LABELS);
-        let gauges = |name, help| gauges(registry, name, help, LABELS);
-        let seconds = |name, help| seconds(registry, name, help, LABELS);
+        let ints = |name, help| register_counters(registry, name, help, LABELS);
+        let gauges = |name, help| register_gauges(registry, name, help, LABELS);
+        let seconds = |name, help| register_seconds(registry, name, help, LABELS);
         Self {
             rows_in: ints("semantik_node_rows_in_total", "Documents received by a node"),
             rows_out: ints("semantik_node_rows_out_total", "Documents sent by a node"),
             bytes_in: ints("semantik_node_bytes_in_total", "Bytes received by a node"),
             batches: ints("semantik_node_batches_total", "Batches processed by a node"),
-            batch_seconds: histograms(
+            batch_seconds: register_histograms(
                 registry,
                 "semantik_node_batch_seconds",
                 "Processing time of a batch in a node",
                 LABELS,
                 &BATCH_SECONDS,
             ),
-            set_aside: counters(
+            set_aside: register_counters(
                 registry,
                 "semantik_node_set_aside_total",
                 "Documents set aside by a node, by reason",
                 &["pipeline", "node", "reason"],
             ),
-            queue_bytes: gauges("semantik_node_queue_bytes", "Bytes in the queue of a node"),
-            queue_batches: gauges("semantik_node_queue_batches", "Batches in the queue of a node"),
+            queue_bytes: gauges(
+                "semantik_node_queue_bytes",
+                "Bytes in the queue of a node",
+            ),
+            queue_batches: gauges(
+                "semantik_node_queue_batches",
+                "Batches in the queue of a node",
+            ),
             queue_limit: gauges(
                 "semantik_node_queue_limit_bytes",
                 "Limit of the queue of a node in bytes",
@@ -153,11 +159,11 @@ impl NodeVecs {
                 "Time a node spent waiting for the nodes after it",
             ),
             ended: gauges("semantik_node_ended", "1 once a node has ended"),
-            under_way: Mutex::default(),
+            active: Mutex::default(),
         }
     }
 
-    pub(super) fn of(&self, pipeline: &str, node: &str) -> NodeMetrics {
+    pub(super) fn for_node(&self, pipeline: &str, node: &str) -> NodeMetrics {
         let labels = &[pipeline, node];
         NodeMetrics {
             rows_in: self.rows_in.with_label_values(labels),
@@ -174,29 +180,29 @@ impl NodeVecs {
             blocked: self.blocked.with_label_values(labels),
             ended: self.ended.with_label_values(labels),
             labels: [pipeline.to_owned(), node.to_owned()],
-            under_way: Arc::clone(locked(&self.under_way).entry(node.to_owned()).or_default()),
+            active: Arc::clone(lock(&self.active).entry(node.to_owned()).or_default()),
         }
     }
 }
 
 impl NodeMetrics {
-    pub(crate) fn queue_limit(&self, bytes: u32) {
+    pub(crate) fn set_queue_limit(&self, bytes: u32) {
         self.queue_limit.set(bytes.into());
     }
 
-    pub(crate) fn queued(&self, bytes: usize, rows: &RecordBatch) {
+    pub(crate) fn enqueued(&self, bytes: usize, rows: &RecordBatch) {
         self.queue_bytes.add(i64::try_from(bytes).unwrap_or(i64::MAX));
         self.queue_batches.inc();
-        let mut under_way = locked(&self.under_way);
+        let mut under_way = lock(&self.active);
         if under_way.runs_model {
-            under_way.given.0 += rows.num_rows() as u64;
-            under_way.given.1 += tokens_of(rows);
+            under_way.queued_for_model.0 += rows.num_rows() as u64;
+            under_way.queued_for_model.1 += token_count(rows);
         }
     }
 
     /// Marks the node as one that runs a model.
-    pub(crate) fn runs_model(&self) {
-        locked(&self.under_way).runs_model = true;
+    pub(crate) fn mark_runs_model(&self) {
+        lock(&self.active).runs_model = true;
     }
 
     pub(crate) fn dequeued(&self, bytes: usize) {
@@ -205,51 +211,51 @@ impl NodeMetrics {
         self.bytes_in.inc_by(bytes as u64);
     }
 
-    pub(crate) fn set_aside(&self, reason: &str) {
+    pub(crate) fn count_rejection(&self, reason: &str) {
         let [pipeline, node] = &self.labels;
         self.set_aside.with_label_values(&[pipeline, node, reason]).inc();
     }
 
     /// Starts a batch of this many documents, which ends when the returned value is dropped.
-    pub(crate) fn work(self: &Arc<Self>, rows: u64) -> Working {
+    pub(crate) fn start_batch(self: &Arc<Self>, rows: u64) -> BatchTimer {
         self.rows_in.inc_by(rows);
         self.batches.inc();
-        let mut under_way = locked(&self.under_way);
-        under_way.next += 1;
-        let batch = under_way.next;
+        let mut under_way = lock(&self.active);
+        under_way.next_id += 1;
+        let batch = under_way.next_id;
         under_way.batches.insert(batch, (Instant::now(), rows));
-        Working { metrics: Arc::clone(self), batch }
+        BatchTimer { metrics: Arc::clone(self), batch }
     }
 
-    pub(crate) fn busy(&self, time: Duration) {
+    pub(crate) fn add_busy(&self, time: Duration) {
         self.busy.inc_by(time.as_secs_f64());
     }
 
-    pub(crate) fn starved(&self, time: Duration) {
+    pub(crate) fn add_starved(&self, time: Duration) {
         self.starved.inc_by(time.as_secs_f64());
     }
 
-    pub(crate) fn blocked(&self, time: Duration) {
+    pub(crate) fn add_blocked(&self, time: Duration) {
         self.blocked.inc_by(time.as_secs_f64());
     }
 
-    pub(crate) fn ended(&self) {
+    pub(crate) fn mark_finished(&self) {
         self.ended.set(1);
     }
 
-    pub(crate) fn progress(&self) -> NodeState {
-        let under_way = locked(&self.under_way);
+    pub(crate) fn state(&self) -> NodeState {
+        let under_way = lock(&self.active);
         NodeState {
             id: self.labels[1].clone(),
             rows_in: self.rows_in.get(),
             rows_under_way: under_way.rows(),
-            rows_given: under_way.given.0,
-            tokens_given: under_way.given.1,
+            rows_given: under_way.queued_for_model.0,
+            tokens_given: under_way.queued_for_model.1,
             rows_out: self.rows_out.get(),
             batches: self.batches.get(),
             bytes_in: self.bytes_in.get(),
             queue_bytes: u64::try_from(self.queue_bytes.get()).unwrap_or(0),
-            busy: self.busy.get() + under_way.seconds(),
+            busy: self.busy.get() + under_way.uncounted_seconds(),
             starved: self.starved.get(),
             blocked: self.blocked.get(),
             ended: self.ended.get() > 0,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec, Registry};
 
-use super::{counters, gauges, histograms};
+use super::{register_counters, register_gauges, register_histograms};
 
 /// Bucket bounds in seconds: from an answer out of memory to one after a restart of the server.
 const CALL_SECONDS: [f64; 9] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0];
@@ -15,7 +15,7 @@ pub struct StoreMetrics {
     seconds: HistogramVec,
     errors: IntCounterVec,
     retries: IntCounterVec,
-    under_way: IntGaugeVec,
+    in_flight: IntGaugeVec,
 }
 
 impl StoreMetrics {
@@ -23,26 +23,26 @@ impl StoreMetrics {
     pub fn new(registry: &Registry) -> Self {
         let call = &["store", "call"];
         Self {
-            seconds: histograms(
+            seconds: register_histograms(
                 registry,
                 "semantik_store_call_seconds",
                 "Duration of store calls, including retries",
                 call,
                 &CALL_SECONDS,
             ),
-            errors: counters(
+            errors: register_counters(
                 registry,
                 "semantik_store_errors_total",
                 "Store calls that failed, after all retries",
                 call,
             ),
-            retries: counters(
+            retries: register_counters(
                 registry,
                 "semantik_store_retries_total",
                 "Retries of store calls",
                 &["store"],
             ),
-            under_way: gauges(
+            in_flight: register_gauges(
                 registry,
                 "semantik_store_calls_under_way",
                 "Store calls in progress, including those that wait for a connection",
@@ -52,20 +52,20 @@ impl StoreMetrics {
     }
 
     /// Records the start of a call.
-    pub fn begins(&self, store: &str) {
+    pub fn call_started(&self, store: &str) {
         // Exports the counter as 0 before the first retry.
         let _none_yet = self.retries.with_label_values(&[store]);
-        self.under_way.with_label_values(&[store]).inc();
+        self.in_flight.with_label_values(&[store]).inc();
     }
 
     /// Records a retry.
-    pub fn retries(&self, store: &str) {
+    pub fn count_retry(&self, store: &str) {
         self.retries.with_label_values(&[store]).inc();
     }
 
     /// Records the end of a call.
-    pub fn ended(&self, store: &str, call: &str, took: Duration, failed: bool) {
-        self.under_way.with_label_values(&[store]).dec();
+    pub fn call_finished(&self, store: &str, call: &str, took: Duration, failed: bool) {
+        self.in_flight.with_label_values(&[store]).dec();
         self.seconds.with_label_values(&[store, call]).observe(took.as_secs_f64());
         self.errors.with_label_values(&[store, call]).inc_by(failed.into());
     }

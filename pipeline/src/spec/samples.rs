@@ -150,7 +150,7 @@ pub(crate) fn check(spec: &PipelineSpec, findings: &mut Vec<Finding>) {
     for (index, sample) in spec.file.tests.iter().enumerate() {
         let pointer = format!("/tests/{index}");
         let input = &sample.input;
-        let at = || spec.at(&format!("{pointer}/input"));
+        let at = || spec.span_of(&format!("{pointer}/input"));
         match (&input.text, &input.file, &input.name) {
             (Some(_), Some(_), _) => {
                 let message = "a sample has `text` or `file`, not both";
@@ -161,14 +161,14 @@ pub(crate) fn check(spec: &PipelineSpec, findings: &mut Vec<Finding>) {
             }
             (Some(_), None, None) => findings.push(
                 Finding::new(at(), "a sample with `text` needs a `name`")
-                    .help("the extension determines the format: `name: page.html`"),
+                    .with_help("the extension determines the format: `name: page.html`"),
             ),
             (Some(_), None, Some(_)) | (None, Some(_), _) => {}
         }
         if let Some(file) = &input.file
             && !spec.base.join(file).exists()
         {
-            let at = spec.at(&format!("{pointer}/input/file"));
+            let at = spec.span_of(&format!("{pointer}/input/file"));
             findings.push(Finding::new(at, format!("file {} does not exist", file.display())));
         }
         let route = sample.expect.route.as_ref();
@@ -188,7 +188,7 @@ pub(crate) fn check(spec: &PipelineSpec, findings: &mut Vec<Finding>) {
         ids.extend(input.source.iter().map(|id| (format!("{pointer}/input/source"), id.clone())));
         for (pointer, id) in ids {
             if !nodes.contains(&id.as_str()) {
-                let finding = Finding::new(spec.at(&pointer), format!("unknown node `{id}`"));
+                let finding = Finding::new(spec.span_of(&pointer), format!("unknown node `{id}`"));
                 findings.push(Finding { help: suggest(&id, nodes.iter().copied()), ..finding });
             }
         }

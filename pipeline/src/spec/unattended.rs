@@ -32,18 +32,18 @@ pub struct ScheduleSpec {
     pub overlap: Overlap,
     /// Treatment of runs that were due while no worker ran.
     #[serde(default)]
-    pub missed: Missed,
+    pub missed: MissedRunPolicy,
     /// Maximum number of missed runs to execute with `missed: all`; the latest ones are chosen.
     #[serde(default = "ten")]
     #[schemars(range(min = 1, max = 1000))]
     pub missed_limit: u32,
     /// Maximum delay of a run after its due time, so that not all runs start together.
     #[serde(default)]
-    pub jitter: Option<Span>,
+    pub jitter: Option<HumanDuration>,
     /// Time limit of a run. A run that exceeds it is stopped and fails; documents that it stored
     /// stay stored.
     #[serde(default)]
-    pub deadline: Option<Span>,
+    pub deadline: Option<HumanDuration>,
     /// Retries of a failed run.
     #[serde(default)]
     pub retry: RetrySpec,
@@ -87,7 +87,7 @@ pub enum Overlap {
 /// Treatment of runs that were due while no worker ran.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Missed {
+pub enum MissedRunPolicy {
     /// Skip them.
     Skip,
     /// Execute one run, unless a run is due now.
@@ -105,21 +105,21 @@ pub struct RetrySpec {
     #[schemars(range(min = 0, max = 20))]
     pub attempts: u32,
     /// Delay before the first retry; it doubles before each further retry, up to one day.
-    pub backoff: Span,
+    pub backoff: HumanDuration,
 }
 
 impl Default for RetrySpec {
     fn default() -> Self {
-        Self { attempts: 0, backoff: Span::of_seconds(60) }
+        Self { attempts: 0, backoff: HumanDuration::from_secs(60) }
     }
 }
 
 /// A duration as text: a number and `s`, `m`, `h` or `d`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Span(String);
+pub struct HumanDuration(String);
 
-impl JsonSchema for Span {
+impl JsonSchema for HumanDuration {
     fn inline_schema() -> bool {
         true
     }
@@ -137,14 +137,14 @@ impl JsonSchema for Span {
     }
 }
 
-impl Span {
+impl HumanDuration {
     /// A duration in seconds.
-    pub fn of_seconds(seconds: u32) -> Self {
+    pub fn from_secs(seconds: u32) -> Self {
         Self(format!("{seconds}s"))
     }
 
     /// Length in seconds.
-    pub fn seconds(&self) -> u64 {
+    pub fn as_secs(&self) -> u64 {
         let (number, unit) = self.0.split_at(self.0.len().saturating_sub(1));
         let unit = match unit {
             "s" => 1,
@@ -156,7 +156,7 @@ impl Span {
     }
 }
 
-impl TryFrom<String> for Span {
+impl TryFrom<String> for HumanDuration {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
@@ -171,8 +171,8 @@ impl TryFrom<String> for Span {
     }
 }
 
-impl From<Span> for String {
-    fn from(span: Span) -> Self {
+impl From<HumanDuration> for String {
+    fn from(span: HumanDuration) -> Self {
         span.0
     }
 }
@@ -202,17 +202,17 @@ pub struct NotifySpec {
     /// Events to send.
     #[serde(default = "failures_and_recoveries")]
     #[schemars(length(min = 1))]
-    pub on: Vec<Event>,
+    pub on: Vec<NotifyEvent>,
 }
 
-fn failures_and_recoveries() -> Vec<Event> {
-    vec![Event::Failure, Event::Recovery]
+fn failures_and_recoveries() -> Vec<NotifyEvent> {
+    vec![NotifyEvent::Failure, NotifyEvent::Recovery]
 }
 
 /// An event that triggers a notification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Event {
+pub enum NotifyEvent {
     /// An operation failed.
     Failure,
     /// An operation succeeded.

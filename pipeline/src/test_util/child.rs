@@ -5,12 +5,12 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 /// A running process; dropping the value kills it.
-pub struct Doomed {
+pub struct KillableChild {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
-impl Doomed {
+impl KillableChild {
     /// Starts one test as a child. The environment variable marks it as the child and holds the
     /// folder to write to.
     pub fn start(test: &str, variable: &str, folder: &Path) -> Self {
@@ -26,7 +26,7 @@ impl Doomed {
 
     /// Waits for the next line that contains `word` and returns the rest of it; `None` at the end
     /// of output.
-    pub fn says(&mut self, word: &str) -> Option<String> {
+    pub fn wait_for_line(&mut self, word: &str) -> Option<String> {
         self.lines.by_ref().map_while(Result::ok).find_map(|line| {
             let (_, rest) = line.split_once(word)?;
             Some(rest.trim().to_owned())
@@ -44,7 +44,7 @@ impl Doomed {
     }
 }
 
-impl Drop for Doomed {
+impl Drop for KillableChild {
     fn drop(&mut self) {
         // A failed test leaves no process behind; an error means that it has already exited.
         drop(self.child.kill());

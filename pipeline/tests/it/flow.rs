@@ -7,11 +7,13 @@ use std::time::Duration;
 use pipeline::{RunError, RunOptions, RunReport, run};
 use proptest::prelude::*;
 
-use crate::support::{Stores, compile, compile_file, fresh_name, kept, resources, windows};
+use crate::support::{
+    FakeStores, collected, compile, compile_file, fresh_name, recorded_batches, resources,
+};
 
-struct Ran {
+struct TestRun {
     report: RunReport,
-    stores: Arc<Stores>,
+    stores: Arc<FakeStores>,
 }
 
 fn runtime() -> &'static tokio::runtime::Runtime {
@@ -20,15 +22,15 @@ fn runtime() -> &'static tokio::runtime::Runtime {
         .get_or_init(|| tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap())
 }
 
-fn run_nodes(edge_bytes: u32, nodes: &str) -> Result<Ran, RunError> {
+fn run_nodes(edge_bytes: u32, nodes: &str) -> Result<TestRun, RunError> {
     let yaml = format!(
         "version: 1\nname: test\ncollection: test\nedge_bytes: {edge_bytes}\nnodes:\n{nodes}"
     );
     let plan = compile_file(&yaml).unwrap();
-    let stores = Arc::new(Stores::default());
+    let stores = Arc::new(FakeStores::default());
     let options = RunOptions::new(&plan);
     let report = runtime().block_on(run(plan, &resources(&stores), options))?;
-    Ok(Ran { report, stores })
+    Ok(TestRun { report, stores })
 }
 
 fn docs(contents: &[String]) -> String {
@@ -62,7 +64,7 @@ proptest! {
         let stored: Vec<String> = contents.iter().enumerate()
             .filter(|(_, text)| !text.starts_with("bad") && first.insert((*text).clone()))
             .map(|(index, _)| uri(index)).collect();
-        prop_assert_eq!(&kept(&name), &stored, "order is kept");
+        prop_assert_eq!(&collected(&name), &stored, "order is kept");
 
         let counts = ran.report.documents;
         let bad = contents.iter().filter(|text| text.starts_with("bad")).count() as u64;
@@ -70,7 +72,7 @@ proptest! {
         prop_assert_eq!(counts.stored, stored.len() as u64);
         prop_assert_eq!(counts.set_aside, bad);
         prop_assert_eq!(counts.seen, counts.stored + counts.unchanged + counts.duplicate + counts.set_aside);
-        prop_assert_eq!(ran.report.failed(), bad);
+        prop_assert_eq!(ran.report.failed_count(), bad);
         let recorded = ran.stores.recorded.lock().unwrap();
         prop_assert_eq!(recorded.len() as u64, counts.set_aside + counts.duplicate);
     }
@@ -101,10 +103,10 @@ proptest! {
                 branches => { once += 1; writes += branches; }
             }
         }
-        prop_assert_eq!(kept(&name).len(), writes);
+        prop_assert_eq!(collected(&name).len(), writes);
         prop_assert_eq!(ran.report.documents.stored, once);
         prop_assert_eq!(ran.report.reasons.get("unrouted").copied().unwrap_or(0), unrouted);
-        prop_assert_eq!(ran.report.failed(), failed);
+        prop_assert_eq!(ran.report.failed_count(), failed);
     }
 }
 
@@ -130,8 +132,8 @@ proptest! {
   - {{ id: keep, uses: keep, from: windows, with: {{ name: {name} }} }}
 ", docs(&contents))).unwrap();
         prop_assert_eq!(ran.report.documents.stored, count as u64);
-        prop_assert_eq!(kept(&name), (0..count).map(uri).collect::<Vec<_>>());
-        let windows = windows(&name);
+        prop_assert_eq!(collected(&name), (0..count).map(uri).collect::<Vec<_>>());
+        let windows = recorded_batches(&name);
         prop_assert_eq!(windows.iter().sum::<usize>(), count);
         prop_assert!(windows.iter().all(|rows| (1..=most).contains(rows)), "{windows:?}");
         prop_assert!(windows.first().is_none_or(|rows| *rows <= first), "{windows:?}");
@@ -154,7 +156,7 @@ fn rows_are_not_held_back_for_a_source_that_has_no_more() {
         );
         let ran = run_nodes(1024, &nodes).unwrap();
         assert_eq!(ran.report.documents.stored, 5);
-        assert_eq!(windows(&name), [1; 5]);
+        assert_eq!(recorded_batches(&name), [1; 5]);
     }
 }
 
@@ -178,7 +180,7 @@ nodes:
         docs(&contents)
     );
     let plan = compile_file(&yaml).unwrap();
-    let stores = Arc::new(Stores::default());
+    let stores = Arc::new(FakeStores::default());
     let options = RunOptions::new(&plan);
     let (stop, metrics) = (options.stop.clone(), Arc::clone(&options.metrics));
     let mut seen_when_stopped = 0;
@@ -199,7 +201,7 @@ nodes:
     // Two queues of 1,024 bytes, documents of about 250 bytes, and a few in progress.
     assert!(seen_when_stopped < 60, "the source was {seen_when_stopped} documents ahead");
     assert_eq!(report.documents.seen, report.documents.stored, "documents in flight are stored");
-    assert_eq!(kept(&name).len() as u64, report.documents.stored);
+    assert_eq!(collected(&name).len() as u64, report.documents.stored);
 }
 
 /// Two sources find the same documents: each is stored once and counts once as a duplicate.
@@ -222,7 +224,7 @@ fn the_same_place_found_twice_is_stored_once() {
     .unwrap();
     let counts = ran.report.documents;
     assert_eq!((counts.seen, counts.stored, counts.duplicate), (100, 50, 50));
-    let mut stored = kept(&name);
+    let mut stored = collected(&name);
     stored.sort_by_key(|uri| uri[4..].parse::<usize>().unwrap());
     assert_eq!(stored, (0..50).map(uri).collect::<Vec<_>>());
 }
@@ -257,7 +259,7 @@ fn a_record_that_panics_is_told() {
 ",
     )
     .unwrap();
-    let stores = Arc::new(Stores { record_panics: true, ..Stores::default() });
+    let stores = Arc::new(FakeStores { record_panics: true, ..FakeStores::default() });
     let options = RunOptions::new(&plan);
     let error = runtime().block_on(run(plan, &resources(&stores), options)).err().unwrap();
     let expected = "node `rejection recorder` panicked: the store is broken";
@@ -280,11 +282,11 @@ fn a_document_larger_than_an_edge_travels_alone() {
     )
     .unwrap();
     assert_eq!(ran.report.documents.stored, 20);
-    assert_eq!(kept(&name), (0..20).map(uri).collect::<Vec<_>>());
+    assert_eq!(collected(&name), (0..20).map(uri).collect::<Vec<_>>());
 }
 
 /// Runs documents, one of them with this content, and returns the error of the run.
-fn end_of(content: &str, sink: &str) -> String {
+fn run_ending(content: &str, sink: &str) -> String {
     let mut contents: Vec<String> = (0..200).map(|index| index.to_string()).collect();
     contents[50] = content.to_owned();
     let name = fresh_name();
@@ -303,15 +305,15 @@ fn end_of(content: &str, sink: &str) -> String {
 
 #[test]
 fn whoever_fails_is_named_and_no_echo_of_it() {
-    assert_eq!(end_of("x", ", fail: true"), "node `store` failed: the disk is on fire");
-    assert_eq!(end_of("error", ""), "node `work` failed: the stage has failed");
+    assert_eq!(run_ending("x", ", fail: true"), "node `store` failed: the disk is on fire");
+    assert_eq!(run_ending("error", ""), "node `work` failed: the stage has failed");
 }
 
 #[test]
 fn whoever_panics_is_named() {
-    assert_eq!(end_of("x", ", panic: true"), "node `store` panicked: the sink is broken");
-    assert_eq!(end_of("panic", ""), "node `work` panicked: the stage is broken");
-    assert_eq!(end_of("source panics", ""), "node `scan` panicked: the source is broken");
+    assert_eq!(run_ending("x", ", panic: true"), "node `store` panicked: the sink is broken");
+    assert_eq!(run_ending("panic", ""), "node `work` panicked: the stage is broken");
+    assert_eq!(run_ending("source panics", ""), "node `scan` panicked: the source is broken");
 }
 
 #[test]
@@ -334,9 +336,9 @@ nodes:
     let plan = compile_file(&yaml).unwrap();
     let options = RunOptions::new(&plan);
     let metrics = Arc::clone(&options.metrics);
-    let stores = Arc::new(Stores::default());
+    let stores = Arc::new(FakeStores::default());
     runtime().block_on(run(plan, &resources(&stores), options)).unwrap();
-    let text = metrics.text();
+    let text = metrics.encode_text();
     let counts: Vec<&str> = text
         .lines()
         .filter(|line| {

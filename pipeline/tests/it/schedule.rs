@@ -5,7 +5,8 @@ use chrono_tz::Tz;
 use croner::Cron;
 use insta::assert_snapshot;
 use pipeline::{
-    Fate, Missed, Overlap, RetrySpec, Schedule, ScheduleSpec, ScheduledOperation, Span,
+    HumanDuration, MissedRunPolicy, OccurrenceStatus, Overlap, RetrySpec, Schedule, ScheduleSpec,
+    ScheduledOperation,
 };
 use proptest::prelude::*;
 
@@ -17,7 +18,7 @@ fn spec(cron: &str, zone: &str) -> ScheduleSpec {
         timezone: zone.to_owned(),
         operation: ScheduledOperation::Append,
         overlap: Overlap::Skip,
-        missed: Missed::Once,
+        missed: MissedRunPolicy::Once,
         missed_limit: 10,
         jitter: None,
         deadline: None,
@@ -27,19 +28,19 @@ fn spec(cron: &str, zone: &str) -> ScheduleSpec {
 }
 
 fn schedule(cron: &str, zone: &str) -> Schedule {
-    Schedule::read(&spec(cron, zone)).unwrap()
+    Schedule::from_spec(&spec(cron, zone)).unwrap()
 }
 
-fn at(text: &str) -> DateTime<Utc> {
+fn utc(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
 }
 
 /// The due times on the clock of the time zone.
 fn local(cron: &str, zone: &str, from: &str, count: usize) -> String {
     let schedule = schedule(cron, zone);
-    let times = schedule.upcoming(at(from)).take(count);
+    let times = schedule.upcoming(utc(from)).take(count);
     let lines =
-        times.map(|it| it.with_timezone(&schedule.zone()).format("%a %F %T %Z").to_string());
+        times.map(|it| it.with_timezone(&schedule.timezone()).format("%a %F %T %Z").to_string());
     lines.collect::<Vec<_>>().join("\n")
 }
 
@@ -160,7 +161,7 @@ fn oracle(cron: &str, zone: Tz, from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<D
     due
 }
 
-fn crons() -> impl Strategy<Value = String> {
+fn cron_strategy() -> impl Strategy<Value = String> {
     let field = |low: u32, high: u32| {
         prop_oneof![
             Just("*".to_owned()),
@@ -189,13 +190,13 @@ const CHANGES: [(&str, &str); 8] = [
 
 proptest! {
     #[test]
-    fn what_is_due_is_what_a_look_at_every_minute_finds(cron in crons(), change in 0_usize..8, shift in -1000_i64..1000) {
+    fn what_is_due_is_what_a_look_at_every_minute_finds(cron in cron_strategy(), change in 0_usize..8, shift in -1000_i64..1000) {
         let (zone, day) = CHANGES[change];
-        let from = at(day) - Duration::hours(30) + Duration::minutes(shift);
+        let from = utc(day) - Duration::hours(30) + Duration::minutes(shift);
         let to = from + Duration::hours(60);
         let schedule = schedule(&cron, zone);
         let due: Vec<_> = schedule.upcoming(from).take_while(|it| *it <= to).collect();
-        prop_assert_eq!(&due, &oracle(&cron, schedule.zone(), from, to), "{} in {}", cron, zone);
+        prop_assert_eq!(&due, &oracle(&cron, schedule.timezone(), from, to), "{} in {}", cron, zone);
         // A later start finds the same runs.
         for middle in [from + Duration::hours(29), from + Duration::hours(31), from + Duration::hours(33)] {
             let rest: Vec<_> = schedule.upcoming(middle).take_while(|it| *it <= to).collect();
@@ -207,16 +208,16 @@ proptest! {
     /// Each run is found once, for every sequence of checks.
     #[test]
     fn each_run_is_found_once_however_it_is_looked(
-        cron in crons(),
+        cron in cron_strategy(),
         change in 0_usize..8,
         looks in prop::collection::vec(1_i64..20_000, 1..40),
     ) {
         let (zone, day) = CHANGES[change];
         let mut spec = spec(&cron, zone);
-        spec.missed = Missed::All;
+        spec.missed = MissedRunPolicy::All;
         spec.missed_limit = 1000;
-        let schedule = Schedule::read(&spec).unwrap();
-        let start = at(day) - Duration::hours(12);
+        let schedule = Schedule::from_spec(&spec).unwrap();
+        let start = utc(day) - Duration::hours(12);
         let (mut until, mut found) = (start, Vec::new());
         for seconds in looks {
             let now = until + Duration::seconds(seconds);
@@ -230,27 +231,27 @@ proptest! {
     #[test]
     fn a_delay_is_the_same_for_whoever_asks_and_within_the_jitter(jitter in 0_u32..7200, minute in 0_i64..1_000_000) {
         let mut spec = spec("* * * * *", "UTC");
-        spec.jitter = Some(Span::of_seconds(jitter));
-        let schedule = Schedule::read(&spec).unwrap();
-        let due = at("2026-01-01T00:00:00Z") + Duration::minutes(minute);
-        let delay = schedule.delay("docs", due);
-        prop_assert_eq!(delay, schedule.delay("docs", due));
+        spec.jitter = Some(HumanDuration::from_secs(jitter));
+        let schedule = Schedule::from_spec(&spec).unwrap();
+        let due = utc("2026-01-01T00:00:00Z") + Duration::minutes(minute);
+        let delay = schedule.jitter_delay("docs", due);
+        prop_assert_eq!(delay, schedule.jitter_delay("docs", due));
         prop_assert!((0..=i64::from(jitter)).contains(&delay.num_seconds()));
     }
 }
 
 /// Treatment of each run as letters: `f` on time, `m` missed and started late, `-` missed and
 /// skipped.
-fn fates(missed: Missed, limit: u32, since: &str, now: &str) -> String {
+fn due_statuses(missed: MissedRunPolicy, limit: u32, since: &str, now: &str) -> String {
     let mut spec = spec("0 * * * *", "UTC");
     spec.missed = missed;
     spec.missed_limit = limit;
-    let due = Schedule::read(&spec).unwrap().due(at(since), at(now));
+    let due = Schedule::from_spec(&spec).unwrap().due(utc(since), utc(now));
     let words = due.iter().map(|due| {
-        let letter = match due.fate {
-            Fate::Fired => 'f',
-            Fate::MadeUp => 'm',
-            Fate::Missed => '-',
+        let letter = match due.status {
+            OccurrenceStatus::Fired => 'f',
+            OccurrenceStatus::CatchUp => 'm',
+            OccurrenceStatus::Missed => '-',
         };
         format!("{}{letter}", due.at.hour())
     });
@@ -261,27 +262,35 @@ fn fates(missed: Missed, limit: u32, since: &str, now: &str) -> String {
 fn what_was_missed_is_made_up_for_as_the_file_says() {
     let (since, late, on_time) =
         ("2026-01-01T00:30:00Z", "2026-01-01T05:30:00Z", "2026-01-01T05:00:20Z");
-    assert_eq!(fates(Missed::Skip, 10, since, late), "1- 2- 3- 4- 5-");
-    assert_eq!(fates(Missed::Skip, 10, since, on_time), "1- 2- 3- 4- 5f");
-    assert_eq!(fates(Missed::Once, 10, since, late), "1- 2- 3- 4- 5m");
+    assert_eq!(due_statuses(MissedRunPolicy::Skip, 10, since, late), "1- 2- 3- 4- 5-");
+    assert_eq!(due_statuses(MissedRunPolicy::Skip, 10, since, on_time), "1- 2- 3- 4- 5f");
+    assert_eq!(due_statuses(MissedRunPolicy::Once, 10, since, late), "1- 2- 3- 4- 5m");
     // A run that is due now replaces the missed ones.
-    assert_eq!(fates(Missed::Once, 10, since, on_time), "1- 2- 3- 4- 5f");
-    assert_eq!(fates(Missed::All, 2, since, late), "1- 2- 3- 4m 5m");
-    assert_eq!(fates(Missed::All, 10, since, on_time), "1m 2m 3m 4m 5f");
-    assert_eq!(fates(Missed::All, 10, since, "2026-01-01T00:59:59Z"), "");
-    assert_eq!(fates(Missed::All, 10, since, "2026-01-01T01:00:00Z"), "1f");
+    assert_eq!(due_statuses(MissedRunPolicy::Once, 10, since, on_time), "1- 2- 3- 4- 5f");
+    assert_eq!(due_statuses(MissedRunPolicy::All, 2, since, late), "1- 2- 3- 4m 5m");
+    assert_eq!(due_statuses(MissedRunPolicy::All, 10, since, on_time), "1m 2m 3m 4m 5f");
+    assert_eq!(due_statuses(MissedRunPolicy::All, 10, since, "2026-01-01T00:59:59Z"), "");
+    assert_eq!(due_statuses(MissedRunPolicy::All, 10, since, "2026-01-01T01:00:00Z"), "1f");
 }
 
 #[test]
 fn ten_years_away_cost_no_time() {
     let mut spec = spec("* * * * * *", "Europe/Berlin");
-    spec.missed = Missed::All;
+    spec.missed = MissedRunPolicy::All;
     spec.missed_limit = 3;
-    let due =
-        Schedule::read(&spec).unwrap().due(at("2016-01-01T00:00:00Z"), at("2026-01-01T00:00:00Z"));
-    let count = |fate| due.iter().filter(|due| due.fate == fate).count();
-    assert_eq!((count(Fate::Fired), count(Fate::MadeUp), count(Fate::Missed)), (60, 3, 97));
-    assert_eq!(due.last().unwrap().at, at("2026-01-01T00:00:00Z"));
+    let due = Schedule::from_spec(&spec)
+        .unwrap()
+        .due(utc("2016-01-01T00:00:00Z"), utc("2026-01-01T00:00:00Z"));
+    let count = |fate| due.iter().filter(|due| due.status == fate).count();
+    assert_eq!(
+        (
+            count(OccurrenceStatus::Fired),
+            count(OccurrenceStatus::CatchUp),
+            count(OccurrenceStatus::Missed)
+        ),
+        (60, 3, 97)
+    );
+    assert_eq!(due.last().unwrap().at, utc("2026-01-01T00:00:00Z"));
 }
 
 const NODES: &str =

@@ -21,31 +21,37 @@ pub(crate) static NODES: &[NodeDef] = &[
         name: "memory",
         summary: "produces the documents in the file",
         version: 1,
-        parallel: Parallel::Single,
-        schema: options_schema::<Memory>,
-        parse: |with, _| Ok(NodeKind::Source(Box::new(serde_json::from_value::<Memory>(with)?))),
+        parallelism: Parallelism::Single,
+        schema: options_schema::<InMemoryOptions>,
+        parse: |with, _| {
+            Ok(NodeKind::Source(Box::new(serde_json::from_value::<InMemoryOptions>(with)?)))
+        },
     },
     NodeDef {
         name: "work",
         summary: "passes rows on, depending on their text",
         version: 1,
-        parallel: Parallel::Any,
-        schema: options_schema::<Work>,
-        parse: |with, _| Ok(NodeKind::Stage(Box::new(serde_json::from_value::<Work>(with)?))),
+        parallelism: Parallelism::Any,
+        schema: options_schema::<ScriptedStage>,
+        parse: |with, _| {
+            Ok(NodeKind::Stage(Box::new(serde_json::from_value::<ScriptedStage>(with)?)))
+        },
     },
     NodeDef {
         name: "once",
         summary: "sets duplicates aside",
         version: 1,
-        parallel: Parallel::Single,
-        schema: options_schema::<Once>,
-        parse: |with, _| Ok(NodeKind::Stage(Box::new(serde_json::from_value::<Once>(with)?))),
+        parallelism: Parallelism::Single,
+        schema: options_schema::<StatefulStage>,
+        parse: |with, _| {
+            Ok(NodeKind::Stage(Box::new(serde_json::from_value::<StatefulStage>(with)?)))
+        },
     },
     NodeDef {
         name: "one_by_one",
         summary: "produces a document when a sink has kept the previous one",
         version: 1,
-        parallel: Parallel::Single,
+        parallelism: Parallelism::Single,
         schema: options_schema::<OneByOne>,
         parse: |with, _| Ok(NodeKind::Source(Box::new(serde_json::from_value::<OneByOne>(with)?))),
     },
@@ -53,24 +59,28 @@ pub(crate) static NODES: &[NodeDef] = &[
         name: "windows",
         summary: "passes rows on in adaptive batches",
         version: 1,
-        parallel: Parallel::Single,
-        schema: options_schema::<Windows>,
-        parse: |with, _| Ok(NodeKind::Stage(Box::new(serde_json::from_value::<Windows>(with)?))),
+        parallelism: Parallelism::Single,
+        schema: options_schema::<BatchRecorder>,
+        parse: |with, _| {
+            Ok(NodeKind::Stage(Box::new(serde_json::from_value::<BatchRecorder>(with)?)))
+        },
     },
     NodeDef {
         name: "keep",
         summary: "keeps the URIs of its rows",
         version: 1,
-        parallel: Parallel::Single,
-        schema: options_schema::<Keep>,
-        parse: |with, _| Ok(NodeKind::Sink(Box::new(serde_json::from_value::<Keep>(with)?))),
+        parallelism: Parallelism::Single,
+        schema: options_schema::<CollectingSink>,
+        parse: |with, _| {
+            Ok(NodeKind::Sink(Box::new(serde_json::from_value::<CollectingSink>(with)?)))
+        },
     },
 ];
 
 /// A source of documents with the URIs `mem:0`, `mem:1`, ….
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Memory {
+pub(crate) struct InMemoryOptions {
     /// Contents of the documents.
     #[serde(default)]
     pub(crate) docs: Vec<String>,
@@ -89,28 +99,28 @@ fn source_schema() -> SchemaRef {
     Arc::new(Schema::new([Location::fields().as_slice(), &own].concat()))
 }
 
-impl SourceConfig for Memory {
+impl SourceConfig for InMemoryOptions {
     fn schema(&self) -> SchemaRef {
         source_schema()
     }
     fn build(&self, _: &Resources) -> Result<Box<dyn Source>, BoxError> {
         let docs: Vec<_> = self.docs.iter().cloned().enumerate().collect();
         let batches: Vec<_> = docs.chunks(self.per_batch).map(<[_]>::to_vec).collect();
-        Ok(Box::new(MemorySource(batches.into_iter())))
+        Ok(Box::new(InMemorySource(batches.into_iter())))
     }
 }
 
-struct MemorySource(std::vec::IntoIter<Vec<(usize, String)>>);
+struct InMemorySource(std::vec::IntoIter<Vec<(usize, String)>>);
 
 #[async_trait]
-impl Source for MemorySource {
-    async fn next(&mut self) -> Result<Option<Outcome>, BoxError> {
+impl Source for InMemorySource {
+    async fn next_batch(&mut self) -> Result<Option<Outcome>, BoxError> {
         tokio::task::yield_now().await;
         let Some(docs) = self.0.next() else { return Ok(None) };
         Ok(Some(rows_of(&docs)?.into()))
     }
 
-    fn covered(&self) -> Vec<String> {
+    fn exhausted_roots(&self) -> Vec<String> {
         vec!["mem:".to_owned()]
     }
 }
@@ -160,9 +170,9 @@ struct OneByOneSource {
 
 #[async_trait]
 impl Source for OneByOneSource {
-    async fn next(&mut self) -> Result<Option<Outcome>, BoxError> {
+    async fn next_batch(&mut self) -> Result<Option<Outcome>, BoxError> {
         let OneByOne { name, count } = &self.options;
-        while KEPT.lock().unwrap().get(name).map_or(0, Vec::len) < self.given {
+        while COLLECTED.lock().unwrap().get(name).map_or(0, Vec::len) < self.given {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         if self.given == *count {
@@ -172,7 +182,7 @@ impl Source for OneByOneSource {
         Ok(Some(rows_of(&[(self.given - 1, "text".to_owned())])?.into()))
     }
 
-    fn covered(&self) -> Vec<String> {
+    fn exhausted_roots(&self) -> Vec<String> {
         vec!["mem:".to_owned()]
     }
 }
@@ -180,7 +190,7 @@ impl Source for OneByOneSource {
 /// A stage that passes batches on and records their sizes.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Windows {
+pub(crate) struct BatchRecorder {
     /// Key for [`windows`].
     pub(crate) name: String,
     /// Rows per batch.
@@ -191,21 +201,22 @@ pub(crate) struct Windows {
     pub(crate) hold: Option<u64>,
 }
 
-static WINDOWS: LazyLock<Mutex<HashMap<String, Vec<usize>>>> = LazyLock::new(Mutex::default);
+static RECORDED_BATCHES: LazyLock<Mutex<HashMap<String, Vec<usize>>>> =
+    LazyLock::new(Mutex::default);
 
 /// Rows of the batches that a [`Windows`] of this name received.
-pub(crate) fn windows(name: &str) -> Vec<usize> {
-    WINDOWS.lock().unwrap().remove(name).unwrap_or_default()
+pub(crate) fn recorded_batches(name: &str) -> Vec<usize> {
+    RECORDED_BATCHES.lock().unwrap().remove(name).unwrap_or_default()
 }
 
-impl StageConfig for Windows {
+impl StageConfig for BatchRecorder {
     fn output_schema(&self, input: &Schema) -> Result<SchemaRef, SchemaError> {
         Ok(Arc::new(input.clone()))
     }
     fn build(&self, _: &Resources) -> Result<Box<dyn Stage>, BoxError> {
         let name = self.name.clone();
         Ok(Box::new(move |rows: RecordBatch| {
-            WINDOWS.lock().unwrap().entry(name.clone()).or_default().push(rows.num_rows());
+            RECORDED_BATCHES.lock().unwrap().entry(name.clone()).or_default().push(rows.num_rows());
             // Concurrent batches differ in speed.
             std::thread::sleep(Duration::from_micros(rows.num_rows() as u64 % 5 * 50));
             Ok(rows.into())
@@ -214,23 +225,28 @@ impl StageConfig for Windows {
     fn identity(&self) -> serde_json::Value {
         serde_json::Value::Null
     }
-    fn gather(&self) -> Option<Gather> {
+    fn batch_policy(&self) -> Option<BatchPolicy> {
         let (at_least, first) = (self.at_least, self.first);
         let hold = self.hold.map(Duration::from_millis);
-        Some(Gather { at_least, weight: RecordBatch::num_rows, first, hold })
+        Some(BatchPolicy {
+            target_weight: at_least,
+            weight: RecordBatch::num_rows,
+            initial_weight: first,
+            max_wait: hold,
+        })
     }
 }
 
 /// A stage whose result depends on the text of its rows.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Work {
+pub(crate) struct ScriptedStage {
     /// Part of the identity, so that another value counts as other output.
     #[serde(default)]
     pub(crate) seed: u32,
 }
 
-impl StageConfig for Work {
+impl StageConfig for ScriptedStage {
     fn output_schema(&self, input: &Schema) -> Result<SchemaRef, SchemaError> {
         input.require(BYTES.field())?;
         Ok(Arc::new(input.clone()))
@@ -250,15 +266,15 @@ impl StageConfig for Work {
                 std::thread::sleep(Duration::from_micros(bytes.len() as u64 % 7 * 30));
                 keep.push(!bytes.starts_with(b"bad"));
                 if bytes.starts_with(b"bad") {
-                    let why = DocError::Corrupt { format: "test", cause: "it says so".into() };
-                    set_aside.push(SetAside::row(&rows, row, why.into())?);
+                    let why = DocumentError::Corrupt { format: "test", cause: "it says so".into() };
+                    set_aside.push(Rejection::from_row(&rows, row, why.into())?);
                 }
             }
-            let mut rows = rows.keeping(keep)?;
+            let mut rows = rows.filter_rows(keep)?;
             if BYTES.of(&rows)?.iter().any(|bytes| bytes == Some(b"double")) {
                 rows = arrow::compute::concat_batches(rows.schema_ref(), [&rows, &rows])?;
             }
-            Ok(Outcome { rows, set_aside })
+            Ok(Outcome { rows, rejected: set_aside })
         }))
     }
     fn identity(&self) -> serde_json::Value {
@@ -269,9 +285,9 @@ impl StageConfig for Work {
 /// A stage with state.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Once {}
+pub(crate) struct StatefulStage {}
 
-impl StageConfig for Once {
+impl StageConfig for StatefulStage {
     fn output_schema(&self, input: &Schema) -> Result<SchemaRef, SchemaError> {
         input.require(BYTES.field())?;
         Ok(Arc::new(input.clone()))
@@ -285,24 +301,29 @@ impl StageConfig for Once {
                 let is_new = seen.insert(bytes.unwrap_or_default().to_vec());
                 keep.push(is_new);
                 if !is_new {
-                    set_aside.push(SetAside::row(&rows, row, Why::Duplicate)?);
+                    set_aside.push(Rejection::from_row(&rows, row, RejectReason::Duplicate)?);
                 }
             }
-            Ok(Outcome { rows: rows.keeping(keep)?, set_aside })
+            Ok(Outcome { rows: rows.filter_rows(keep)?, rejected: set_aside })
         }))
     }
     fn identity(&self) -> serde_json::Value {
         serde_json::Value::Null
     }
-    fn gather(&self) -> Option<Gather> {
-        Some(Gather { at_least: 3, weight: RecordBatch::num_rows, first: None, hold: None })
+    fn batch_policy(&self) -> Option<BatchPolicy> {
+        Some(BatchPolicy {
+            target_weight: 3,
+            weight: RecordBatch::num_rows,
+            initial_weight: None,
+            max_wait: None,
+        })
     }
 }
 
 /// A sink that keeps the URIs of its rows under a name.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Keep {
+pub(crate) struct CollectingSink {
     /// Key for [`kept`].
     pub(crate) name: String,
     /// Duration of a write in milliseconds.
@@ -316,11 +337,11 @@ pub(crate) struct Keep {
     pub(crate) panic: bool,
 }
 
-static KEPT: LazyLock<Mutex<HashMap<String, Vec<String>>>> = LazyLock::new(Mutex::default);
+static COLLECTED: LazyLock<Mutex<HashMap<String, Vec<String>>>> = LazyLock::new(Mutex::default);
 
 /// The URIs that a [`Keep`] of this name received, in order.
-pub(crate) fn kept(name: &str) -> Vec<String> {
-    KEPT.lock().unwrap().remove(name).unwrap_or_default()
+pub(crate) fn collected(name: &str) -> Vec<String> {
+    COLLECTED.lock().unwrap().remove(name).unwrap_or_default()
 }
 
 /// A name that no other test uses.
@@ -329,7 +350,7 @@ pub(crate) fn fresh_name() -> String {
     format!("keep{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-impl SinkConfig for Keep {
+impl SinkConfig for CollectingSink {
     fn accepts(&self, input: &Schema) -> Result<(), SchemaError> {
         input.require(URI.field())
     }
@@ -343,7 +364,7 @@ impl SinkConfig for Keep {
 }
 
 #[async_trait]
-impl Sink for Keep {
+impl Sink for CollectingSink {
     async fn write(&mut self, rows: RecordBatch) -> Result<(), BoxError> {
         if self.fail {
             return Err("the disk is on fire".into());
@@ -351,48 +372,57 @@ impl Sink for Keep {
         assert!(!self.panic, "the sink is broken");
         tokio::time::sleep(Duration::from_millis(self.pause)).await;
         let uris = URI.of(&rows)?.iter().flatten().map(str::to_owned);
-        KEPT.lock().unwrap().entry(self.name.clone()).or_default().extend(uris);
+        COLLECTED.lock().unwrap().entry(self.name.clone()).or_default().extend(uris);
         Ok(())
     }
 }
 
 /// Stores without documents, which keep recorded rejections.
 #[derive(Default)]
-pub(crate) struct Stores {
-    pub(crate) recorded: Mutex<Vec<(String, SetAside)>>,
+pub(crate) struct FakeStores {
+    pub(crate) recorded: Mutex<Vec<(String, Rejection)>>,
     pub(crate) record_panics: bool,
 }
 
 #[async_trait]
-impl MetadataStore for Stores {
-    async fn locate(&self, uris: &[String]) -> Result<Vec<Option<KnownLocation>>, StoreError> {
+impl MetadataStore for FakeStores {
+    async fn lookup_locations(
+        &self,
+        uris: &[String],
+    ) -> Result<Vec<Option<KnownLocation>>, StoreError> {
         Ok(vec![None; uris.len()])
     }
     async fn known_hashes(&self) -> Result<KnownHashes, StoreError> {
         Ok(KnownHashes::new())
     }
-    async fn identify(&self, _: &[Incoming]) -> Result<Vec<Identity>, StoreError> {
+    async fn assign_ids(
+        &self,
+        _: &[IncomingDocument],
+    ) -> Result<Vec<DocumentIdentity>, StoreError> {
         unreachable!("these sinks do not call it")
     }
     async fn commit(&self, _: &[StoredDocument]) -> Result<Vec<Uuid>, StoreError> {
         unreachable!("these sinks do not call it")
     }
-    async fn record(&self, set_aside: &[(String, SetAside)]) -> Result<Vec<Uuid>, StoreError> {
+    async fn record_rejections(
+        &self,
+        set_aside: &[(String, Rejection)],
+    ) -> Result<Vec<Uuid>, StoreError> {
         assert!(!self.record_panics, "the store is broken");
         self.recorded.lock().unwrap().extend_from_slice(set_aside);
         Ok(Vec::new())
     }
-    async fn purged(&self, _: &[Uuid]) -> Result<(), StoreError> {
+    async fn mark_purged(&self, _: &[Uuid]) -> Result<(), StoreError> {
         Ok(())
     }
 }
 
 #[async_trait]
-impl VectorStore for Stores {
+impl VectorStore for FakeStores {
     async fn upsert(&self, _: Vec<Point>) -> Result<(), StoreError> {
         Ok(())
     }
-    async fn relocate(&self, _: Uuid, _: &Place) -> Result<(), StoreError> {
+    async fn update_location(&self, _: Uuid, _: &DocumentLocation) -> Result<(), StoreError> {
         Ok(())
     }
 
@@ -410,7 +440,7 @@ impl VectorStore for Stores {
 /// Models that always fail.
 pub(crate) struct NoModels;
 
-impl Models for NoModels {
+impl ModelProvider for NoModels {
     fn describe(&self, model: &Path) -> Result<ModelInfo, BoxError> {
         Err(format!("no model in {}", model.display()).into())
     }
@@ -422,15 +452,15 @@ impl Models for NoModels {
     }
 }
 
-pub(crate) fn resources(stores: &Arc<Stores>) -> Resources {
+pub(crate) fn resources(stores: &Arc<FakeStores>) -> Resources {
     Resources {
         collection: Uuid::nil(),
         models: Arc::new(NoModels),
         metadata: Arc::clone(stores) as Arc<dyn MetadataStore>,
         vectors: Arc::clone(stores) as Arc<dyn VectorStore>,
-        known: Arc::new(KnownHashes::new()),
+        known_hashes: Arc::new(KnownHashes::new()),
         extract_worker: None,
-        memo: None,
+        cache: None,
     }
 }
 

@@ -5,10 +5,10 @@
 //! Allan and Carterette, CIKM 2007). Samples are small and scores far from normally distributed, so
 //! no closed formula is used.
 
-use super::chance::Chance;
+use super::chance::SplitMix64;
 
 /// Number of resamples.
-const DRAWS: usize = 10_000;
+const RESAMPLES: usize = 10_000;
 
 /// Fixed seed, for reproducible results.
 const SEED: u64 = 0x5e3a_171c;
@@ -30,7 +30,7 @@ pub struct Comparison {
     /// First mean minus second mean.
     pub difference: Estimate,
     /// Probability of a difference at least this large if both means are equal.
-    pub p: f64,
+    pub p_value: f64,
 }
 
 /// Mean and confidence interval of a sample; all are 0 for an empty one.
@@ -39,15 +39,15 @@ pub fn estimate(sample: &[f64]) -> Estimate {
     if sample.is_empty() {
         return Estimate { mean, low: mean, high: mean };
     }
-    let mut chance = Chance::new(SEED);
-    let mut means: Vec<f64> = (0..DRAWS)
+    let mut chance = SplitMix64::new(SEED);
+    let mut means: Vec<f64> = (0..RESAMPLES)
         .map(|_| {
             let drawn = (0..sample.len()).map(|_| sample[chance.below(sample.len())]);
             drawn.sum::<f64>() / count(sample)
         })
         .collect();
     means.sort_by(f64::total_cmp);
-    let at = |share: usize| means[(DRAWS - 1) * share / 1000];
+    let at = |share: usize| means[(RESAMPLES - 1) * share / 1000];
     Estimate { mean, low: at(25), high: at(975) }
 }
 
@@ -59,12 +59,12 @@ pub fn compare(first: &[f64], second: &[f64]) -> Comparison {
     assert_eq!(first.len(), second.len(), "the samples have the same queries");
     let differences: Vec<f64> = first.iter().zip(second).map(|(a, b)| a - b).collect();
     let found = mean(&differences).abs();
-    let mut chance = Chance::new(SEED);
-    let as_great = (0..DRAWS).filter(|_| {
+    let mut chance = SplitMix64::new(SEED);
+    let as_great = (0..RESAMPLES).filter(|_| {
         let (mut signs, mut left) = (0, 0);
         let turned = differences.iter().map(|difference| {
             if left == 0 {
-                (signs, left) = (chance.bits(), 64);
+                (signs, left) = (chance.next_u64(), 64);
             }
             let turned = if signs & 1 == 1 { -difference } else { *difference };
             (signs, left) = (signs >> 1, left - 1);
@@ -74,8 +74,8 @@ pub fn compare(first: &[f64], second: &[f64]) -> Comparison {
         (turned.sum::<f64>() / count(&differences)).abs() >= found - 1e-12
     });
     #[expect(clippy::cast_precision_loss, reason = "a share")]
-    let p = (as_great.count() + 1) as f64 / (DRAWS + 1) as f64;
-    Comparison { difference: estimate(&differences), p }
+    let p = (as_great.count() + 1) as f64 / (RESAMPLES + 1) as f64;
+    Comparison { difference: estimate(&differences), p_value: p }
 }
 
 pub(super) fn mean(sample: &[f64]) -> f64 {
@@ -96,11 +96,11 @@ mod tests {
         let low: Vec<f64> = (0..100).map(|n| f64::from(n % 10) / 20.0).collect();
         let high: Vec<f64> = low.iter().map(|score| score + 0.1).collect();
         let clear = compare(&high, &low);
-        assert!((clear.difference.mean - 0.1).abs() < 1e-12 && clear.p < 0.001);
+        assert!((clear.difference.mean - 0.1).abs() < 1e-12 && clear.p_value < 0.001);
         let same = compare(&low, &low);
-        assert_eq!((same.difference.mean, same.p), (0.0, 1.0));
+        assert_eq!((same.difference.mean, same.p_value), (0.0, 1.0));
         let mixed: Vec<f64> = low.iter().zip(0..).map(|(it, n)| it + [0.1, -0.1][n % 2]).collect();
-        assert!(compare(&mixed, &low).p > 0.5);
+        assert!(compare(&mixed, &low).p_value > 0.5);
     }
 
     #[test]

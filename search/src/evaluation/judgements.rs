@@ -12,15 +12,15 @@ use crate::glob::Patterns;
 /// Judged queries.
 pub struct Judgements {
     /// In the order of the file.
-    pub judged: Vec<Judged>,
+    pub queries: Vec<JudgedQuery>,
 }
 
 /// A query with its relevant documents.
-pub struct Judged {
+pub struct JudgedQuery {
     /// Its name.
     pub id: String,
     /// The text of the query.
-    pub question: String,
+    pub query: String,
     /// Path patterns of relevant documents with their grades, which are above 0.
     pub(crate) relevant: Vec<(Patterns, u32)>,
 }
@@ -28,7 +28,7 @@ pub struct Judged {
 /// An error in a file of judgements.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {message}")]
-pub struct BadJudgements {
+pub struct JudgementsError {
     /// Line number, from 1.
     pub line: usize,
     /// The error in that line.
@@ -38,7 +38,7 @@ pub struct BadJudgements {
 /// A line of JSON.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Line {
+struct JudgementLine {
     #[serde(default)]
     id: Option<String>,
     query: String,
@@ -51,14 +51,14 @@ impl Judgements {
     ///
     /// # Errors
     /// The first invalid line.
-    pub fn from_jsonl(text: &str) -> Result<Self, BadJudgements> {
+    pub fn from_jsonl(text: &str) -> Result<Self, JudgementsError> {
         let mut judged = Vec::new();
         for (line, text) in lines(text) {
-            let bad = |message: String| BadJudgements { line, message };
-            let Line { id, query, relevant } =
+            let bad = |message: String| JudgementsError { line, message };
+            let JudgementLine { id, query, relevant } =
                 serde_json::from_str(text).map_err(|error| bad(error.to_string()))?;
             let id = id.unwrap_or_else(|| line.to_string());
-            judged.push(Judged::new(id, query, relevant).map_err(bad)?);
+            judged.push(JudgedQuery::new(id, query, relevant).map_err(bad)?);
         }
         Self::of(judged)
     }
@@ -68,10 +68,10 @@ impl Judgements {
     ///
     /// # Errors
     /// The first invalid line.
-    pub fn from_trec(qrels: &str, topics: &str) -> Result<Self, BadJudgements> {
+    pub fn from_trec(qrels: &str, topics: &str) -> Result<Self, JudgementsError> {
         let mut relevant: BTreeMap<&str, BTreeMap<String, u32>> = BTreeMap::new();
         for (line, text) in lines(qrels) {
-            let bad = |message: &str| BadJudgements { line, message: message.to_owned() };
+            let bad = |message: &str| JudgementsError { line, message: message.to_owned() };
             let mut parts = text.split_whitespace();
             let (Some(question), Some(_), Some(document), Some(grade), None) =
                 (parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
@@ -85,29 +85,30 @@ impl Judgements {
         }
         let mut judged = Vec::new();
         for (line, text) in lines(topics) {
-            let bad = |message: String| BadJudgements { line, message };
+            let bad = |message: String| JudgementsError { line, message };
             let (id, question) = text.split_once('\t').ok_or_else(|| {
                 bad("expected the name of a query and its text, separated by a tab".to_owned())
             })?;
             let relevant = relevant.remove(id.trim()).unwrap_or_default();
             if relevant.values().any(|&grade| grade > 0) {
-                let made = Judged::new(id.trim().to_owned(), question.trim().to_owned(), relevant);
+                let made =
+                    JudgedQuery::new(id.trim().to_owned(), question.trim().to_owned(), relevant);
                 judged.push(made.map_err(bad)?);
             }
         }
         Self::of(judged)
     }
 
-    fn of(judged: Vec<Judged>) -> Result<Self, BadJudgements> {
+    fn of(judged: Vec<JudgedQuery>) -> Result<Self, JudgementsError> {
         if judged.is_empty() {
             let message = "no query has a relevant document".to_owned();
-            return Err(BadJudgements { line: 1, message });
+            return Err(JudgementsError { line: 1, message });
         }
-        Ok(Self { judged })
+        Ok(Self { queries: judged })
     }
 }
 
-impl Judged {
+impl JudgedQuery {
     fn new(id: String, question: String, relevant: BTreeMap<String, u32>) -> Result<Self, String> {
         if question.trim().is_empty() {
             return Err("the query is empty".to_owned());
@@ -123,7 +124,7 @@ impl Judged {
         if patterns.is_empty() {
             return Err("no document is relevant".to_owned());
         }
-        Ok(Self { id, question, relevant: patterns })
+        Ok(Self { id, query: question, relevant: patterns })
     }
 }
 
@@ -163,18 +164,18 @@ mod tests {
         let qrels = "7 0 a.txt 2\n7\t0\tb.txt 1\n7 0 c.txt 0\n8 0 a.txt -1\n";
         let trec = Judgements::from_trec(qrels, "7\twho?\n8\tnobody\n9\tnothing\n").unwrap();
         let said = |judgements: &Judgements| {
-            let one = |it: &Judged| {
+            let one = |it: &JudgedQuery| {
                 let grades: Vec<u32> = it.relevant.iter().map(|(_, grade)| *grade).collect();
                 let matches =
                     |(patterns, _): &(Patterns, u32)| patterns.match_one("file:///x/a.txt");
                 (
                     it.id.clone(),
-                    it.question.clone(),
+                    it.query.clone(),
                     grades,
                     it.relevant.iter().map(matches).collect::<Vec<_>>(),
                 )
             };
-            judgements.judged.iter().map(one).collect::<Vec<_>>()
+            judgements.queries.iter().map(one).collect::<Vec<_>>()
         };
         assert_eq!(said(&jsonl), said(&trec));
     }

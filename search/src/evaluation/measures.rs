@@ -7,26 +7,26 @@ pub struct Measure {
     pub name: &'static str,
     /// Column title in tables.
     pub title: &'static str,
-    of: fn(&Scores) -> f64,
+    extract: fn(&Scores) -> f64,
 }
 
 /// All measures.
 pub static MEASURES: &[Measure] = &[
-    Measure { name: "ndcg@10", title: "nDCG@10", of: |it| it.ndcg_10 },
-    Measure { name: "recall@10", title: "Recall@10", of: |it| it.recall_10 },
-    Measure { name: "recall@100", title: "Recall@100", of: |it| it.recall_100 },
-    Measure { name: "mrr@10", title: "MRR@10", of: |it| it.mrr_10 },
+    Measure { name: "ndcg@10", title: "nDCG@10", extract: |it| it.ndcg_10 },
+    Measure { name: "recall@10", title: "Recall@10", extract: |it| it.recall_10 },
+    Measure { name: "recall@100", title: "Recall@100", extract: |it| it.recall_100 },
+    Measure { name: "mrr@10", title: "MRR@10", extract: |it| it.mrr_10 },
 ];
 
 impl Measure {
     /// The measure of this name, ignoring case; `None` if unknown.
-    pub fn named(name: &str) -> Option<Self> {
+    pub fn by_name(name: &str) -> Option<Self> {
         MEASURES.iter().find(|measure| measure.name.eq_ignore_ascii_case(name)).copied()
     }
 
     /// The value of the measure for one query.
-    pub fn of(self, scores: &Scores) -> f64 {
-        (self.of)(scores)
+    pub fn score(self, scores: &Scores) -> f64 {
+        (self.extract)(scores)
     }
 }
 
@@ -125,7 +125,7 @@ mod tests {
             }
             let scores = scores(&grades, ideal);
             for (measure, expected) in MEASURES.iter().zip(expected) {
-                let found = measure.of(&scores);
+                let found = measure.score(&scores);
                 let name = measure.name;
                 assert!((found - expected).abs() < 1e-5, "{name} of {relevant:?}: {found}");
             }

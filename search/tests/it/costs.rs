@@ -1,10 +1,10 @@
 //! The cost of a search: limits of filters, and the budget that no search exceeds.
 
 use proptest::prelude::*;
-use search::{Condition, Mode, Request};
+use search::{Condition, Request, SearchMode};
 use serde_json::{Value, json};
 
-use crate::support::{Shelf, Toy, ask, question};
+use crate::support::{MemoryCollection, ToyEmbedder, query, search_one};
 
 /// A filter of the given size in one dimension: conditions, nesting, patterns, pattern length,
 /// values.
@@ -69,7 +69,7 @@ proptest! {
         // `serde_json` limits the nesting of JSON to 128.
         let size = if kind == 2 { size % 120 + 1 } else { size };
         let filter = sized(kind, size);
-        let measured = Condition::measure(&filter);
+        let measured = Condition::pattern_bytes(&filter);
         match Condition::parse(&filter) {
             Ok(_) => prop_assert!(measured.unwrap() <= 16 << 10),
             Err(error) => prop_assert_eq!(measured, Err(error)),
@@ -80,18 +80,19 @@ proptest! {
 /// Few documents with many passages: grouping reads further hits up to the budget.
 #[tokio::test]
 async fn gathering_documents_ends_where_the_budget_does() {
-    let toy = Toy::new("toy");
+    let toy = ToyEmbedder::new("toy");
     let passages: Vec<String> =
         (0..3000).map(|n| format!("passage {n} of many about trees")).collect();
     let passages: Vec<&str> = passages.iter().map(String::as_str).collect();
-    let shelf = Shelf::new("shelf", &toy).with(&[("a", &passages), ("b", &["one other text"])]);
-    let mode = Some(Mode::Dense);
-    let wanted = Request { mode, k: 2, per_document: Some(1), ..question("passage about trees") };
+    let shelf = MemoryCollection::new("shelf", &toy)
+        .with_documents(&[("a", &passages), ("b", &["one other text"])]);
+    let mode = Some(SearchMode::Dense);
+    let wanted = Request { mode, k: 2, per_document: Some(1), ..query("passage about trees") };
     let named = Request { collections: vec!["shelf".to_owned()], ..wanted.clone() };
     let least = named.cost().unwrap();
     let mut costs = Vec::new();
     for budget in [least, least + 500, least + 2000, 50_000, u64::MAX] {
-        let answer = ask(&shelf, Request { budget, ..wanted.clone() }).await;
+        let answer = search_one(&shelf, Request { budget, ..wanted.clone() }).await;
         assert!(answer.cost <= budget, "{} of {budget}", answer.cost);
         assert!(answer.hits.len() <= 2);
         costs.push((answer.cost, answer.hits.len()));
@@ -102,18 +103,18 @@ async fn gathering_documents_ends_where_the_budget_does() {
 
 #[tokio::test]
 async fn no_page_is_offered_that_would_cost_too_much() {
-    let toy = Toy::new("toy");
+    let toy = ToyEmbedder::new("toy");
     let passages: Vec<String> = (0..900).map(|n| format!("passage {n}")).collect();
     let passages: Vec<&str> = passages.iter().map(String::as_str).collect();
-    let shelf = Shelf::new("shelf", &toy).with(&[("a", &passages)]);
-    let mode = Some(Mode::Dense);
-    let first = Request { mode, k: 100, budget: 1000, ..question("passage") };
+    let shelf = MemoryCollection::new("shelf", &toy).with_documents(&[("a", &passages)]);
+    let mode = Some(SearchMode::Dense);
+    let first = Request { mode, k: 100, budget: 1000, ..query("passage") };
     let (mut cursor, mut pages) = (None, 0);
     loop {
         let page = Request { cursor: cursor.clone(), ..first.clone() };
         let named = Request { collections: vec!["shelf".to_owned()], ..page.clone() };
         assert!(named.cost().unwrap() <= 1000, "an offered page is within the budget");
-        let answer = ask(&shelf, page).await;
+        let answer = search_one(&shelf, page).await;
         pages += 1;
         match answer.cursor {
             Some(next) => cursor = Some(next),

@@ -1,14 +1,14 @@
 //! Evaluation of a collection in memory.
 
-use search::Mode;
+use search::SearchMode;
 use search::Searcher;
 use search::evaluation::{Judgements, MEASURES, estimate, evaluate};
 
-use crate::support::{Shelf, Toy};
+use crate::support::{MemoryCollection, ToyEmbedder};
 
 #[tokio::test]
 async fn documents_are_ranked_by_their_best_passage() {
-    let shelf = Shelf::new("shelf", &Toy::new("toy")).with(&[
+    let shelf = MemoryCollection::new("shelf", &ToyEmbedder::new("toy")).with_documents(&[
         ("birds.txt", &["birds fly", "birds eat", "birds sing", "birds birds birds"]),
         ("ships.txt", &["ships sail", "and birds follow"]),
         ("trees.txt", &["trees grow"]),
@@ -20,7 +20,7 @@ async fn documents_are_ranked_by_their_best_passage() {
     )
     .unwrap();
     let target = shelf.target().await;
-    for mode in [Mode::Dense, Mode::Sparse, Mode::Hybrid] {
+    for mode in [SearchMode::Dense, SearchMode::Sparse, SearchMode::Hybrid] {
         let evaluation =
             evaluate(&Searcher::default(), &target, &judgements, Some(mode)).await.unwrap();
         assert_eq!(evaluation.mode, mode);
@@ -32,7 +32,7 @@ async fn documents_are_ranked_by_their_best_passage() {
         assert_eq!(ships.mrr_10, 1.0);
         assert_eq!((trees.ndcg_10, trees.recall_100), (0.0, 0.0));
         for measure in MEASURES {
-            let sample: Vec<f64> = evaluation.scores.iter().map(|it| measure.of(it)).collect();
+            let sample: Vec<f64> = evaluation.scores.iter().map(|it| measure.score(it)).collect();
             let mean = estimate(&sample);
             assert!(mean.low <= mean.mean && mean.mean <= mean.high);
         }

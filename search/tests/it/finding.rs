@@ -1,14 +1,15 @@
 //! Searches in one collection: modes, thresholds, filters, highlights.
 
-use search::{Condition, Mode, Request};
+use search::{Condition, Request, SearchMode};
 use serde_json::json;
 
-use crate::support::{Shelf, Toy, ask, paths, question};
+use crate::support::{MemoryCollection, ToyEmbedder, paths, query, search_one};
 
-const MODES: [Option<Mode>; 4] = [None, Some(Mode::Dense), Some(Mode::Sparse), Some(Mode::Hybrid)];
+const MODES: [Option<SearchMode>; 4] =
+    [None, Some(SearchMode::Dense), Some(SearchMode::Sparse), Some(SearchMode::Hybrid)];
 
-fn shelf() -> Shelf {
-    Shelf::new("shelf", &Toy::new("toy")).with(&[
+fn sample_collection() -> MemoryCollection {
+    MemoryCollection::new("shelf", &ToyEmbedder::new("toy")).with_documents(&[
         ("a/locks.txt", &["a mutex is locked by pthread_mutex_lock", "and unlocked again"]),
         ("a/files.txt", &["a file is opened by its name", "and closed when it is dropped"]),
         ("b/birds.txt", &["birds of the north fly far", "they eat fish and seeds"]),
@@ -19,20 +20,25 @@ fn shelf() -> Shelf {
 #[tokio::test]
 async fn every_mode_finds_the_obvious_passage() {
     for mode in MODES {
-        let answer =
-            ask(&shelf(), Request { mode, k: 3, ..question("a file opened by name") }).await;
+        let answer = search_one(
+            &sample_collection(),
+            Request { mode, k: 3, ..query("a file opened by name") },
+        )
+        .await;
         assert_eq!(paths(&answer)[0], "a/files.txt", "{mode:?}");
-        assert_eq!(answer.searched[0].mode, mode.unwrap_or(Mode::Hybrid));
+        assert_eq!(answer.searched[0].mode, mode.unwrap_or(SearchMode::Hybrid));
         assert!(answer.hits.is_sorted_by(|a, b| a.score >= b.score));
     }
 }
 
 #[tokio::test]
 async fn first_chunks_of_two_documents_are_both_found() {
-    let shelf = Shelf::new("twins", &Toy::new("toy"))
-        .with(&[("one.txt", &["the very same words"]), ("two.txt", &["the very same words"])]);
+    let shelf = MemoryCollection::new("twins", &ToyEmbedder::new("toy")).with_documents(&[
+        ("one.txt", &["the very same words"]),
+        ("two.txt", &["the very same words"]),
+    ]);
     for mode in MODES {
-        let answer = ask(&shelf, Request { mode, ..question("very same words") }).await;
+        let answer = search_one(&shelf, Request { mode, ..query("very same words") }).await;
         let mut found = paths(&answer);
         found.sort_unstable();
         assert_eq!(found, ["one.txt", "two.txt"], "{mode:?}");
@@ -43,13 +49,17 @@ async fn first_chunks_of_two_documents_are_both_found() {
 async fn a_threshold_means_the_same_in_every_mode() {
     let words = "a file is opened by its name";
     for mode in MODES {
-        let strict = Request { mode, threshold: Some(0.8), ..question(words) };
-        let answer = ask(&shelf(), strict).await;
+        let strict = Request { mode, threshold: Some(0.8), ..query(words) };
+        let answer = search_one(&sample_collection(), strict).await;
         assert_eq!(paths(&answer), ["a/files.txt"], "the obvious hit and no other: {mode:?}");
         assert!(answer.hits[0].similarity.unwrap() >= 0.8);
-        let lax = Request { mode, threshold: Some(-1.0), ..question(words) };
-        let all = ask(&shelf(), Request { mode, ..question(words) }).await;
-        assert_eq!(ask(&shelf(), lax).await.hits.len(), all.hits.len(), "{mode:?}");
+        let lax = Request { mode, threshold: Some(-1.0), ..query(words) };
+        let all = search_one(&sample_collection(), Request { mode, ..query(words) }).await;
+        assert_eq!(
+            search_one(&sample_collection(), lax).await.hits.len(),
+            all.hits.len(),
+            "{mode:?}"
+        );
     }
 }
 
@@ -57,31 +67,35 @@ async fn a_threshold_means_the_same_in_every_mode() {
 async fn a_chunk_of_twenty_thousand_characters_is_returned() {
     let long = "an endless sentence about ärger ".repeat(700);
     assert!(long.chars().count() > 20_000);
-    let shelf = Shelf::new("long", &Toy::new("toy")).with(&[("long.txt", &[&long])]);
+    let shelf = MemoryCollection::new("long", &ToyEmbedder::new("toy"))
+        .with_documents(&[("long.txt", &[&long])]);
     for mode in MODES {
-        let answer = ask(&shelf, Request { mode, ..question("endless sentence") }).await;
+        let answer = search_one(&shelf, Request { mode, ..query("endless sentence") }).await;
         assert_eq!(answer.hits[0].payload.content, long, "{mode:?}");
     }
 }
 
 #[tokio::test]
-async fn words_of_the_question_are_marked() {
+async fn query_terms_are_highlighted() {
     let filter = Condition::parse(&json!({ "path": "locks.txt", "chunk": 0 })).unwrap();
     for mode in MODES {
         let filter = Some(filter.clone());
-        let answer =
-            ask(&shelf(), Request { mode, filter, ..question("who locks a mutex?") }).await;
+        let answer = search_one(
+            &sample_collection(),
+            Request { mode, filter, ..query("who locks a mutex?") },
+        )
+        .await;
         let hit = &answer.hits[0];
         let marked: Vec<&str> =
             hit.highlights.iter().map(|range| &hit.payload.content[range.clone()]).collect();
         assert_eq!(marked, ["mutex", "locked", "mutex", "lock"], "{mode:?}");
-        let plain = Request { mode, highlight: false, ..question("who locks a mutex?") };
-        assert!(ask(&shelf(), plain).await.hits[0].highlights.is_empty());
+        let plain = Request { mode, highlight: false, ..query("who locks a mutex?") };
+        assert!(search_one(&sample_collection(), plain).await.hits[0].highlights.is_empty());
     }
 }
 
 #[tokio::test]
-async fn filters_hold_in_every_mode() {
+async fn filters_apply_in_every_mode() {
     for (filter, expected) in [
         (json!({ "path": { "glob": "b/**" } }), vec!["b/birds.txt", "b/ships.txt"]),
         (json!({ "path": "b" }), vec!["b/birds.txt", "b/ships.txt"]),
@@ -103,8 +117,8 @@ async fn filters_hold_in_every_mode() {
         for mode in MODES {
             // Every chunk contains a word of this query.
             let words = "a and the birds ships they file mutex is eat fish by";
-            let request = Request { mode, filter: Some(condition.clone()), ..question(words) };
-            let answer = ask(&shelf(), request).await;
+            let request = Request { mode, filter: Some(condition.clone()), ..query(words) };
+            let answer = search_one(&sample_collection(), request).await;
             let mut found = paths(&answer);
             found.sort_unstable();
             found.dedup();
@@ -114,36 +128,36 @@ async fn filters_hold_in_every_mode() {
 }
 
 #[tokio::test]
-async fn a_collection_without_words_is_searched_by_meaning() {
-    let mut without = Shelf::new("old", &Toy::new("toy"));
+async fn a_collection_without_sparse_vectors_is_searched_by_dense_ones() {
+    let mut without = MemoryCollection::new("old", &ToyEmbedder::new("toy"));
     without.sparse = false;
-    let without = without.with(&[("old.txt", &["words of old"])]);
-    for mode in [None, Some(Mode::Hybrid), Some(Mode::Dense)] {
-        let answer = ask(&without, Request { mode, ..question("old words") }).await;
-        assert_eq!(answer.searched[0].mode, Mode::Dense, "the answer names the mode");
+    let without = without.with_documents(&[("old.txt", &["words of old"])]);
+    for mode in [None, Some(SearchMode::Hybrid), Some(SearchMode::Dense)] {
+        let answer = search_one(&without, Request { mode, ..query("old words") }).await;
+        assert_eq!(answer.searched[0].mode, SearchMode::Dense, "the answer names the mode");
         assert_eq!(paths(&answer), ["old.txt"]);
     }
 }
 
 #[tokio::test]
-async fn words_alone_need_no_model() {
-    let toy = Toy::new("toy");
-    let shelf = Shelf::new("shelf", &toy).with(&[("a.txt", &["some words"])]);
-    let sparse = Request { mode: Some(Mode::Sparse), ..question("words") };
-    let answer = ask(&shelf, sparse.clone()).await;
+async fn sparse_search_needs_no_model() {
+    let toy = ToyEmbedder::new("toy");
+    let shelf = MemoryCollection::new("shelf", &toy).with_documents(&[("a.txt", &["some words"])]);
+    let sparse = Request { mode: Some(SearchMode::Sparse), ..query("words") };
+    let answer = search_one(&shelf, sparse.clone()).await;
     assert_eq!((paths(&answer), answer.hits[0].similarity), (vec!["a.txt"], None));
-    assert_eq!(toy.asked(), (0, 0));
-    let answer = ask(&shelf, Request { threshold: Some(-1.0), ..sparse }).await;
+    assert_eq!(toy.call_counts(), (0, 0));
+    let answer = search_one(&shelf, Request { threshold: Some(-1.0), ..sparse }).await;
     assert!(answer.hits[0].similarity.is_some(), "a threshold compares vectors");
-    assert_eq!(toy.asked(), (1, 1));
+    assert_eq!(toy.call_counts(), (1, 1));
 }
 
 #[tokio::test]
 async fn values_are_counted_under_a_filter() {
-    let target = shelf().target().await;
+    let target = sample_collection().target().await;
     let searcher = search::Searcher::default();
     let condition = Condition::parse(&json!({ "path": { "glob": "a/*" } })).unwrap();
-    for (name, field) in search::FACETS {
+    for (name, field) in search::FACET_FIELDS {
         let all = searcher.facets(&target, *field, None, 10).await.unwrap();
         let some = searcher.facets(&target, *field, Some(&condition), 10).await.unwrap();
         assert_eq!(all.iter().map(|it| it.count).sum::<u64>(), 8, "{name}");

@@ -5,12 +5,12 @@ use std::collections::HashSet;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use proptest::prelude::*;
-use search::{Mode, Request, Searcher};
+use search::{Request, SearchMode, Searcher};
 
-use crate::support::{Library, Shelf, Toy, ask, paths, question};
+use crate::support::{MemoryCollection, MemoryResolver, ToyEmbedder, paths, query, search_one};
 
 /// Documents of several chunks, all of which match the query.
-fn shelf(documents: usize) -> Shelf {
+fn sample_collection(documents: usize) -> MemoryCollection {
     let texts: Vec<[String; 3]> = (0..documents)
         .map(|n| {
             [
@@ -20,9 +20,9 @@ fn shelf(documents: usize) -> Shelf {
             ]
         })
         .collect();
-    let mut shelf = Shelf::new("shelf", &Toy::new("toy"));
+    let mut shelf = MemoryCollection::new("shelf", &ToyEmbedder::new("toy"));
     for (n, [a, b, c]) in texts.iter().enumerate() {
-        shelf = shelf.with(&[(&format!("{n:02}.txt"), &[a, b, c])]);
+        shelf = shelf.with_documents(&[(&format!("{n:02}.txt"), &[a, b, c])]);
     }
     shelf
 }
@@ -33,13 +33,13 @@ proptest! {
     #[test]
     fn pages_are_pieces_of_one_answer(
         k in 1_usize..20,
-        mode in prop::sample::select(vec![Mode::Dense, Mode::Sparse, Mode::Hybrid]),
+        mode in prop::sample::select(vec![SearchMode::Dense, SearchMode::Sparse, SearchMode::Hybrid]),
         per_document in prop::option::of(1_usize..4),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
-            let shelf = shelf(12);
-            let library = Library::of(vec![shelf.target().await]);
+            let shelf = sample_collection(12);
+            let library = MemoryResolver::of(vec![shelf.target().await]);
             let searcher = Searcher::default();
             let request = Request {
                 mode: Some(mode),
@@ -48,16 +48,16 @@ proptest! {
                 ..Request::new("ties of rope", vec!["shelf".to_owned()])
             };
             let whole = Request { k: 1000, ..request.clone() };
-            let whole = searcher.answer(&whole, &library).await.unwrap();
-            let ids = |answer: &search::Answer| {
-                let id = |it: &search::SearchHit| (it.payload.uri.clone(), it.payload.chunk_index);
+            let whole = searcher.search(&whole, &library).await.unwrap();
+            let ids = |answer: &search::SearchResults| {
+                let id = |it: &search::MergedHit| (it.payload.uri.clone(), it.payload.chunk_index);
                 answer.hits.iter().map(id).collect::<Vec<_>>()
             };
             prop_assert_eq!(&whole.cursor, &None);
             let (mut pages, mut cursor) = (Vec::new(), None);
             loop {
                 let page = Request { k, cursor, ..request.clone() };
-                let page = searcher.answer(&page, &library).await.unwrap();
+                let page = searcher.search(&page, &library).await.unwrap();
                 pages.extend(ids(&page));
                 cursor = page.cursor;
                 if cursor.is_none() {
@@ -74,16 +74,16 @@ proptest! {
 
 #[tokio::test]
 async fn hits_are_gathered_by_document() {
-    let shelf = shelf(9);
-    let flat = ask(&shelf, Request { k: 1000, ..question("ties of rope") }).await;
+    let shelf = sample_collection(9);
+    let flat = search_one(&shelf, Request { k: 1000, ..query("ties of rope") }).await;
     for per_document in [1, 2, 3] {
         let request = Request {
             k: 4,
             per_document: Some(per_document),
             candidates: Some(400),
-            ..question("ties of rope")
+            ..query("ties of rope")
         };
-        let answer = ask(&shelf, request).await;
+        let answer = search_one(&shelf, request).await;
         let mut documents = paths(&answer);
         assert!(answer.hits.len() <= 4 * per_document);
         documents.dedup();
@@ -96,32 +96,32 @@ async fn hits_are_gathered_by_document() {
 
 #[tokio::test]
 async fn a_cursor_is_for_its_own_request() {
-    let library = Library::of(vec![shelf(5).target().await]);
+    let library = MemoryResolver::of(vec![sample_collection(5).target().await]);
     let searcher = Searcher::default();
     let request = Request { k: 2, ..Request::new("ties", vec!["shelf".to_owned()]) };
-    let cursor = searcher.answer(&request, &library).await.unwrap().cursor;
+    let cursor = searcher.search(&request, &library).await.unwrap().cursor;
     assert!(cursor.is_some());
     let other = Request { query: "rope".to_owned(), cursor, ..request.clone() };
-    let said = searcher.answer(&other, &library).await.unwrap_err().to_string();
+    let said = searcher.search(&other, &library).await.unwrap_err().to_string();
     assert_eq!(said, "invalid `cursor`: it belongs to another request");
     let made_up = Request { cursor: Some("x".to_owned()), ..request };
-    let said = searcher.answer(&made_up, &library).await.unwrap_err().to_string();
+    let said = searcher.search(&made_up, &library).await.unwrap_err().to_string();
     assert_eq!(said, "invalid `cursor`: not a cursor of an earlier response");
 }
 
 /// A modified cursor reaches no further than requests and paging do.
 #[tokio::test]
 async fn a_cursor_does_not_go_around_the_limits() {
-    let library = Library::of(vec![shelf(5).target().await]);
+    let library = MemoryResolver::of(vec![sample_collection(5).target().await]);
     let searcher = Searcher::default();
     let request = Request { k: 2, ..Request::new("ties", vec!["shelf".to_owned()]) };
     let changed = async |request: &Request, key: &str, number: u64| {
-        let cursor = searcher.answer(request, &library).await.unwrap().cursor.unwrap();
+        let cursor = searcher.search(request, &library).await.unwrap().cursor.unwrap();
         let mut cursor: serde_json::Value =
             serde_json::from_slice(&URL_SAFE_NO_PAD.decode(cursor).unwrap()).unwrap();
         cursor[key] = number.into();
         let cursor = Some(URL_SAFE_NO_PAD.encode(cursor.to_string()));
-        let answer = searcher.answer(&Request { cursor, ..request.clone() }, &library).await;
+        let answer = searcher.search(&Request { cursor, ..request.clone() }, &library).await;
         answer.map(|answer| answer.cursor).map_err(|error| error.to_string())
     };
     let by_document = Request { per_document: Some(3), ..request.clone() };
@@ -148,8 +148,8 @@ async fn a_cursor_does_not_go_around_the_limits() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_answered_is_refused() {
-    let library = Library::of(vec![shelf(1).target().await]);
+async fn invalid_requests_are_rejected() {
+    let library = MemoryResolver::of(vec![sample_collection(1).target().await]);
     let request = || Request::new("ties", vec!["shelf".to_owned()]);
     let fusion = pipeline::Fusion { k: 0, ..pipeline::Fusion::default() };
     for (wrong, field) in [
@@ -164,7 +164,7 @@ async fn what_cannot_be_answered_is_refused() {
         (Request { fusion, ..request() }, "fusion"),
     ] {
         let search::SearchError::Invalid(invalid) =
-            Searcher::default().answer(&wrong, &library).await.unwrap_err();
+            Searcher::default().search(&wrong, &library).await.unwrap_err();
         assert_eq!(invalid.field, field);
     }
 }

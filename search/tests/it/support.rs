@@ -7,27 +7,27 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use pipeline::{
-    BoxError, Embedder, EmbedderOptions, EmbedderUsage, Facet, Filter, Hit, IndexQuery, Keyword,
-    ModelInfo, Models, Payload, Point, Reading, StoreError, TextKind, Tokenizer, Tokens,
-    VectorIndex, VectorStore as _, point_id,
+    BoxError, Embedder, EmbedderOptions, EmbedderUsage, EncodedInput, Facet, Filter, Hit,
+    IndexQuery, KeywordField, ModelInfo, ModelProvider, Payload, Point, StoreError, TextKind,
+    TokenizedText, Tokenizer, VectorIndex, VectorStore as _, point_id,
 };
-use search::{Answer, Model, Request, Resolve, Searcher, Target};
+use search::{QueryModel, Request, SearchResults, Searcher, Target, TargetResolver};
 use uuid::Uuid;
 use vectors::MemoryVectors;
 
 /// A model whose vectors are sums of word vectors, so texts with common words are similar. Queries
 /// and passages have different prefixes.
-pub(crate) struct Toy {
+pub(crate) struct ToyEmbedder {
     info: ModelInfo,
     calls: AtomicUsize,
-    questions: AtomicUsize,
+    queries: AtomicUsize,
 }
 
 pub(crate) const DIM: usize = 16;
 const QUERY: &str = "query:";
 const PASSAGE: &str = "passage:";
 
-impl Toy {
+impl ToyEmbedder {
     pub(crate) fn new(name: &str) -> Arc<Self> {
         let info = ModelInfo {
             path: name.into(),
@@ -36,12 +36,12 @@ impl Toy {
             max_tokens: 512,
             fingerprint: name.to_owned(),
         };
-        Arc::new(Self { info, calls: AtomicUsize::new(0), questions: AtomicUsize::new(0) })
+        Arc::new(Self { info, calls: AtomicUsize::new(0), queries: AtomicUsize::new(0) })
     }
 
     /// Number of calls and of embedded queries.
-    pub(crate) fn asked(&self) -> (usize, usize) {
-        (self.calls.load(Ordering::SeqCst), self.questions.load(Ordering::SeqCst))
+    pub(crate) fn call_counts(&self) -> (usize, usize) {
+        (self.calls.load(Ordering::SeqCst), self.queries.load(Ordering::SeqCst))
     }
 
     /// The vector of a passage.
@@ -72,9 +72,9 @@ fn ids(text: &str) -> Vec<u32> {
 }
 
 /// Provides its one model.
-pub(crate) struct OneModel(pub(crate) Arc<Toy>);
+pub(crate) struct OneModel(pub(crate) Arc<ToyEmbedder>);
 
-impl Models for OneModel {
+impl ModelProvider for OneModel {
     fn describe(&self, _: &Path) -> Result<ModelInfo, BoxError> {
         Ok(self.0.info.clone())
     }
@@ -88,22 +88,22 @@ impl Models for OneModel {
     }
 }
 
-impl Tokenizer for Toy {
-    fn encode(&self, text: &str) -> Result<Tokens, BoxError> {
-        Ok(Tokens { ids: ids(text), ..Tokens::default() })
+impl Tokenizer for ToyEmbedder {
+    fn encode(&self, text: &str) -> Result<TokenizedText, BoxError> {
+        Ok(TokenizedText { ids: ids(text), ..TokenizedText::default() })
     }
 
-    fn frame(&self, ids: &[u32]) -> Vec<u32> {
+    fn add_special_tokens(&self, ids: &[u32]) -> Vec<u32> {
         ids.to_vec()
     }
 
-    fn overhead(&self) -> usize {
+    fn num_added_tokens(&self) -> usize {
         1
     }
 
-    fn read(&self, text: &str, kind: TextKind) -> Result<Reading, BoxError> {
+    fn encode_input(&self, text: &str, kind: TextKind) -> Result<EncodedInput, BoxError> {
         let prefix = if kind == TextKind::Query { QUERY } else { PASSAGE };
-        Ok(Reading { ids: ids(&format!("{prefix} {text}")), cut: false })
+        Ok(EncodedInput { ids: ids(&format!("{prefix} {text}")), truncated: false })
     }
 
     fn max_tokens(&self) -> usize {
@@ -111,14 +111,14 @@ impl Tokenizer for Toy {
     }
 }
 
-impl Embedder for Toy {
+impl Embedder for ToyEmbedder {
     fn info(&self) -> &ModelInfo {
         &self.info
     }
 
     fn embed(&self, sequences: &[&[u32]]) -> Result<Vec<f32>, BoxError> {
         self.calls.fetch_add(1, Ordering::SeqCst);
-        self.questions.fetch_add(sequences.len(), Ordering::SeqCst);
+        self.queries.fetch_add(sequences.len(), Ordering::SeqCst);
         // Long enough for concurrent requests to queue.
         std::thread::sleep(std::time::Duration::from_millis(20));
         Ok(sequences.iter().flat_map(|ids| self.vector(ids)).collect())
@@ -133,29 +133,29 @@ impl Embedder for Toy {
 pub(crate) type Document<'a> = (&'a str, &'a [&'a str]);
 
 /// A collection in memory.
-pub(crate) struct Shelf {
+pub(crate) struct MemoryCollection {
     pub(crate) name: String,
     pub(crate) id: Uuid,
     pub(crate) generation: i32,
-    pub(crate) model: Arc<Toy>,
+    pub(crate) model: Arc<ToyEmbedder>,
     pub(crate) sparse: bool,
     pub(crate) points: Vec<Point>,
 }
 
-impl Shelf {
-    pub(crate) fn new(name: &str, model: &Arc<Toy>) -> Self {
+impl MemoryCollection {
+    pub(crate) fn new(name: &str, model: &Arc<ToyEmbedder>) -> Self {
         let id = Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes());
         let (generation, sparse) = (1, true);
         let (name, model) = (name.to_owned(), Arc::clone(model));
         Self { name, id, generation, model, sparse, points: Vec::new() }
     }
 
-    pub(crate) fn with(mut self, documents: &[Document<'_>]) -> Self {
-        let words = stages::plain_words();
+    pub(crate) fn with_documents(mut self, documents: &[Document<'_>]) -> Self {
+        let words = stages::default_sparse_encoder();
         for (path, chunks) in documents {
             let document = Uuid::new_v5(&self.id, path.as_bytes());
             for (index, text) in (0..).zip(*chunks) {
-                let sparse = self.sparse.then(|| words.passage(text, Some("en")));
+                let sparse = self.sparse.then(|| words.encode_document(text, Some("en")));
                 self.points.push(Point {
                     id: point_id(document, index),
                     vector: self.model.passage(text),
@@ -185,7 +185,7 @@ impl Shelf {
 
     pub(crate) async fn target(&self) -> Arc<Target> {
         let vectors =
-            if self.sparse { MemoryVectors::with_words(DIM) } else { MemoryVectors::new(DIM) };
+            if self.sparse { MemoryVectors::with_sparse(DIM) } else { MemoryVectors::new(DIM) };
         vectors.upsert(self.points.clone()).await.unwrap();
         self.target_with(Arc::new(vectors))
     }
@@ -202,12 +202,12 @@ impl Shelf {
             name: self.name.clone(),
             generation: self.generation,
             store: format!("{}_g{}", self.name, self.generation),
-            model: Model {
+            model: QueryModel {
                 info: self.model.info.clone(),
                 options,
                 models: Arc::new(OneModel(Arc::clone(&self.model))),
             },
-            words: stages::plain_words(),
+            sparse_encoder: stages::default_sparse_encoder(),
             sparse: self.sparse,
             index,
         })
@@ -217,9 +217,9 @@ impl Shelf {
 /// Collections by name. Several targets of one name are returned one after the other, the last one
 /// repeatedly.
 #[derive(Default)]
-pub(crate) struct Library(Mutex<HashMap<String, Vec<Arc<Target>>>>);
+pub(crate) struct MemoryResolver(Mutex<HashMap<String, Vec<Arc<Target>>>>);
 
-impl Library {
+impl MemoryResolver {
     pub(crate) fn of(targets: Vec<Arc<Target>>) -> Self {
         let library = Self::default();
         for target in targets {
@@ -230,7 +230,7 @@ impl Library {
 }
 
 #[async_trait]
-impl Resolve for Library {
+impl TargetResolver for MemoryResolver {
     async fn resolve(&self, collection: &str) -> Result<Arc<Target>, BoxError> {
         let mut shelves = self.0.lock().unwrap();
         let generations = shelves
@@ -246,17 +246,17 @@ impl Resolve for Library {
 }
 
 /// A store whose queries fail.
-pub(crate) struct Broken;
+pub(crate) struct FailingIndex;
 
 #[async_trait]
-impl VectorIndex for Broken {
+impl VectorIndex for FailingIndex {
     async fn query(&self, _: &IndexQuery) -> Result<Vec<Hit>, StoreError> {
-        Err(broken())
+        Err(store_error())
     }
 
     async fn facet(
         &self,
-        _: Keyword,
+        _: KeywordField,
         _: Option<&Filter>,
         _: usize,
     ) -> Result<Vec<Facet>, StoreError> {
@@ -264,38 +264,38 @@ impl VectorIndex for Broken {
     }
 
     async fn chunks(&self, _: Uuid, _: u32, _: u32) -> Result<Vec<Payload>, StoreError> {
-        Err(broken())
+        Err(store_error())
     }
 
     async fn count(&self) -> Result<u64, StoreError> {
-        Err(broken())
+        Err(store_error())
     }
 
     async fn scroll(&self, _: Option<Uuid>, _: usize) -> Result<Vec<Point>, StoreError> {
-        Err(broken())
+        Err(store_error())
     }
 }
 
-fn broken() -> StoreError {
+fn store_error() -> StoreError {
     let remedy = pipeline::Remedy::Retry;
     StoreError { doing: "search vectors", remedy, source: "the disk is on fire".into() }
 }
 
 /// Searches one collection.
-pub(crate) async fn ask(shelf: &Shelf, request: Request) -> Answer {
-    let library = Library::of(vec![shelf.target().await]);
+pub(crate) async fn search_one(shelf: &MemoryCollection, request: Request) -> SearchResults {
+    let library = MemoryResolver::of(vec![shelf.target().await]);
     let request = Request { collections: vec![shelf.name.clone()], ..request };
-    let answer = Searcher::default().answer(&request, &library).await.unwrap();
+    let answer = Searcher::default().search(&request, &library).await.unwrap();
     assert_eq!(answer.failed, []);
     answer
 }
 
 /// The paths of the hits, relative to the corpus.
-pub(crate) fn paths(answer: &Answer) -> Vec<&str> {
+pub(crate) fn paths(answer: &SearchResults) -> Vec<&str> {
     let path = |uri: &'_ str| uri.len() - uri.trim_start_matches("file:///corpus/").len();
     answer.hits.iter().map(|hit| &hit.payload.uri[path(&hit.payload.uri)..]).collect()
 }
 
-pub(crate) fn question(text: &str) -> Request {
+pub(crate) fn query(text: &str) -> Request {
     Request::new(text, Vec::new())
 }

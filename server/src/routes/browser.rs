@@ -10,13 +10,13 @@ use axum::http::header::{HeaderName, HeaderValue, SET_COOKIE};
 use axum::response::{IntoResponse as _, Response};
 use uuid::Uuid;
 
-use super::sessions::authenticated;
-use crate::browser::Browser;
-use crate::extract::InBody;
+use super::sessions::verify_login;
+use crate::browser::BrowserRequest;
+use crate::extract::JsonBody;
 use crate::guard::Caller;
-use crate::problem::Answer;
+use crate::problem::HandlerResult;
 use crate::wire::{BrowserSession, Login, SetUpState, User};
-use crate::{App, LIFETIME, secret};
+use crate::{ACCESS_TOKEN_LIFETIME, App, secret};
 
 type WithCookie<T> = (StatusCode, [(HeaderName, HeaderValue); 1], T);
 
@@ -33,20 +33,22 @@ type WithCookie<T> = (StatusCode, [(HeaderName, HeaderValue); 1], T);
 pub(crate) async fn log_in(
     State(app): State<App>,
     caller: Caller,
-    browser: Browser,
-    InBody(login): InBody<Login>,
-) -> Answer<WithCookie<Json<BrowserSession>>> {
-    let user = authenticated(&app, &caller, &login).await?;
+    browser: BrowserRequest,
+    JsonBody(login): JsonBody<Login>,
+) -> HandlerResult<WithCookie<Json<BrowserSession>>> {
+    let user = verify_login(&app, &caller, &login).await?;
     // The previous session of this browser, of any account, must not stay active unnoticed.
     if let Some(before) = &browser.credential {
-        app.accounts.end_browser(&secret::digest(before), &caller.by()).await?;
-        app.caches.forget_accounts();
+        app.accounts.end_browser_session(&secret::digest(before), &caller.actor()).await?;
+        app.caches.invalidate_accounts();
     }
-    let credential = secret::random();
-    let session =
-        app.accounts.begin_browser(user.id, &secret::digest(&credential), &caller.by()).await?;
-    let cookie = [(SET_COOKIE, browser.keep(&credential))];
-    Ok((StatusCode::CREATED, cookie, Json(session_of(&app, user, session))))
+    let credential = secret::random_secret();
+    let session = app
+        .accounts
+        .begin_browser_session(user.id, &secret::digest(&credential), &caller.actor())
+        .await?;
+    let cookie = [(SET_COOKIE, browser.set_cookie(&credential))];
+    Ok((StatusCode::CREATED, cookie, Json(to_browser_session(&app, user, session))))
 }
 
 /// Get an access token for a tab
@@ -57,13 +59,18 @@ pub(crate) async fn log_in(
         (status = NO_CONTENT, description = "The browser has no active session"),
         (status = FORBIDDEN, description = "The request is not from this server's page",
         body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
-pub(crate) async fn token(State(app): State<App>, browser: Browser) -> Answer<Response> {
+pub(crate) async fn token(
+    State(app): State<App>,
+    browser: BrowserRequest,
+) -> HandlerResult<Response> {
     let Some(credential) = &browser.credential else {
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
-    match app.accounts.resume_browser(&secret::digest(credential)).await? {
-        Some((user, session)) => Ok(Json(session_of(&app, user, session)).into_response()),
-        None => Ok((StatusCode::NO_CONTENT, [(SET_COOKIE, browser.forget())]).into_response()),
+    match app.accounts.resume_browser_session(&secret::digest(credential)).await? {
+        Some((user, session)) => Ok(Json(to_browser_session(&app, user, session)).into_response()),
+        None => {
+            Ok((StatusCode::NO_CONTENT, [(SET_COOKIE, browser.clear_cookie())]).into_response())
+        }
     }
 }
 
@@ -77,29 +84,29 @@ pub(crate) async fn token(State(app): State<App>, browser: Browser) -> Answer<Re
 pub(crate) async fn log_out(
     State(app): State<App>,
     caller: Caller,
-    browser: Browser,
-) -> Answer<WithCookie<()>> {
+    browser: BrowserRequest,
+) -> HandlerResult<WithCookie<()>> {
     if let Some(credential) = &browser.credential {
-        app.accounts.end_browser(&secret::digest(credential), &caller.by()).await?;
-        app.caches.forget_accounts();
+        app.accounts.end_browser_session(&secret::digest(credential), &caller.actor()).await?;
+        app.caches.invalidate_accounts();
     }
-    Ok((StatusCode::NO_CONTENT, [(SET_COOKIE, browser.forget())], ()))
+    Ok((StatusCode::NO_CONTENT, [(SET_COOKIE, browser.clear_cookie())], ()))
 }
 
 /// Get the set-up state
 ///
 /// Tells whether the first administrator must still be created.
 #[utoipa::path(get, path = "/setup", tag = "sessions", responses((status = OK, body = SetUpState)))]
-pub(crate) async fn set_up_state(State(app): State<App>) -> Answer<Json<SetUpState>> {
-    let is_set_up = app.caches.is_set_up(app.accounts.as_ref()).await?;
+pub(crate) async fn set_up_state(State(app): State<App>) -> HandlerResult<Json<SetUpState>> {
+    let is_set_up = app.caches.has_administrator(app.accounts.as_ref()).await?;
     Ok(Json(SetUpState { is_needed: !is_set_up }))
 }
 
-fn session_of(app: &App, user: User, session: Uuid) -> BrowserSession {
+fn to_browser_session(app: &App, user: User, session: Uuid) -> BrowserSession {
     BrowserSession {
         access_token: app.signer.sign(user.id, session),
         token_type: "Bearer",
-        expires_in: LIFETIME.as_secs(),
+        expires_in: ACCESS_TOKEN_LIFETIME.as_secs(),
         user,
     }
 }

@@ -8,18 +8,18 @@ use uuid::Uuid;
 
 use super::{Accepted, AcceptedAnswer, accepted};
 use crate::App;
-use crate::extract::{InBody, InPath, InQuery};
-use crate::guard::{Caller, Target, shown};
-use crate::ports::{CollectionChange, Order};
-use crate::problem::{Answer, Code, Problem};
-use crate::right::{Level, level};
+use crate::extract::{JsonBody, PathParams, QueryParams};
+use crate::guard::{AuthorizedCollection, Caller, visible_level};
+use crate::ports::{CollectionUpdate, OperationRequest};
+use crate::problem::{HandlerResult, Problem, ProblemCode};
+use crate::right::{AccessLevel, effective_level};
 use crate::wire::{
     AuditEntry, ChangeCollection, Collection, Confirm, Generation, Limits, LimitsAndUsage, Page,
     Paging, Source, time_cursor,
 };
 
 /// Largest length of a description, in characters.
-const LONGEST_DESCRIPTION: usize = 10_000;
+const MAX_DESCRIPTION: usize = 10_000;
 
 /// List collections
 ///
@@ -29,13 +29,14 @@ const LONGEST_DESCRIPTION: usize = 10_000;
 pub(crate) async fn list(
     State(app): State<App>,
     caller: Caller,
-    InQuery(paging): InQuery<Paging>,
-) -> Answer<Json<Page<Collection>>> {
+    QueryParams(paging): QueryParams<Paging>,
+) -> HandlerResult<Json<Page<Collection>>> {
     let limit = paging.limit()?;
-    let found = app.catalogue.readable(caller.reader(), paging.after()?, limit + 1).await?;
+    let found =
+        app.catalogue.readable_collections(caller.principal(), paging.after()?, limit + 1).await?;
     let seen = found.into_iter().filter_map(|(mut collection, given)| {
-        let level = level(&caller.identity, given)?;
-        collection.right = shown(level, &caller.identity).name();
+        let level = effective_level(&caller.identity, given)?;
+        collection.right = visible_level(level, &caller.identity).name();
         Some(collection)
     });
     Ok(Json(Page::new(seen.collect(), limit, |it| it.id.to_string())))
@@ -44,7 +45,7 @@ pub(crate) async fn list(
 /// Get a collection
 #[utoipa::path(get, path = "/collections/{collection}", tag = "collections",
     params(("collection" = Uuid, Path)), responses((status = OK, body = Collection)))]
-pub(crate) async fn show(target: Target) -> Json<Collection> {
+pub(crate) async fn show(target: AuthorizedCollection) -> Json<Collection> {
     Json(target.collection.as_ref().clone())
 }
 
@@ -57,40 +58,47 @@ pub(crate) async fn show(target: Target) -> Json<Collection> {
 pub(crate) async fn change(
     State(app): State<App>,
     caller: Caller,
-    target: Target,
-    InBody(wanted): InBody<ChangeCollection>,
-) -> Answer<Json<Collection>> {
+    target: AuthorizedCollection,
+    JsonBody(wanted): JsonBody<ChangeCollection>,
+) -> HandlerResult<Json<Collection>> {
     let id = target.collection.id;
     let length = wanted.description.as_ref().map_or(0, |text| text.chars().count());
-    if length > LONGEST_DESCRIPTION {
-        let detail = format!("`description` is too long: at most {LONGEST_DESCRIPTION} characters");
-        return Err(Problem::new(Code::InvalidBody, detail));
+    if length > MAX_DESCRIPTION {
+        let detail = format!("`description` is too long: at most {MAX_DESCRIPTION} characters");
+        return Err(Problem::new(ProblemCode::InvalidBody, detail));
     }
     let owner = match &wanted.owner {
         None => None,
-        Some(_) if target.level < Level::Owner => return Err(Problem::of(Code::Forbidden)),
+        Some(_) if target.level < AccessLevel::Owner => {
+            return Err(Problem::from_code(ProblemCode::Forbidden));
+        }
         Some(name) => {
-            let owner = app.accounts.user_named(name).await?.filter(|user| user.is_active);
-            let owner =
-                owner.ok_or_else(|| Problem::new(Code::InvalidBody, "unknown user in `owner`"))?;
+            let owner = app.accounts.find_user_by_name(name).await?.filter(|user| user.is_active);
+            let owner = owner
+                .ok_or_else(|| Problem::new(ProblemCode::InvalidBody, "unknown user in `owner`"))?;
             Some(owner.id)
         }
     };
     let ChangeCollection { description, is_public, owner: _ } = wanted;
-    let change = CollectionChange { description, is_public, owner };
-    let changed = app.catalogue.change_collection(id, change, &caller.by()).await;
-    app.caches.forget_collections();
+    let change = CollectionUpdate { description, is_public, owner };
+    let changed = app.catalogue.update_collection(id, change, &caller.actor()).await;
+    app.caches.invalidate_collections();
     let is_there = changed.map_err(|error| match error.remedy {
-        Remedy::Conflict => {
-            Problem::new(Code::Conflict, "the new owner has a collection of this name already")
-        }
+        Remedy::Conflict => Problem::new(
+            ProblemCode::Conflict,
+            "the new owner has a collection of this name already",
+        ),
         Remedy::Retry | Remedy::GiveUp => error.into(),
     })?;
-    let seen = if is_there { app.catalogue.seen(caller.reader(), id).await? } else { None };
+    let seen = if is_there {
+        app.catalogue.visible_collection(caller.principal(), id).await?
+    } else {
+        None
+    };
     let (mut collection, given) = seen.ok_or_else(|| Problem::not_found("collection"))?;
     // The previous owner may no longer see the collection, and gets it one last time.
-    let level = level(&caller.identity, given).unwrap_or(Level::Read);
-    collection.right = shown(level, &caller.identity).name();
+    let level = effective_level(&caller.identity, given).unwrap_or(AccessLevel::Read);
+    collection.right = visible_level(level, &caller.identity).name();
     Ok(Json(collection))
 }
 
@@ -104,12 +112,15 @@ pub(crate) async fn change(
 pub(crate) async fn delete(
     State(app): State<App>,
     caller: Caller,
-    target: Target,
-    InQuery(confirm): InQuery<Confirm>,
-) -> Answer<AcceptedAnswer> {
-    confirm.names(&target.collection.name)?;
-    let operation = app.work.start(target.collection.id, Order::Delete, &caller.by()).await?;
-    app.caches.forget_collections();
+    target: AuthorizedCollection,
+    QueryParams(confirm): QueryParams<Confirm>,
+) -> HandlerResult<AcceptedAnswer> {
+    confirm.ensure_names(&target.collection.name)?;
+    let operation = app
+        .service
+        .start_operation(target.collection.id, OperationRequest::Delete, &caller.actor())
+        .await?;
+    app.caches.invalidate_collections();
     Ok(accepted(operation))
 }
 
@@ -120,15 +131,18 @@ pub(crate) async fn delete(
     params(("collection" = Uuid, Path)), responses((status = OK, body = Vec<Generation>)))]
 pub(crate) async fn generations(
     State(app): State<App>,
-    target: Target,
-) -> Answer<Json<Vec<Generation>>> {
+    target: AuthorizedCollection,
+) -> HandlerResult<Json<Vec<Generation>>> {
     Ok(Json(app.catalogue.generations(target.collection.id).await?))
 }
 
 /// List the sources of a collection
 #[utoipa::path(get, path = "/collections/{collection}/sources", tag = "collections",
     params(("collection" = Uuid, Path)), responses((status = OK, body = Vec<Source>)))]
-pub(crate) async fn sources(State(app): State<App>, target: Target) -> Answer<Json<Vec<Source>>> {
+pub(crate) async fn sources(
+    State(app): State<App>,
+    target: AuthorizedCollection,
+) -> HandlerResult<Json<Vec<Source>>> {
     Ok(Json(app.catalogue.sources(target.collection.id).await?))
 }
 
@@ -143,16 +157,20 @@ pub(crate) async fn sources(State(app): State<App>, target: Target) -> Answer<Js
 pub(crate) async fn remove_source(
     State(app): State<App>,
     caller: Caller,
-    target: Target,
-    InPath(ids): InPath<(Uuid, Uuid)>,
-    InQuery(confirm): InQuery<Confirm>,
-) -> Answer<AcceptedAnswer> {
+    target: AuthorizedCollection,
+    PathParams(ids): PathParams<(Uuid, Uuid)>,
+    QueryParams(confirm): QueryParams<Confirm>,
+) -> HandlerResult<AcceptedAnswer> {
     let id = target.collection.id;
     let sources = app.catalogue.sources(id).await?;
     let source = sources.into_iter().find(|it| it.id == ids.1);
     let source = source.ok_or_else(|| Problem::not_found("source"))?.source;
-    confirm.names(&target.collection.name)?;
-    Ok(accepted(app.work.start(id, Order::RemoveSource { source }, &caller.by()).await?))
+    confirm.ensure_names(&target.collection.name)?;
+    Ok(accepted(
+        app.service
+            .start_operation(id, OperationRequest::RemoveSource { source }, &caller.actor())
+            .await?,
+    ))
 }
 
 /// List the audit log of a collection
@@ -163,11 +181,11 @@ pub(crate) async fn remove_source(
     params(("collection" = Uuid, Path), Paging), responses((status = OK, body = Page<AuditEntry>)))]
 pub(crate) async fn audit(
     State(app): State<App>,
-    InPath(collection): InPath<Uuid>,
-    InQuery(paging): InQuery<Paging>,
-) -> Answer<Json<Page<AuditEntry>>> {
+    PathParams(collection): PathParams<Uuid>,
+    QueryParams(paging): QueryParams<Paging>,
+) -> HandlerResult<Json<Page<AuditEntry>>> {
     let limit = paging.limit()?;
-    let entries = app.catalogue.audit(collection, paging.before()?, limit + 1).await?;
+    let entries = app.catalogue.audit_log(collection, paging.before()?, limit + 1).await?;
     Ok(Json(Page::new(entries, limit, |it| time_cursor(it.created_at, it.id))))
 }
 
@@ -176,7 +194,10 @@ pub(crate) async fn audit(
 /// With the current usage.
 #[utoipa::path(get, path = "/collections/{collection}/limits", tag = "collections",
     params(("collection" = Uuid, Path)), responses((status = OK, body = LimitsAndUsage)))]
-pub(crate) async fn limits(State(app): State<App>, target: Target) -> Answer<Json<LimitsAndUsage>> {
+pub(crate) async fn limits(
+    State(app): State<App>,
+    target: AuthorizedCollection,
+) -> HandlerResult<Json<LimitsAndUsage>> {
     let limits = app.catalogue.limits(target.collection.id).await?;
     limits.map(Json).ok_or_else(|| Problem::not_found("collection"))
 }
@@ -190,16 +211,16 @@ pub(crate) async fn limits(State(app): State<App>, target: Target) -> Answer<Jso
 pub(crate) async fn set_limits(
     State(app): State<App>,
     caller: Caller,
-    InPath(collection): InPath<Uuid>,
-    InBody(wanted): InBody<Limits>,
-) -> Answer<Json<LimitsAndUsage>> {
+    PathParams(collection): PathParams<Uuid>,
+    JsonBody(wanted): JsonBody<Limits>,
+) -> HandlerResult<Json<LimitsAndUsage>> {
     let counts = [wanted.max_documents, wanted.max_operations_per_hour, wanted.max_sources];
     let is_good = counts.iter().all(|count| *count > 0)
         && wanted.max_storage_gb.is_finite()
         && wanted.max_storage_gb > 0.0;
     if !is_good {
         return Err(Problem::new(
-            Code::InvalidBody,
+            ProblemCode::InvalidBody,
             "invalid limits: expected numbers greater than 0",
         ));
     }
@@ -207,10 +228,10 @@ pub(crate) async fn set_limits(
     if !is_there {
         return Err(Problem::not_found("collection"));
     }
-    app.catalogue.set_limits(collection, wanted, &caller.by()).await?;
+    app.catalogue.set_limits(collection, wanted, &caller.actor()).await?;
     let limits = app.catalogue.limits(collection).await?;
     limits.map(Json).ok_or_else(|| Problem::not_found("collection"))
 }
 
 /// Status of a change without a response body.
-pub(super) const DONE: StatusCode = StatusCode::NO_CONTENT;
+pub(super) const NO_CONTENT: StatusCode = StatusCode::NO_CONTENT;

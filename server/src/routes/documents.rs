@@ -9,42 +9,42 @@ use uuid::Uuid;
 
 use super::{Accepted, AcceptedAnswer, accepted};
 use crate::App;
-use crate::extract::{InPath, InQuery};
-use crate::guard::{Caller, Target};
-use crate::ports::Order;
-use crate::problem::{Answer, Code, Problem};
-use crate::rate::Class;
+use crate::extract::{PathParams, QueryParams};
+use crate::guard::{AuthorizedCollection, Caller};
+use crate::ports::OperationRequest;
+use crate::problem::{HandlerResult, Problem, ProblemCode};
+use crate::rate::RateClass;
 use crate::wire::{
-    Chunk, Chunks, Confirm, Document, DocumentCounts, DocumentList, DocumentStatus, Page, Which,
-    WhichChunks, WhichDocuments, within,
+    Chunk, Chunks, ChunksQuery, Confirm, Document, DocumentCounts, DocumentList, DocumentQuery,
+    DocumentStatus, DocumentsQuery, Page, check_limit,
 };
 use search::title;
 
 /// Chunks or documents read per request to a store.
-const PART: u32 = 1000;
+const CHUNKS_PER_READ: u32 = 1000;
 /// Documents scanned for a text per request, at most.
-const LOOKED_AT: u32 = 10_000;
+const MAX_SCANNED_DOCUMENTS: u32 = 10_000;
 /// Size limit of a text in a response, in bytes.
-const LONGEST_TEXT: usize = 16 << 20;
+const MAX_TEXT_BYTES: usize = 16 << 20;
 
 /// List documents
 ///
 /// Filtered by status, reason and text, in the requested order.
 #[utoipa::path(get, path = "/collections/{collection}/documents", tag = "documents",
-    params(("collection" = Uuid, Path), WhichDocuments), responses((status = OK, body = Page<Document>)))]
+    params(("collection" = Uuid, Path), DocumentsQuery), responses((status = OK, body = Page<Document>)))]
 pub(crate) async fn list(
     State(app): State<App>,
-    target: Target,
-    InQuery(which): InQuery<WhichDocuments>,
-) -> Answer<Json<Page<Document>>> {
-    let (list, limit) = which.list()?;
+    target: AuthorizedCollection,
+    QueryParams(which): QueryParams<DocumentsQuery>,
+) -> HandlerResult<Json<Page<Document>>> {
+    let (list, limit) = which.to_list()?;
     let id = target.collection.id;
     // Only failed documents have a reason.
     if list.reason.is_some() && list.status.is_some_and(|it| it != DocumentStatus::Failed) {
         return Ok(Json(Page { items: Vec::new(), next: None }));
     }
-    if let Some(text) = which.text() {
-        return Ok(Json(looked_for(&app, id, list, &text, limit).await?));
+    if let Some(text) = which.search_text() {
+        return Ok(Json(filter_by_text(&app, id, list, &text, limit).await?));
     }
     let documents = app.catalogue.documents(id, &list, limit + 1).await?;
     let Page { items, next } = Page::new(documents, limit, |it| list.cursor(it));
@@ -53,20 +53,20 @@ pub(crate) async fn list(
 
 /// The documents of a list that contain a text. They are read in the order of the list, in parts;
 /// the cursor continues after the last one read.
-async fn looked_for(
+async fn filter_by_text(
     app: &App,
     collection: Uuid,
     mut list: DocumentList,
     text: &str,
     limit: u32,
-) -> Answer<Page<Document>> {
+) -> HandlerResult<Page<Document>> {
     let (mut items, mut next, mut looked) = (Vec::new(), None, 0);
-    while looked < LOOKED_AT {
-        let part = app.catalogue.documents(collection, &list, PART).await?;
-        let is_last = part.len() < PART as usize;
-        looked += PART;
+    while looked < MAX_SCANNED_DOCUMENTS {
+        let part = app.catalogue.documents(collection, &list, CHUNKS_PER_READ).await?;
+        let is_last = part.len() < CHUNKS_PER_READ as usize;
+        looked += CHUNKS_PER_READ;
         for it in part {
-            let has_it = has(&it.document, text);
+            let has_it = contains_text(&it.document, text);
             if has_it && items.len() == limit as usize {
                 return Ok(Page { items, next });
             }
@@ -81,7 +81,7 @@ async fn looked_for(
     Ok(Page { items, next })
 }
 
-fn has(document: &Document, text: &str) -> bool {
+fn contains_text(document: &Document, text: &str) -> bool {
     let Document { path, title, message, .. } = document;
     let texts = [Some(path), title.as_ref(), message.as_ref()];
     texts.into_iter().flatten().any(|it| it.to_lowercase().contains(text))
@@ -92,7 +92,10 @@ fn has(document: &Document, text: &str) -> bool {
 /// By status, and those set aside by reason.
 #[utoipa::path(get, path = "/collections/{collection}/documents/counts", tag = "documents",
     params(("collection" = Uuid, Path)), responses((status = OK, body = DocumentCounts)))]
-pub(crate) async fn counts(State(app): State<App>, target: Target) -> Answer<Json<DocumentCounts>> {
+pub(crate) async fn counts(
+    State(app): State<App>,
+    target: AuthorizedCollection,
+) -> HandlerResult<Json<DocumentCounts>> {
     let counts = app.caches.counts(app.catalogue.as_ref(), target.collection.id).await?;
     Ok(Json(DocumentCounts::clone(&counts)))
 }
@@ -102,12 +105,12 @@ pub(crate) async fn counts(State(app): State<App>, target: Target) -> Answer<Jso
     params(("collection" = Uuid, Path), ("document" = Uuid, Path)), responses((status = OK, body = Document)))]
 pub(crate) async fn show(
     State(app): State<App>,
-    InPath((collection, document)): InPath<(Uuid, Uuid)>,
-) -> Answer<Json<Document>> {
-    Ok(Json(found(&app, collection, document).await?))
+    PathParams((collection, document)): PathParams<(Uuid, Uuid)>,
+) -> HandlerResult<Json<Document>> {
+    Ok(Json(find_document(&app, collection, document).await?))
 }
 
-async fn found(app: &App, collection: Uuid, document: Uuid) -> Answer<Document> {
+async fn find_document(app: &App, collection: Uuid, document: Uuid) -> HandlerResult<Document> {
     let found = app.catalogue.document(collection, document).await?;
     found.ok_or_else(|| Problem::not_found("document"))
 }
@@ -116,17 +119,17 @@ async fn found(app: &App, collection: Uuid, document: Uuid) -> Answer<Document> 
 ///
 /// In order of their index.
 #[utoipa::path(get, path = "/collections/{collection}/documents/{document}/chunks", tag = "documents",
-    params(("collection" = Uuid, Path), ("document" = Uuid, Path), WhichChunks),
+    params(("collection" = Uuid, Path), ("document" = Uuid, Path), ChunksQuery),
     responses((status = OK, body = Chunks), (status = CONFLICT, description = "Collection not served",
         body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
 pub(crate) async fn chunks(
     State(app): State<App>,
-    InPath((collection, document)): InPath<(Uuid, Uuid)>,
-    InQuery(which): InQuery<WhichChunks>,
-) -> Answer<Json<Chunks>> {
-    let limit = within(which.limit, PART)?;
-    found(&app, collection, document).await?;
-    Ok(Json(app.work.chunks(collection, document, which.from, limit).await?))
+    PathParams((collection, document)): PathParams<(Uuid, Uuid)>,
+    QueryParams(which): QueryParams<ChunksQuery>,
+) -> HandlerResult<Json<Chunks>> {
+    let limit = check_limit(which.limit, CHUNKS_PER_READ)?;
+    find_document(&app, collection, document).await?;
+    Ok(Json(app.service.chunks(collection, document, which.from, limit).await?))
 }
 
 /// Get the text of a document
@@ -140,20 +143,20 @@ pub(crate) async fn chunks(
 pub(crate) async fn text(
     State(app): State<App>,
     caller: Caller,
-    InPath((collection, document)): InPath<(Uuid, Uuid)>,
-) -> Answer<impl IntoResponse> {
-    found(&app, collection, document).await?;
+    PathParams((collection, document)): PathParams<(Uuid, Uuid)>,
+) -> HandlerResult<impl IntoResponse> {
+    find_document(&app, collection, document).await?;
     let (mut text, mut next) = (String::new(), 0);
     loop {
-        let part = app.work.chunks(collection, document, next, PART).await?;
+        let part = app.service.chunks(collection, document, next, CHUNKS_PER_READ).await?;
         let Some(last) = part.items.last() else { break };
         next = last.index + 1;
-        part.items.iter().for_each(|chunk| append(&mut text, chunk));
+        part.items.iter().for_each(|chunk| append_chunk(&mut text, chunk));
         // A long text counts as several requests for chunks.
-        app.rates.take(Class::Look, caller.client, 1);
-        if text.len() > LONGEST_TEXT {
+        app.request_limiter.charge(RateClass::ReadOnly, caller.client, 1);
+        if text.len() > MAX_TEXT_BYTES {
             return Err(Problem::new(
-                Code::LimitReached,
+                ProblemCode::LimitReached,
                 "the text is too long for one response: read its chunks",
             ));
         }
@@ -162,10 +165,10 @@ pub(crate) async fn text(
 }
 
 /// Appends a chunk at its offset, without the overlap with the previous one.
-fn append(text: &mut String, chunk: &Chunk) {
+fn append_chunk(text: &mut String, chunk: &Chunk) {
     let Ok(start) = usize::try_from(chunk.start) else { return };
     if start > text.len() {
-        text.push_str(&" ".repeat((start - text.len()).min(LONGEST_TEXT)));
+        text.push_str(&" ".repeat((start - text.len()).min(MAX_TEXT_BYTES)));
     }
     let shared = text.len().saturating_sub(start);
     text.push_str(chunk.text.get(shared..).unwrap_or_default());
@@ -175,15 +178,15 @@ fn append(text: &mut String, chunk: &Chunk) {
 ///
 /// The history of a document or location: whether it is stored, since when, and otherwise why not.
 #[utoipa::path(get, path = "/collections/{collection}/why", tag = "documents",
-    params(("collection" = Uuid, Path), Which),
+    params(("collection" = Uuid, Path), DocumentQuery),
     responses((status = OK, body = Object), (status = CONFLICT, description = "Collection not served",
         body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
 pub(crate) async fn why(
     State(app): State<App>,
-    target: Target,
-    InQuery(Which { document }): InQuery<Which>,
-) -> Answer<Json<Value>> {
-    let mut told = app.work.why(target.collection.id, &document).await?;
+    target: AuthorizedCollection,
+    QueryParams(DocumentQuery { document }): QueryParams<DocumentQuery>,
+) -> HandlerResult<Json<Value>> {
+    let mut told = app.service.why(target.collection.id, &document).await?;
     // Cleaned like the title in a list.
     if let Some(named) = told.pointer_mut("/document/title") {
         *named = title::meaningful(named.as_str()).into();
@@ -201,14 +204,14 @@ pub(crate) async fn why(
 pub(crate) async fn delete(
     State(app): State<App>,
     caller: Caller,
-    target: Target,
-    InPath((collection, document)): InPath<(Uuid, Uuid)>,
-    InQuery(confirm): InQuery<Confirm>,
-) -> Answer<AcceptedAnswer> {
-    found(&app, collection, document).await?;
-    confirm.names(&target.collection.name)?;
-    let order = Order::DeleteDocuments(vec![document]);
-    Ok(accepted(app.work.start(collection, order, &caller.by()).await?))
+    target: AuthorizedCollection,
+    PathParams((collection, document)): PathParams<(Uuid, Uuid)>,
+    QueryParams(confirm): QueryParams<Confirm>,
+) -> HandlerResult<AcceptedAnswer> {
+    find_document(&app, collection, document).await?;
+    confirm.ensure_names(&target.collection.name)?;
+    let order = OperationRequest::DeleteDocuments(vec![document]);
+    Ok(accepted(app.service.start_operation(collection, order, &caller.actor()).await?))
 }
 
 /// Restore a deleted document
@@ -219,11 +222,11 @@ pub(crate) async fn delete(
 pub(crate) async fn undelete(
     State(app): State<App>,
     caller: Caller,
-    InPath((collection, document)): InPath<(Uuid, Uuid)>,
-) -> Answer<AcceptedAnswer> {
-    found(&app, collection, document).await?;
-    let order = Order::UndeleteDocuments(vec![document]);
-    Ok(accepted(app.work.start(collection, order, &caller.by()).await?))
+    PathParams((collection, document)): PathParams<(Uuid, Uuid)>,
+) -> HandlerResult<AcceptedAnswer> {
+    find_document(&app, collection, document).await?;
+    let order = OperationRequest::UndeleteDocuments(vec![document]);
+    Ok(accepted(app.service.start_operation(collection, order, &caller.actor()).await?))
 }
 
 #[cfg(test)]
@@ -244,7 +247,7 @@ mod tests {
         for chunk in
             [chunk(0, "größer"), chunk(6, "er als"), chunk(14, "nichts"), chunk(15, "ichts")]
         {
-            append(&mut text, &chunk);
+            append_chunk(&mut text, &chunk);
         }
         assert_eq!(text, "größer als  nichts");
     }

@@ -9,24 +9,24 @@ use std::collections::HashMap;
 
 use axum::Json;
 use axum::extract::State;
-use pipeline::{Facet, Keyword, StoreError};
+use pipeline::{Facet, KeywordField, StoreError};
 use serde::{Deserialize, Serialize};
 use serde_json::Map;
 use utoipa::ToSchema;
 
-use super::search::found_for;
+use super::search::run_search;
 use crate::App;
-use crate::extract::InBody;
-use crate::guard::{Caller, Target};
-use crate::problem::{Answer, Code, Problem};
+use crate::extract::JsonBody;
+use crate::guard::{AuthorizedCollection, Caller};
+use crate::problem::{HandlerResult, Problem, ProblemCode};
 use crate::wire::{Mode, SearchRequest};
 
 /// Maximum number of values per field.
-const MOST: usize = 50;
+const MAX_VALUES: usize = 50;
 /// Chunks counted in a sparse search, at most.
-const MATCHES: usize = 1000;
+const MAX_MATCHES: usize = 1000;
 /// Chunks counted in a dense or hybrid ranking.
-const BEST: usize = 100;
+const DENSE_DEPTH: usize = 100;
 
 /// Values of each field, the most frequent first.
 #[derive(Serialize, ToSchema)]
@@ -52,22 +52,25 @@ pub(crate) struct Value {
     params(("collection" = Uuid, Path)),
     responses((status = OK, body = Facets), (status = CONFLICT, description = "Collection not served",
         body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
-pub(crate) async fn facets(State(app): State<App>, target: Target) -> Answer<Json<Facets>> {
+pub(crate) async fn facets(
+    State(app): State<App>,
+    target: AuthorizedCollection,
+) -> HandlerResult<Json<Facets>> {
     if !target.collection.is_served {
-        return Err(Problem::of(Code::NotServed));
+        return Err(Problem::from_code(ProblemCode::NotServed));
     }
-    let live = app.work.target(target.collection.id).await.map_err(|error| Problem {
-        cause: Some(pipeline::chain(error.as_ref())),
-        ..Problem::later(Code::Unavailable, 5)
+    let live = app.service.search_target(target.collection.id).await.map_err(|error| Problem {
+        cause: Some(pipeline::error_chain(error.as_ref())),
+        ..Problem::retry_later(ProblemCode::Unavailable, 5)
     })?;
-    let of = async |field: Keyword| -> Result<Vec<Value>, StoreError> {
-        let values = app.searcher.facets(&live, field, None, MOST).await?;
+    let of = async |field: KeywordField| -> Result<Vec<Value>, StoreError> {
+        let values = app.searcher.facets(&live, field, None, MAX_VALUES).await?;
         Ok(values.into_iter().map(|Facet { value, count }| Value { value, count }).collect())
     };
     Ok(Json(Facets {
-        mime_type: of(Keyword::MimeType).await?,
-        language: of(Keyword::Language).await?,
-        source: of(Keyword::Source).await?,
+        mime_type: of(KeywordField::MimeType).await?,
+        language: of(KeywordField::Language).await?,
+        source: of(KeywordField::Source).await?,
     }))
 }
 
@@ -114,16 +117,16 @@ pub(crate) struct AnswerFacets {
 pub(crate) async fn facets_of_a_question(
     State(app): State<App>,
     caller: Caller,
-    InBody(wanted): InBody<FacetRequest>,
-) -> Answer<Json<AnswerFacets>> {
-    let whole = answer(&app, &caller, &wanted, None).await?;
+    JsonBody(wanted): JsonBody<FacetRequest>,
+) -> HandlerResult<Json<AnswerFacets>> {
+    let whole = search_for_facets(&app, &caller, &wanted, None).await?;
     // Each field is counted without its own filter.
     let of = async |(name, value): Field| match &wanted.filter {
-        Some(filter) if filter.contains_key(name) => Ok::<_, Problem>(counted(
-            &answer(&app, &caller, &wanted, Some(name)).await?.hits,
+        Some(filter) if filter.contains_key(name) => Ok::<_, Problem>(count_values(
+            &search_for_facets(&app, &caller, &wanted, Some(name)).await?.hits,
             value,
         )),
-        Some(_) | None => Ok(counted(&whole.hits, value)),
+        Some(_) | None => Ok(count_values(&whole.hits, value)),
     };
     Ok(Json(AnswerFacets {
         mime_type: of(MIME_TYPE).await?,
@@ -135,20 +138,20 @@ pub(crate) async fn facets_of_a_question(
 }
 
 /// Name of a field in filters, and its value in a hit.
-type Field = (&'static str, fn(&search::SearchHit) -> Option<&str>);
+type Field = (&'static str, fn(&search::MergedHit) -> Option<&str>);
 
 const MIME_TYPE: Field = ("mime_type", |hit| Some(&hit.payload.mime_type));
 const LANGUAGE: Field = ("language", |hit| hit.payload.language.as_deref());
 const SOURCE: Field = ("source", |hit| Some(&hit.payload.source));
 
 /// The hits to count, without the condition on the field `without`.
-async fn answer(
+async fn search_for_facets(
     app: &App,
     caller: &Caller,
     wanted: &FacetRequest,
     without: Option<&str>,
-) -> Answer<search::Answer> {
-    let most = if wanted.mode == Some(Mode::Sparse) { MATCHES } else { BEST };
+) -> HandlerResult<search::SearchResults> {
+    let most = if wanted.mode == Some(Mode::Sparse) { MAX_MATCHES } else { DENSE_DEPTH };
     let mut filter = wanted.filter.clone();
     if let (Some(filter), Some(without)) = (&mut filter, without) {
         filter.remove(without);
@@ -168,19 +171,19 @@ async fn answer(
         highlight: false,
         exact: false,
     };
-    let found = found_for(app, caller, request, Code::InvalidBody).await?;
+    let found = run_search(app, caller, request, ProblemCode::InvalidBody).await?;
     Ok(found.map(|(found, _)| found).unwrap_or_default())
 }
 
-fn counted(
-    hits: &[search::SearchHit],
-    value: fn(&search::SearchHit) -> Option<&str>,
+fn count_values(
+    hits: &[search::MergedHit],
+    value: fn(&search::MergedHit) -> Option<&str>,
 ) -> Vec<Value> {
     let mut sums: HashMap<&str, u64> = HashMap::new();
     hits.iter().filter_map(value).for_each(|value| *sums.entry(value).or_default() += 1);
     let mut values: Vec<Value> =
         sums.into_iter().map(|(value, count)| Value { value: value.to_owned(), count }).collect();
     values.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.value.cmp(&b.value)));
-    values.truncate(MOST);
+    values.truncate(MAX_VALUES);
     values
 }

@@ -5,20 +5,23 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use uuid::Uuid;
 
-use super::collections::DONE;
+use super::collections::NO_CONTENT;
 use crate::App;
-use crate::extract::{InBody, InPath};
-use crate::guard::{Caller, Target};
+use crate::extract::{JsonBody, PathParams};
+use crate::guard::{AuthorizedCollection, Caller};
 use crate::ports::Grantee;
-use crate::problem::{Answer, Code, Problem};
-use crate::wire::{Give, Grant, Permission};
+use crate::problem::{HandlerResult, Problem, ProblemCode};
+use crate::wire::{CreateGrant, Grant, Permission};
 
 /// List the grants of a collection
 ///
 /// Oldest first.
 #[utoipa::path(get, path = "/collections/{collection}/grants", tag = "grants",
     params(("collection" = Uuid, Path)), responses((status = OK, body = Vec<Grant>)))]
-pub(crate) async fn list(State(app): State<App>, target: Target) -> Answer<Json<Vec<Grant>>> {
+pub(crate) async fn list(
+    State(app): State<App>,
+    target: AuthorizedCollection,
+) -> HandlerResult<Json<Vec<Grant>>> {
     Ok(Json(app.catalogue.grants(target.collection.id).await?))
 }
 
@@ -26,22 +29,22 @@ pub(crate) async fn list(State(app): State<App>, target: Target) -> Answer<Json<
 ///
 /// Replaces the previous permission of the user or key.
 #[utoipa::path(post, path = "/collections/{collection}/grants", tag = "grants",
-    params(("collection" = Uuid, Path)), request_body = Give, responses((status = CREATED, body = Grant)))]
+    params(("collection" = Uuid, Path)), request_body = CreateGrant, responses((status = CREATED, body = Grant)))]
 pub(crate) async fn give(
     State(app): State<App>,
     caller: Caller,
-    target: Target,
-    InBody(wanted): InBody<Give>,
-) -> Answer<(StatusCode, Json<Grant>)> {
-    let nobody = || Problem::new(Code::InvalidBody, "unknown or inactive user or key");
+    target: AuthorizedCollection,
+    JsonBody(wanted): JsonBody<CreateGrant>,
+) -> HandlerResult<(StatusCode, Json<Grant>)> {
+    let nobody = || Problem::new(ProblemCode::InvalidBody, "unknown or inactive user or key");
     let to = match (wanted.user, wanted.key) {
         (Some(name), None) => {
-            Grantee::User(app.accounts.user_named(&name).await?.ok_or_else(nobody)?.id)
+            Grantee::User(app.accounts.find_user_by_name(&name).await?.ok_or_else(nobody)?.id)
         }
         (None, Some(key)) => Grantee::Key(key),
         (Some(_), Some(_)) | (None, None) => {
             return Err(Problem::new(
-                Code::InvalidBody,
+                ProblemCode::InvalidBody,
                 "expected exactly one of `user` and `key`",
             ));
         }
@@ -52,8 +55,9 @@ pub(crate) async fn give(
         Permission::Admin => "admin",
     };
     let id = target.collection.id;
-    let grant = app.catalogue.give(id, to, permission, &caller.by()).await?.ok_or_else(nobody)?;
-    app.caches.forget_collections();
+    let grant =
+        app.catalogue.grant(id, to, permission, &caller.actor()).await?.ok_or_else(nobody)?;
+    app.caches.invalidate_collections();
     let grants = app.catalogue.grants(id).await?;
     let given = grants.into_iter().find(|it| it.id == grant);
     given.map(|grant| (StatusCode::CREATED, Json(grant))).ok_or_else(|| Problem::not_found("grant"))
@@ -65,12 +69,12 @@ pub(crate) async fn give(
 pub(crate) async fn take(
     State(app): State<App>,
     caller: Caller,
-    target: Target,
-    InPath(ids): InPath<(Uuid, Uuid)>,
-) -> Answer<StatusCode> {
-    if !app.catalogue.take(target.collection.id, ids.1, &caller.by()).await? {
+    target: AuthorizedCollection,
+    PathParams(ids): PathParams<(Uuid, Uuid)>,
+) -> HandlerResult<StatusCode> {
+    if !app.catalogue.revoke_grant(target.collection.id, ids.1, &caller.actor()).await? {
         return Err(Problem::not_found("grant"));
     }
-    app.caches.forget_collections();
-    Ok(DONE)
+    app.caches.invalidate_collections();
+    Ok(NO_CONTENT)
 }

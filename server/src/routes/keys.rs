@@ -7,16 +7,16 @@ use axum::http::StatusCode;
 use chrono::{Months, Utc};
 use uuid::Uuid;
 
-use super::line;
-use crate::extract::{InBody, InPath, InQuery};
+use super::check_line;
+use crate::extract::{JsonBody, PathParams, QueryParams};
 use crate::guard::Caller;
 use crate::ports::NewKey;
-use crate::problem::{Answer, Code, Problem};
+use crate::problem::{HandlerResult, Problem, ProblemCode};
 use crate::wire::{CreateKey, CreatedKey, Key, Page, Paging};
 use crate::{App, secret};
 
 /// Longest lifetime of a key with an expiry.
-const LONGEST_LIFE: Months = Months::new(120);
+const MAX_LIFETIME: Months = Months::new(120);
 
 /// List the caller's API keys
 ///
@@ -26,10 +26,10 @@ const LONGEST_LIFE: Months = Months::new(120);
 pub(crate) async fn list(
     State(app): State<App>,
     caller: Caller,
-    InQuery(paging): InQuery<Paging>,
-) -> Answer<Json<Page<Key>>> {
+    QueryParams(paging): QueryParams<Paging>,
+) -> HandlerResult<Json<Page<Key>>> {
     let limit = paging.limit()?;
-    let keys = app.accounts.keys(caller.user()?, paging.after()?, limit + 1).await?;
+    let keys = app.accounts.list_keys(caller.user()?, paging.after()?, limit + 1).await?;
     Ok(Json(Page::new(keys, limit, |key| key.id.to_string())))
 }
 
@@ -41,27 +41,27 @@ pub(crate) async fn list(
 pub(crate) async fn create(
     State(app): State<App>,
     caller: Caller,
-    InBody(wanted): InBody<CreateKey>,
-) -> Answer<(StatusCode, Json<CreatedKey>)> {
-    line("name", &wanted.name, 100)?;
+    JsonBody(wanted): JsonBody<CreateKey>,
+) -> HandlerResult<(StatusCode, Json<CreatedKey>)> {
+    check_line("name", &wanted.name, 100)?;
     if wanted.scopes.is_empty() {
         return Err(Problem::new(
-            Code::InvalidBody,
+            ProblemCode::InvalidBody,
             "invalid `scopes`: expected at least one scope",
         ));
     }
     let now = Utc::now();
-    let latest = now.checked_add_months(LONGEST_LIFE).unwrap_or(now);
+    let latest = now.checked_add_months(MAX_LIFETIME).unwrap_or(now);
     if wanted.expires_at.is_some_and(|at| !(now..=latest).contains(&at)) {
         let detail = "invalid `expires_at`: expected a time in the next ten years";
-        return Err(Problem::new(Code::InvalidBody, detail));
+        return Err(Problem::new(ProblemCode::InvalidBody, detail));
     }
-    let (secret, prefix) = secret::key();
+    let (secret, prefix) = secret::new_api_key();
     let mut scopes: Vec<String> = wanted.scopes.iter().map(|it| it.name().to_owned()).collect();
     scopes.dedup();
     let hash = secret::digest(&secret);
     let new = NewKey { name: wanted.name, prefix, hash, scopes, expires_at: wanted.expires_at };
-    let key = app.accounts.create_key(caller.user()?, new, &caller.by()).await?;
+    let key = app.accounts.create_key(caller.user()?, new, &caller.actor()).await?;
     Ok((StatusCode::CREATED, Json(CreatedKey { key, secret })))
 }
 
@@ -73,11 +73,11 @@ pub(crate) async fn create(
 pub(crate) async fn revoke(
     State(app): State<App>,
     caller: Caller,
-    InPath(key): InPath<Uuid>,
-) -> Answer<StatusCode> {
-    if !app.accounts.revoke_key(caller.user()?, key, &caller.by()).await? {
+    PathParams(key): PathParams<Uuid>,
+) -> HandlerResult<StatusCode> {
+    if !app.accounts.revoke_key(caller.user()?, key, &caller.actor()).await? {
         return Err(Problem::not_found("key"));
     }
-    app.caches.forget_accounts();
+    app.caches.invalidate_accounts();
     Ok(StatusCode::NO_CONTENT)
 }

@@ -6,13 +6,13 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use uuid::Uuid;
 
-use super::collections::DONE;
+use super::collections::NO_CONTENT;
 use super::{Accepted, AcceptedAnswer, accepted};
-use crate::extract::{InBody, InPath, InQuery};
-use crate::guard::{Caller, Target};
-use crate::ports::Order;
-use crate::problem::{Answer, Problem};
-use crate::wire::{Operation, Page, Paging, Start, time_cursor};
+use crate::extract::{JsonBody, PathParams, QueryParams};
+use crate::guard::{AuthorizedCollection, Caller};
+use crate::ports::OperationRequest;
+use crate::problem::{HandlerResult, Problem};
+use crate::wire::{Operation, Page, Paging, StartOperation, time_cursor};
 use crate::{App, events};
 
 /// List operations
@@ -23,11 +23,11 @@ use crate::{App, events};
 pub(crate) async fn list(
     State(app): State<App>,
     caller: Caller,
-    InQuery(paging): InQuery<Paging>,
-) -> Answer<Json<Page<Operation>>> {
+    QueryParams(paging): QueryParams<Paging>,
+) -> HandlerResult<Json<Page<Operation>>> {
     let limit = paging.limit()?;
     let before = paging.before()?;
-    let found = app.catalogue.readable_operations(caller.reader(), before, limit + 1).await?;
+    let found = app.catalogue.readable_operations(caller.principal(), before, limit + 1).await?;
     Ok(Json(page(found, limit)))
 }
 
@@ -43,8 +43,11 @@ fn page(operations: Vec<Operation>, limit: u32) -> Page<Operation> {
 /// rights.
 #[utoipa::path(get, path = "/operations/events", tag = "operations",
     responses((status = OK, body = Operation, content_type = "text/event-stream")))]
-pub(crate) async fn events(State(app): State<App>, caller: Caller) -> Answer<impl IntoResponse> {
-    events::of_all(&app, &caller)
+pub(crate) async fn events(
+    State(app): State<App>,
+    caller: Caller,
+) -> HandlerResult<impl IntoResponse> {
+    events::all_events(&app, &caller)
 }
 
 /// List the operations of a collection
@@ -54,9 +57,9 @@ pub(crate) async fn events(State(app): State<App>, caller: Caller) -> Answer<imp
     params(("collection" = Uuid, Path), Paging), responses((status = OK, body = Page<Operation>)))]
 pub(crate) async fn of_collection(
     State(app): State<App>,
-    target: Target,
-    InQuery(paging): InQuery<Paging>,
-) -> Answer<Json<Page<Operation>>> {
+    target: AuthorizedCollection,
+    QueryParams(paging): QueryParams<Paging>,
+) -> HandlerResult<Json<Page<Operation>>> {
     let limit = paging.limit()?;
     let (id, before) = (target.collection.id, paging.before()?);
     Ok(Json(page(app.catalogue.operations(id, before, limit + 1).await?, limit)))
@@ -67,17 +70,17 @@ pub(crate) async fn of_collection(
 /// Updates the collection, or builds a new generation. The operation starts when no other is
 /// running on the collection.
 #[utoipa::path(post, path = "/collections/{collection}/operations", tag = "operations",
-    params(("collection" = Uuid, Path)), request_body = Start,
+    params(("collection" = Uuid, Path)), request_body = StartOperation,
     responses((status = ACCEPTED, body = Accepted)))]
 pub(crate) async fn start(
     State(app): State<App>,
     caller: Caller,
-    target: Target,
-    InBody(wanted): InBody<Start>,
-) -> Answer<AcceptedAnswer> {
-    let Start { kind, allow_deletes, retry_failed } = wanted;
-    let order = Order::Run { kind, allow_deletes, retry_failed };
-    Ok(accepted(app.work.start(target.collection.id, order, &caller.by()).await?))
+    target: AuthorizedCollection,
+    JsonBody(wanted): JsonBody<StartOperation>,
+) -> HandlerResult<AcceptedAnswer> {
+    let StartOperation { kind, allow_deletes, retry_failed } = wanted;
+    let order = OperationRequest::Run { kind, allow_deletes, retry_failed };
+    Ok(accepted(app.service.start_operation(target.collection.id, order, &caller.actor()).await?))
 }
 
 /// Get an operation
@@ -88,11 +91,11 @@ pub(crate) async fn start(
     params(("operation" = Uuid, Path)), responses((status = OK, body = Operation)))]
 pub(crate) async fn show(
     State(app): State<App>,
-    InPath(operation): InPath<Uuid>,
-) -> Answer<Json<Operation>> {
+    PathParams(operation): PathParams<Uuid>,
+) -> HandlerResult<Json<Operation>> {
     let found = app.catalogue.operation(operation).await?;
     let found = found.ok_or_else(|| Problem::not_found("operation"))?;
-    app.tell_end(&found);
+    app.note_operation_end(&found);
     Ok(Json(found))
 }
 
@@ -107,10 +110,10 @@ pub(crate) async fn show(
 pub(crate) async fn events_of_one(
     State(app): State<App>,
     caller: Caller,
-    target: Target,
-    InPath(operation): InPath<Uuid>,
-) -> Answer<impl IntoResponse> {
-    events::of_one(&app, &caller, target.collection.id, operation)
+    target: AuthorizedCollection,
+    PathParams(operation): PathParams<Uuid>,
+) -> HandlerResult<impl IntoResponse> {
+    events::operation_events(&app, &caller, target.collection.id, operation)
 }
 
 /// Cancel an operation
@@ -123,8 +126,8 @@ pub(crate) async fn events_of_one(
 pub(crate) async fn cancel(
     State(app): State<App>,
     caller: Caller,
-    InPath(operation): InPath<Uuid>,
-) -> Answer<StatusCode> {
-    app.work.cancel(operation, &caller.by()).await?;
-    Ok(DONE)
+    PathParams(operation): PathParams<Uuid>,
+) -> HandlerResult<StatusCode> {
+    app.service.cancel_operation(operation, &caller.actor()).await?;
+    Ok(NO_CONTENT)
 }

@@ -9,31 +9,33 @@ use async_trait::async_trait;
 use axum::extract::State;
 use axum::{Extension, Json};
 use chrono::DateTime;
-use pipeline::{BoxError, Effort, Fusion};
+use pipeline::{BoxError, Fusion, SearchAccuracy};
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::App;
-use crate::extract::{InBody, InQuery};
+use crate::extract::{JsonBody, QueryParams};
 use crate::guard::Caller;
-use crate::ports::Work;
-use crate::problem::{Answer, Code, Problem};
-use crate::rate::Class;
+use crate::ports::CollectionService;
+use crate::problem::{HandlerResult, Problem, ProblemCode};
+use crate::rate::RateClass;
 use crate::wire::{
     Collection, FailedCollection, Mode, SearchAnswer, SearchHit, SearchRequest, SearchTimings,
-    SearchedCollection, SimpleSearch, by_key, in_characters,
+    SearchedCollection, SimpleSearch, group_by_key, to_character_ranges,
 };
-use search::cost::PATTERN_BYTE;
+use search::cost::PATTERN_BYTE_COST;
 use search::title;
-use search::{BUDGET, Condition, FilterError, Request, SearchError, Searched, Target, Timings};
+use search::{
+    COST_BUDGET, CollectionResult, Condition, FilterError, Request, SearchError, Target, Timings,
+};
 
 /// Largest length of a query, in characters.
-const LONGEST_QUERY: usize = 10_000;
+const MAX_QUERY: usize = 10_000;
 /// Largest number of collections in a search.
-const MOST_COLLECTIONS: usize = 100;
+const MAX_COLLECTIONS: usize = 100;
 
 /// A response with its timings, which are recorded after the rest of the request.
-type Timed = (Extension<Timings>, Json<SearchAnswer>);
+type TimedResponse = (Extension<Timings>, Json<SearchAnswer>);
 
 /// Search collections
 ///
@@ -44,9 +46,9 @@ type Timed = (Extension<Timings>, Json<SearchAnswer>);
 pub(crate) async fn search(
     State(app): State<App>,
     caller: Caller,
-    InBody(wanted): InBody<SearchRequest>,
-) -> Answer<Timed> {
-    answer(&app, &caller, wanted, Code::InvalidBody).await
+    JsonBody(wanted): JsonBody<SearchRequest>,
+) -> HandlerResult<TimedResponse> {
+    respond(&app, &caller, wanted, ProblemCode::InvalidBody).await
 }
 
 /// Search collections by query parameters
@@ -59,8 +61,8 @@ pub(crate) async fn search(
 pub(crate) async fn search_simply(
     State(app): State<App>,
     caller: Caller,
-    InQuery(wanted): InQuery<SimpleSearch>,
-) -> Answer<Timed> {
+    QueryParams(wanted): QueryParams<SimpleSearch>,
+) -> HandlerResult<TimedResponse> {
     let names = wanted.collections.as_deref().unwrap_or_default().split(',');
     let names = names.map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned);
     let wanted = SearchRequest {
@@ -78,68 +80,78 @@ pub(crate) async fn search_simply(
         highlight: true,
         exact: false,
     };
-    answer(&app, &caller, wanted, Code::InvalidQuery).await
+    respond(&app, &caller, wanted, ProblemCode::InvalidQuery).await
 }
 
-async fn answer(app: &App, caller: &Caller, wanted: SearchRequest, wrong: Code) -> Answer<Timed> {
-    let mode = wanted.mode.map(mode);
-    Ok(match found_for(app, caller, wanted, wrong).await? {
+async fn respond(
+    app: &App,
+    caller: &Caller,
+    wanted: SearchRequest,
+    wrong: ProblemCode,
+) -> HandlerResult<TimedResponse> {
+    let mode = wanted.mode.map(search_mode);
+    Ok(match run_search(app, caller, wanted, wrong).await? {
         Some((found, failed)) => {
-            app.searcher.caches().metrics().answered(mode, &found);
-            (Extension(found.timings), Json(written(&found, failed)))
+            app.searcher.caches().metrics().record_search(mode, &found);
+            (Extension(found.timings), Json(to_wire(&found, failed)))
         }
-        None => (Extension(Timings::default()), Json(nothing())),
+        None => (Extension(Timings::default()), Json(empty_answer())),
     })
 }
 
 /// The hits of a request and the collections that failed; `None` if the caller may read no
 /// collection.
-pub(super) async fn found_for(
+pub(super) async fn run_search(
     app: &App,
     caller: &Caller,
     wanted: SearchRequest,
-    wrong: Code,
-) -> Answer<Option<(search::Answer, Vec<FailedCollection>)>> {
-    if wanted.query.chars().count() > LONGEST_QUERY {
-        let detail = format!("`query` is too long: at most {LONGEST_QUERY} characters");
+    wrong: ProblemCode,
+) -> HandlerResult<Option<(search::SearchResults, Vec<FailedCollection>)>> {
+    if wanted.query.chars().count() > MAX_QUERY {
+        let detail = format!("`query` is too long: at most {MAX_QUERY} characters");
         return Err(Problem::new(wrong, detail));
     }
     let names = wanted.collections.clone();
     // Validated even if there is no collection to search.
-    let (mut request, counted) = request(app, caller, wanted, wrong).await?;
-    let asked = asked(app, caller, &names, wrong).await?;
+    let (mut request, counted) = build_request(app, caller, wanted, wrong).await?;
+    let asked = resolve_collections(app, caller, &names, wrong).await?;
     let (served, others): (Vec<_>, Vec<_>) = asked.into_iter().partition(|it| it.is_served);
     if served.is_empty() {
         return match others.is_empty() {
             // Without readable collections there are no hits.
             true => Ok(None),
-            false => Err(Problem::of(Code::NotServed)),
+            false => Err(Problem::from_code(ProblemCode::NotServed)),
         };
     }
     request.collections = served.iter().map(|it| it.id.to_string()).collect();
-    let places = afford(app, caller, &request, counted, wrong)?;
-    let found = app.searcher.find(&request, &Targets(app.work.as_ref())).await;
+    let places = charge_cost(app, caller, &request, counted, wrong)?;
+    let found =
+        app.searcher.search_uncounted(&request, &CollectionResolver(app.service.as_ref())).await;
     let found =
         found.map_err(|SearchError::Invalid(invalid)| Problem::new(wrong, invalid.to_string()))?;
     // Further candidates for `per_document` raised the cost.
-    app.rates.take(Class::Search, caller.client, places_of(found.cost).saturating_sub(places));
+    app.request_limiter.charge(
+        RateClass::Search,
+        caller.client,
+        request_count(found.cost).saturating_sub(places),
+    );
     let mut failed: Vec<FailedCollection> =
-        others.iter().map(|it| failure(it, "not_served")).collect();
+        others.iter().map(|it| failed_collection(it, "not_served")).collect();
     for trouble in &found.failed {
-        let collection = served.iter().find(|it| it.id.to_string() == trouble.asked);
+        let collection = served.iter().find(|it| it.id.to_string() == trouble.requested);
         tracing::warn!(
-            collection = trouble.asked,
+            collection = trouble.requested,
             error = trouble.error,
             "cannot search a collection"
         );
         // Clients can react only to this cause; others are logged.
-        let reason = if trouble.is_wordless { "no_sparse_vectors" } else { "failing" };
-        failed.extend(collection.map(|it| failure(it, reason)));
+        let reason = if trouble.lacks_sparse_vectors { "no_sparse_vectors" } else { "failing" };
+        failed.extend(collection.map(|it| failed_collection(it, reason)));
     }
     if found.searched.is_empty() {
         return Err(match failed.iter().all(|it| it.reason == "no_sparse_vectors") {
             true => Problem::new(wrong, "`mode`: the collections have no sparse vectors"),
-            false => Problem::later(Code::Unavailable, 5),
+            false => Problem::retry_later(ProblemCode::Unavailable, 5),
         });
     }
     Ok(Some((found, failed)))
@@ -147,21 +159,21 @@ pub(super) async fn found_for(
 
 /// The requested collections, without duplicates. An unknown name is an error, because the client
 /// expects hits from it.
-async fn asked(
+async fn resolve_collections(
     app: &App,
     caller: &Caller,
     names: &[String],
-    wrong: Code,
-) -> Answer<Vec<Collection>> {
-    if names.len() > MOST_COLLECTIONS {
-        let detail = format!("`collections` is too long: at most {MOST_COLLECTIONS} names");
+    wrong: ProblemCode,
+) -> HandlerResult<Vec<Collection>> {
+    if names.len() > MAX_COLLECTIONS {
+        let detail = format!("`collections` is too long: at most {MAX_COLLECTIONS} names");
         return Err(Problem::new(wrong, detail));
     }
     let readable =
-        app.caches.readable(app.catalogue.as_ref(), caller.reader(), &caller.identity).await?;
+        app.caches.readable(app.catalogue.as_ref(), caller.principal(), &caller.identity).await?;
     if names.is_empty() {
         let served = readable.iter().filter(|it| it.is_served && !it.is_being_deleted);
-        return Ok(served.take(MOST_COLLECTIONS).cloned().collect());
+        return Ok(served.take(MAX_COLLECTIONS).cloned().collect());
     }
     let mut found: Vec<Collection> = Vec::with_capacity(names.len());
     let mut ids = HashSet::new();
@@ -174,7 +186,7 @@ async fn asked(
             [one] => found.extend(ids.insert(one.id).then(|| one.clone())),
             [..] => {
                 let detail = format!("several collections are named `{name}`: use the id");
-                return Err(Problem::new(Code::Conflict, detail));
+                return Err(Problem::new(ProblemCode::Conflict, detail));
             }
         }
     }
@@ -182,16 +194,22 @@ async fn asked(
 }
 
 /// Cost points that count as one request.
-const PLACE: u64 = 1000;
+const POINTS_PER_REQUEST: u64 = 1000;
 
 /// Number of requests as which a search of this cost counts.
-fn places_of(cost: u64) -> u32 {
-    u32::try_from(cost.div_ceil(PLACE).max(1)).unwrap_or(u32::MAX)
+fn request_count(cost: u64) -> u32 {
+    u32::try_from(cost.div_ceil(POINTS_PER_REQUEST).max(1)).unwrap_or(u32::MAX)
 }
 
 /// Refuses a search above the budget, and counts it by its cost, less the `counted` places. Returns
 /// the places taken in total.
-fn afford(app: &App, caller: &Caller, request: &Request, counted: u32, wrong: Code) -> Answer<u32> {
+fn charge_cost(
+    app: &App,
+    caller: &Caller,
+    request: &Request,
+    counted: u32,
+    wrong: ProblemCode,
+) -> HandlerResult<u32> {
     let cost = request.cost().map_err(|invalid| Problem::new(wrong, invalid.to_string()))?;
     if cost > request.budget {
         let detail = format!(
@@ -199,37 +217,42 @@ fn afford(app: &App, caller: &Caller, request: &Request, counted: u32, wrong: Co
              `candidates`, `per_document`, `filter` or `exact`, or search fewer collections",
             request.budget
         );
-        return Err(Problem::new(Code::TooCostly, detail));
+        return Err(Problem::new(ProblemCode::TooCostly, detail));
     }
-    let places = places_of(cost);
-    app.rates.count_many(Class::Search, caller.client, places.saturating_sub(counted))?;
+    let places = request_count(cost);
+    app.request_limiter.check_many(
+        RateClass::Search,
+        caller.client,
+        places.saturating_sub(counted),
+    )?;
     Ok(places.max(counted))
 }
 
 /// The validated request without its collections, and the places counted so far: one when the
 /// request arrived, and those for patterns, which are counted before they are compiled.
-async fn request(
+async fn build_request(
     app: &App,
     caller: &Caller,
     wanted: SearchRequest,
-    wrong: Code,
-) -> Answer<(Request, u32)> {
+    wrong: ProblemCode,
+) -> HandlerResult<(Request, u32)> {
     let mut counted = 1;
     let filter = match wanted.filter {
         Some(filter) => {
             let filter = Value::Object(filter);
             let invalid = |error: FilterError| Problem::new(wrong, error.to_string());
-            let bytes = u64::try_from(Condition::measure(&filter).map_err(invalid)?);
-            let places = places_of(bytes.unwrap_or(u64::MAX).saturating_mul(PATTERN_BYTE)) - 1;
-            app.rates.count_many(Class::Search, caller.client, places)?;
+            let bytes = u64::try_from(Condition::pattern_bytes(&filter).map_err(invalid)?);
+            let places =
+                request_count(bytes.unwrap_or(u64::MAX).saturating_mul(PATTERN_BYTE_COST)) - 1;
+            app.request_limiter.check_many(RateClass::Search, caller.client, places)?;
             counted += places;
-            Some(app.searcher.parse(filter).await?.map_err(invalid)?)
+            Some(app.searcher.parse_filter(filter).await?.map_err(invalid)?)
         }
         None => None,
     };
     let fusion = wanted.fusion.unwrap_or_default();
     let request = Request {
-        mode: wanted.mode.map(mode),
+        mode: wanted.mode.map(search_mode),
         k: wanted.k,
         offset: wanted.offset,
         cursor: wanted.cursor,
@@ -244,63 +267,67 @@ async fn request(
         },
         candidates: wanted.candidates,
         highlight: wanted.highlight,
-        effort: if wanted.exact { Effort::Exact } else { Effort::Indexed },
-        budget: BUDGET,
+        search_params: if wanted.exact {
+            SearchAccuracy::Exact
+        } else {
+            SearchAccuracy::Approximate
+        },
+        budget: COST_BUDGET,
         ..Request::new(wanted.query, Vec::new())
     };
-    let checked = request.check_question();
+    let checked = request.check_query();
     checked.map_err(|invalid| Problem::new(wrong, invalid.to_string()))?;
     Ok((request, counted))
 }
 
-fn mode(mode: Mode) -> search::Mode {
+fn search_mode(mode: Mode) -> search::SearchMode {
     match mode {
-        Mode::Dense => search::Mode::Dense,
-        Mode::Sparse => search::Mode::Sparse,
-        Mode::Hybrid => search::Mode::Hybrid,
+        Mode::Dense => search::SearchMode::Dense,
+        Mode::Sparse => search::SearchMode::Sparse,
+        Mode::Hybrid => search::SearchMode::Hybrid,
     }
 }
 
 /// Resolves collections by id; access was checked before.
-struct Targets<'a>(&'a dyn Work);
+struct CollectionResolver<'a>(&'a dyn CollectionService);
 
 #[async_trait]
-impl search::Resolve for Targets<'_> {
+impl search::TargetResolver for CollectionResolver<'_> {
     async fn resolve(&self, collection: &str) -> Result<Arc<Target>, BoxError> {
-        self.0.target(collection.parse()?).await
+        self.0.search_target(collection.parse()?).await
     }
 
-    fn doubt(&self, collection: &str) {
-        self.0.doubt(collection.parse().ok());
+    fn invalidate(&self, collection: &str) {
+        self.0.invalidate(collection.parse().ok());
     }
 }
 
-fn failure(collection: &Collection, reason: &'static str) -> FailedCollection {
+fn failed_collection(collection: &Collection, reason: &'static str) -> FailedCollection {
     FailedCollection { collection: collection.id, name: collection.name.clone(), reason }
 }
 
-fn nothing() -> SearchAnswer {
+fn empty_answer() -> SearchAnswer {
     let timings = SearchTimings { total_ms: 0.0, embed_ms: 0.0, store_ms: 0.0, own_ms: 0.0 };
     let (hits, searched, failed) = (Vec::new(), Vec::new(), Vec::new());
     SearchAnswer { hits, next: None, searched, failed, timings }
 }
 
-fn written(found: &search::Answer, failed: Vec<FailedCollection>) -> SearchAnswer {
+fn to_wire(found: &search::SearchResults, failed: Vec<FailedCollection>) -> SearchAnswer {
     let ms = |duration: Duration| duration.as_secs_f64() * 1000.0;
     let hits = found.hits.iter().map(|hit| {
-        let Searched { name, collection, .. } = &found.searched[hit.from];
+        let CollectionResult { name, collection, .. } = &found.searched[hit.collection_index];
         let payload = &hit.payload;
         SearchHit {
             collection: *collection,
             collection_name: name.clone(),
             score: hit.score,
             similarity: hit.similarity,
-            highlights: in_characters(&payload.content, &hit.highlights),
+            highlights: to_character_ranges(&payload.content, &hit.highlights),
             text: payload.content.clone(),
             document: payload.document,
             chunk_index: payload.chunk_index,
             uri: payload.uri.clone(),
-            title: Some(title::shown(payload.title.as_deref(), &payload.uri)),
+            title: Some(title::display_title(payload.title.as_deref(), &payload.uri)),
             headings: payload.headings.clone(),
             page: payload.page,
             start: payload.start,
@@ -309,7 +336,7 @@ fn written(found: &search::Answer, failed: Vec<FailedCollection>) -> SearchAnswe
             language: payload.language.clone(),
             modified_at: payload.modified_at.and_then(DateTime::from_timestamp_micros),
             source: payload.source.clone(),
-            metadata: by_key(&payload.facts),
+            metadata: group_by_key(&payload.facts),
         }
     });
     let searched = found.searched.iter().map(|it| SearchedCollection {
@@ -327,7 +354,7 @@ fn written(found: &search::Answer, failed: Vec<FailedCollection>) -> SearchAnswe
             total_ms: ms(found.timings.total),
             embed_ms: ms(found.timings.embed),
             store_ms: ms(found.timings.store),
-            own_ms: ms(found.timings.own()),
+            own_ms: ms(found.timings.overhead()),
         },
     }
 }

@@ -5,13 +5,13 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use uuid::Uuid;
 
-use super::accounts::{check_email, check_username, taken};
-use crate::extract::InBody;
+use super::accounts::{account_conflict, check_email, check_username};
+use crate::extract::JsonBody;
 use crate::guard::Caller;
-use crate::ports::{NewUser, Rotation};
-use crate::problem::{Answer, Code, Problem};
+use crate::ports::{NewUser, RotationResult};
+use crate::problem::{HandlerResult, Problem, ProblemCode};
 use crate::wire::{Login, Refresh, Session, SetUp, User};
-use crate::{App, LIFETIME, REFRESH, secret};
+use crate::{ACCESS_TOKEN_LIFETIME, App, REFRESH_TOKEN_LIFETIME, secret};
 
 /// Create the first administrator
 ///
@@ -22,8 +22,8 @@ use crate::{App, LIFETIME, REFRESH, secret};
 pub(crate) async fn set_up(
     State(app): State<App>,
     caller: Caller,
-    InBody(wanted): InBody<SetUp>,
-) -> Answer<(StatusCode, Json<User>)> {
+    JsonBody(wanted): JsonBody<SetUp>,
+) -> HandlerResult<(StatusCode, Json<User>)> {
     check_username(&wanted.username)?;
     check_email(&wanted.email)?;
     let hashed_password = app.passwords.hash(&wanted.password, &wanted.username).await?;
@@ -34,19 +34,22 @@ pub(crate) async fn set_up(
         hashed_password,
         is_superuser: true,
     };
-    let made = app.accounts.set_up(&secret::digest(&wanted.token), new, &caller.by()).await;
-    let made = made.map_err(taken)?;
+    let made = app
+        .accounts
+        .create_first_administrator(&secret::digest(&wanted.token), new, &caller.actor())
+        .await;
+    let made = made.map_err(account_conflict)?;
     let Some(user) = made else {
-        let detail = match app.caches.is_set_up(app.accounts.as_ref()).await? {
+        let detail = match app.caches.has_administrator(app.accounts.as_ref()).await? {
             true => "the server already has an administrator: log in",
             false => {
                 "the set-up token is wrong or from an earlier start: each start of the server \
                  prints a new one, valid for one day"
             }
         };
-        return Err(Problem::new(Code::InvalidCredentials, detail));
+        return Err(Problem::new(ProblemCode::InvalidCredentials, detail));
     };
-    app.caches.forget_accounts();
+    app.caches.invalidate_accounts();
     Ok((StatusCode::CREATED, Json(user)))
 }
 
@@ -57,25 +60,26 @@ pub(crate) async fn set_up(
 pub(crate) async fn login(
     State(app): State<App>,
     caller: Caller,
-    InBody(login): InBody<Login>,
-) -> Answer<(StatusCode, Json<Session>)> {
-    let user = authenticated(&app, &caller, &login).await?;
-    let token = secret::random();
+    JsonBody(login): JsonBody<Login>,
+) -> HandlerResult<(StatusCode, Json<Session>)> {
+    let user = verify_login(&app, &caller, &login).await?;
+    let token = secret::random_secret();
     let hash = secret::digest(&token);
-    let session = app.accounts.begin(user.id, &hash, REFRESH, &caller.by()).await?;
-    Ok((StatusCode::CREATED, Json(session_of(&app, user, session, token))))
+    let session =
+        app.accounts.begin_session(user.id, &hash, REFRESH_TOKEN_LIFETIME, &caller.actor()).await?;
+    Ok((StatusCode::CREATED, Json(to_session(&app, user, session, token))))
 }
 
 /// The account of a login with the right password.
-pub(super) async fn authenticated(app: &App, caller: &Caller, login: &Login) -> Answer<User> {
+pub(super) async fn verify_login(app: &App, caller: &Caller, login: &Login) -> HandlerResult<User> {
     // Counted as failed until verified, so that concurrent guesses are counted before they are
     // verified.
     let accounts = app.accounts.as_ref();
     let attempt = app.throttle.begin(accounts, &login.username, caller.address).await?;
-    let user = app.accounts.user_named(&login.username).await?;
+    let user = app.accounts.find_user_by_name(&login.username).await?;
     // Unknown accounts take the same steps, so that the time does not reveal them.
     let id = user.as_ref().map_or(Uuid::nil(), |user| user.id);
-    let known = app.accounts.password(id).await?;
+    let known = app.accounts.password_hash(id).await?;
     let is_right = match app.passwords.verify(&login.password, known.as_deref()).await {
         Ok(is_right) => is_right,
         Err(busy) => {
@@ -89,19 +93,19 @@ pub(super) async fn authenticated(app: &App, caller: &Caller, login: &Login) -> 
             Ok(user)
         }
         user => {
-            app.accounts.refused(user.map(|user| user.id), &caller.by()).await?;
-            Err(Problem::of(Code::InvalidCredentials))
+            app.accounts.record_failed_login(user.map(|user| user.id), &caller.actor()).await?;
+            Err(Problem::from_code(ProblemCode::InvalidCredentials))
         }
     }
 }
 
-fn session_of(app: &App, user: User, session: Uuid, refresh_token: String) -> Session {
+fn to_session(app: &App, user: User, session: Uuid, refresh_token: String) -> Session {
     Session {
         access_token: app.signer.sign(user.id, session),
         token_type: "Bearer",
-        expires_in: LIFETIME.as_secs(),
+        expires_in: ACCESS_TOKEN_LIFETIME.as_secs(),
         refresh_token,
-        refresh_expires_in: REFRESH.as_secs(),
+        refresh_expires_in: REFRESH_TOKEN_LIFETIME.as_secs(),
         user,
     }
 }
@@ -116,17 +120,21 @@ fn session_of(app: &App, user: User, session: Uuid, refresh_token: String) -> Se
 pub(crate) async fn refresh(
     State(app): State<App>,
     caller: Caller,
-    InBody(Refresh { refresh_token }): InBody<Refresh>,
-) -> Answer<Json<Session>> {
+    JsonBody(Refresh { refresh_token }): JsonBody<Refresh>,
+) -> HandlerResult<Json<Session>> {
     let spent = secret::digest(&refresh_token);
-    let token = secret::random();
+    let token = secret::random_secret();
     let hash = secret::digest(&token);
-    match app.accounts.go_on(&spent, &hash, REFRESH, &caller.by()).await? {
-        Rotation::Rotated(user, session) => Ok(Json(session_of(&app, *user, session, token))),
-        Rotation::Unknown => Err(Problem::of(Code::InvalidCredentials)),
-        Rotation::Reused => {
-            app.caches.forget_accounts();
-            Err(Problem::of(Code::InvalidCredentials))
+    match app
+        .accounts
+        .rotate_refresh_token(&spent, &hash, REFRESH_TOKEN_LIFETIME, &caller.actor())
+        .await?
+    {
+        RotationResult::Rotated(user, session) => Ok(Json(to_session(&app, *user, session, token))),
+        RotationResult::Unknown => Err(Problem::from_code(ProblemCode::InvalidCredentials)),
+        RotationResult::Reused => {
+            app.caches.invalidate_accounts();
+            Err(Problem::from_code(ProblemCode::InvalidCredentials))
         }
     }
 }
@@ -140,9 +148,9 @@ pub(crate) async fn refresh(
 pub(crate) async fn logout(
     State(app): State<App>,
     caller: Caller,
-    InBody(Refresh { refresh_token }): InBody<Refresh>,
-) -> Answer<StatusCode> {
-    app.accounts.end(&secret::digest(&refresh_token), &caller.by()).await?;
-    app.caches.forget_accounts();
+    JsonBody(Refresh { refresh_token }): JsonBody<Refresh>,
+) -> HandlerResult<StatusCode> {
+    app.accounts.end_session(&secret::digest(&refresh_token), &caller.actor()).await?;
+    app.caches.invalidate_accounts();
     Ok(StatusCode::NO_CONTENT)
 }

@@ -9,8 +9,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::App;
-use crate::extract::InQuery;
-use crate::problem::Answer;
+use crate::extract::QueryParams;
+use crate::problem::HandlerResult;
 use crate::wire::{AuditEntry, Page, Paging, time_cursor};
 
 /// Health of the server.
@@ -30,7 +30,7 @@ pub(crate) struct Dependency {
     status: &'static str,
 }
 
-fn word(is_well: bool) -> &'static str {
+fn status_name(is_well: bool) -> &'static str {
     if is_well { "ok" } else { "failing" }
 }
 
@@ -47,18 +47,18 @@ pub(crate) async fn live() -> Json<Health> {
 #[utoipa::path(get, path = "/health/ready", tag = "system",
     responses((status = OK, body = Health), (status = SERVICE_UNAVAILABLE, body = Health)))]
 pub(crate) async fn ready(State(app): State<App>) -> impl IntoResponse {
-    let health = app.work.health().await;
+    let health = app.service.health().await;
     let mut dependencies = Vec::with_capacity(health.len());
     for (name, state) in health {
         // The cause may contain host names, so only the operator sees it.
         if let Err(cause) = &state {
             tracing::warn!(dependency = name, cause, "a dependency does not respond");
         }
-        dependencies.push(Dependency { name, status: word(state.is_ok()) });
+        dependencies.push(Dependency { name, status: status_name(state.is_ok()) });
     }
     let is_well = dependencies.iter().all(|it| it.status == "ok");
     let status = if is_well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Health { status: word(is_well), dependencies }))
+    (status, Json(Health { status: status_name(is_well), dependencies }))
 }
 
 /// Get the metrics
@@ -67,7 +67,7 @@ pub(crate) async fn ready(State(app): State<App>) -> impl IntoResponse {
 #[utoipa::path(get, path = "/metrics", tag = "system",
     responses((status = OK, body = String, content_type = "text/plain; version=0.0.4")))]
 pub(crate) async fn metrics(State(app): State<App>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], app.work.metrics().await)
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], app.service.metrics().await)
 }
 
 /// List the audit log of accounts
@@ -77,9 +77,9 @@ pub(crate) async fn metrics(State(app): State<App>) -> impl IntoResponse {
     responses((status = OK, body = Page<AuditEntry>)))]
 pub(crate) async fn audit(
     State(app): State<App>,
-    InQuery(paging): InQuery<Paging>,
-) -> Answer<Json<Page<AuditEntry>>> {
+    QueryParams(paging): QueryParams<Paging>,
+) -> HandlerResult<Json<Page<AuditEntry>>> {
     let limit = paging.limit()?;
-    let entries = app.accounts.audit(paging.before()?, limit + 1).await?;
+    let entries = app.accounts.audit_log(paging.before()?, limit + 1).await?;
     Ok(Json(Page::new(entries, limit, |it| time_cursor(it.created_at, it.id))))
 }

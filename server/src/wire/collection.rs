@@ -119,7 +119,7 @@ pub enum Permission {
 /// is required.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Give {
+pub struct CreateGrant {
     /// User name of the recipient.
     pub user: Option<String>,
     /// Id of the key that receives it.

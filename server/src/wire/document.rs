@@ -63,7 +63,7 @@ pub struct Chunk {
 /// Range of chunks to return.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub struct WhichChunks {
+pub struct ChunksQuery {
     /// Index of the first chunk.
     #[serde(default)]
     #[param(default = 0)]
@@ -85,7 +85,7 @@ pub struct Chunks {
 /// Document to explain.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub struct Which {
+pub struct DocumentQuery {
     /// Path, URL or id of a document.
     #[param(min_length = 1)]
     pub document: String,

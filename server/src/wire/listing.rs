@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::{DocumentStatus, no_cursor, within};
-use crate::ports::Listed;
-use crate::problem::{Answer, Code, Problem};
+use super::{DocumentStatus, check_limit, invalid_cursor};
+use crate::ports::ListedDocument;
+use crate::problem::{HandlerResult, Problem, ProblemCode};
 
 /// Largest page of documents.
-pub(crate) const MOST_LISTED: u32 = 1000;
+pub(crate) const MAX_DOCUMENTS: u32 = 1000;
 /// Largest length of `q` and `reason`, in characters.
-const LONGEST: usize = 200;
+const MAX_TEXT: usize = 200;
 
 /// Sort key of a list of documents.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
@@ -47,7 +47,7 @@ pub enum SortOrder {
 /// Documents to list, and their order.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub struct WhichDocuments {
+pub struct DocumentsQuery {
     /// Only documents with this status.
     pub status: Option<DocumentStatus>,
     /// Only documents that were set aside for this reason: `failed`, `empty`, `unsupported`,
@@ -87,7 +87,7 @@ pub struct DocumentList {
 
 /// Position in a list, as encoded in a cursor.
 #[derive(Serialize, Deserialize)]
-struct Place {
+struct DocumentCursor {
     #[serde(rename = "s")]
     sort: DocumentSort,
     #[serde(rename = "o")]
@@ -98,25 +98,25 @@ struct Place {
     id: Uuid,
 }
 
-impl WhichDocuments {
+impl DocumentsQuery {
     /// The validated list and page size.
-    pub(crate) fn list(&self) -> Answer<(DocumentList, u32)> {
-        let limit = within(self.limit, MOST_LISTED)?;
+    pub(crate) fn to_list(&self) -> HandlerResult<(DocumentList, u32)> {
+        let limit = check_limit(self.limit, MAX_DOCUMENTS)?;
         for (name, text) in [("q", &self.q), ("reason", &self.reason)] {
-            if text.as_ref().is_some_and(|text| text.chars().count() > LONGEST) {
-                let detail = format!("`{name}` is too long: at most {LONGEST} characters");
-                return Err(Problem::new(Code::InvalidQuery, detail));
+            if text.as_ref().is_some_and(|text| text.chars().count() > MAX_TEXT) {
+                let detail = format!("`{name}` is too long: at most {MAX_TEXT} characters");
+                return Err(Problem::new(ProblemCode::InvalidQuery, detail));
             }
         }
         let (sort, order) = (self.sort, self.order);
-        let after = self.cursor.as_deref().map(|it| read(it, sort, order)).transpose()?;
+        let after = self.cursor.as_deref().map(|it| parse_cursor(it, sort, order)).transpose()?;
         let list =
             DocumentList { status: self.status, reason: self.reason.clone(), sort, order, after };
         Ok((list, limit))
     }
 
     /// The searched text in lower case; `None` if it is empty.
-    pub(crate) fn text(&self) -> Option<String> {
+    pub(crate) fn search_text(&self) -> Option<String> {
         let text = self.q.as_deref().map(str::trim).filter(|text| !text.is_empty());
         text.map(str::to_lowercase)
     }
@@ -124,38 +124,42 @@ impl WhichDocuments {
 
 impl DocumentList {
     /// The cursor of the page after this document.
-    pub(crate) fn cursor(&self, listed: &Listed) -> String {
+    pub(crate) fn cursor(&self, listed: &ListedDocument) -> String {
         let Self { sort, order, .. } = *self;
         let id = listed.document.id;
         // Plain id: the cursor format of earlier versions.
         if (sort, order) == (DocumentSort::Id, SortOrder::Asc) {
             return id.to_string();
         }
-        let place = Place { sort, order, key: listed.key.clone(), id };
+        let place = DocumentCursor { sort, order, key: listed.key.clone(), id };
         URL_SAFE_NO_PAD.encode(serde_json::to_vec(&place).expect("strings are JSON"))
     }
 }
 
 /// Parses a cursor; one of another order is an error.
-fn read(cursor: &str, sort: DocumentSort, order: SortOrder) -> Answer<(String, Uuid)> {
+fn parse_cursor(
+    cursor: &str,
+    sort: DocumentSort,
+    order: SortOrder,
+) -> HandlerResult<(String, Uuid)> {
     if (sort, order) == (DocumentSort::Id, SortOrder::Asc) {
-        return Ok((String::new(), cursor.parse().map_err(|_| no_cursor())?));
+        return Ok((String::new(), cursor.parse().map_err(|_| invalid_cursor())?));
     }
-    let json = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| no_cursor())?;
-    let place: Place = serde_json::from_slice(&json).map_err(|_| no_cursor())?;
+    let json = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| invalid_cursor())?;
+    let place: DocumentCursor = serde_json::from_slice(&json).map_err(|_| invalid_cursor())?;
     let is_of_this = place.sort == sort && place.order == order;
-    if is_of_this && is_key(sort, &place.key) {
+    if is_of_this && is_valid_key(sort, &place.key) {
         Ok((place.key, place.id))
     } else {
-        Err(no_cursor())
+        Err(invalid_cursor())
     }
 }
 
 /// Returns true if the value is a valid sort key.
-fn is_key(sort: DocumentSort, key: &str) -> bool {
+fn is_valid_key(sort: DocumentSort, key: &str) -> bool {
     match sort {
         DocumentSort::Id => true,
-        DocumentSort::Name => key.chars().count() <= LONGEST && !key.contains('\0'),
+        DocumentSort::Name => key.chars().count() <= MAX_TEXT && !key.contains('\0'),
         DocumentSort::Size => key.parse::<i64>().is_ok(),
         DocumentSort::Updated => {
             let year = |it: DateTime<_>| chrono::Datelike::year(&it);
@@ -201,8 +205,8 @@ pub struct MessageCount {
 mod tests {
     use super::*;
 
-    fn which(sort: DocumentSort, order: SortOrder, cursor: Option<String>) -> WhichDocuments {
-        WhichDocuments { status: None, reason: None, q: None, sort, order, limit: 50, cursor }
+    fn which(sort: DocumentSort, order: SortOrder, cursor: Option<String>) -> DocumentsQuery {
+        DocumentsQuery { status: None, reason: None, q: None, sort, order, limit: 50, cursor }
     }
 
     fn encoded(place: &serde_json::Value) -> String {
@@ -223,7 +227,7 @@ mod tests {
             (DocumentSort::Status, "status", "failed", Some("broken")),
         ];
         for (sort, word, key, bad) in all {
-            let read = |cursor: String| which(sort, SortOrder::Desc, Some(cursor)).list();
+            let read = |cursor: String| which(sort, SortOrder::Desc, Some(cursor)).to_list();
             let (list, _) = read(place(word, key)).expect("a cursor of this order");
             assert_eq!(list.after, Some((key.to_owned(), id)));
             if let Some(bad) = bad {
@@ -232,17 +236,17 @@ mod tests {
             let other = if word == "size" { "name" } else { "size" };
             assert!(read(place(other, "12")).is_err(), "{word}");
             let upwards = which(sort, SortOrder::Asc, Some(place(word, key)));
-            assert!(upwards.list().is_err(), "{word}");
+            assert!(upwards.to_list().is_err(), "{word}");
             for nonsense in ["", "-", "e30", "x y", &id.to_string()] {
                 assert!(read(nonsense.to_owned()).is_err(), "{word} {nonsense}");
             }
         }
         let by_id = which(DocumentSort::Id, SortOrder::Asc, Some(id.to_string()));
-        assert_eq!(by_id.list().expect("an id").0.after, Some((String::new(), id)));
-        let long = WhichDocuments {
+        assert_eq!(by_id.to_list().expect("an id").0.after, Some((String::new(), id)));
+        let long = DocumentsQuery {
             q: Some("x".repeat(201)),
             ..which(DocumentSort::Id, SortOrder::Asc, None)
         };
-        assert!(long.list().is_err());
+        assert!(long.to_list().is_err());
     }
 }

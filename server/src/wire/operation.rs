@@ -40,7 +40,7 @@ pub struct Operation {
 /// Types of operations that can be requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Wanted {
+pub enum RequestedOperation {
     /// Add new and changed documents, and delete missing ones. Builds a new generation if the
     /// pipeline file requires other vectors than the live ones.
     Append,
@@ -51,9 +51,9 @@ pub enum Wanted {
 /// A requested operation.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Start {
+pub struct StartOperation {
     #[serde(rename = "type")]
-    pub kind: Wanted,
+    pub kind: RequestedOperation,
     /// Delete missing documents, whatever their number.
     #[serde(default)]
     pub allow_deletes: bool,

@@ -206,7 +206,7 @@ pub struct SearchTimings {
 }
 
 /// Metadata facts (`key=value`) grouped by key.
-pub(crate) fn by_key(facts: &[String]) -> BTreeMap<String, Vec<String>> {
+pub(crate) fn group_by_key(facts: &[String]) -> BTreeMap<String, Vec<String>> {
     let mut metadata: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (key, value) in facts.iter().filter_map(|fact| fact.split_once('=')) {
         metadata.entry(key.to_owned()).or_default().push(value.to_owned());
@@ -215,7 +215,7 @@ pub(crate) fn by_key(facts: &[String]) -> BTreeMap<String, Vec<String>> {
 }
 
 /// Converts byte ranges to ranges of Unicode code points.
-pub(crate) fn in_characters(text: &str, ranges: &[Range<usize>]) -> Vec<[usize; 2]> {
+pub(crate) fn to_character_ranges(text: &str, ranges: &[Range<usize>]) -> Vec<[usize; 2]> {
     // Sorted and unique boundaries, so that the text is scanned once.
     let mut edges: BTreeMap<usize, usize> =
         ranges.iter().flat_map(|range| [(range.start, 0), (range.end, 0)]).collect();
@@ -239,7 +239,7 @@ mod tests {
             let start = text.find(word).expect("the text contains the word");
             start..start + word.len()
         };
-        assert_eq!(in_characters(text, &[at("größte"), at("als")]), [[11, 17], [7, 10]]);
-        assert_eq!(in_characters("", &[]), Vec::<[usize; 2]>::new());
+        assert_eq!(to_character_ranges(text, &[at("größte"), at("als")]), [[11, 17], [7, 10]]);
+        assert_eq!(to_character_ranges("", &[]), Vec::<[usize; 2]>::new());
     }
 }

@@ -31,10 +31,10 @@ use rustix::fs::{FlockOperation, flock};
 use crate::parquet::tables;
 
 /// File that lists the pairs whose documents are being replaced.
-const REWRITING: &str = ".rewriting";
+const REWRITE_JOURNAL: &str = ".rewriting";
 
 /// Rows per batch while a file is copied.
-const COPY: usize = 1024;
+const COPY_BATCH_ROWS: usize = 1024;
 
 /// A dataset that is open for writing.
 pub(super) struct Dataset {
@@ -49,12 +49,12 @@ pub(super) struct Dataset {
 }
 
 #[derive(Clone, Copy)]
-enum Table {
+enum DatasetTable {
     Documents,
     Chunks,
 }
 
-impl Table {
+impl DatasetTable {
     fn folder(self) -> &'static str {
         match self {
             Self::Documents => "documents",
@@ -69,7 +69,7 @@ impl Dataset {
     /// # Errors
     /// If another writer has it open, or a file cannot be read.
     pub(super) fn open(folder: &Path, compression: Compression) -> Result<Self, BoxError> {
-        for table in [Table::Documents, Table::Chunks] {
+        for table in [DatasetTable::Documents, DatasetTable::Chunks] {
             fs_err::create_dir_all(folder.join(table.folder()))?;
         }
         let lock = File::create(folder.join(".lock"))?;
@@ -85,11 +85,11 @@ impl Dataset {
             next: 0,
             _lock: lock,
         };
-        dataset.clear_up()?;
-        for part in dataset.list(Table::Documents)? {
+        dataset.recover()?;
+        for part in dataset.list(DatasetTable::Documents)? {
             dataset.next = dataset.next.max(part + 1);
             for uri in dataset.uris(part)? {
-                dataset.parts.insert(hash(&uri), part);
+                dataset.parts.insert(uri_hash(&uri), part);
             }
         }
         Ok(dataset)
@@ -101,36 +101,36 @@ impl Dataset {
     }
 
     /// Writes these documents, replacing earlier versions with the same URI.
-    pub(super) fn put(&mut self, rows: &RecordBatch) -> Result<(), BoxError> {
+    pub(super) fn upsert(&mut self, rows: &RecordBatch) -> Result<(), BoxError> {
         if rows.num_rows() == 0 {
             return Ok(());
         }
-        let rows = tables::last_of_each(rows)?;
+        let rows = tables::keep_last(rows)?;
         let uris = tables::uris(&rows)?;
         let old: BTreeSet<u32> =
-            uris.iter().filter_map(|uri| self.parts.get(&hash(uri)).copied()).collect();
+            uris.iter().filter_map(|uri| self.parts.get(&uri_hash(uri)).copied()).collect();
         if !old.is_empty() {
-            self.announce(&old)?;
+            self.write_journal(&old)?;
             for part in &old {
-                self.retain(Table::Documents, *part, &uris, false)?;
-                self.retain(Table::Chunks, *part, &uris, false)?;
+                self.copy_rows(DatasetTable::Documents, *part, &uris, false)?;
+                self.copy_rows(DatasetTable::Chunks, *part, &uris, false)?;
             }
         }
         let part = self.next;
         self.next += 1;
-        let (documents, chunks) = (tables::documents(&rows), tables::chunks(&rows)?);
-        self.replace(Table::Chunks, part, &chunks.schema(), [Ok(chunks)])?;
-        self.replace(Table::Documents, part, &documents.schema(), [Ok(documents)])?;
+        let (documents, chunks) = (tables::document_rows(&rows), tables::chunk_rows(&rows)?);
+        self.replace(DatasetTable::Chunks, part, &chunks.schema(), [Ok(chunks)])?;
+        self.replace(DatasetTable::Documents, part, &documents.schema(), [Ok(documents)])?;
         if !old.is_empty() {
-            fs_err::remove_file(self.folder.join(REWRITING))?;
+            fs_err::remove_file(self.folder.join(REWRITE_JOURNAL))?;
         }
-        self.parts.extend(uris.iter().map(|uri| (hash(uri), part)));
+        self.parts.extend(uris.iter().map(|uri| (uri_hash(uri), part)));
         Ok(())
     }
 
     /// Removes incomplete files and chunks without documents.
-    fn clear_up(&self) -> Result<(), BoxError> {
-        for table in [Table::Documents, Table::Chunks] {
+    fn recover(&self) -> Result<(), BoxError> {
+        for table in [DatasetTable::Documents, DatasetTable::Chunks] {
             for entry in fs_err::read_dir(self.folder.join(table.folder()))? {
                 let path = entry?.path();
                 if path.extension() == Some(OsStr::new("tmp")) {
@@ -138,18 +138,18 @@ impl Dataset {
                 }
             }
         }
-        let documents = self.list(Table::Documents)?;
-        for part in self.list(Table::Chunks)?.difference(&documents) {
-            fs_err::remove_file(self.path(Table::Chunks, *part))?;
+        let documents = self.list(DatasetTable::Documents)?;
+        for part in self.list(DatasetTable::Chunks)?.difference(&documents) {
+            fs_err::remove_file(self.path(DatasetTable::Chunks, *part))?;
         }
-        let announced = self.folder.join(REWRITING);
+        let announced = self.folder.join(REWRITE_JOURNAL);
         if !announced.exists() {
             return Ok(());
         }
         let parts = fs_err::read_to_string(&announced)?;
         for part in parts.lines().filter_map(|line| line.parse().ok()) {
             if documents.contains(&part) {
-                self.retain(Table::Chunks, part, &self.uris(part)?, true)?;
+                self.copy_rows(DatasetTable::Chunks, part, &self.uris(part)?, true)?;
             }
         }
         fs_err::remove_file(announced)?;
@@ -157,22 +157,22 @@ impl Dataset {
     }
 
     /// Durably lists the pairs that are about to change in `.rewriting`.
-    fn announce(&self, parts: &BTreeSet<u32>) -> io::Result<()> {
+    fn write_journal(&self, parts: &BTreeSet<u32>) -> io::Result<()> {
         let aside = self.folder.join(".rewriting.tmp");
         let mut file = File::create(&aside)?;
         for part in parts {
             writeln!(file, "{part}")?;
         }
         file.sync_all()?;
-        fs_err::rename(aside, self.folder.join(REWRITING))?;
+        fs_err::rename(aside, self.folder.join(REWRITE_JOURNAL))?;
         File::open(&self.folder)?.sync_all()
     }
 
     /// Rewrites a file with only (`keep`) or without the rows of `among`; deletes a documents file
     /// without rows, and then its chunks file.
-    fn retain(
+    fn copy_rows(
         &self,
-        table: Table,
+        table: DatasetTable,
         part: u32,
         among: &HashSet<String>,
         keep: bool,
@@ -180,14 +180,16 @@ impl Dataset {
         let path = self.path(table, part);
         let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(&path)?.into_file())?;
         let schema = SchemaRef::clone(reader.schema());
-        let batches = reader.with_batch_size(COPY).build()?;
-        let kept = batches.map(|rows| tables::select(&rows?, among, keep));
+        let batches = reader.with_batch_size(COPY_BATCH_ROWS).build()?;
+        let kept = batches.map(|rows| tables::filter_by_document(&rows?, among, keep));
         let rows = self.replace(table, part, &schema, kept)?;
         // A pair always has both files; the chunks file can be empty, for documents without chunks.
-        if rows == 0 && matches!(table, Table::Documents) {
+        if rows == 0 && matches!(table, DatasetTable::Documents) {
             fs_err::remove_file(&path)?;
         }
-        if matches!(table, Table::Chunks) && !self.path(Table::Documents, part).exists() {
+        if matches!(table, DatasetTable::Chunks)
+            && !self.path(DatasetTable::Documents, part).exists()
+        {
             fs_err::remove_file(&path)?;
         }
         Ok(())
@@ -196,7 +198,7 @@ impl Dataset {
     /// Writes a file under a temporary name, syncs it and renames it. Returns its number of rows.
     fn replace(
         &self,
-        table: Table,
+        table: DatasetTable,
         part: u32,
         schema: &SchemaRef,
         batches: impl IntoIterator<Item = Result<RecordBatch, BoxError>>,
@@ -221,7 +223,7 @@ impl Dataset {
 
     /// URIs of the documents of a pair.
     fn uris(&self, part: u32) -> Result<HashSet<String>, BoxError> {
-        let file = File::open(self.path(Table::Documents, part))?.into_file();
+        let file = File::open(self.path(DatasetTable::Documents, part))?.into_file();
         let reader = ParquetRecordBatchReaderBuilder::try_new(file)?;
         let only_uri = ProjectionMask::columns(reader.parquet_schema(), [URI.name()]);
         let mut uris = HashSet::new();
@@ -231,7 +233,7 @@ impl Dataset {
         Ok(uris)
     }
 
-    fn list(&self, table: Table) -> io::Result<BTreeSet<u32>> {
+    fn list(&self, table: DatasetTable) -> io::Result<BTreeSet<u32>> {
         let mut parts = BTreeSet::new();
         for entry in fs_err::read_dir(self.folder.join(table.folder()))? {
             let name = entry?.file_name();
@@ -244,12 +246,12 @@ impl Dataset {
         Ok(parts)
     }
 
-    fn path(&self, table: Table, part: u32) -> PathBuf {
+    fn path(&self, table: DatasetTable, part: u32) -> PathBuf {
         self.folder.join(table.folder()).join(format!("part-{part:08}.parquet"))
     }
 }
 
-fn hash(uri: &str) -> u64 {
+fn uri_hash(uri: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     uri.hash(&mut hasher);
     hasher.finish()

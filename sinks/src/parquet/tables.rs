@@ -11,25 +11,25 @@ use arrow::datatypes::{DataType, Field, Schema, UInt64Type};
 use pipeline::column::{self, BYTES, CHUNKS, CONTENT_HASH, KNOWN_HASH, SPARSE, TEXT, URI};
 use pipeline::{BoxError, RowsExt as _};
 
-use crate::upsert::documents::span;
+use crate::upsert::documents::item_range;
 
 /// One row per document with the columns that describe it. Chunks and vectors are in the other
 /// table; the raw content is left out.
-pub(super) fn documents(rows: &RecordBatch) -> RecordBatch {
-    let vectors = column::vectors(0);
+pub(super) fn document_rows(rows: &RecordBatch) -> RecordBatch {
+    let vectors = column::vectors_column(0);
     [CHUNKS.name(), vectors.name(), SPARSE.name(), BYTES.name(), KNOWN_HASH.name()]
         .into_iter()
-        .fold(rows.clone(), |rows, name| rows.dropping(name))
+        .fold(rows.clone(), |rows, name| rows.without_column(name))
 }
 
 /// One row per chunk.
 ///
 /// # Errors
 /// If a chunk's range is outside the text of its document.
-pub(super) fn chunks(rows: &RecordBatch) -> Result<RecordBatch, BoxError> {
+pub(super) fn chunk_rows(rows: &RecordBatch) -> Result<RecordBatch, BoxError> {
     let (uris, hashes, texts) = (URI.of(rows)?, CONTENT_HASH.of(rows)?, TEXT.of(rows)?);
     let lists = CHUNKS.of(rows)?;
-    let all = span(lists, 0..rows.num_rows());
+    let all = item_range(lists, 0..rows.num_rows());
     let structs = lists.values().as_struct().slice(all.start, all.len());
     let field = |name| structs.column_by_name(name).expect("the column type has this field");
     let (starts, ends) = (field("start"), field("end"));
@@ -40,7 +40,7 @@ pub(super) fn chunks(rows: &RecordBatch) -> Result<RecordBatch, BoxError> {
     let mut chunk_index = UInt32Builder::new();
     let mut text = LargeStringBuilder::new();
     for row in 0..rows.num_rows() {
-        for (index, at) in span(lists, row..row + 1).enumerate() {
+        for (index, at) in item_range(lists, row..row + 1).enumerate() {
             let at = at - all.start;
             let range = usize::try_from(start.value(at))?..usize::try_from(end.value(at))?;
             let part = texts.value(row).get(range.clone()).ok_or_else(|| {
@@ -76,16 +76,16 @@ pub(super) fn chunks(rows: &RecordBatch) -> Result<RecordBatch, BoxError> {
         Arc::clone(field("page")),
         Arc::clone(field("headings")),
     ];
-    if let Some(vectors) = rows.column_by_name(column::vectors(0).name()) {
+    if let Some(vectors) = rows.column_by_name(column::vectors_column(0).name()) {
         let lists = vectors.as_list::<i32>();
-        let all = span(lists, 0..rows.num_rows());
+        let all = item_range(lists, 0..rows.num_rows());
         let vectors = lists.values().slice(all.start, all.len());
         fields.push(required("vector", vectors.data_type()));
         columns.push(vectors);
     }
     if rows.column_by_name(SPARSE.name()).is_some() {
         let lists = SPARSE.of(rows)?;
-        let all = span(lists, 0..rows.num_rows());
+        let all = item_range(lists, 0..rows.num_rows());
         let words = lists.values().slice(all.start, all.len());
         fields.push(required("sparse", words.data_type()));
         columns.push(words);
@@ -99,22 +99,22 @@ pub(super) fn uris(table: &RecordBatch) -> Result<HashSet<String>, BoxError> {
 }
 
 /// Rows whose URI is (`keep`) or is not in `among`.
-pub(super) fn select(
+pub(super) fn filter_by_document(
     table: &RecordBatch,
     among: &HashSet<String>,
     keep: bool,
 ) -> Result<RecordBatch, BoxError> {
     let uris = URI.of(table)?;
     let keep = uris.iter().map(|uri| uri.is_some_and(|uri| among.contains(uri)) == keep);
-    Ok(table.keeping(keep.collect())?)
+    Ok(table.filter_rows(keep.collect())?)
 }
 
 /// The last row of each document, in order.
-pub(super) fn last_of_each(rows: &RecordBatch) -> Result<RecordBatch, BoxError> {
+pub(super) fn keep_last(rows: &RecordBatch) -> Result<RecordBatch, BoxError> {
     let mut seen = HashSet::new();
     let uris = URI.of(rows)?;
     let mut keep: Vec<bool> =
         (0..rows.num_rows()).rev().map(|row| seen.insert(uris.value(row))).collect();
     keep.reverse();
-    Ok(rows.keeping(keep)?)
+    Ok(rows.filter_rows(keep)?)
 }

@@ -12,7 +12,8 @@ use pipeline::column::{
     URI,
 };
 use pipeline::{
-    BoxError, ContentHash, Identity, Incoming, Location, Payload, Point, SparseVector, point_id,
+    BoxError, ContentHash, DocumentIdentity, IncomingDocument, Location, Payload, Point,
+    SparseVector, point_id,
 };
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -21,17 +22,17 @@ use uuid::Uuid;
 use crate::upsert::dim_of;
 
 /// Maximum points of one document in one request.
-const MOST_TOGETHER: usize = 1000;
+const MAX_DOCUMENT_POINTS: usize = 1000;
 
 /// Weight of a batch for the batch policy: its chunks plus its documents, because a document
 /// without chunks still has a row to write.
-pub(crate) fn weight(rows: &RecordBatch) -> usize {
-    rows.num_rows() + CHUNKS.of(rows).map_or(0, |chunks| span(chunks, 0..chunks.len()).len())
+pub(crate) fn batch_weight(rows: &RecordBatch) -> usize {
+    rows.num_rows() + CHUNKS.of(rows).map_or(0, |chunks| item_range(chunks, 0..chunks.len()).len())
 }
 
 /// A range of the chunks of one document.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Piece {
+pub(super) struct ChunkRange {
     /// Row of the document in the batch.
     pub(super) row: usize,
     /// Indices of the chunks within the document.
@@ -40,19 +41,19 @@ pub(super) struct Piece {
 
 /// Distributes chunks to requests of at most `batch` points, or more if one document has more. A
 /// document is in one request unless it has more than [`MOST_TOGETHER`] chunks.
-pub(super) fn requests(chunks: &[usize], batch: usize) -> Vec<Vec<Piece>> {
+pub(super) fn plan_requests(chunks: &[usize], batch: usize) -> Vec<Vec<ChunkRange>> {
     let mut requests = Vec::new();
     let mut request = Vec::new();
     let mut points = 0;
     for (row, &count) in chunks.iter().enumerate() {
-        for start in (0..count).step_by(MOST_TOGETHER) {
-            let chunks = start..count.min(start + MOST_TOGETHER);
+        for start in (0..count).step_by(MAX_DOCUMENT_POINTS) {
+            let chunks = start..count.min(start + MAX_DOCUMENT_POINTS);
             if points > 0 && points + chunks.len() > batch {
                 requests.push(std::mem::take(&mut request));
                 points = 0;
             }
             points += chunks.len();
-            request.push(Piece { row, chunks });
+            request.push(ChunkRange { row, chunks });
         }
     }
     if points > 0 {
@@ -62,7 +63,7 @@ pub(super) fn requests(chunks: &[usize], batch: usize) -> Vec<Vec<Piece>> {
 }
 
 /// The columns of a batch that `upsert` writes.
-pub(super) struct Documents<'a> {
+pub(super) struct UpsertBatch<'a> {
     rows: &'a RecordBatch,
     collection: Uuid,
     uri: &'a StringArray,
@@ -82,7 +83,7 @@ pub(super) struct Documents<'a> {
     facts: Vec<Vec<String>>,
 }
 
-impl<'a> Documents<'a> {
+impl<'a> UpsertBatch<'a> {
     /// # Errors
     /// If a column is missing, or a document does not have a vector for each chunk.
     pub(super) fn of(rows: &'a RecordBatch, collection: Uuid) -> Result<Self, BoxError> {
@@ -103,7 +104,7 @@ impl<'a> Documents<'a> {
             language: LANGUAGE.of(rows)?,
             metadata,
             chunks: CHUNKS.of(rows)?,
-            vectors: column::vectors(dim).of(rows)?,
+            vectors: column::vectors_column(dim).of(rows)?,
             sparse: if sparse { Some(SPARSE.of(rows)?) } else { None },
             facts: facts.collect::<Result<_, _>>()?,
         };
@@ -124,16 +125,16 @@ impl<'a> Documents<'a> {
         Ok(documents)
     }
 
-    pub(super) fn incoming(&self) -> Result<Vec<Incoming>, BoxError> {
+    pub(super) fn incoming(&self) -> Result<Vec<IncomingDocument>, BoxError> {
         let incoming = (0..self.rows.num_rows()).map(|row| {
             let content_hash = ContentHash::try_from(self.content_hash.value(row))?;
-            Ok(Incoming { location: Location::of(self.rows, row)?, content_hash })
+            Ok(IncomingDocument { location: Location::from_row(self.rows, row)?, content_hash })
         });
         incoming.collect()
     }
 
     pub(super) fn chunk_counts(&self) -> Vec<usize> {
-        (0..self.rows.num_rows()).map(|row| span(self.chunks, row..row + 1).len()).collect()
+        (0..self.rows.num_rows()).map(|row| item_range(self.chunks, row..row + 1).len()).collect()
     }
 
     pub(super) fn mime_type(&self, row: usize) -> &str {
@@ -191,8 +192,8 @@ impl<'a> Documents<'a> {
         count(self.facts[row].len());
         self.facts[row].iter().for_each(|fact| count(fact.len()));
         self.facts[row].iter().for_each(|fact| hash.update(fact.as_bytes()));
-        for at in self.sparse.map_or(0..0, |sparse| span(sparse, row..row + 1)) {
-            let SparseVector { indices, values } = self.words(at).unwrap_or_default();
+        for at in self.sparse.map_or(0..0, |sparse| item_range(sparse, row..row + 1)) {
+            let SparseVector { indices, values } = self.sparse_vector(at).unwrap_or_default();
             hash.update((indices.len() as u64).to_le_bytes());
             indices.iter().for_each(|index| hash.update(index.to_le_bytes()));
             values.iter().for_each(|value| hash.update(value.to_le_bytes()));
@@ -206,23 +207,23 @@ impl<'a> Documents<'a> {
     /// If a chunk's range is outside the text of its document.
     pub(super) fn points(
         &self,
-        pieces: &[Piece],
-        places: &[Identity],
+        pieces: &[ChunkRange],
+        places: &[DocumentIdentity],
     ) -> Result<Vec<Point>, BoxError> {
         let chunks = self.chunks.values().as_struct();
         let vectors = self.vectors.values().as_fixed_size_list();
         let mut points = Vec::with_capacity(pieces.iter().map(|piece| piece.chunks.len()).sum());
-        for Piece { row, chunks: indices } in pieces {
-            let first_chunk = span(self.chunks, *row..row + 1).start;
-            let first_vector = span(self.vectors, *row..row + 1).start;
-            let first_words = self.sparse.map(|sparse| span(sparse, *row..row + 1).start);
+        for ChunkRange { row, chunks: indices } in pieces {
+            let first_chunk = item_range(self.chunks, *row..row + 1).start;
+            let first_vector = item_range(self.vectors, *row..row + 1).start;
+            let first_words = self.sparse.map(|sparse| item_range(sparse, *row..row + 1).start);
             for index in indices.clone() {
                 let document = places[*row].document;
                 let chunk_index = u32::try_from(index)?;
                 points.push(Point {
                     id: point_id(document, chunk_index),
                     vector: vector(vectors, first_vector + index),
-                    sparse: first_words.and_then(|first| self.words(first + index)),
+                    sparse: first_words.and_then(|first| self.sparse_vector(first + index)),
                     payload: self.payload(
                         *row,
                         document,
@@ -238,7 +239,7 @@ impl<'a> Documents<'a> {
 
     /// The sparse vector of the chunk at `at` in the flat array; `None` if the pipeline computes
     /// none.
-    fn words(&self, at: usize) -> Option<SparseVector> {
+    fn sparse_vector(&self, at: usize) -> Option<SparseVector> {
         let structs = self.sparse?.values().as_struct();
         let field = |name| {
             let list = structs.column_by_name(name).expect("the column type has this field");
@@ -290,7 +291,7 @@ impl<'a> Documents<'a> {
 }
 
 /// Maximum bytes of a filterable value.
-const LONGEST_FACT: usize = 200;
+const MAX_FACT_BYTES: usize = 200;
 
 /// Filterable `key`-value pairs of a document's metadata, a JSON object: one per scalar value,
 /// several for a list. Nested objects, nulls and long values are skipped.
@@ -306,8 +307,8 @@ fn facts(metadata: &str) -> Result<Vec<String>, serde_json::Error> {
                 Value::Bool(truth) => truth.to_string(),
                 Value::Null | Value::Array(_) | Value::Object(_) => continue,
             };
-            if value.len() <= LONGEST_FACT {
-                facts.push(pipeline::fact(&key, &value));
+            if value.len() <= MAX_FACT_BYTES {
+                facts.push(pipeline::format_fact(&key, &value));
             }
         }
     }
@@ -315,7 +316,7 @@ fn facts(metadata: &str) -> Result<Vec<String>, serde_json::Error> {
 }
 
 /// Range of the items of some rows in the flat array of a list column.
-pub(crate) fn span(list: &ListArray, rows: Range<usize>) -> Range<usize> {
+pub(crate) fn item_range(list: &ListArray, rows: Range<usize>) -> Range<usize> {
     let offset = |row: usize| {
         usize::try_from(list.value_offsets()[row]).expect("offsets of a list are not negative")
     };
@@ -338,7 +339,7 @@ mod tests {
             chunks in prop::collection::vec(0_usize..2500, 0..40),
             batch in 1_usize..1000,
         ) {
-            let requests = requests(&chunks, batch);
+            let requests = plan_requests(&chunks, batch);
             let mut seen = vec![0; chunks.len()];
             for request in &requests {
                 let points: usize = request.iter().map(|piece| piece.chunks.len()).sum();
@@ -347,7 +348,7 @@ mod tests {
                     prop_assert_eq!(piece.chunks.start, seen[piece.row]);
                     seen[piece.row] = piece.chunks.end;
                     let whole = piece.chunks == (0..chunks[piece.row]);
-                    prop_assert!(whole || chunks[piece.row] > MOST_TOGETHER);
+                    prop_assert!(whole || chunks[piece.row] > MAX_DOCUMENT_POINTS);
                 }
             }
             prop_assert_eq!(seen, chunks);

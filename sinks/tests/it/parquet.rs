@@ -15,8 +15,8 @@ use serde_json::json;
 use tokio::runtime::Runtime;
 use vectors::contract::DIM;
 
-use crate::rows::{Doc, doc, embedded, resources, rows};
-use pipeline::test_util::Doomed;
+use crate::rows::{Doc, chunk_vector, doc, resources, rows};
+use pipeline::test_util::KillableChild;
 
 fn config(folder: &Path) -> Box<dyn SinkConfig> {
     let node = sinks::NODES.iter().find(|node| node.name == "parquet").unwrap();
@@ -81,7 +81,10 @@ fn read(folder: &Path, strict: bool) -> BTreeMap<String, (String, Vec<String>)> 
             "the chunk is not at its position in the text"
         );
         let vector = vectors.value(row);
-        assert_eq!(vector.as_primitive::<Float32Type>().values()[..], embedded(texts.value(row)));
+        assert_eq!(
+            vector.as_primitive::<Float32Type>().values()[..],
+            chunk_vector(texts.value(row))
+        );
         let twice = own.insert(indices.value(row), texts.value(row).to_owned());
         assert!(twice.is_none(), "a chunk of {} is stored twice", uris.value(row));
     }
@@ -166,7 +169,7 @@ fn a_dataset_has_one_writer() {
     let folder = tempfile::tempdir().unwrap();
     let first = open(folder.path());
     let error = config(folder.path()).build(&resources()).err().unwrap();
-    let said = pipeline::chain(&*error);
+    let said = pipeline::error_chain(&*error);
     let cause = format!("{} is in use by another node or process", folder.path().display());
     assert!(said.ends_with(&cause), "{said}");
     drop(first);
@@ -237,9 +240,9 @@ async fn killed_child() {
 fn a_killed_writer_leaves_documents_whole_or_absent() {
     let folder = tempfile::tempdir().unwrap();
     for round in 0_u32..12 {
-        let mut child = Doomed::start("parquet::killed_child", KILL_FOLDER, folder.path());
+        let mut child = KillableChild::start("parquet::killed_child", KILL_FOLDER, folder.path());
         for _ in 0..2 + round % 3 {
-            child.says("written").unwrap();
+            child.wait_for_line("written").unwrap();
         }
         std::thread::sleep(Duration::from_micros(u64::from(round * 1931 % 9000)));
         child.kill();

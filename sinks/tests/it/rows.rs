@@ -75,7 +75,7 @@ impl Doc {
 }
 
 /// The vector of a chunk with this text.
-pub(crate) fn embedded(text: &str) -> Vec<f32> {
+pub(crate) fn chunk_vector(text: &str) -> Vec<f32> {
     vector(text.bytes().fold(0, |seed: u64, byte| seed.wrapping_mul(31) + u64::from(byte)))
 }
 
@@ -91,7 +91,7 @@ fn schema(with_vectors: bool) -> Schema {
         CHUNKS.field(),
     ]);
     if with_vectors {
-        fields.push(column::vectors(DIM).field());
+        fields.push(column::vectors_column(DIM).field());
     }
     Schema::new(fields)
 }
@@ -130,7 +130,7 @@ pub(crate) fn rows(docs: &[Doc], with_vectors: bool) -> RecordBatch {
 
 fn chunk_lists(docs: &[Doc]) -> ListArray {
     let chunks: Vec<Range<usize>> = docs.iter().flat_map(Doc::ranges).collect();
-    let tokens = column::list(DataType::UInt32);
+    let tokens = column::list_of(DataType::UInt32);
     let headings = (0..chunks.len()).map(|at| (at % 2 == 0).then_some("Part > Chapter"));
     let pages = (0..).take(chunks.len()).map(|at| (at % 3 == 0).then_some(at + 1));
     let fields: Vec<ArrayRef> = vec![
@@ -138,13 +138,13 @@ fn chunk_lists(docs: &[Doc]) -> ListArray {
         Arc::new(chunks.iter().map(|chunk| Some(chunk.end as u64)).collect::<UInt64Array>()),
         Arc::new(pages.collect::<UInt32Array>()),
         Arc::new(headings.collect::<StringArray>()),
-        no_tokens(&tokens, chunks.len()),
+        empty_tokens(&tokens, chunks.len()),
     ];
     let structs = StructArray::new(column::chunk_fields(), fields, None);
     lists(&CHUNKS, docs.iter().map(|doc| doc.chunks().len()), Arc::new(structs))
 }
 
-fn no_tokens(tokens: &DataType, chunks: usize) -> ArrayRef {
+fn empty_tokens(tokens: &DataType, chunks: usize) -> ArrayRef {
     let DataType::List(item) = tokens else { unreachable!("tokens are a list") };
     let offsets = OffsetBuffer::from_lengths(std::iter::repeat_n(0, chunks));
     Arc::new(ListArray::new(
@@ -156,11 +156,15 @@ fn no_tokens(tokens: &DataType, chunks: usize) -> ArrayRef {
 }
 
 fn vector_lists(docs: &[Doc]) -> ListArray {
-    let numbers: Vec<f32> = docs.iter().flat_map(Doc::chunks).flat_map(embedded).collect();
+    let numbers: Vec<f32> = docs.iter().flat_map(Doc::chunks).flat_map(chunk_vector).collect();
     let item = Arc::new(Field::new_list_field(DataType::Float32, false));
     let size = i32::try_from(DIM).unwrap();
     let vectors = FixedSizeListArray::new(item, size, Arc::new(Float32Array::from(numbers)), None);
-    lists(&column::vectors(DIM), docs.iter().map(|doc| doc.chunks().len()), Arc::new(vectors))
+    lists(
+        &column::vectors_column(DIM),
+        docs.iter().map(|doc| doc.chunks().len()),
+        Arc::new(vectors),
+    )
 }
 
 fn lists(

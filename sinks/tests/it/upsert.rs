@@ -8,18 +8,19 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use metadata::{MemoryDocument, MemoryMetadata};
 use pipeline::{
-    Identity, Incoming, KnownHashes, KnownLocation, MetadataStore, NodeKind, Place, Point, Remedy,
-    Resources, SetAside, Sink, SinkConfig, StoreError, StoredDocument, VectorIndex, VectorStore,
+    DocumentIdentity, DocumentLocation, IncomingDocument, KnownHashes, KnownLocation,
+    MetadataStore, NodeKind, Point, Rejection, Remedy, Resources, Sink, SinkConfig, StoreError,
+    StoredDocument, VectorIndex, VectorStore,
 };
 use proptest::prelude::*;
 use serde_json::json;
-use sinks::remove_strays;
+use sinks::remove_orphaned_points;
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 use vectors::MemoryVectors;
 use vectors::contract::{DIM, scroll};
 
-use crate::rows::{COLLECTION, Doc, doc, embedded, resources, rows};
+use crate::rows::{COLLECTION, Doc, chunk_vector, doc, resources, rows};
 
 fn options(options: serde_json::Value) -> Box<dyn SinkConfig> {
     let node = sinks::NODES.iter().find(|node| node.name == "upsert").unwrap();
@@ -68,7 +69,7 @@ impl Stores {
             for point in &own {
                 assert_eq!(
                     point.vector,
-                    embedded(&point.payload.content),
+                    chunk_vector(&point.payload.content),
                     "the vector of another text"
                 );
             }
@@ -164,35 +165,35 @@ fn unknown_options_are_errors() {
 }
 
 /// The moment of the simulated kill: a number of calls, counted over both stores.
-struct Death {
+struct SimulatedCrash {
     calls_left: AtomicUsize,
     /// `true` if the last call takes effect before the kill.
-    after_it: bool,
+    applies_last_call: bool,
 }
 
-impl Death {
-    fn call(&self) -> Result<Fate, StoreError> {
+impl SimulatedCrash {
+    fn call(&self) -> Result<CallFate, StoreError> {
         let left = self
             .calls_left
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
-        match (left, self.after_it) {
-            (Ok(1), true) => Ok(Fate::DieAfter),
+        match (left, self.applies_last_call) {
+            (Ok(1), true) => Ok(CallFate::CrashesAfter),
             (Ok(1), false) | (Err(_), _) => Err(dead()),
-            (Ok(_), _) => Ok(Fate::Live),
+            (Ok(_), _) => Ok(CallFate::Succeeds),
         }
     }
 }
 
-enum Fate {
-    Live,
-    DieAfter,
+enum CallFate {
+    Succeeds,
+    CrashesAfter,
 }
 
-impl Fate {
+impl CallFate {
     fn answer<T>(self, answer: T) -> Result<T, StoreError> {
         match self {
-            Self::Live => Ok(answer),
-            Self::DieAfter => Err(dead()),
+            Self::Succeeds => Ok(answer),
+            Self::CrashesAfter => Err(dead()),
         }
     }
 }
@@ -202,10 +203,10 @@ fn dead() -> StoreError {
 }
 
 /// Vectors that can lose unflushed changes when the process dies, as Edge does.
-struct MortalVectors {
+struct CrashingVectors {
     durable: Arc<MemoryVectors>,
     unflushed: Mutex<Vec<Change>>,
-    death: Arc<Death>,
+    death: Arc<SimulatedCrash>,
 }
 
 enum Change {
@@ -214,7 +215,7 @@ enum Change {
     Remove(Vec<Uuid>),
 }
 
-impl MortalVectors {
+impl CrashingVectors {
     async fn persist(&self) -> Result<(), StoreError> {
         let changes = std::mem::take(&mut *self.unflushed.lock().unwrap());
         for change in changes {
@@ -235,13 +236,17 @@ impl MortalVectors {
 }
 
 #[async_trait]
-impl VectorStore for MortalVectors {
+impl VectorStore for CrashingVectors {
     async fn upsert(&self, points: Vec<Point>) -> Result<(), StoreError> {
         self.change(Change::Upsert(points))
     }
 
-    async fn relocate(&self, document: Uuid, place: &Place) -> Result<(), StoreError> {
-        self.durable.relocate(document, place).await
+    async fn update_location(
+        &self,
+        document: Uuid,
+        place: &DocumentLocation,
+    ) -> Result<(), StoreError> {
+        self.durable.update_location(document, place).await
     }
 
     async fn truncate(&self, document: Uuid, from_chunk: u32) -> Result<(), StoreError> {
@@ -260,24 +265,30 @@ impl VectorStore for MortalVectors {
 }
 
 /// Metadata in a database that outlives the process.
-struct MortalMetadata {
+struct CrashingMetadata {
     durable: Arc<MemoryMetadata>,
-    death: Arc<Death>,
+    death: Arc<SimulatedCrash>,
 }
 
 #[async_trait]
-impl MetadataStore for MortalMetadata {
-    async fn locate(&self, uris: &[String]) -> Result<Vec<Option<KnownLocation>>, StoreError> {
-        self.durable.locate(uris).await
+impl MetadataStore for CrashingMetadata {
+    async fn lookup_locations(
+        &self,
+        uris: &[String],
+    ) -> Result<Vec<Option<KnownLocation>>, StoreError> {
+        self.durable.lookup_locations(uris).await
     }
 
     async fn known_hashes(&self) -> Result<KnownHashes, StoreError> {
         self.durable.known_hashes().await
     }
 
-    async fn identify(&self, incoming: &[Incoming]) -> Result<Vec<Identity>, StoreError> {
+    async fn assign_ids(
+        &self,
+        incoming: &[IncomingDocument],
+    ) -> Result<Vec<DocumentIdentity>, StoreError> {
         let fate = self.death.call()?;
-        fate.answer(self.durable.identify(incoming).await?)
+        fate.answer(self.durable.assign_ids(incoming).await?)
     }
 
     async fn commit(&self, documents: &[StoredDocument]) -> Result<Vec<Uuid>, StoreError> {
@@ -285,25 +296,31 @@ impl MetadataStore for MortalMetadata {
         fate.answer(self.durable.commit(documents).await?)
     }
 
-    async fn record(&self, set_aside: &[(String, SetAside)]) -> Result<Vec<Uuid>, StoreError> {
-        self.durable.record(set_aside).await
+    async fn record_rejections(
+        &self,
+        set_aside: &[(String, Rejection)],
+    ) -> Result<Vec<Uuid>, StoreError> {
+        self.durable.record_rejections(set_aside).await
     }
 
-    async fn purged(&self, documents: &[Uuid]) -> Result<(), StoreError> {
+    async fn mark_purged(&self, documents: &[Uuid]) -> Result<(), StoreError> {
         let fate = self.death.call()?;
-        fate.answer(self.durable.purged(documents).await?)
+        fate.answer(self.durable.mark_purged(documents).await?)
     }
 }
 
 impl Stores {
     /// Writes in a process that dies. `keeps`: unflushed changes survive.
-    async fn write_and_die(&self, docs: &[Doc], calls: usize, after_it: bool, keeps: bool) {
-        let death = Arc::new(Death { calls_left: AtomicUsize::new(calls), after_it });
-        let metadata = Arc::new(MortalMetadata {
+    async fn write_and_crash(&self, docs: &[Doc], calls: usize, after_it: bool, keeps: bool) {
+        let death = Arc::new(SimulatedCrash {
+            calls_left: AtomicUsize::new(calls),
+            applies_last_call: after_it,
+        });
+        let metadata = Arc::new(CrashingMetadata {
             durable: Arc::clone(&self.metadata),
             death: Arc::clone(&death),
         });
-        let vectors = Arc::new(MortalVectors {
+        let vectors = Arc::new(CrashingVectors {
             durable: Arc::clone(&self.vectors),
             unflushed: Mutex::default(),
             death,
@@ -347,10 +364,10 @@ proptest! {
             let stores = Stores::new();
             stores.write(&first).await;
             stores.state().await;
-            stores.write_and_die(&killed, calls, after_it, keeps).await;
+            stores.write_and_crash(&killed, calls, after_it, keeps).await;
             let known = stores.metadata.documents().into_iter();
             let known = known.map(|it| (it.id, u64::from(it.chunks))).collect();
-            remove_strays(&*stores.vectors, &known).await.unwrap();
+            remove_orphaned_points(&*stores.vectors, &known).await.unwrap();
             stores.write(&next).await;
             let state = stores.state().await;
             for doc in &next {

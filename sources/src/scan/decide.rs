@@ -3,14 +3,17 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use pipeline::{ContentHash, DocError, FAILED, KnownLocation, KnownState, Location, SetAside, Why};
+use pipeline::{
+    ContentHash, DocumentError, FAILED_REASON, KnownLocation, KnownState, Location, RejectReason,
+    Rejection,
+};
 
 use crate::scan::open::Root;
-use crate::scan::read::CHANGED;
-use crate::scan::walk::Found;
+use crate::scan::read::CHANGED_WHILE_READ;
+use crate::scan::walk::WalkEntry;
 
 /// A file that must be read.
-pub(crate) struct ToRead {
+pub(crate) struct FileToRead {
     pub(crate) path: PathBuf,
     pub(crate) location: Location,
     /// The root through which the file is opened.
@@ -21,66 +24,82 @@ pub(crate) struct ToRead {
     pub(crate) known_hash: Option<ContentHash>,
     /// Message of a document that a user deleted; the file is set aside with it while its content
     /// is unchanged.
-    pub(crate) withheld: Option<String>,
+    pub(crate) withheld_message: Option<String>,
     /// The failure of an earlier run, if the file could not be read then; the same failure again is
     /// not reported as new.
-    pub(crate) failed_before: Option<Why>,
+    pub(crate) previous_failure: Option<RejectReason>,
 }
 
 /// Result of [`decide`].
 pub(crate) enum Decision {
     /// The content is needed.
-    Read(ToRead),
+    Read(FileToRead),
     /// The file is rejected without reading it.
-    SetAside(SetAside),
+    Reject(Rejection),
 }
 
 /// Decides about one file; a pure function.
-pub(crate) fn decide(found: Found, known: Option<KnownLocation>, max_size: u64) -> Decision {
+pub(crate) fn decide(found: WalkEntry, known: Option<KnownLocation>, max_size: u64) -> Decision {
     let (path, location, root, device) = match found {
-        Found::File { path, location, root, device } => (path, location, root, device),
-        Found::Trouble(document) => {
-            let before = known.and_then(|known| failure_of_before(&known.state));
-            return Decision::SetAside(as_news(document, before.as_ref()));
+        WalkEntry::File { path, location, root, device } => (path, location, root, device),
+        WalkEntry::Error(document) => {
+            let before = known.and_then(|known| previous_failure(&known.state));
+            return Decision::Reject(with_previous_failure(document, before.as_ref()));
         }
     };
     let known_hash = known.as_ref().and_then(|known| known.content_hash);
     let (mut withheld, mut failed_before) = (None, None);
     if let Some(known) = known {
-        let is_same = is_same(&known.location, &location);
+        let is_same = is_unmodified(&known.location, &location);
         if let KnownState::Withheld { message } = &known.state {
             withheld = Some(message.clone());
         }
-        failed_before = failure_of_before(&known.state);
+        failed_before = previous_failure(&known.state);
         let same_source = known.location.source == location.source;
-        if is_same && let Some(why) = as_before(known.state, known_hash, same_source) {
-            return Decision::SetAside(SetAside { location, content_hash: known_hash, why });
+        if is_same && let Some(why) = previous_rejection(known.state, known_hash, same_source) {
+            return Decision::Reject(Rejection { location, content_hash: known_hash, reason: why });
         }
     }
     if location.size > max_size {
-        let why = Why::TooLarge { size: location.size, limit: max_size };
-        return Decision::SetAside(SetAside { location, content_hash: None, why });
+        let why = RejectReason::TooLarge { size: location.size, limit: max_size };
+        return Decision::Reject(Rejection { location, content_hash: None, reason: why });
     }
-    Decision::Read(ToRead { path, location, root, device, known_hash, withheld, failed_before })
+    Decision::Read(FileToRead {
+        path,
+        location,
+        root,
+        device,
+        known_hash,
+        withheld_message: withheld,
+        previous_failure: failed_before,
+    })
 }
 
 /// The known failure of a location that an earlier run could not read.
-fn failure_of_before(state: &KnownState) -> Option<Why> {
+fn previous_failure(state: &KnownState) -> Option<RejectReason> {
     let KnownState::Unreadable { node, message, since } = state else { return None };
     let (node, message) = (node.clone(), message.clone());
-    Some(Why::Before { node, reason: FAILED.to_owned(), message, since: *since })
+    Some(RejectReason::PreviouslyRejected {
+        node,
+        reason: FAILED_REASON.to_owned(),
+        message,
+        since: *since,
+    })
 }
 
 /// Replaces a failure by the known one if both are the same. A change of the file during the run is
 /// always new.
-pub(crate) fn as_news(document: SetAside, before: Option<&Why>) -> SetAside {
+pub(crate) fn with_previous_failure(
+    document: Rejection,
+    before: Option<&RejectReason>,
+) -> Rejection {
     let has_changed = matches!(
-        &document.why,
-        Why::Failed(DocError::Unreadable { cause }) if cause == CHANGED
+        &document.reason,
+        RejectReason::Failed(DocumentError::Unreadable { cause }) if cause == CHANGED_WHILE_READ
     );
     match before {
-        Some(before) if !has_changed && before.to_string() == document.why.to_string() => {
-            SetAside { why: before.clone(), ..document }
+        Some(before) if !has_changed && before.to_string() == document.reason.to_string() => {
+            Rejection { reason: before.clone(), ..document }
         }
         Some(_) | None => document,
     }
@@ -88,22 +107,26 @@ pub(crate) fn as_news(document: SetAside, before: Option<&Why>) -> SetAside {
 
 /// `true` if the file was not written since. An edit that preserves size and modification time
 /// still changes `ctime`, and a file that replaced another one has its own inode.
-fn is_same(before: &Location, now: &Location) -> bool {
+fn is_unmodified(before: &Location, now: &Location) -> bool {
     (before.size, before.mtime, before.ctime, before.inode)
         == (now.size, now.mtime, now.ctime, now.inode)
 }
 
 /// The earlier outcome of an unchanged file; `None` if it must be read again. A file that now comes
 /// from another source root is reported as touched, so that the store records the new source.
-fn as_before(state: KnownState, content: Option<ContentHash>, same_source: bool) -> Option<Why> {
+fn previous_rejection(
+    state: KnownState,
+    content: Option<ContentHash>,
+    same_source: bool,
+) -> Option<RejectReason> {
     match state {
-        KnownState::Stored if !same_source => Some(Why::Touched),
-        KnownState::Stored => Some(Why::Unchanged),
-        KnownState::Withheld { message } => Some(Why::Withheld { message }),
+        KnownState::Stored if !same_source => Some(RejectReason::MetadataChanged),
+        KnownState::Stored => Some(RejectReason::Unchanged),
+        KnownState::Withheld { message } => Some(RejectReason::Withheld { message }),
         // The earlier failure occurred before its content was read completely.
-        KnownState::SetAside { reason, .. } if reason == FAILED && content.is_none() => None,
-        KnownState::SetAside { node, reason, message, since } => {
-            Some(Why::Before { node, reason, message, since })
+        KnownState::Rejected { reason, .. } if reason == FAILED_REASON && content.is_none() => None,
+        KnownState::Rejected { node, reason, message, since } => {
+            Some(RejectReason::PreviouslyRejected { node, reason, message, since })
         }
         KnownState::Unreadable { .. } | KnownState::Stale => None,
     }

@@ -6,66 +6,66 @@
 
 use std::path::{Component, Path};
 
-use pipeline::{BoxError, Verdict};
+use pipeline::{BoxError, SourceDecision};
 
 use crate::real_path;
 use crate::scan::decide::{Decision, decide};
-use crate::scan::walk::{Found, Walk};
-use crate::scan::{Scan, globs};
+use crate::scan::walk::{Walk, WalkEntry};
+use crate::scan::{ScanOptions, globs};
 
 /// The outcome of an absolute path in a scan at this moment.
-pub(super) fn verdict(scan: &Scan, path: &Path) -> Result<Verdict, BoxError> {
+pub(super) fn explain(scan: &ScanOptions, path: &Path) -> Result<SourceDecision, BoxError> {
     // Resolving `..` would require access to the file system.
     if path.components().any(|part| part == Component::ParentDir) {
-        return Ok(Verdict::Elsewhere);
+        return Ok(SourceDecision::OutsideSource);
     }
-    let roots = scan.roots_as_far_as_possible();
+    let roots = scan.lenient_roots();
     // Of nested roots, the walk uses the innermost.
     let above = roots.iter().filter(|root| path.starts_with(root));
     let Some(root) = above.max_by_key(|root| root.components().count()) else {
-        return Ok(Verdict::Elsewhere);
+        return Ok(SourceDecision::OutsideSource);
     };
-    if is_behind_a_way_out(path, root) {
+    if crosses_escaping_link(path, root) {
         let words = "a link in its path leads outside the scanned folder";
-        return Ok(Verdict::LeftOut(vec![words.to_owned()]));
+        return Ok(SourceDecision::Excluded(vec![words.to_owned()]));
     }
-    let find = |scan: &Scan| -> Result<Option<Found>, BoxError> {
-        Ok(Walk::to(path, root, &roots, &scan.walk_options()?).next())
+    let find = |scan: &ScanOptions| -> Result<Option<WalkEntry>, BoxError> {
+        Ok(Walk::to_path(path, root, &roots, &scan.walk_options()?).next())
     };
     if let Some(found) = find(scan)? {
         return Ok(match decide(found, None, scan.max_size.0) {
-            Decision::Read(file) => Verdict::Given(file.location),
-            Decision::SetAside(document) => Verdict::SetAside(document),
+            Decision::Read(file) => SourceDecision::Included(file.location),
+            Decision::Reject(document) => SourceDecision::Rejected(document),
         });
     }
-    let options = options(scan);
+    let options = exclusion_rules(scan);
     let without = |kept: Option<usize>| {
         let mut relaxed = scan.clone();
         let taken = options.iter().enumerate().filter(|(index, _)| Some(*index) != kept);
-        taken.for_each(|(_, option)| (option.take_away)(&mut relaxed));
+        taken.for_each(|(_, option)| (option.disable)(&mut relaxed));
         relaxed
     };
     if find(&without(None))?.is_some() {
         let mut words = Vec::new();
         for (index, option) in options.iter().enumerate() {
             if find(&without(Some(index)))?.is_none() {
-                words.push(option.words.clone());
+                words.push(option.description.clone());
             }
         }
-        return Ok(Verdict::LeftOut(words));
+        return Ok(SourceDecision::Excluded(words));
     }
     Ok(match fs_err::metadata(path) {
-        Err(_) => Verdict::NotThere,
-        Ok(stat) if stat.is_dir() => Verdict::LeftOut(vec!["it is a folder".to_owned()]),
+        Err(_) => SourceDecision::Missing,
+        Ok(stat) if stat.is_dir() => SourceDecision::Excluded(vec!["it is a folder".to_owned()]),
         // The file was created after the walk.
-        Ok(stat) if stat.is_file() => Verdict::NotThere,
-        Ok(_) => Verdict::LeftOut(vec!["it is not a regular file".to_owned()]),
+        Ok(stat) if stat.is_file() => SourceDecision::Missing,
+        Ok(_) => SourceDecision::Excluded(vec!["it is not a regular file".to_owned()]),
     })
 }
 
 /// `true` if a component of the path below the root is a link that leads outside. Components after
 /// that link are not accessed.
-fn is_behind_a_way_out(path: &Path, root: &Path) -> bool {
+fn crosses_escaping_link(path: &Path, root: &Path) -> bool {
     let real_root = real_path::resolve(root);
     let below = path.strip_prefix(root).unwrap_or(path);
     let mut at = root.to_owned();
@@ -76,17 +76,17 @@ fn is_behind_a_way_out(path: &Path, root: &Path) -> bool {
 }
 
 /// An option that can exclude files.
-struct LeavesOut {
+struct ExclusionRule {
     /// Reason for the user.
-    words: String,
+    description: String,
     /// Relaxes the option so that it excludes nothing.
-    take_away: Box<dyn Fn(&mut Scan)>,
+    disable: Box<dyn Fn(&mut ScanOptions)>,
 }
 
-fn options(scan: &Scan) -> Vec<LeavesOut> {
+fn exclusion_rules(scan: &ScanOptions) -> Vec<ExclusionRule> {
     let mut options = Vec::new();
-    let mut add = |words: &str, take_away: Box<dyn Fn(&mut Scan)>| {
-        options.push(LeavesOut { words: words.to_owned(), take_away });
+    let mut add = |words: &str, take_away: Box<dyn Fn(&mut ScanOptions)>| {
+        options.push(ExclusionRule { description: words.to_owned(), disable: take_away });
     };
     for glob in scan.exclude.iter().map(globs::Glob::text) {
         let own = glob.to_owned();

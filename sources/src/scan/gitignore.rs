@@ -12,31 +12,31 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use super::open::read_small;
 
 /// Bytes of a `.gitignore` file that are read; the rest is ignored.
-const MOST_BYTES: u64 = 1 << 20;
+const MAX_BYTES: u64 = 1 << 20;
 
 /// The patterns that apply in the current folders of a walk.
-pub(crate) struct Ignored {
+pub(crate) struct GitignoreStack {
     root: PathBuf,
     /// Patterns of the folders above the root, nearest first.
-    above: Vec<Gitignore>,
+    ancestors: Vec<Gitignore>,
     /// Patterns of the folders from the root to the parent of the last entry.
-    within: Mutex<Vec<(PathBuf, Gitignore)>>,
+    descendants: Mutex<Vec<(PathBuf, Gitignore)>>,
 }
 
-impl Ignored {
+impl GitignoreStack {
     pub(crate) fn new(root: &Path) -> Self {
         Self {
             root: root.to_owned(),
-            above: root.ancestors().skip(1).map(patterns_of).collect(),
-            within: Mutex::default(),
+            ancestors: root.ancestors().skip(1).map(load_patterns).collect(),
+            descendants: Mutex::default(),
         }
     }
 
     /// `true` if an entry below the root is excluded. Calls must be in walk order, so that each
     /// folder is read once.
-    pub(crate) fn leaves_out(&self, path: &Path, is_folder: bool) -> bool {
+    pub(crate) fn is_ignored(&self, path: &Path, is_folder: bool) -> bool {
         let Some(parent) = path.parent() else { return false };
-        let mut within = self.within.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut within = self.descendants.lock().unwrap_or_else(PoisonError::into_inner);
         while within.last().is_some_and(|(folder, _)| !parent.starts_with(folder)) {
             within.pop();
         }
@@ -44,9 +44,9 @@ impl Ignored {
             parent.ancestors().take_while(|it| it.starts_with(&self.root)).collect();
         folders.reverse();
         for folder in folders.into_iter().skip(within.len()) {
-            within.push((folder.to_owned(), patterns_of(folder)));
+            within.push((folder.to_owned(), load_patterns(folder)));
         }
-        let mut patterns = within.iter().rev().map(|(_, patterns)| patterns).chain(&self.above);
+        let mut patterns = within.iter().rev().map(|(_, patterns)| patterns).chain(&self.ancestors);
         let decided = patterns.find_map(|patterns| match patterns.matched(path, is_folder) {
             Match::None => None,
             Match::Ignore(_) => Some(true),
@@ -57,12 +57,12 @@ impl Ignored {
 }
 
 /// The patterns of one folder. Invalid patterns are skipped, as in Git.
-fn patterns_of(folder: &Path) -> Gitignore {
+fn load_patterns(folder: &Path) -> Gitignore {
     let mut builder = GitignoreBuilder::new(folder);
     // Later patterns take precedence.
     for name in [".git/info/exclude", ".gitignore"] {
         let path = folder.join(name);
-        let Some(bytes) = read_small(&path, MOST_BYTES) else { continue };
+        let Some(bytes) = read_small(&path, MAX_BYTES) else { continue };
         let text = String::from_utf8_lossy(&bytes);
         for line in text.trim_start_matches('\u{feff}').lines() {
             builder.add_line(Some(path.clone()), line).ok();

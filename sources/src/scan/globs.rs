@@ -43,7 +43,7 @@ impl JsonSchema for Glob {
 }
 
 /// Combines globs into one matcher.
-pub(crate) fn set(globs: &[Glob]) -> Result<GlobSet, BoxError> {
+pub(crate) fn compile(globs: &[Glob]) -> Result<GlobSet, BoxError> {
     let mut builder = GlobSetBuilder::new();
     for glob in globs {
         builder.add(glob.0.clone());

@@ -19,19 +19,19 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fstatfs, openat, openat2};
 use rustix::io::Errno;
 
 /// Flags for reading a file.
-const READ: OFlags =
+const READ_FLAGS: OFlags =
     OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
 
 /// Flags for a folder in order to open entries below it.
-const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+const FOLDER_FLAGS: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// Attempts of an interrupted open: by a signal, a concurrent rename, or a lease that is being
 /// broken.
-const TRIES: usize = 16;
+const MAX_OPEN_ATTEMPTS: usize = 16;
 
 /// File systems that can assign a file a new inode number after dropping it from their cache, so
 /// that size and times must identify it: FUSE, CIFS and SMB2 (`linux/magic.h`).
-const RENUMBERING: [u64; 3] = [0x6573_5546, 0xFF53_4D42, 0xFE53_4D42];
+const UNSTABLE_INODE_FILESYSTEMS: [u64; 3] = [0x6573_5546, 0xFF53_4D42, 0xFE53_4D42];
 
 /// A scanned folder or file.
 pub(crate) enum Root {
@@ -51,11 +51,11 @@ pub(crate) struct Folder {
 }
 
 /// State of a path when it is opened.
-pub(crate) enum Opened {
+pub(crate) enum OpenResult {
     /// The regular file of the walk.
     File(File),
     /// A FIFO, socket or device.
-    NoDocument,
+    NotRegular,
     /// A folder, a link, or another file than in the walk.
     Changed,
 }
@@ -69,9 +69,9 @@ impl Root {
         if fs_err::metadata(path)?.is_file() {
             return Ok(Self::File(path.to_owned()));
         }
-        let descriptor = openat(CWD, path, FOLDER, Mode::empty())?;
+        let descriptor = openat(CWD, path, FOLDER_FLAGS, Mode::empty())?;
         // Old kernels lack `openat2`; some seccomp filters return EPERM instead of ENOSYS.
-        let probe = openat2(&descriptor, ".", FOLDER, Mode::empty(), ResolveFlags::BENEATH);
+        let probe = openat2(&descriptor, ".", FOLDER_FLAGS, Mode::empty(), ResolveFlags::BENEATH);
         Ok(Self::Folder(Folder {
             has_openat2: probe.is_ok(),
             descriptor,
@@ -90,36 +90,42 @@ impl Root {
         path: &Path,
         device: u64,
         seen: &Location,
-    ) -> io::Result<Opened> {
+    ) -> io::Result<OpenResult> {
         let opened = match self {
             Self::Folder(folder) => folder.open_file(path),
-            Self::File(path) => tried(|| openat(CWD, path.as_path(), READ, Mode::empty())),
+            Self::File(path) => {
+                retry_open(|| openat(CWD, path.as_path(), READ_FLAGS, Mode::empty()))
+            }
         };
         let file = match opened {
             Ok(descriptor) => File::from(descriptor),
             // A socket, or a device without a driver.
-            Err(Errno::NXIO | Errno::NODEV) => return Ok(Opened::NoDocument),
+            Err(Errno::NXIO | Errno::NODEV) => return Ok(OpenResult::NotRegular),
             // A link, a path that leads outside, or a file in place of a folder.
-            Err(Errno::LOOP | Errno::XDEV | Errno::NOTDIR) => return Ok(Opened::Changed),
+            Err(Errno::LOOP | Errno::XDEV | Errno::NOTDIR) => return Ok(OpenResult::Changed),
             Err(error) => return Err(error.into()),
         };
         let now = file.metadata()?;
         Ok(match now.file_type() {
-            kind if kind.is_file() && is_same(&file, &now, device, seen) => Opened::File(file),
-            kind if kind.is_file() || kind.is_dir() => Opened::Changed,
-            _ => Opened::NoDocument,
+            kind if kind.is_file() && is_same_file(&file, &now, device, seen) => {
+                OpenResult::File(file)
+            }
+            kind if kind.is_file() || kind.is_dir() => OpenResult::Changed,
+            _ => OpenResult::NotRegular,
         })
     }
 }
 
 /// `true` if an open file is the one of the walk. The next run detects later writes.
-fn is_same(file: &File, now: &Metadata, device: u64, seen: &Location) -> bool {
+fn is_same_file(file: &File, now: &Metadata, device: u64, seen: &Location) -> bool {
     if now.dev() != device || Some(now.ino()) == seen.inode {
         return now.dev() == device;
     }
     let is_unwritten =
-        (now.len(), super::walk::times(now)) == (seen.size, (seen.mtime, seen.ctime));
-    is_unwritten && fstatfs(file).is_ok_and(|it| RENUMBERING.contains(&it.f_type.cast_unsigned()))
+        (now.len(), super::walk::timestamps(now)) == (seen.size, (seen.mtime, seen.ctime));
+    is_unwritten
+        && fstatfs(file)
+            .is_ok_and(|it| UNSTABLE_INODE_FILESYSTEMS.contains(&it.f_type.cast_unsigned()))
 }
 
 impl Folder {
@@ -139,20 +145,20 @@ impl Folder {
     /// [`Errno::NOTDIR`].
     fn open_without_links(&self, below: &Path) -> Result<OwnedFd, Errno> {
         if !self.has_openat2 {
-            return tried(|| self.open_by_parts(below));
+            return retry_open(|| self.open_by_components(below));
         }
         let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        tried(|| openat2(&self.descriptor, below, READ, Mode::empty(), how))
+        retry_open(|| openat2(&self.descriptor, below, READ_FLAGS, Mode::empty(), how))
     }
 
-    fn open_by_parts(&self, below: &Path) -> Result<OwnedFd, Errno> {
+    fn open_by_components(&self, below: &Path) -> Result<OwnedFd, Errno> {
         let mut parts = below.components().peekable();
         let mut folder: Option<OwnedFd> = None;
         while let Some(part) = parts.next() {
             let Component::Normal(name) = part else { return Err(Errno::XDEV) };
             let at = folder.as_ref().unwrap_or(&self.descriptor).as_fd();
             let is_last = parts.peek().is_none();
-            let flags = if is_last { READ } else { FOLDER } | OFlags::NOFOLLOW;
+            let flags = if is_last { READ_FLAGS } else { FOLDER_FLAGS } | OFlags::NOFOLLOW;
             let opened = openat(at, name, flags, Mode::empty())?;
             if is_last {
                 return Ok(opened);
@@ -163,9 +169,9 @@ impl Folder {
     }
 }
 
-fn tried(open: impl Fn() -> Result<OwnedFd, Errno>) -> Result<OwnedFd, Errno> {
+fn retry_open(open: impl Fn() -> Result<OwnedFd, Errno>) -> Result<OwnedFd, Errno> {
     let mut opened = open();
-    for _ in 1..TRIES {
+    for _ in 1..MAX_OPEN_ATTEMPTS {
         match opened {
             Err(Errno::INTR | Errno::AGAIN) => opened = open(),
             Ok(_) | Err(_) => break,
@@ -177,7 +183,7 @@ fn tried(open: impl Fn() -> Result<OwnedFd, Errno>) -> Result<OwnedFd, Errno> {
 /// The first `most` bytes of a small file such as `.gitignore`; `None` if it is not a regular file
 /// or not readable.
 pub(super) fn read_small(path: &Path, most: u64) -> Option<Vec<u8>> {
-    let file = File::from(tried(|| openat(CWD, path, READ, Mode::empty())).ok()?);
+    let file = File::from(retry_open(|| openat(CWD, path, READ_FLAGS, Mode::empty())).ok()?);
     if !file.metadata().ok()?.is_file() {
         return None;
     }

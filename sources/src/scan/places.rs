@@ -5,13 +5,13 @@ use std::path::{Component, Path, PathBuf};
 
 use pipeline::{BoxError, SourceWarning};
 
-use super::Scan;
+use super::ScanOptions;
 use super::walk::Walk;
 
 /// Error for a path that cannot be scanned.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}; {remedy}")]
-struct NoRoot {
+struct RootError {
     message: String,
     remedy: String,
 }
@@ -27,11 +27,11 @@ pub(super) fn scheme_of(path: &Path) -> Option<&str> {
 
 /// The absolute form of an existing path. Links stay as written, unless the path contains `..`,
 /// which only the file system can resolve.
-pub(super) fn root_of(path: &Path) -> Result<PathBuf, BoxError> {
+pub(super) fn absolute_root(path: &Path) -> Result<PathBuf, BoxError> {
     try_root_of(path).map_err(Into::into)
 }
 
-fn try_root_of(path: &Path) -> Result<PathBuf, NoRoot> {
+fn try_root_of(path: &Path) -> Result<PathBuf, RootError> {
     let shown = path.display();
     if let Some(scheme) = scheme_of(path) {
         let message = format!("`{shown}` is a URL, but `scan` reads only local files and folders");
@@ -39,14 +39,14 @@ fn try_root_of(path: &Path) -> Result<PathBuf, NoRoot> {
             "file" => format!("write it as a path: `{}`", shown.to_string().replace("file://", "")),
             _ => "download or mount its content and use the local folder".to_owned(),
         };
-        return Err(NoRoot { message, remedy });
+        return Err(RootError { message, remedy });
     }
-    let refused = |what: String, remedy: &str| NoRoot {
+    let refused = |what: String, remedy: &str| RootError {
         message: format!("cannot scan `{shown}`: {what}"),
         remedy: remedy.to_owned(),
     };
     let unknown = |error: std::io::Error| {
-        let cause = super::read::cause(&error);
+        let cause = super::read::io_cause(&error);
         refused(cause, "grant read access to the user that runs the pipeline")
     };
     let kind = match fs_err::metadata(path) {
@@ -75,21 +75,21 @@ fn try_root_of(path: &Path) -> Result<PathBuf, NoRoot> {
 
 /// Warnings about the paths at this moment: paths that cannot be scanned, and paths below which no
 /// file matches. A folder is walked only until the first document.
-pub(super) fn warnings(scan: &Scan) -> Vec<SourceWarning> {
+pub(super) fn warnings(scan: &ScanOptions) -> Vec<SourceWarning> {
     let option = |index: usize| format!("paths/{index}");
     let mut warnings = Vec::new();
     let mut found = Vec::new();
     let Ok(options) = scan.walk_options() else { return warnings };
-    let roots = scan.roots_as_far_as_possible();
+    let roots = scan.lenient_roots();
     for (index, path) in scan.paths.iter().enumerate() {
         match try_root_of(path) {
-            Err(NoRoot { message, remedy }) => {
+            Err(RootError { message, remedy }) => {
                 warnings.push(SourceWarning { option: option(index), message, help: remedy });
             }
             Ok(root) => {
                 let mut walk = Walk::of_root(&root, &roots, &options);
                 let is_empty = walk.next().is_none();
-                found.push((index, root, is_empty, walk.left_out().counts()));
+                found.push((index, root, is_empty, walk.exclusions().counts()));
             }
         }
     }

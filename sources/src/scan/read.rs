@@ -9,23 +9,24 @@ use arrow::array::{
 };
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::SchemaRef;
-use pipeline::{BoxError, DocError, SetAside, Why};
+use pipeline::{BoxError, DocumentError, RejectReason, Rejection};
 use sha2::{Digest as _, Sha256};
 
 use crate::mime;
-use crate::scan::decide::{ToRead, as_news};
-use crate::scan::open::Opened;
+use crate::scan::decide::{FileToRead, with_previous_failure};
+use crate::scan::open::OpenResult;
 
 /// Cause for a file that is not the one of the walk.
-pub(super) const CHANGED: &str = "it changed while the run read it; the next run reads it";
+pub(super) const CHANGED_WHILE_READ: &str =
+    "it changed while the run read it; the next run reads it";
 
 /// Reads files into batches with one schema.
-pub(crate) struct Reader {
+pub(crate) struct FileReader {
     pub(crate) schema: SchemaRef,
     pub(crate) max_size: u64,
 }
 
-impl Reader {
+impl FileReader {
     /// Reads the next files until the batch holds this many bytes. Unreadable files are added to
     /// `set_aside`; a path that became a FIFO or a device since the walk is skipped, as in the next
     /// walk.
@@ -34,18 +35,18 @@ impl Reader {
     /// run sees the difference and reads the file again.
     pub(crate) fn read(
         &self,
-        files: &mut impl Iterator<Item = ToRead>,
+        files: &mut impl Iterator<Item = FileToRead>,
         batch_bytes: u64,
-        set_aside: &mut Vec<SetAside>,
+        set_aside: &mut Vec<Rejection>,
     ) -> Result<RecordBatch, BoxError> {
-        let mut batch = Batch::default();
+        let mut batch = BatchBuilder::default();
         while (batch.bytes.len() as u64) < batch_bytes
             && let Some(file) = files.next()
         {
             let start = batch.bytes.len();
             let read = read_file(&file, self.max_size, &mut batch.bytes).and_then(|is_document| {
                 if is_document {
-                    still_withheld(&file, &batch.bytes[start..])?;
+                    check_withheld(&file, &batch.bytes[start..])?;
                 }
                 Ok(is_document)
             });
@@ -54,9 +55,9 @@ impl Reader {
                 Ok(false) => {}
                 Err(why) => {
                     batch.bytes.truncate(start);
-                    let content_hash = file.known_hash.filter(|_| file.withheld.is_some());
-                    let document = SetAside { location: file.location, content_hash, why };
-                    set_aside.push(as_news(document, file.failed_before.as_ref()));
+                    let content_hash = file.known_hash.filter(|_| file.withheld_message.is_some());
+                    let document = Rejection { location: file.location, content_hash, reason: why };
+                    set_aside.push(with_previous_failure(document, file.previous_failure.as_ref()));
                 }
             }
         }
@@ -65,14 +66,16 @@ impl Reader {
 }
 
 /// Appends the content of a file; returns `false` and appends nothing if it is not a file any more.
-fn read_file(file: &ToRead, max_size: u64, bytes: &mut Vec<u8>) -> Result<bool, Why> {
-    let unreadable = |error: &io::Error| DocError::Unreadable { cause: cause(error) };
+fn read_file(file: &FileToRead, max_size: u64, bytes: &mut Vec<u8>) -> Result<bool, RejectReason> {
+    let unreadable = |error: &io::Error| DocumentError::Unreadable { cause: io_cause(error) };
     let start = bytes.len();
     let opened = file.root.open_file(&file.path, file.device, &file.location);
     let opened = match opened.map_err(|error| unreadable(&error))? {
-        Opened::File(opened) => opened,
-        Opened::NoDocument => return Ok(false),
-        Opened::Changed => return Err(DocError::Unreadable { cause: CHANGED.to_owned() }.into()),
+        OpenResult::File(opened) => opened,
+        OpenResult::NotRegular => return Ok(false),
+        OpenResult::Changed => {
+            return Err(DocumentError::Unreadable { cause: CHANGED_WHILE_READ.to_owned() }.into());
+        }
     };
     bytes.reserve(usize::try_from(file.location.size).unwrap_or(0) + 1);
     // One byte more than the limit, to detect a file that has grown beyond it since `stat`.
@@ -80,24 +83,24 @@ fn read_file(file: &ToRead, max_size: u64, bytes: &mut Vec<u8>) -> Result<bool, 
     opened.read_to_end(bytes).map_err(|error| unreadable(&error))?;
     let size = (bytes.len() - start) as u64;
     if size > max_size {
-        return Err(Why::TooLarge { size, limit: max_size });
+        return Err(RejectReason::TooLarge { size, limit: max_size });
     }
     Ok(true)
 }
 
 /// Fails if a user deleted the document of this file and its content is unchanged, even if its
 /// times changed.
-fn still_withheld(file: &ToRead, content: &[u8]) -> Result<(), Why> {
-    match &file.withheld {
+fn check_withheld(file: &FileToRead, content: &[u8]) -> Result<(), RejectReason> {
+    match &file.withheld_message {
         Some(message) if file.known_hash.is_some_and(|it| it.0[..] == *Sha256::digest(content)) => {
-            Err(Why::Withheld { message: message.clone() })
+            Err(RejectReason::Withheld { message: message.clone() })
         }
         Some(_) | None => Ok(()),
     }
 }
 
 /// The message of the system's error, without the path.
-pub(crate) fn cause(error: &io::Error) -> String {
+pub(crate) fn io_cause(error: &io::Error) -> String {
     let kind = error.kind();
     if kind == io::ErrorKind::NotFound {
         return "file not found or dangling link".to_owned();
@@ -109,7 +112,7 @@ pub(crate) fn cause(error: &io::Error) -> String {
 }
 
 #[derive(Default)]
-struct Batch {
+struct BatchBuilder {
     uris: StringBuilder,
     sources: StringBuilder,
     sizes: UInt64Builder,
@@ -120,21 +123,21 @@ struct Batch {
     /// Concatenated contents.
     bytes: Vec<u8>,
     ends: Vec<i64>,
-    known: Vec<Option<[u8; 32]>>,
+    known_hashes: Vec<Option<[u8; 32]>>,
 }
 
-impl Batch {
+impl BatchBuilder {
     /// Adds a row for a file whose content is `bytes[start..]`.
-    fn add(&mut self, file: &ToRead, start: usize) -> Result<(), BoxError> {
+    fn add(&mut self, file: &FileToRead, start: usize) -> Result<(), BoxError> {
         self.uris.append_value(&file.location.uri);
         self.sources.append_value(&file.location.source);
         self.sizes.append_value(file.location.size);
         self.mtimes.append_option(file.location.mtime);
         self.ctimes.append_option(file.location.ctime);
         self.inodes.append_option(file.location.inode);
-        self.mime_types.append_value(mime::of(&file.path, &self.bytes[start..]));
+        self.mime_types.append_value(mime::detect(&file.path, &self.bytes[start..]));
         self.ends.push(i64::try_from(self.bytes.len())?);
-        self.known.push(file.known_hash.map(|hash| hash.0));
+        self.known_hashes.push(file.known_hash.map(|hash| hash.0));
         Ok(())
     }
 
@@ -144,7 +147,7 @@ impl Batch {
         let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
         let bytes = LargeBinaryArray::try_new(offsets, Buffer::from_vec(self.bytes), None)?;
         let mut known = FixedSizeBinaryBuilder::new(32);
-        for hash in &self.known {
+        for hash in &self.known_hashes {
             match hash {
                 Some(hash) => known.append_value(hash)?,
                 None => known.append_null(),

@@ -10,14 +10,14 @@ use std::sync::Arc;
 
 use globset::GlobSet;
 use ignore::{DirEntry, WalkBuilder};
-use pipeline::{DocError, Location, SetAside, Why};
+use pipeline::{DocumentError, Location, RejectReason, Rejection};
 
-use crate::scan::filter::{Filter, LeftOut, WalkOptions};
+use crate::scan::filter::{EntryFilter, ExclusionCounts, WalkOptions};
 use crate::scan::open::Root;
 use pipeline::uri;
 
 /// An item of the walk.
-pub(crate) enum Found {
+pub(crate) enum WalkEntry {
     /// A regular file.
     File {
         path: PathBuf,
@@ -28,14 +28,14 @@ pub(crate) enum Found {
         device: u64,
     },
     /// An entry that cannot be accessed.
-    Trouble(SetAside),
+    Error(Rejection),
 }
 
-impl Found {
+impl WalkEntry {
     pub(crate) fn location(&self) -> &Location {
         match self {
             Self::File { location, .. } => location,
-            Self::Trouble(document) => &document.location,
+            Self::Error(document) => &document.location,
         }
     }
 }
@@ -44,16 +44,16 @@ impl Found {
 pub(crate) struct Walk {
     include: GlobSet,
     follow_symlinks: bool,
-    roots: std::vec::IntoIter<(Arc<Filter>, ignore::Walk)>,
-    current: Option<Current>,
+    roots: std::vec::IntoIter<(Arc<EntryFilter>, ignore::Walk)>,
+    current: Option<RootWalk>,
     /// Completed roots, and whether a file was found below each.
-    walked: Vec<(PathBuf, bool)>,
-    left_out: Arc<LeftOut>,
+    finished_roots: Vec<(PathBuf, bool)>,
+    exclusions: Arc<ExclusionCounts>,
 }
 
 /// The walk through one root.
-struct Current {
-    filter: Arc<Filter>,
+struct RootWalk {
+    filter: Arc<EntryFilter>,
     root: Arc<Root>,
     walk: ignore::Walk,
     has_found: bool,
@@ -67,7 +67,12 @@ impl Walk {
     }
 
     /// A walk restricted to one path below one of the roots, by the same rules.
-    pub(crate) fn to(path: &Path, root: &Path, roots: &[PathBuf], options: &WalkOptions) -> Self {
+    pub(crate) fn to_path(
+        path: &Path,
+        root: &Path,
+        roots: &[PathBuf],
+        options: &WalkOptions,
+    ) -> Self {
         Self::new(&[root.to_owned()], roots, Some(path), options)
     }
 
@@ -82,10 +87,10 @@ impl Walk {
         only: Option<&Path>,
         options: &WalkOptions,
     ) -> Self {
-        let left_out = Arc::new(LeftOut::default());
+        let left_out = Arc::new(ExclusionCounts::default());
         let walks = walked.iter().map(|root| {
-            let filter = Arc::new(Filter::new(root, roots, options, only, &left_out));
-            let walk = walk_of(&filter);
+            let filter = Arc::new(EntryFilter::new(root, roots, options, only, &left_out));
+            let walk = build_walk(&filter);
             (filter, walk)
         });
         Self {
@@ -93,26 +98,27 @@ impl Walk {
             follow_symlinks: options.follow_symlinks,
             roots: walks.collect::<Vec<_>>().into_iter(),
             current: None,
-            walked: Vec::new(),
-            left_out,
+            finished_roots: Vec::new(),
+            exclusions: left_out,
         }
     }
 
     /// Counts of excluded entries so far.
-    pub(crate) fn left_out(&self) -> &LeftOut {
-        &self.left_out
+    pub(crate) fn exclusions(&self) -> &ExclusionCounts {
+        &self.exclusions
     }
 
     /// Completed roots without a file. Files of a nested root also count for the outer root.
     pub(crate) fn empty_roots(&self) -> Vec<&Path> {
-        let has_found =
-            |root: &Path| self.walked.iter().any(|(it, found)| *found && it.starts_with(root));
-        let roots = self.walked.iter().map(|(root, _)| root.as_path());
+        let has_found = |root: &Path| {
+            self.finished_roots.iter().any(|(it, found)| *found && it.starts_with(root))
+        };
+        let roots = self.finished_roots.iter().map(|(root, _)| root.as_path());
         roots.filter(|root| !has_found(root)).collect()
     }
 }
 
-fn walk_of(filter: &Arc<Filter>) -> ignore::Walk {
+fn build_walk(filter: &Arc<EntryFilter>) -> ignore::Walk {
     let entries = Arc::clone(filter);
     WalkBuilder::new(&filter.root)
         .standard_filters(false)
@@ -120,15 +126,15 @@ fn walk_of(filter: &Arc<Filter>) -> ignore::Walk {
         .sort_by_file_name(Ord::cmp)
         .filter_entry(move |entry| {
             let is_folder = entry.file_type().is_some_and(|kind| kind.is_dir());
-            entry.depth() == 0 || entries.takes(entry.path(), is_folder, entry.path_is_symlink())
+            entry.depth() == 0 || entries.accepts(entry.path(), is_folder, entry.path_is_symlink())
         })
         .build()
 }
 
 impl Iterator for Walk {
-    type Item = Found;
+    type Item = WalkEntry;
 
-    fn next(&mut self) -> Option<Found> {
+    fn next(&mut self) -> Option<WalkEntry> {
         loop {
             let current = match &mut self.current {
                 Some(current) => current,
@@ -137,23 +143,23 @@ impl Iterator for Walk {
                     match Root::open(&filter.root, self.follow_symlinks) {
                         Ok(root) => {
                             let root = Arc::new(root);
-                            none.insert(Current { filter, root, walk, has_found: false })
+                            none.insert(RootWalk { filter, root, walk, has_found: false })
                         }
                         Err(error) => {
-                            let cause = crate::scan::read::cause(&error);
+                            let cause = crate::scan::read::io_cause(&error);
                             let found = unreadable(&filter.root, &filter.root, cause);
-                            self.walked.push((filter.root.clone(), true));
-                            return Some(Found::Trouble(found));
+                            self.finished_roots.push((filter.root.clone(), true));
+                            return Some(WalkEntry::Error(found));
                         }
                     }
                 }
             };
             let Some(entry) = current.walk.next() else {
                 let ended = self.current.take();
-                self.walked.extend(ended.map(|it| (it.filter.root.clone(), it.has_found)));
+                self.finished_roots.extend(ended.map(|it| (it.filter.root.clone(), it.has_found)));
                 continue;
             };
-            if let Some(found) = current.found(entry, &self.include) {
+            if let Some(found) = current.classify(entry, &self.include) {
                 current.has_found = true;
                 return Some(found);
             }
@@ -161,18 +167,22 @@ impl Iterator for Walk {
     }
 }
 
-impl Current {
+impl RootWalk {
     /// Converts an entry; `None` for a folder, a device, or an excluded file.
-    fn found(&self, entry: Result<DirEntry, ignore::Error>, include: &GlobSet) -> Option<Found> {
+    fn classify(
+        &self,
+        entry: Result<DirEntry, ignore::Error>,
+        include: &GlobSet,
+    ) -> Option<WalkEntry> {
         let root = self.filter.root.as_path();
         let entry = match entry {
             Ok(entry) => entry,
             Err(error) => {
-                let (path, cause) = trouble(root, &error)?;
+                let (path, cause) = error_path(root, &error)?;
                 // A dangling link is an error of the walk before the filter is called.
                 let is_link = path != root && fs_err::read_link(path).is_ok();
-                let is_taken = !is_link || self.filter.takes(path, false, true);
-                return is_taken.then(|| Found::Trouble(unreadable(root, path, cause)));
+                let is_taken = !is_link || self.filter.accepts(path, false, true);
+                return is_taken.then(|| WalkEntry::Error(unreadable(root, path, cause)));
             }
         };
         let kind = entry.file_type()?;
@@ -185,7 +195,7 @@ impl Current {
         if !is_root && !include.is_empty() {
             let relative = entry.path().strip_prefix(root).unwrap_or(entry.path());
             if !include.is_match(relative) {
-                self.filter.is_not_included();
+                self.filter.count_not_included();
                 return None;
             }
         }
@@ -197,7 +207,7 @@ impl Current {
         let stat = match stat {
             Ok(stat) => stat,
             Err(error) => {
-                return Some(Found::Trouble(unreadable(root, entry.path(), cause(&error))));
+                return Some(WalkEntry::Error(unreadable(root, entry.path(), error_cause(&error))));
             }
         };
         if !stat.is_file() {
@@ -205,18 +215,18 @@ impl Current {
         }
         let location = location(root, entry.path(), &stat);
         let (path, root) = (entry.into_path(), Arc::clone(&self.root));
-        Some(Found::File { path, location, root, device: stat.dev() })
+        Some(WalkEntry::File { path, location, root, device: stat.dev() })
     }
 }
 
 /// Modification and change time in microseconds since 1970-01-01 UTC.
-pub(super) fn times(stat: &Metadata) -> (Option<i64>, Option<i64>) {
+pub(super) fn timestamps(stat: &Metadata) -> (Option<i64>, Option<i64>) {
     let micros = |seconds: i64, nanos: i64| Some(seconds.saturating_mul(1_000_000) + nanos / 1000);
     (micros(stat.mtime(), stat.mtime_nsec()), micros(stat.ctime(), stat.ctime_nsec()))
 }
 
 fn location(root: &Path, path: &Path, stat: &Metadata) -> Location {
-    let (mtime, ctime) = times(stat);
+    let (mtime, ctime) = timestamps(stat);
     Location {
         uri: uri::of_path(path),
         source: uri::of_path(root),
@@ -229,17 +239,17 @@ fn location(root: &Path, path: &Path, stat: &Metadata) -> Location {
 
 /// The path and cause of an error of the walk; `None` for an invalid `.gitignore` pattern, which
 /// Git skips, too.
-fn trouble<'a>(root: &'a Path, error: &'a ignore::Error) -> Option<(&'a Path, String)> {
+fn error_path<'a>(root: &'a Path, error: &'a ignore::Error) -> Option<(&'a Path, String)> {
     match error {
         ignore::Error::WithPath { path, err } => {
-            err.io_error().map(|_| (path.as_path(), cause(err)))
+            err.io_error().map(|_| (path.as_path(), error_cause(err)))
         }
-        ignore::Error::WithDepth { err, .. } => trouble(root, err),
+        ignore::Error::WithDepth { err, .. } => error_path(root, err),
         ignore::Error::Loop { ancestor, child } => {
             let ancestor = ancestor.display();
             Some((child, format!("symbolic link to its own parent folder {ancestor}")))
         }
-        ignore::Error::Io(_) => Some((root, cause(error))),
+        ignore::Error::Io(_) => Some((root, error_cause(error))),
         ignore::Error::Partial(_)
         | ignore::Error::WithLineNumber { .. }
         | ignore::Error::Glob { .. }
@@ -249,15 +259,15 @@ fn trouble<'a>(root: &'a Path, error: &'a ignore::Error) -> Option<(&'a Path, St
 }
 
 /// The system's message without the path, which is in the document's URI.
-fn cause(error: &ignore::Error) -> String {
+fn error_cause(error: &ignore::Error) -> String {
     match error.io_error() {
-        Some(error) => crate::scan::read::cause(error),
+        Some(error) => crate::scan::read::io_cause(error),
         None => error.to_string(),
     }
 }
 
-fn unreadable(root: &Path, path: &Path, cause: String) -> SetAside {
-    SetAside {
+fn unreadable(root: &Path, path: &Path, cause: String) -> Rejection {
+    Rejection {
         location: Location {
             uri: uri::of_path(path),
             source: uri::of_path(root),
@@ -267,6 +277,6 @@ fn unreadable(root: &Path, path: &Path, cause: String) -> SetAside {
             inode: None,
         },
         content_hash: None,
-        why: Why::Failed(DocError::Unreadable { cause }),
+        reason: RejectReason::Failed(DocumentError::Unreadable { cause }),
     }
 }

@@ -13,8 +13,8 @@ use arrow::array::Array as _;
 use async_trait::async_trait;
 use pipeline::column::{BYTES, URI};
 use pipeline::{
-    Identity, Incoming, KnownHashes, KnownLocation, MetadataStore, Outcome, Resources, SetAside,
-    StoreError, StoredDocument,
+    DocumentIdentity, IncomingDocument, KnownHashes, KnownLocation, MetadataStore, Outcome,
+    Rejection, Resources, StoreError, StoredDocument,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -24,14 +24,17 @@ use crate::support::{reasons, source};
 use pipeline::test_util::no_resources;
 
 /// A change of a folder between the walk and the read.
-type Swap = fn(&Path);
+type Replace = fn(&Path);
 
 /// A store without documents that changes the folder at the first lookup.
-struct Between(Mutex<Option<Box<dyn FnOnce() + Send>>>);
+struct ReplacingStore(Mutex<Option<Box<dyn FnOnce() + Send>>>);
 
 #[async_trait]
-impl MetadataStore for Between {
-    async fn locate(&self, uris: &[String]) -> Result<Vec<Option<KnownLocation>>, StoreError> {
+impl MetadataStore for ReplacingStore {
+    async fn lookup_locations(
+        &self,
+        uris: &[String],
+    ) -> Result<Vec<Option<KnownLocation>>, StoreError> {
         if let Some(swap) = self.0.lock().unwrap().take() {
             swap();
         }
@@ -42,7 +45,10 @@ impl MetadataStore for Between {
         unreachable!("a scan calls only `locate`")
     }
 
-    async fn identify(&self, _: &[Incoming]) -> Result<Vec<Identity>, StoreError> {
+    async fn assign_ids(
+        &self,
+        _: &[IncomingDocument],
+    ) -> Result<Vec<DocumentIdentity>, StoreError> {
         unreachable!("a scan calls only `locate`")
     }
 
@@ -50,11 +56,11 @@ impl MetadataStore for Between {
         unreachable!("a scan calls only `locate`")
     }
 
-    async fn record(&self, _: &[(String, SetAside)]) -> Result<Vec<Uuid>, StoreError> {
+    async fn record_rejections(&self, _: &[(String, Rejection)]) -> Result<Vec<Uuid>, StoreError> {
         unreachable!("a scan calls only `locate`")
     }
 
-    async fn purged(&self, _: &[Uuid]) -> Result<(), StoreError> {
+    async fn mark_purged(&self, _: &[Uuid]) -> Result<(), StoreError> {
         unreachable!("a scan calls only `locate`")
     }
 }
@@ -72,9 +78,9 @@ fn folder() -> TempDir {
 
 /// The outcome of a scan whose folder changes between the walk and the read. Fails if the scan
 /// blocks.
-fn scan(folder: &Path, options: Value, swap: Swap) -> Outcome {
+fn scan(folder: &Path, options: Value, swap: Replace) -> Outcome {
     let root = folder.to_owned();
-    let between = Between(Mutex::new(Some(Box::new(move || swap(&root)))));
+    let between = ReplacingStore(Mutex::new(Some(Box::new(move || swap(&root)))));
     let with = Resources { metadata: Arc::new(between), ..no_resources() };
     let config = source("scan", options, folder);
     let (sender, ended) = mpsc::channel();
@@ -82,9 +88,9 @@ fn scan(folder: &Path, options: Value, swap: Swap) -> Outcome {
         .spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             let mut source = config.build(&with).unwrap();
-            let first = runtime.block_on(source.next()).unwrap().unwrap();
+            let first = runtime.block_on(source.next_batch()).unwrap().unwrap();
             assert!(
-                runtime.block_on(source.next()).unwrap().is_none(),
+                runtime.block_on(source.next_batch()).unwrap().is_none(),
                 "all files fit in one batch"
             );
             sender.send(first).unwrap();
@@ -94,12 +100,12 @@ fn scan(folder: &Path, options: Value, swap: Swap) -> Outcome {
 }
 
 /// The contents that were read, and the documents set aside.
-fn told(outcome: &Outcome) -> (Vec<String>, Vec<(String, String)>) {
+fn summary(outcome: &Outcome) -> (Vec<String>, Vec<(String, String)>) {
     let rows = &outcome.rows;
     assert_eq!(URI.of(rows).unwrap().len(), BYTES.of(rows).unwrap().len());
     let contents = BYTES.of(rows).unwrap();
     let contents = contents.iter().map(|it| String::from_utf8(it.unwrap().to_vec()).unwrap());
-    (contents.collect(), reasons(&outcome.set_aside))
+    (contents.collect(), reasons(&outcome.rejected))
 }
 
 fn mkfifo(path: &Path) {
@@ -121,7 +127,7 @@ const CHANGED: &str =
 
 /// Changes of the file `a` or of the folder of `b`, the contents that are still read, and the files
 /// that are set aside. Other files are skipped, as in the next walk.
-const SWAPS: &[(&str, Swap, &[&str], &[&str])] = &[
+const REPLACEMENTS: &[(&str, Replace, &[&str], &[&str])] = &[
     ("nothing happens", |_| {}, &["a", "sub/b", "z"], &[]),
     (
         "a FIFO without a writer",
@@ -227,7 +233,7 @@ const SWAPS: &[(&str, Swap, &[&str], &[&str])] = &[
 #[test]
 fn whatever_a_file_becomes_nothing_outside_is_read_and_nothing_waits() {
     for follow_symlinks in [false, true] {
-        for (what, swap, read, set_aside) in SWAPS {
+        for (what, swap, read, set_aside) in REPLACEMENTS {
             let folder = folder();
             let options = json!({ "paths": ["root"], "follow_symlinks": follow_symlinks });
             let outcome = scan(folder.path(), options, *swap);
@@ -235,7 +241,11 @@ fn whatever_a_file_becomes_nothing_outside_is_read_and_nothing_waits() {
                 read.iter().map(|name| format!("content of root/{name}")).collect();
             let aside: Vec<_> =
                 set_aside.iter().map(|name| ((*name).to_owned(), CHANGED.to_owned())).collect();
-            assert_eq!(told(&outcome), (expected, aside), "{what}, following: {follow_symlinks}");
+            assert_eq!(
+                summary(&outcome),
+                (expected, aside),
+                "{what}, following: {follow_symlinks}"
+            );
         }
     }
 }
@@ -246,7 +256,7 @@ fn a_file_that_is_gone_says_so() {
     let outcome = scan(folder.path(), json!({ "paths": ["root"] }), |folder| {
         fs_err::remove_file(folder.join("root/a")).unwrap();
     });
-    let [(name, why)] = &reasons(&outcome.set_aside)[..] else { panic!("{outcome:?}") };
+    let [(name, why)] = &reasons(&outcome.rejected)[..] else { panic!("{outcome:?}") };
     assert_eq!(name, "a");
     assert_eq!(why, "failed: cannot be read: file not found or dangling link");
 }
@@ -259,7 +269,7 @@ fn a_device_in_the_place_of_a_file_is_not_read() {
         fs_err::remove_file(folder.join("root/a")).unwrap();
         mkzero(&folder.join("root/a"));
     });
-    let (contents, _) = told(&outcome);
+    let (contents, _) = summary(&outcome);
     assert_eq!(contents, ["content of root/sub/b", "content of root/z"]);
 }
 
@@ -271,13 +281,13 @@ fn a_source_that_is_one_file_is_held_to_it() {
         fs_err::remove_file(folder.join("root/a")).unwrap();
         mkfifo(&folder.join("root/a"));
     });
-    assert_eq!(told(&outcome), (Vec::new(), Vec::new()));
+    assert_eq!(summary(&outcome), (Vec::new(), Vec::new()));
     let folder = folder();
     let outcome = scan(folder.path(), options(), |folder| {
         fs_err::remove_file(folder.join("root/a")).unwrap();
         symlink(folder.join("outside/secret"), folder.join("root/a")).unwrap();
     });
-    assert_eq!(told(&outcome), (Vec::new(), vec![("a".to_owned(), CHANGED.to_owned())]));
+    assert_eq!(summary(&outcome), (Vec::new(), vec![("a".to_owned(), CHANGED.to_owned())]));
 }
 
 #[test]
@@ -295,7 +305,7 @@ fn links_that_lead_inside_are_read_whatever_their_form() {
     symlink(folder.path().join("alias/z"), root.join("by the alias")).unwrap();
     for paths in ["root", "alias"] {
         let options = json!({ "paths": [paths], "follow_symlinks": true });
-        let (contents, aside) = told(&scan(folder.path(), options, |_| {}));
+        let (contents, aside) = summary(&scan(folder.path(), options, |_| {}));
         let b = "content of root/sub/b";
         let (a, z) = ("content of root/a", "content of root/z");
         // absolute, by the alias, folder/b, link to a link, relative, round about, sub/b
@@ -355,7 +365,7 @@ fn a_gitignore_that_is_no_file_is_passed_over() {
         let folder = folder();
         make(folder.path().join("root/.gitignore"));
         make(folder.path().join("root/sub/.gitignore"));
-        let (contents, aside) = told(&scan(folder.path(), options(), |_| {}));
+        let (contents, aside) = summary(&scan(folder.path(), options(), |_| {}));
         assert_eq!(contents, ["a", "sub/b", "z"].map(|name| format!("content of root/{name}")));
         assert_eq!(aside, []);
     }

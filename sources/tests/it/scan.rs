@@ -12,8 +12,8 @@ use arrow::array::Array as _;
 use arrow::compute::concat_batches;
 use pipeline::column::{BYTES, KNOWN_HASH, MIME_TYPE, SIZE, SOURCE, URI};
 use pipeline::{
-    ContentHash, KnownLocation, KnownState, Location, Outcome, Resources, SetAside, SourceConfig,
-    Verdict, Why,
+    ContentHash, KnownLocation, KnownState, Location, Outcome, RejectReason, Rejection, Resources,
+    SourceConfig, SourceDecision,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -33,21 +33,24 @@ fn folder(files: &[(&str, &str)]) -> TempDir {
 }
 
 /// The complete outcome of the source, and its number of non-empty batches.
-fn drain(config: &dyn SourceConfig, with: &Resources) -> (Outcome, usize) {
+fn read_all(config: &dyn SourceConfig, with: &Resources) -> (Outcome, usize) {
     let mut source = config.build(with).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let (mut batches, mut set_aside) = (Vec::new(), Vec::new());
-    while let Some(outcome) = runtime.block_on(source.next()).unwrap() {
+    while let Some(outcome) = runtime.block_on(source.next_batch()).unwrap() {
         assert_eq!(outcome.rows.schema(), config.schema());
         batches.push(outcome.rows);
-        set_aside.extend(outcome.set_aside);
+        set_aside.extend(outcome.rejected);
     }
     let rows = concat_batches(&config.schema(), &batches).unwrap();
-    (Outcome { rows, set_aside }, batches.iter().filter(|rows| rows.num_rows() > 0).count())
+    (
+        Outcome { rows, rejected: set_aside },
+        batches.iter().filter(|rows| rows.num_rows() > 0).count(),
+    )
 }
 
 fn scan(folder: &Path, options: Value) -> Outcome {
-    drain(&*source("scan", options, folder), &no_resources()).0
+    read_all(&*source("scan", options, folder), &no_resources()).0
 }
 
 /// Paths of the files in the outcome, relative to the folder.
@@ -71,7 +74,7 @@ fn gives_each_file_with_its_content_in_order_of_name() {
     assert_eq!(types, ["text/plain", "text/markdown", "text/plain", "text/html"]);
     assert_eq!(SOURCE.of(rows).unwrap().value(3), pipeline::uri::of_path(folder.path()));
     assert_eq!(KNOWN_HASH.of(rows).unwrap().null_count(), 4);
-    assert!(outcome.set_aside.is_empty());
+    assert!(outcome.rejected.is_empty());
 }
 
 #[test]
@@ -131,7 +134,7 @@ fn gitignore_is_heeded_only_when_asked() {
     );
     // Files above the scanned folder apply, too.
     let below = source("scan", json!({ "paths": ["sub"], "gitignore": true }), folder.path());
-    let below = drain(&*below, &no_resources()).0;
+    let below = read_all(&*below, &no_resources()).0;
     assert_eq!(names(&folder.path().join("sub"), &below), ["kept.log"]);
 }
 
@@ -151,11 +154,11 @@ fn what_options_leave_out_is_counted() {
     });
     let mut source = source("scan", options, folder.path()).build(&no_resources()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    while runtime.block_on(source.next()).unwrap().is_some() {}
+    while runtime.block_on(source.next_batch()).unwrap().is_some() {}
     let totals = source.totals();
-    let counts: Vec<_> = totals.left_out.iter().map(|(by, count)| (by.as_str(), *count)).collect();
+    let counts: Vec<_> = totals.excluded.iter().map(|(by, count)| (by.as_str(), *count)).collect();
     assert_eq!(counts, [("gitignore", 1), ("globs", 2), ("hidden", 2)], "a folder counts once");
-    assert!(totals.empty.is_empty());
+    assert!(totals.empty_roots.is_empty());
 }
 
 #[test]
@@ -168,10 +171,10 @@ fn a_source_without_a_document_says_so() {
     let config = source("scan", paths, folder.path());
     let mut source = config.build(&no_resources()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    while runtime.block_on(source.next()).unwrap().is_some() {}
+    while runtime.block_on(source.next_batch()).unwrap().is_some() {}
     let uri = |name: &str| pipeline::uri::of_path(&folder.path().join(name));
     // In `full` itself no remaining file matches, but files in the nested roots do.
-    assert_eq!(source.totals().empty, [uri("other"), uri("empty")]);
+    assert_eq!(source.totals().empty_roots, [uri("other"), uri("empty")]);
 
     let warnings: Vec<_> = config
         .warnings()
@@ -249,11 +252,11 @@ fn links_are_followed_when_asked_and_never_out_of_the_folder() {
 
     let outcome = scan(root, json!({ "paths": ["."] }));
     assert_eq!(names(root, &outcome), ["docs/a.md"]);
-    assert!(outcome.set_aside.is_empty());
+    assert!(outcome.rejected.is_empty());
 
     let outcome = scan(root, json!({ "paths": ["."], "follow_symlinks": true }));
     assert_eq!(names(root, &outcome), ["docs/a.md", "link.md"]);
-    let reasons = format!("{:#?}", reasons(&outcome.set_aside));
+    let reasons = format!("{:#?}", reasons(&outcome.rejected));
     insta::assert_snapshot!(reasons.replace(&root.display().to_string(), "FOLDER"), @r#"
     [
         (
@@ -272,7 +275,7 @@ fn links_are_followed_when_asked_and_never_out_of_the_folder() {
     symlink(outside.path().join("nowhere"), root.join("out of sight")).unwrap();
     let options =
         json!({ "paths": ["."], "follow_symlinks": true, "exclude": ["brok*", "**/loop"] });
-    assert_eq!(scan(root, options).set_aside, []);
+    assert_eq!(scan(root, options).rejected, []);
 
     // A link in `paths` is followed.
     let outcome = scan(root, json!({ "paths": ["link.md"] }));
@@ -284,8 +287,8 @@ fn what_cannot_be_read_is_set_aside() {
     // A regular file whose reads fail for every user.
     let outcome = scan(Path::new("/"), json!({ "paths": ["/proc/self/mem"] }));
     assert_eq!(outcome.rows.num_rows(), 0);
-    assert_eq!(reasons(&outcome.set_aside).len(), 1);
-    assert_eq!(outcome.set_aside[0].why.reason(), "failed");
+    assert_eq!(reasons(&outcome.rejected).len(), 1);
+    assert_eq!(outcome.rejected[0].reason.code(), "failed");
 }
 
 /// Permissions do not apply to root, so root runs this test again as another user.
@@ -324,7 +327,7 @@ fn check_permissions(folder: &Path) {
         ("closed", "failed: cannot be read: permission denied"),
         ("closed.md", "failed: cannot be read: permission denied"),
     ];
-    assert_eq!(reasons(&outcome.set_aside), expected.map(|(a, b)| (a.to_owned(), b.to_owned())));
+    assert_eq!(reasons(&outcome.rejected), expected.map(|(a, b)| (a.to_owned(), b.to_owned())));
 }
 
 #[test]
@@ -335,7 +338,7 @@ fn a_large_file_is_not_read() {
     let outcome = scan(folder.path(), json!({ "paths": ["."] }));
     assert_eq!(names(folder.path(), &outcome), ["small.txt"]);
     insta::assert_snapshot!(
-        outcome.set_aside[0].why,
+        outcome.rejected[0].reason,
         @"has 209715200 bytes; the limit is 67108864 (raise `max_size` of the scan node to index it)"
     );
     let outcome =
@@ -373,7 +376,7 @@ fn batches_are_bounded_by_bytes_and_lookups_are_grouped() {
     let files: Vec<_> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
     let folder = folder(&files);
     let config = source("scan", json!({ "paths": ["."], "batch_bytes": 10_000 }), folder.path());
-    let (outcome, batches) = drain(&*config, &no_resources());
+    let (outcome, batches) = read_all(&*config, &no_resources());
     assert_eq!(outcome.rows.num_rows(), 600);
     assert!((60..=63).contains(&batches), "{batches}");
     let sorted: Vec<_> = files.iter().map(|(name, _)| (*name).to_owned()).collect();
@@ -381,10 +384,10 @@ fn batches_are_bounded_by_bytes_and_lookups_are_grouped() {
 }
 
 /// Known state of the next run if this one stored every file with this content.
-fn stored(outcome: &Outcome, state: &KnownState) -> Vec<KnownLocation> {
+fn as_known_locations(outcome: &Outcome, state: &KnownState) -> Vec<KnownLocation> {
     (0..outcome.rows.num_rows())
         .map(|row| KnownLocation {
-            location: Location::of(&outcome.rows, row).unwrap(),
+            location: Location::from_row(&outcome.rows, row).unwrap(),
             content_hash: Some(ContentHash([7; 32])),
             state: state.clone(),
         })
@@ -402,7 +405,7 @@ fn an_unchanged_file_is_not_read_and_a_changed_one_is() {
     ]);
     let path = |name: &str| folder.path().join(name);
     let first = scan(folder.path(), json!({ "paths": ["."], "exclude": ["new"] }));
-    let with = resources_knowing(stored(&first, &KnownState::Stored));
+    let with = resources_knowing(as_known_locations(&first, &KnownState::Stored));
 
     // An edit that preserves size and modification time.
     let before = fs_err::metadata(path("edited")).unwrap().modified().unwrap();
@@ -415,15 +418,15 @@ fn an_unchanged_file_is_not_read_and_a_changed_one_is() {
     fs_err::rename(path("other"), path("replaced")).unwrap();
 
     let config = source("scan", json!({ "paths": ["."] }), folder.path());
-    let (second, _) = drain(&*config, &with);
+    let (second, _) = read_all(&*config, &with);
     assert_eq!(names(folder.path(), &second), ["edited", "new", "replaced", "touched"]);
     let known: BTreeMap<_, _> = names(folder.path(), &second)
         .into_iter()
         .zip(KNOWN_HASH.of(&second.rows).unwrap().iter().map(|hash| hash.map(|hash| hash[0])))
         .collect();
     assert_eq!((known["edited"], known["new"]), (Some(7), None));
-    let [same] = &second.set_aside[..] else { panic!("{:?}", second.set_aside) };
-    assert_eq!(same.why, Why::Unchanged);
+    let [same] = &second.rejected[..] else { panic!("{:?}", second.rejected) };
+    assert_eq!(same.reason, RejectReason::Unchanged);
     assert_eq!(same.content_hash, Some(ContentHash([7; 32])));
 }
 
@@ -432,19 +435,26 @@ fn what_was_set_aside_stays_so_unless_it_could_not_be_read() {
     let folder = folder(&[("a", "1")]);
     let first = scan(folder.path(), json!({ "paths": ["."] }));
     let again = |state: &KnownState, content: Option<ContentHash>| {
-        let known = stored(&first, state).into_iter();
+        let known = as_known_locations(&first, state).into_iter();
         let known = known.map(|known| KnownLocation { content_hash: content, ..known }).collect();
-        drain(&*source("scan", json!({ "paths": ["."] }), folder.path()), &resources_knowing(known))
-            .0
+        read_all(
+            &*source("scan", json!({ "paths": ["."] }), folder.path()),
+            &resources_knowing(known),
+        )
+        .0
     };
-    let failed = KnownState::SetAside {
+    let failed = KnownState::Rejected {
         node: "extract".to_owned(),
         reason: "failed".to_owned(),
         message: "is not a valid PDF file: no".to_owned(),
         since: None,
     };
     let outcome = again(&failed, Some(ContentHash([7; 32])));
-    let [SetAside { why: Why::Before { node, .. }, .. }] = &outcome.set_aside[..] else { panic!() };
+    let [Rejection { reason: RejectReason::PreviouslyRejected { node, .. }, .. }] =
+        &outcome.rejected[..]
+    else {
+        panic!()
+    };
     assert_eq!(node, "extract");
     assert_eq!(outcome.rows.num_rows(), 0);
     assert_eq!(again(&failed, None).rows.num_rows(), 1);
@@ -475,15 +485,15 @@ fn a_path_is_explained_by_the_rules_of_the_scan() {
     let scan = source("scan", options, &root);
     let said = |name: &str| {
         let uri = format!("file://{}", root.join(name).display());
-        match scan.verdict(&uri).unwrap() {
-            Verdict::Given(location) => {
+        match scan.decide(&uri).unwrap() {
+            SourceDecision::Included(location) => {
                 assert_eq!(location.uri, uri);
                 "given".to_owned()
             }
-            Verdict::SetAside(document) => document.why.reason().to_owned(),
-            Verdict::LeftOut(words) => words.join(" & "),
-            Verdict::NotThere => "not there".to_owned(),
-            Verdict::Elsewhere => "elsewhere".to_owned(),
+            SourceDecision::Rejected(document) => document.reason.code().to_owned(),
+            SourceDecision::Excluded(words) => words.join(" & "),
+            SourceDecision::Missing => "not there".to_owned(),
+            SourceDecision::OutsideSource => "elsewhere".to_owned(),
         }
     };
     assert_eq!(said("docs/a.md"), "given");
@@ -524,8 +534,8 @@ fn nothing_is_said_of_what_is_behind_a_way_out() {
         json!({ "paths": ["docs"], "include": ["**/a.md"], "max_size": 1 }),
     ] {
         let scan = source("scan", options.clone(), folder.path());
-        let verdict = |name: &str| scan.verdict(&pipeline::uri::of_path(&root.join(name))).unwrap();
-        let expected = Verdict::LeftOut(vec![
+        let verdict = |name: &str| scan.decide(&pipeline::uri::of_path(&root.join(name))).unwrap();
+        let expected = SourceDecision::Excluded(vec![
             "a link in its path leads outside the scanned folder".to_owned(),
         ]);
         for name in [
@@ -546,10 +556,10 @@ fn nothing_is_said_of_what_is_behind_a_way_out() {
             assert_eq!(verdict(name), expected, "{name} with {options}");
         }
         for name in ["../outside.md", "out/../../x", "sub/../../../etc/passwd"] {
-            assert_eq!(verdict(name), Verdict::Elsewhere, "{name}");
+            assert_eq!(verdict(name), SourceDecision::OutsideSource, "{name}");
         }
-        assert!(matches!(verdict("a.md"), Verdict::Given(_)), "{options}");
-        assert_eq!(verdict("none.md"), Verdict::NotThere, "{options}");
+        assert!(matches!(verdict("a.md"), SourceDecision::Included(_)), "{options}");
+        assert_eq!(verdict("none.md"), SourceDecision::Missing, "{options}");
     }
 }
 
@@ -562,24 +572,34 @@ fn a_failure_that_was_known_is_no_news_and_one_that_has_changed_is() {
     }
     let config =
         || source("scan", json!({ "paths": ["."], "follow_symlinks": true }), folder.path());
-    let (first, _) = drain(&*config(), &no_resources());
-    assert_eq!(first.set_aside.len(), 2);
-    assert!(first.set_aside.iter().all(|it| matches!(it.why, Why::Failed(_))), "{first:?}");
+    let (first, _) = read_all(&*config(), &no_resources());
+    assert_eq!(first.rejected.len(), 2);
+    assert!(
+        first.rejected.iter().all(|it| matches!(it.reason, RejectReason::Failed(_))),
+        "{first:?}"
+    );
     let since = Some(Default::default());
-    let known = |document: &SetAside, message: String| KnownLocation {
+    let known = |document: &Rejection, message: String| KnownLocation {
         location: document.location.clone(),
         content_hash: None,
         state: KnownState::Unreadable { node: "files".to_owned(), message, since },
     };
-    let [a, b] = &first.set_aside[..] else { unreachable!("there are two") };
-    let with =
-        resources_knowing(vec![known(a, a.why.to_string()), known(b, "something else".to_owned())]);
-    let (second, _) = drain(&*config(), &with);
-    let [a_again, b_again] = &second.set_aside[..] else { panic!("{second:?}") };
-    let Why::Before { node, reason, message, since: of_before } = &a_again.why else {
+    let [a, b] = &first.rejected[..] else { unreachable!("there are two") };
+    let with = resources_knowing(vec![
+        known(a, a.reason.to_string()),
+        known(b, "something else".to_owned()),
+    ]);
+    let (second, _) = read_all(&*config(), &with);
+    let [a_again, b_again] = &second.rejected[..] else { panic!("{second:?}") };
+    let RejectReason::PreviouslyRejected { node, reason, message, since: of_before } =
+        &a_again.reason
+    else {
         panic!("{a_again:?}")
     };
-    assert_eq!((node.as_str(), reason.as_str(), message), ("files", "failed", &a.why.to_string()));
+    assert_eq!(
+        (node.as_str(), reason.as_str(), message),
+        ("files", "failed", &a.reason.to_string())
+    );
     assert_eq!(*of_before, since);
-    assert_eq!(b_again.why, b.why);
+    assert_eq!(b_again.reason, b.reason);
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use pipeline::{NodeKind, SetAside, SourceConfig};
+use pipeline::{NodeKind, Rejection, SourceConfig};
 use serde_json::Value;
 
 /// The source with this name and these options, relative to this folder.
@@ -15,12 +15,12 @@ pub(crate) fn source(name: &str, options: Value, folder: &Path) -> Box<dyn Sourc
 }
 
 /// File name and reason of each document that was set aside, sorted.
-pub(crate) fn reasons(set_aside: &[SetAside]) -> Vec<(String, String)> {
+pub(crate) fn reasons(set_aside: &[Rejection]) -> Vec<(String, String)> {
     let mut all: Vec<_> = set_aside
         .iter()
         .map(|document| {
             let name = document.location.uri.rsplit('/').next().unwrap();
-            (name.to_owned(), format!("{}: {}", document.why.reason(), document.why))
+            (name.to_owned(), format!("{}: {}", document.reason.code(), document.reason))
         })
         .collect();
     all.sort();

@@ -11,35 +11,37 @@ use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchR
 use pipeline::BoxError;
 use serde_json::Value;
 
-use super::{Piece, Rows};
+use super::{RowData, TextBatch};
 
-pub(super) type Pieces = Box<dyn Iterator<Item = Result<Piece, BoxError>> + Send>;
+pub(super) type TextBatches = Box<dyn Iterator<Item = Result<TextBatch, BoxError>> + Send>;
 
 /// Most texts in a piece; the engine groups texts of similar length within it.
-const TEXTS: usize = 4096;
+const MAX_TEXTS: usize = 4096;
 
 /// Size in bytes after which a piece ends.
-const BYTES: usize = 16 << 20;
+const MAX_BYTES: usize = 16 << 20;
 
 /// Rows per batch of a Parquet file.
-const ROWS: usize = 64;
+const MAX_ROWS: usize = 64;
 
 /// The texts in order; the extension of the file determines the format.
 ///
 /// # Errors
 /// If the file cannot be opened, or has no `text` column.
-pub(super) fn pieces(file: Option<&Path>) -> Result<Pieces, BoxError> {
+pub(super) fn read_batches(file: Option<&Path>) -> Result<TextBatches, BoxError> {
     let Some(file) = file else {
-        return Ok(Box::new(lines(stdin()).map(|read| read.map(|(_, texts)| plain(texts)))));
+        return Ok(Box::new(
+            line_batches(stdin()).map(|read| read.map(|(_, texts)| text_batch(texts))),
+        ));
     };
     let open = File::open(file)?;
     let name = file.display().to_string();
-    let pieces: Pieces = match file.extension().and_then(|ending| ending.to_str()) {
+    let pieces: TextBatches = match file.extension().and_then(|ending| ending.to_str()) {
         Some("parquet") => columns(open).map_err(|error| in_file(&name, error))?,
-        Some("jsonl" | "ndjson") => {
-            Box::new(lines(open).map(|read| read.and_then(|(first, lines)| objects(first, &lines))))
-        }
-        _ => Box::new(lines(open).map(|read| read.map(|(_, texts)| plain(texts)))),
+        Some("jsonl" | "ndjson") => Box::new(
+            line_batches(open).map(|read| read.and_then(|(first, lines)| objects(first, &lines))),
+        ),
+        _ => Box::new(line_batches(open).map(|read| read.map(|(_, texts)| text_batch(texts)))),
     };
     Ok(Box::new(pieces.map(move |piece| piece.map_err(|error| in_file(&name, error)))))
 }
@@ -49,22 +51,22 @@ fn in_file(name: &str, error: BoxError) -> BoxError {
     if error.is::<std::io::Error>() {
         return error;
     }
-    format!("`{name}`: {}", pipeline::chain(error.as_ref())).into()
+    format!("`{name}`: {}", pipeline::error_chain(error.as_ref())).into()
 }
 
-fn plain(texts: Vec<String>) -> Piece {
-    Piece { texts, rows: Rows::Lines }
+fn text_batch(texts: Vec<String>) -> TextBatch {
+    TextBatch { texts, rows: RowData::Lines }
 }
 
 /// Lines without line ends; each piece has the number of its first line.
-fn lines(
+fn line_batches(
     from: impl Read + Send + 'static,
 ) -> impl Iterator<Item = Result<(usize, Vec<String>), BoxError>> + Send {
     let mut from = BufReader::new(from);
     let mut number = 1;
     std::iter::from_fn(move || {
         let (first, mut lines, mut bytes) = (number, Vec::new(), 0);
-        while lines.len() < TEXTS && bytes < BYTES {
+        while lines.len() < MAX_TEXTS && bytes < MAX_BYTES {
             let mut line = Vec::new();
             match from.read_until(b'\n', &mut line) {
                 Ok(0) => break,
@@ -82,7 +84,7 @@ fn lines(
     })
 }
 
-fn objects(first: usize, lines: &[String]) -> Result<Piece, BoxError> {
+fn objects(first: usize, lines: &[String]) -> Result<TextBatch, BoxError> {
     let (mut texts, mut fields) = (Vec::new(), Vec::new());
     for (number, line) in (first..).zip(lines) {
         let Ok(Value::Object(mut object)) = serde_json::from_str(line) else {
@@ -97,10 +99,10 @@ fn objects(first: usize, lines: &[String]) -> Result<Piece, BoxError> {
         texts.push(text);
         fields.push(object);
     }
-    Ok(Piece { texts, rows: Rows::Objects(fields) })
+    Ok(TextBatch { texts, rows: RowData::Objects(fields) })
 }
 
-fn columns(file: File) -> Result<Pieces, BoxError> {
+fn columns(file: File) -> Result<TextBatches, BoxError> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(file.into_file())
         .map_err(|error| format!("not a readable Parquet file ({error})"))?;
     if builder.schema().column_with_name("text").is_none() {
@@ -109,11 +111,11 @@ fn columns(file: File) -> Result<Pieces, BoxError> {
     if builder.schema().column_with_name("vector").is_some() {
         return Err("a column `vector` already exists".into());
     }
-    let mut batches = builder.with_batch_size(ROWS).build()?;
+    let mut batches = builder.with_batch_size(MAX_ROWS).build()?;
     let mut begun = false;
     let mut rows_before = 0;
     Ok(Box::new(std::iter::from_fn(move || {
-        let rows = match together(&mut batches) {
+        let rows = match next_batch(&mut batches) {
             Ok(rows) => rows,
             Err(error) => return Some(Err(error)),
         };
@@ -124,15 +126,15 @@ fn columns(file: File) -> Result<Pieces, BoxError> {
         begun = true;
         let texts = texts_of(&rows, rows_before);
         rows_before += rows.num_rows();
-        Some(texts.map(|texts| Piece { texts, rows: Rows::Columns(rows) }))
+        Some(texts.map(|texts| TextBatch { texts, rows: RowData::Columns(rows) }))
     })))
 }
 
 /// The next rows of a file, up to the size of a piece.
-fn together(batches: &mut ParquetRecordBatchReader) -> Result<RecordBatch, BoxError> {
+fn next_batch(batches: &mut ParquetRecordBatchReader) -> Result<RecordBatch, BoxError> {
     let (mut gathered, mut rows, mut bytes) = (Vec::new(), 0, 0);
-    while rows < TEXTS
-        && bytes < BYTES
+    while rows < MAX_TEXTS
+        && bytes < MAX_BYTES
         && let Some(batch) = batches.next().transpose()?
     {
         rows += batch.num_rows();

@@ -19,23 +19,23 @@ use pipeline::BoxError;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{Piece, Rows};
+use super::{RowData, TextBatch};
 
 /// The destination of the vectors.
-pub(super) struct Output {
-    form: Form,
+pub(super) struct VectorOutput {
+    form: OutputFormat,
     dim: usize,
     /// The final path of the file; `None` for standard output.
     file: Option<PathBuf>,
 }
 
-enum Form {
+enum OutputFormat {
     /// The writer is created with the first columns, which give the schema.
     Parquet(Option<Box<ArrowWriter<std::fs::File>>>),
     Lines(Box<dyn Write>),
 }
 
-impl Output {
+impl VectorOutput {
     /// Opens an output for vectors of length `dim`; the extension of the file determines the
     /// format.
     ///
@@ -43,13 +43,15 @@ impl Output {
     /// If the file cannot be created.
     pub(super) fn open(file: Option<&Path>, dim: usize) -> Result<Self, BoxError> {
         let form = match file {
-            None => Form::Lines(Box::new(BufWriter::new(stdout()))),
+            None => OutputFormat::Lines(Box::new(BufWriter::new(stdout()))),
             Some(file) if file.extension().is_some_and(|ending| ending == "parquet") => {
                 // Fails early if the location is not writable, before anything is computed.
-                File::create(part(file))?;
-                Form::Parquet(None)
+                File::create(temporary_path(file))?;
+                OutputFormat::Parquet(None)
             }
-            Some(file) => Form::Lines(Box::new(BufWriter::new(File::create(part(file))?))),
+            Some(file) => {
+                OutputFormat::Lines(Box::new(BufWriter::new(File::create(temporary_path(file))?)))
+            }
         };
         Ok(Self { form, dim, file: file.map(Path::to_owned) })
     }
@@ -58,17 +60,17 @@ impl Output {
     ///
     /// # Errors
     /// If the output cannot be written.
-    pub(super) fn write(&mut self, piece: Piece, vectors: Vec<f32>) -> Result<(), BoxError> {
+    pub(super) fn write(&mut self, piece: TextBatch, vectors: Vec<f32>) -> Result<(), BoxError> {
         match &mut self.form {
-            Form::Lines(to) => lines(to, &piece, vectors.chunks_exact(self.dim)),
-            Form::Parquet(writer) => {
+            OutputFormat::Lines(to) => lines(to, &piece, vectors.chunks_exact(self.dim)),
+            OutputFormat::Parquet(writer) => {
                 let rows = columns(piece, vectors, self.dim)?;
                 let path = self.file.as_deref().ok_or("Parquet output needs a file")?;
                 let writer = match writer {
                     Some(writer) => writer,
                     none => none.insert(Box::new(parquet(path, rows.schema())?)),
                 };
-                writer.write(&rows).map_err(|error| not_written(path, &error))
+                writer.write(&rows).map_err(|error| write_error(path, &error))
             }
         }
     }
@@ -77,7 +79,7 @@ impl Output {
     pub(super) fn discard(self) {
         if let Some(file) = &self.file {
             // Errors are ignored: the remaining file does not have the requested name.
-            fs_err::remove_file(part(file)).ok();
+            fs_err::remove_file(temporary_path(file)).ok();
         }
     }
 
@@ -87,30 +89,30 @@ impl Output {
     /// If the rest cannot be written.
     pub(super) fn close(self) -> Result<(), BoxError> {
         match (self.form, &self.file) {
-            (Form::Lines(mut to), _) => to.flush()?,
-            (Form::Parquet(Some(writer)), Some(file)) => {
-                drop(writer.close().map_err(|error| not_written(file, &error))?);
+            (OutputFormat::Lines(mut to), _) => to.flush()?,
+            (OutputFormat::Parquet(Some(writer)), Some(file)) => {
+                drop(writer.close().map_err(|error| write_error(file, &error))?);
             }
-            (Form::Parquet(None), Some(file)) => {
-                let none = Piece { texts: Vec::new(), rows: Rows::Lines };
+            (OutputFormat::Parquet(None), Some(file)) => {
+                let none = TextBatch { texts: Vec::new(), rows: RowData::Lines };
                 let rows = columns(none, Vec::new(), self.dim)?;
                 parquet(file, rows.schema())?.close()?;
             }
-            (Form::Parquet(_), None) => {}
+            (OutputFormat::Parquet(_), None) => {}
         }
         if let Some(file) = self.file {
-            fs_err::rename(part(&file), file)?;
+            fs_err::rename(temporary_path(&file), file)?;
         }
         Ok(())
     }
 }
 
-fn not_written(file: &Path, error: &ParquetError) -> BoxError {
-    let said = pipeline::without_numbers(&error.to_string());
+fn write_error(file: &Path, error: &ParquetError) -> BoxError {
+    let said = pipeline::strip_os_error_code(&error.to_string());
     format!("cannot write `{}`: {said}", file.display()).into()
 }
 
-fn part(file: &Path) -> PathBuf {
+fn temporary_path(file: &Path) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
     name.push(".part");
     name.into()
@@ -119,13 +121,13 @@ fn part(file: &Path) -> PathBuf {
 fn parquet(file: &Path, schema: SchemaRef) -> Result<ArrowWriter<std::fs::File>, BoxError> {
     let compression = Compression::ZSTD(ZstdLevel::default());
     let properties = WriterProperties::builder().set_compression(compression).build();
-    let file = File::create(part(file))?.into_file();
+    let file = File::create(temporary_path(file))?.into_file();
     Ok(ArrowWriter::try_new(file, schema, Some(properties))?)
 }
 
 fn lines<'a>(
     to: &mut impl Write,
-    piece: &Piece,
+    piece: &TextBatch,
     vectors: impl Iterator<Item = &'a [f32]>,
 ) -> Result<(), BoxError> {
     #[derive(Serialize)]
@@ -138,9 +140,9 @@ fn lines<'a>(
     let none = Map::new();
     for (row, (text, vector)) in piece.texts.iter().zip(vectors).enumerate() {
         let fields = match &piece.rows {
-            Rows::Objects(objects) => &objects[row],
+            RowData::Objects(objects) => &objects[row],
             // The other columns of a Parquet file have types that JSON lacks.
-            Rows::Lines | Rows::Columns(_) => &none,
+            RowData::Lines | RowData::Columns(_) => &none,
         };
         // Serialised to a string first, so that errors of the stream keep their type.
         let line = serde_json::to_string(&Line { fields, text, vector })?;
@@ -151,16 +153,16 @@ fn lines<'a>(
 
 /// The rows as columns, followed by `vector`. For JSON objects, `fields` has the other fields as
 /// JSON.
-fn columns(piece: Piece, vectors: Vec<f32>, dim: usize) -> Result<RecordBatch, BoxError> {
+fn columns(piece: TextBatch, vectors: Vec<f32>, dim: usize) -> Result<RecordBatch, BoxError> {
     let item = Arc::new(Field::new_list_field(DataType::Float32, false));
     let numbers = Arc::new(Float32Array::from(vectors));
     let vectors = FixedSizeListArray::try_new(item, i32::try_from(dim)?, numbers, None)?;
     let vector = Field::new("vector", vectors.data_type().clone(), false);
     let text = || Arc::new(Field::new("text", DataType::Utf8, false));
     let (mut fields, mut columns): (Vec<Arc<Field>>, Vec<ArrayRef>) = match piece.rows {
-        Rows::Columns(batch) => (batch.schema().fields().to_vec(), batch.columns().to_vec()),
-        Rows::Lines => (vec![text()], vec![Arc::new(StringArray::from(piece.texts))]),
-        Rows::Objects(objects) => {
+        RowData::Columns(batch) => (batch.schema().fields().to_vec(), batch.columns().to_vec()),
+        RowData::Lines => (vec![text()], vec![Arc::new(StringArray::from(piece.texts))]),
+        RowData::Objects(objects) => {
             let others = Arc::new(Field::new("fields", DataType::Utf8, false));
             let objects = objects.into_iter().map(|object| Some(Value::Object(object).to_string()));
             let objects = StringArray::from_iter(objects);

@@ -23,9 +23,9 @@ pub(super) fn lines(
 ) -> Vec<String> {
     let lines = split(text, highlights);
     let room = width.saturating_sub(INDENT).max(20);
-    let from = densest(&lines);
+    let from = densest_window(&lines);
     let mut shown: Vec<String> =
-        lines.iter().skip(from).take(LINES).map(|line| drawn(line, room, paint)).collect();
+        lines.iter().skip(from).take(LINES).map(|line| render_line(line, room, paint)).collect();
     if from > 0
         && let Some(first) = shown.first_mut()
         && !first.starts_with('…')
@@ -61,7 +61,7 @@ fn split<'a>(text: &'a str, highlights: &[Range<usize>]) -> Vec<Line<'a>> {
 }
 
 /// The index of the first line to show: one before the window with the most query terms.
-fn densest(lines: &[Line<'_>]) -> usize {
+fn densest_window(lines: &[Line<'_>]) -> usize {
     let words = |from: usize| -> usize {
         lines.iter().skip(from).take(LINES - 1).map(|line| line.words.len()).sum()
     };
@@ -71,8 +71,8 @@ fn densest(lines: &[Line<'_>]) -> usize {
 }
 
 /// Formats a line in at most `room` columns, with highlighted query terms.
-fn drawn(line: &Line<'_>, room: usize, paint: Paint) -> String {
-    let (from, to) = part(line, room);
+fn render_line(line: &Line<'_>, room: usize, paint: Paint) -> String {
+    let (from, to) = visible_part(line, room);
     let mut out = String::new();
     if from > 0 {
         out.push('…');
@@ -94,7 +94,7 @@ fn drawn(line: &Line<'_>, room: usize, paint: Paint) -> String {
 }
 
 /// The byte range of a line to show: its beginning, or the part around its first query term.
-fn part(line: &Line<'_>, room: usize) -> (usize, usize) {
+fn visible_part(line: &Line<'_>, room: usize) -> (usize, usize) {
     let places: Vec<usize> =
         line.text.char_indices().map(|(at, _)| at).chain([line.text.len()]).collect();
     let letters = places.len() - 1;

@@ -6,19 +6,20 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use metadata::{DocumentStatus, Missing, Prospect};
+use metadata::{ContentMatch, DocumentStatus, MissingDocuments};
 use pipeline::{
-    ContentHash, FAILED, KnownHashes, KnownLocation, Location, RunReport, SetAside, StoreError, Why,
+    ContentHash, FAILED_REASON, KnownHashes, KnownLocation, Location, RejectReason, Rejection,
+    RunReport, StoreError,
 };
 use sha2::{Digest as _, Sha256};
 
-use super::Forecast;
-use super::look::Look;
+use super::DryRunReport;
+use super::look::PriorState;
 use crate::render;
 
 /// The expected outcome of a document and its cause, in the order of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Cause {
+pub(crate) enum ChangeCause {
     /// No stored or deleted document has its content.
     New,
     /// Its location had another content before.
@@ -45,7 +46,7 @@ pub(crate) enum Cause {
     Deleted,
 }
 
-impl Cause {
+impl ChangeCause {
     /// All causes, in the order of the output.
     pub(crate) const ALL: [Self; 12] = [
         Self::New,
@@ -63,7 +64,7 @@ impl Cause {
     ];
 
     /// The key of the cause in JSON.
-    pub(crate) fn word(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::New => "new",
             Self::Edited => "edited",
@@ -97,11 +98,11 @@ pub(crate) struct Tally {
 }
 
 /// Examples shown per cause or reason.
-const EXAMPLES: usize = 5;
+const MAX_EXAMPLES: usize = 5;
 
 /// Examples kept. A tally may be split into two, and each part shows [`EXAMPLES`] + 1 if it has
 /// exactly that many documents.
-const KEPT: usize = 2 * (EXAMPLES + 1);
+const KEPT: usize = 2 * (MAX_EXAMPLES + 1);
 
 impl Tally {
     fn add(&mut self, uri: &str, (chunks, tokens): (u64, u64)) {
@@ -116,47 +117,47 @@ impl Tally {
     /// The URIs to show, and the number of further documents, which is never 1.
     pub(crate) fn shown(&self) -> (&[String], u64) {
         let documents = usize::try_from(self.documents).unwrap_or(usize::MAX);
-        let shown = render::shown(documents, EXAMPLES).min(self.examples.len());
+        let shown = render::shown(documents, MAX_EXAMPLES).min(self.examples.len());
         (&self.examples[..shown], self.documents - u64::try_from(shown).unwrap_or(0))
     }
 
     /// Adds a part of another tally with the examples that belong to it.
-    fn take(&mut self, documents: u64, examples: impl Iterator<Item = String>) {
+    fn merge(&mut self, documents: u64, examples: impl Iterator<Item = String>) {
         self.documents += documents;
-        let room = (EXAMPLES + 1).saturating_sub(self.examples.len());
+        let room = (MAX_EXAMPLES + 1).saturating_sub(self.examples.len());
         let few = usize::try_from(documents).unwrap_or(room).min(room);
         self.examples.extend(examples.take(few));
     }
 }
 
 /// The first half of a digest: a collision is expected once in 2⁶⁴ documents.
-type Short = u128;
+type ShortHash = u128;
 
-fn short(digest: &[u8]) -> Short {
-    Short::from_be_bytes(*digest.first_chunk().expect("a SHA-256 digest has 32 bytes"))
+fn short_hash(digest: &[u8]) -> ShortHash {
+    ShortHash::from_be_bytes(*digest.first_chunk().expect("a SHA-256 digest has 32 bytes"))
 }
 
 pub(super) struct Ledger {
     /// The contents of the collection that are stored with the current settings.
     pub(super) known: Arc<KnownHashes>,
-    state: Mutex<State>,
+    state: Mutex<LedgerState>,
 }
 
 #[derive(Default)]
-struct State {
+struct LedgerState {
     /// The known states of the locations of documents in flight.
     in_flight: HashMap<String, KnownLocation>,
     /// The locations that the run has seen.
-    seen: HashSet<Short>,
+    seen: HashSet<ShortHash>,
     /// Contents that have a location after the run.
-    held: HashSet<Short>,
+    kept_contents: HashSet<ShortHash>,
     /// The same by source.
-    given: HashMap<String, HashSet<Short>>,
+    contents_by_source: HashMap<String, HashSet<ShortHash>>,
     /// Stored contents that were seen at new locations.
-    moved: HashMap<Short, Tally>,
+    renamed_contents: HashMap<ShortHash, Tally>,
     /// Unreadable folders, each with a trailing slash.
-    hidden: Vec<String>,
-    causes: BTreeMap<Cause, Tally>,
+    unreadable_folders: Vec<String>,
+    causes: BTreeMap<ChangeCause, Tally>,
     set_aside: BTreeMap<String, Tally>,
 }
 
@@ -165,12 +166,12 @@ impl Ledger {
         Self { known: Arc::new(known), state: Mutex::default() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, LedgerState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Records the known states of locations that a source has listed.
-    pub(super) fn located(&self, uris: &[String], known: &[Option<KnownLocation>]) {
+    pub(super) fn record_known(&self, uris: &[String], known: &[Option<KnownLocation>]) {
         let mut state = self.lock();
         for (uri, known) in uris.iter().zip(known) {
             if let Some(known) = known {
@@ -180,48 +181,56 @@ impl Ledger {
     }
 
     /// Records a document that would reach the model or a sink.
-    pub(super) fn stored(
+    pub(super) fn record_stored(
         &self,
         location: &Location,
         content: ContentHash,
-        prospect: Prospect,
+        prospect: ContentMatch,
         size: (u64, u64),
     ) {
         let mut state = self.lock();
-        let Some(known) = state.leave(location, Some(content)) else { return };
-        let cause = why_stored(known.as_ref(), content, prospect);
+        let Some(known) = state.record_exit(location, Some(content)) else { return };
+        let cause = cause_of_storing(known.as_ref(), content, prospect);
         state.causes.entry(cause).or_default().add(&location.uri, size);
     }
 
     /// Records a document that would be rejected.
-    pub(super) fn set_aside(&self, document: &SetAside) {
-        let SetAside { location, content_hash, why } = document;
+    pub(super) fn record_rejection(&self, document: &Rejection) {
+        let Rejection { location, content_hash, reason: why } = document;
         let uri = &location.uri;
         let mut state = self.lock();
-        let is_out = matches!(why, Why::Withheld { .. });
-        let Some(known) = state.leave(location, content_hash.filter(|_| !is_out)) else { return };
+        let is_out = matches!(why, RejectReason::Withheld { .. });
+        let Some(known) = state.record_exit(location, content_hash.filter(|_| !is_out)) else {
+            return;
+        };
         let cause = match why {
-            Why::Unchanged => Cause::Unchanged,
-            Why::Touched => Cause::Touched,
-            Why::Duplicate => match content_hash.filter(|content| self.known.contains(content)) {
-                Some(content) if known.is_none() => {
-                    state.moved.entry(short(&content.0)).or_default().add(uri, (0, 0));
-                    return;
+            RejectReason::Unchanged => ChangeCause::Unchanged,
+            RejectReason::MetadataChanged => ChangeCause::Touched,
+            RejectReason::Duplicate => {
+                match content_hash.filter(|content| self.known.contains(content)) {
+                    Some(content) if known.is_none() => {
+                        state
+                            .renamed_contents
+                            .entry(short_hash(&content.0))
+                            .or_default()
+                            .add(uri, (0, 0));
+                        return;
+                    }
+                    Some(_) | None => ChangeCause::Duplicate,
                 }
-                Some(_) | None => Cause::Duplicate,
-            },
-            Why::Empty
-            | Why::Images { .. }
-            | Why::TooLarge { .. }
-            | Why::Unsupported { .. }
-            | Why::Unrouted
-            | Why::Failed(_)
-            | Why::Withheld { .. }
-            | Why::Before { .. } => {
-                if why.reason() == FAILED {
-                    state.hidden.push(format!("{uri}/"));
+            }
+            RejectReason::Empty
+            | RejectReason::ImagesOnly { .. }
+            | RejectReason::TooLarge { .. }
+            | RejectReason::Unsupported { .. }
+            | RejectReason::Unrouted
+            | RejectReason::Failed(_)
+            | RejectReason::Withheld { .. }
+            | RejectReason::PreviouslyRejected { .. } => {
+                if why.code() == FAILED_REASON {
+                    state.unreadable_folders.push(format!("{uri}/"));
                 }
-                let reason = why.reason().to_owned();
+                let reason = why.code().to_owned();
                 state.set_aside.entry(reason).or_default().add(uri, (0, 0));
                 return;
             }
@@ -230,40 +239,39 @@ impl Ledger {
     }
 
     /// Determines the missing documents, once all others are recorded, and completes the forecast.
-    pub(super) async fn settle(
+    pub(super) async fn finish(
         &self,
-        look: &Look,
+        look: &PriorState,
         report: &RunReport,
-        forecast: &mut Forecast,
+        forecast: &mut DryRunReport,
     ) -> Result<(), StoreError> {
         let mut state = std::mem::take(&mut *self.lock());
-        let mut gone: Vec<(Option<Short>, String, String)> = Vec::new();
-        let mut page = look.places(None).await?;
+        let mut gone: Vec<(Option<ShortHash>, String, String)> = Vec::new();
+        let mut page = look.known_locations(None).await?;
         while let Some(last) = page.last() {
             for place in &page {
-                let content = place.content_hash.as_deref().map(short);
+                let content = place.content_hash.as_deref().map(short_hash);
                 let source = place.source.clone().unwrap_or_default();
-                if state.is_gone(&place.uri, &source, &report.covered) {
+                if state.is_gone(&place.uri, &source, &report.exhausted_roots) {
                     gone.push((content, source, place.uri.clone()));
-                } else if !state.seen.contains(&short(&Sha256::digest(&place.uri))) {
+                } else if !state.seen.contains(&short_hash(&Sha256::digest(&place.uri))) {
                     // Its source was not listed completely, so the document stays.
-                    state.held.extend(content);
-                    state.given.entry(source).or_default().extend(content);
+                    state.kept_contents.extend(content);
+                    state.contents_by_source.entry(source).or_default().extend(content);
                 }
             }
-            page = look.places(Some(last)).await?;
+            page = look.known_locations(Some(last)).await?;
         }
-        state.tell_renamed(&gone);
-        forecast.missing = state.tell_deleted(&gone, &look.devices().await?);
-        forecast.seen = report.documents.seen;
+        state.count_renamed(&gone);
+        forecast.missing = state.count_deleted(&gone, &look.devices().await?);
+        forecast.documents_seen = report.documents.seen;
         // A location that two sources provide is counted only here.
         let told = |cause| state.causes.get(&cause).map_or(0, |tally| tally.documents);
-        let more = report
-            .documents
-            .duplicate
-            .saturating_sub(told(Cause::Renamed) + told(Cause::Copied) + told(Cause::Duplicate));
+        let more = report.documents.duplicate.saturating_sub(
+            told(ChangeCause::Renamed) + told(ChangeCause::Copied) + told(ChangeCause::Duplicate),
+        );
         if more > 0 {
-            state.causes.entry(Cause::Duplicate).or_default().documents += more;
+            state.causes.entry(ChangeCause::Duplicate).or_default().documents += more;
         }
         forecast.causes = state.causes;
         forecast.set_aside = state.set_aside;
@@ -271,78 +279,80 @@ impl Ledger {
     }
 }
 
-impl State {
+impl LedgerState {
     /// Records that a document leaves the pipeline. Returns the known state of its location, or
     /// `None` if it left before on another branch.
-    fn leave(
+    fn record_exit(
         &mut self,
         location: &Location,
         content: Option<ContentHash>,
     ) -> Option<Option<KnownLocation>> {
         let known = self.in_flight.remove(&location.uri);
-        if !self.seen.insert(short(&Sha256::digest(&location.uri))) {
+        if !self.seen.insert(short_hash(&Sha256::digest(&location.uri))) {
             return None;
         }
-        if let Some(content) = content.map(|content| short(&content.0)) {
-            self.held.insert(content);
-            self.given.entry(location.source.clone()).or_default().insert(content);
+        if let Some(content) = content.map(|content| short_hash(&content.0)) {
+            self.kept_contents.insert(content);
+            self.contents_by_source.entry(location.source.clone()).or_default().insert(content);
         }
         Some(known)
     }
 
     fn is_gone(&self, uri: &str, source: &str, covered: &[String]) -> bool {
         covered.iter().any(|covered| covered == source)
-            && !self.seen.contains(&short(&Sha256::digest(uri)))
-            && !self.hidden.iter().any(|folder| uri.starts_with(folder))
+            && !self.seen.contains(&short_hash(&Sha256::digest(uri)))
+            && !self.unreadable_folders.iter().any(|folder| uri.starts_with(folder))
     }
 
     /// A stored content at a new location counts as renamed for each of its missing locations, and
     /// as copied otherwise.
-    fn tell_renamed(&mut self, gone: &[(Option<Short>, String, String)]) {
-        let mut times: HashMap<Short, u64> = HashMap::new();
+    fn count_renamed(&mut self, gone: &[(Option<ShortHash>, String, String)]) {
+        let mut times: HashMap<ShortHash, u64> = HashMap::new();
         for content in gone.iter().filter_map(|(content, _, _)| *content) {
             *times.entry(content).or_default() += 1;
         }
-        let mut moved: Vec<_> = std::mem::take(&mut self.moved).into_iter().collect();
+        let mut moved: Vec<_> = std::mem::take(&mut self.renamed_contents).into_iter().collect();
         moved.sort_by(|(_, a), (_, b)| a.examples.cmp(&b.examples));
         for (content, tally) in moved {
             let renamed = times.get(&content).copied().unwrap_or(0).min(tally.documents);
             let copied = tally.documents - renamed;
             let mut examples = tally.examples.into_iter();
-            for (cause, documents) in [(Cause::Renamed, renamed), (Cause::Copied, copied)] {
+            for (cause, documents) in
+                [(ChangeCause::Renamed, renamed), (ChangeCause::Copied, copied)]
+            {
                 if documents > 0 {
-                    self.causes.entry(cause).or_default().take(documents, examples.by_ref());
+                    self.causes.entry(cause).or_default().merge(documents, examples.by_ref());
                 }
             }
         }
     }
 
     /// A content without a remaining location is a deleted document.
-    fn tell_deleted(
+    fn count_deleted(
         &mut self,
-        gone: &[(Option<Short>, String, String)],
+        gone: &[(Option<ShortHash>, String, String)],
         devices: &HashMap<String, i64>,
-    ) -> Vec<Missing> {
-        let mut by_source: BTreeMap<&str, (HashSet<Short>, i64)> = BTreeMap::new();
+    ) -> Vec<MissingDocuments> {
+        let mut by_source: BTreeMap<&str, (HashSet<ShortHash>, i64)> = BTreeMap::new();
         let mut deleted = HashSet::new();
         for (content, source, uri) in gone {
             let (lost, locations) = by_source.entry(source).or_default();
             *locations += 1;
             let Some(content) = content else { continue };
-            self.given.entry(source.clone()).or_default().insert(*content);
-            if self.held.contains(content) {
+            self.contents_by_source.entry(source.clone()).or_default().insert(*content);
+            if self.kept_contents.contains(content) {
                 continue;
             }
             lost.insert(*content);
             if deleted.insert(*content) {
-                self.causes.entry(Cause::Deleted).or_default().add(uri, (0, 0));
+                self.causes.entry(ChangeCause::Deleted).or_default().add(uri, (0, 0));
             }
         }
-        let count = |set: &HashSet<Short>| i64::try_from(set.len()).unwrap_or(i64::MAX);
-        let missing = by_source.into_iter().map(|(source, (lost, locations))| Missing {
+        let count = |set: &HashSet<ShortHash>| i64::try_from(set.len()).unwrap_or(i64::MAX);
+        let missing = by_source.into_iter().map(|(source, (lost, locations))| MissingDocuments {
             source: source.to_owned(),
             documents: count(&lost),
-            of: self.given.get(source).map_or(0, count),
+            of: self.contents_by_source.get(source).map_or(0, count),
             device: devices.get(source).copied(),
             locations,
         });
@@ -350,17 +360,21 @@ impl State {
     }
 }
 
-fn why_stored(known: Option<&KnownLocation>, content: ContentHash, prospect: Prospect) -> Cause {
+fn cause_of_storing(
+    known: Option<&KnownLocation>,
+    content: ContentHash,
+    prospect: ContentMatch,
+) -> ChangeCause {
     match prospect.status {
-        Some(DocumentStatus::Completed) if prospect.is_current => Cause::Unfinished,
-        Some(DocumentStatus::Failed) if prospect.is_current => Cause::Retried,
-        Some(_) => Cause::SettingsChanged,
-        None if prospect.was_deleted => Cause::Restored,
+        Some(DocumentStatus::Completed) if prospect.is_current => ChangeCause::Unfinished,
+        Some(DocumentStatus::Failed) if prospect.is_current => ChangeCause::Retried,
+        Some(_) => ChangeCause::SettingsChanged,
+        None if prospect.was_deleted => ChangeCause::Restored,
         None => match known.map(|known| known.content_hash) {
-            None => Cause::New,
-            Some(None) => Cause::Retried,
-            Some(Some(before)) if before == content => Cause::Unfinished,
-            Some(Some(_)) => Cause::Edited,
+            None => ChangeCause::New,
+            Some(None) => ChangeCause::Retried,
+            Some(Some(before)) if before == content => ChangeCause::Unfinished,
+            Some(Some(_)) => ChangeCause::Edited,
         },
     }
 }

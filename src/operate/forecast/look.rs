@@ -7,12 +7,12 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 use async_trait::async_trait;
-use metadata::{KnownPlace, Prospect, RunMetadata};
+use metadata::{ContentMatch, LocationEntry, RunMetadata};
 use pipeline::column::{CHUNKS, CONTENT_HASH};
 use pipeline::{
-    BoxError, ContentHash, Identity, Incoming, KnownHashes, KnownLocation, KnownState, Location,
-    MetadataStore, Resources, SchemaError, SetAside, Sink, SinkConfig, StoreError, StoredDocument,
-    chunks_and_tokens,
+    BoxError, ContentHash, DocumentIdentity, IncomingDocument, KnownHashes, KnownLocation,
+    KnownState, Location, MetadataStore, Rejection, Resources, SchemaError, Sink, SinkConfig,
+    StoreError, StoredDocument, chunk_and_token_counts,
 };
 use uuid::Uuid;
 
@@ -20,35 +20,38 @@ use super::ledger::Ledger;
 
 /// The state of the collection before the run.
 #[derive(Debug, Default)]
-pub(super) struct Look {
+pub(super) struct PriorState {
     /// `None` if the collection does not exist.
     pub(super) metadata: Option<RunMetadata>,
     /// `true` if a new generation would be started, which has no document yet.
-    pub(super) is_anew: bool,
+    pub(super) is_rebuild: bool,
 }
 
-impl Look {
+impl PriorState {
     pub(super) async fn known_hashes(&self) -> Result<KnownHashes, StoreError> {
         match &self.metadata {
-            Some(metadata) if !self.is_anew => metadata.known_hashes().await,
+            Some(metadata) if !self.is_rebuild => metadata.known_hashes().await,
             Some(_) | None => Ok(KnownHashes::new()),
         }
     }
 
     async fn locate(&self, uris: &[String]) -> Result<Vec<Option<KnownLocation>>, StoreError> {
         let Some(metadata) = &self.metadata else { return Ok(vec![None; uris.len()]) };
-        let mut known = metadata.locate(uris).await?;
-        if self.is_anew {
+        let mut known = metadata.lookup_locations(uris).await?;
+        if self.is_rebuild {
             known.iter_mut().flatten().for_each(forget_document);
         }
         Ok(known)
     }
 
-    async fn prospects(&self, contents: &[ContentHash]) -> Result<Vec<Prospect>, StoreError> {
-        let nothing = Prospect { status: None, is_current: false, was_deleted: false };
+    async fn content_matches(
+        &self,
+        contents: &[ContentHash],
+    ) -> Result<Vec<ContentMatch>, StoreError> {
+        let nothing = ContentMatch { status: None, is_current: false, was_deleted: false };
         let Some(metadata) = &self.metadata else { return Ok(vec![nothing; contents.len()]) };
-        let mut prospects = metadata.prospects(contents).await?;
-        if self.is_anew {
+        let mut prospects = metadata.content_matches(contents).await?;
+        if self.is_rebuild {
             prospects.iter_mut().for_each(|prospect| prospect.is_current = false);
         }
         Ok(prospects)
@@ -74,13 +77,13 @@ impl Look {
     }
 
     /// The known locations after `after`, at most 10,000; empty at the end.
-    pub(super) async fn places(
+    pub(super) async fn known_locations(
         &self,
-        after: Option<&KnownPlace>,
-    ) -> Result<Vec<KnownPlace>, StoreError> {
+        after: Option<&LocationEntry>,
+    ) -> Result<Vec<LocationEntry>, StoreError> {
         const PAGE: u32 = 10_000;
         match &self.metadata {
-            Some(metadata) => metadata.places(after, PAGE).await,
+            Some(metadata) => metadata.known_locations(after, PAGE).await,
             None => Ok(Vec::new()),
         }
     }
@@ -90,7 +93,7 @@ impl Look {
 fn forget_document(known: &mut KnownLocation) {
     let of_document = match known.state {
         KnownState::Stored => true,
-        KnownState::SetAside { .. } => known.content_hash.is_some(),
+        KnownState::Rejected { .. } => known.content_hash.is_some(),
         KnownState::Unreadable { .. } | KnownState::Withheld { .. } | KnownState::Stale => false,
     };
     if of_document {
@@ -99,25 +102,32 @@ fn forget_document(known: &mut KnownLocation) {
 }
 
 /// A metadata store that drops all writes except for recording them in the ledger.
-pub(super) struct Reader {
-    pub(super) look: Arc<Look>,
+pub(super) struct DryRunMetadata {
+    pub(super) prior_state: Arc<PriorState>,
     pub(super) ledger: Arc<Ledger>,
 }
 
 #[async_trait]
-impl MetadataStore for Reader {
-    async fn locate(&self, uris: &[String]) -> Result<Vec<Option<KnownLocation>>, StoreError> {
-        let known = self.look.locate(uris).await?;
-        self.ledger.located(uris, &known);
+impl MetadataStore for DryRunMetadata {
+    async fn lookup_locations(
+        &self,
+        uris: &[String],
+    ) -> Result<Vec<Option<KnownLocation>>, StoreError> {
+        let known = self.prior_state.locate(uris).await?;
+        self.ledger.record_known(uris, &known);
         Ok(known)
     }
 
     async fn known_hashes(&self) -> Result<KnownHashes, StoreError> {
-        self.look.known_hashes().await
+        self.prior_state.known_hashes().await
     }
 
-    async fn identify(&self, incoming: &[Incoming]) -> Result<Vec<Identity>, StoreError> {
-        let nobody = Identity { document: Uuid::nil(), chunks_before: 0, digest: None };
+    async fn assign_ids(
+        &self,
+        incoming: &[IncomingDocument],
+    ) -> Result<Vec<DocumentIdentity>, StoreError> {
+        let nobody =
+            DocumentIdentity { document: Uuid::nil(), previous_chunks: 0, previous_digest: None };
         Ok(vec![nobody; incoming.len()])
     }
 
@@ -125,26 +135,29 @@ impl MetadataStore for Reader {
         Ok(Vec::new())
     }
 
-    async fn record(&self, set_aside: &[(String, SetAside)]) -> Result<Vec<Uuid>, StoreError> {
+    async fn record_rejections(
+        &self,
+        set_aside: &[(String, Rejection)],
+    ) -> Result<Vec<Uuid>, StoreError> {
         for (_, document) in set_aside {
-            self.ledger.set_aside(document);
+            self.ledger.record_rejection(document);
         }
         Ok(Vec::new())
     }
 
-    async fn purged(&self, _: &[Uuid]) -> Result<(), StoreError> {
+    async fn mark_purged(&self, _: &[Uuid]) -> Result<(), StoreError> {
         Ok(())
     }
 }
 
 /// Replaces a model or a sink, and counts its input.
 #[derive(Clone)]
-pub(super) struct Counting {
-    pub(super) look: Arc<Look>,
+pub(super) struct CountingNode {
+    pub(super) prior_state: Arc<PriorState>,
     pub(super) ledger: Arc<Ledger>,
 }
 
-impl SinkConfig for Counting {
+impl SinkConfig for CountingNode {
     fn accepts(&self, _: &Schema) -> Result<(), SchemaError> {
         Ok(())
     }
@@ -159,16 +172,16 @@ impl SinkConfig for Counting {
 }
 
 #[async_trait]
-impl Sink for Counting {
+impl Sink for CountingNode {
     async fn write(&mut self, rows: RecordBatch) -> Result<(), BoxError> {
         let hashes = CONTENT_HASH.of(&rows)?;
         let contents = (0..rows.num_rows()).map(|row| ContentHash::try_from(hashes.value(row)));
         let contents: Vec<ContentHash> = contents.collect::<Result<_, _>>()?;
-        let prospects = self.look.prospects(&contents).await?;
+        let prospects = self.prior_state.content_matches(&contents).await?;
         let chunks = CHUNKS.of(&rows).ok();
         for (row, (content, prospect)) in contents.into_iter().zip(prospects).enumerate() {
-            let size = chunks.map_or((0, 0), |chunks| chunks_and_tokens(chunks, row));
-            self.ledger.stored(&Location::of(&rows, row)?, content, prospect, size);
+            let size = chunks.map_or((0, 0), |chunks| chunk_and_token_counts(chunks, row));
+            self.ledger.record_stored(&Location::from_row(&rows, row)?, content, prospect, size);
         }
         Ok(())
     }

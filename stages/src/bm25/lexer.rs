@@ -13,26 +13,26 @@ use unicode_normalization::char::is_combining_mark;
 
 /// Longest name in bytes that is a term; a longer one yields its parts only, since no query
 /// contains it.
-const LONGEST_NAME: usize = 64;
+const MAX_IDENTIFIER_CHARS: usize = 64;
 
 /// A sequence of more parts than this is not treated as a name.
-const MOST_PARTS: usize = 8;
+const MAX_IDENTIFIER_PARTS: usize = 8;
 
 /// Longest ending, in letters, that stays with its word after an apostrophe: `don't`, `we'll`, but
 /// `l'homme` is split.
-const ENDING: usize = 2;
+const MAX_CONTRACTION_SUFFIX: usize = 2;
 
 /// The kind of a term.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Kind {
+pub(super) enum TokenKind {
     /// A word of a natural language, which may be inflected.
     Word,
     /// A name or number, which is never stemmed.
-    Name,
+    Identifier,
 }
 
 /// Calls `each` with every term of the text and its byte range. Ranges may overlap.
-pub(super) fn lex(text: &str, each: &mut impl FnMut(Kind, &str, Range<usize>)) {
+pub(super) fn lex(text: &str, each: &mut impl FnMut(TokenKind, &str, Range<usize>)) {
     let mut letters = text.char_indices().peekable();
     while let Some((start, letter)) = letters.next() {
         if !is_letter(letter) {
@@ -40,15 +40,15 @@ pub(super) fn lex(text: &str, each: &mut impl FnMut(Kind, &str, Range<usize>)) {
         }
         let mut end = start + letter.len_utf8();
         while let Some(&(at, letter)) = letters.peek() {
-            if !is_letter(letter) && !joins(text, at, letter) {
+            if !is_letter(letter) && !joins_next_letter(text, at, letter) {
                 break;
             }
             end = at + letter.len_utf8();
             letters.next();
         }
-        hyphenated(text, start..end, each);
-        if let Some(end) = suffixed(text, start..end) {
-            each(Kind::Name, &text[start..end], start..end);
+        lex_hyphenated(text, start..end, each);
+        if let Some(end) = suffix_end(text, start..end) {
+            each(TokenKind::Identifier, &text[start..end], start..end);
         }
     }
 }
@@ -69,7 +69,7 @@ fn is_apostrophe(letter: char) -> bool {
 
 /// `true` if a punctuation mark at byte `at` is followed by a letter, so that it continues a word
 /// or name.
-fn joins(text: &str, at: usize, sign: char) -> bool {
+fn joins_next_letter(text: &str, at: usize, sign: char) -> bool {
     let mut behind = text[at..].chars();
     if sign == '_' {
         return behind.find(|&letter| letter != '_').is_some_and(is_letter);
@@ -79,7 +79,7 @@ fn joins(text: &str, at: usize, sign: char) -> bool {
 
 /// The end of a name together with the mark after it, as in `c++` and `c#`; `None` if there is no
 /// such mark.
-fn suffixed(text: &str, name: Range<usize>) -> Option<usize> {
+fn suffix_end(text: &str, name: Range<usize>) -> Option<usize> {
     let behind = &text[name.end..];
     let sign = ["++", "#"].into_iter().find(|sign| behind.starts_with(sign))?;
     let end = name.end + sign.len();
@@ -88,7 +88,7 @@ fn suffixed(text: &str, name: Range<usize>) -> Option<usize> {
 }
 
 /// The ranges between punctuation marks, without empty ones.
-fn parts(text: &str, whole: Range<usize>, sign: impl Fn(char) -> bool) -> Vec<Range<usize>> {
+fn split_parts(text: &str, whole: Range<usize>, sign: impl Fn(char) -> bool) -> Vec<Range<usize>> {
     let mut parts = Vec::new();
     let mut start = whole.start;
     for (at, found) in text[whole.clone()].match_indices(sign) {
@@ -100,84 +100,108 @@ fn parts(text: &str, whole: Range<usize>, sign: impl Fn(char) -> bool) -> Vec<Ra
     parts
 }
 
-fn name(text: &str, whole: Range<usize>, each: &mut impl FnMut(Kind, &str, Range<usize>)) {
-    if whole.len() <= LONGEST_NAME {
-        each(Kind::Name, &text[whole.clone()], whole);
+fn lex_identifier(
+    text: &str,
+    whole: Range<usize>,
+    each: &mut impl FnMut(TokenKind, &str, Range<usize>),
+) {
+    if whole.len() <= MAX_IDENTIFIER_CHARS {
+        each(TokenKind::Identifier, &text[whole.clone()], whole);
     }
 }
 
-fn hyphenated(text: &str, whole: Range<usize>, each: &mut impl FnMut(Kind, &str, Range<usize>)) {
-    let parts = parts(text, whole.clone(), |sign| sign == '-');
-    if (2..=MOST_PARTS).contains(&parts.len()) {
-        name(text, whole, each);
+fn lex_hyphenated(
+    text: &str,
+    whole: Range<usize>,
+    each: &mut impl FnMut(TokenKind, &str, Range<usize>),
+) {
+    let parts = split_parts(text, whole.clone(), |sign| sign == '-');
+    if (2..=MAX_IDENTIFIER_PARTS).contains(&parts.len()) {
+        lex_identifier(text, whole, each);
     }
-    parts.into_iter().for_each(|part| dotted(text, part, each));
+    parts.into_iter().for_each(|part| lex_dotted(text, part, each));
 }
 
-fn dotted(text: &str, whole: Range<usize>, each: &mut impl FnMut(Kind, &str, Range<usize>)) {
-    let parts = parts(text, whole.clone(), |sign| sign == '.');
+fn lex_dotted(
+    text: &str,
+    whole: Range<usize>,
+    each: &mut impl FnMut(TokenKind, &str, Range<usize>),
+) {
+    let parts = split_parts(text, whole.clone(), |sign| sign == '.');
     if parts.len() < 2 {
-        return underscored(text, whole, each);
+        return lex_underscored(text, whole, each);
     }
     let is_number = |part: &Range<usize>| text[part.clone()].bytes().all(|it| it.is_ascii_digit());
     let letters = |part: &Range<usize>| text[part.clone()].chars().count();
-    if parts.len() <= MOST_PARTS {
+    if parts.len() <= MAX_IDENTIFIER_PARTS {
         // `U.S.A` is one term; its letters are not terms.
         if parts.iter().all(|part| letters(part) == 1 && !is_number(part)) {
             let joined: String = parts.iter().map(|part| &text[part.clone()]).collect();
-            return each(Kind::Name, &joined, whole);
+            return each(TokenKind::Identifier, &joined, whole);
         }
-        name(text, whole.clone(), each);
-        if let Some(number) = version(&text[whole.clone()]) {
-            name(text, whole.end - number.len()..whole.end, each);
+        lex_identifier(text, whole.clone(), each);
+        if let Some(number) = version_number(&text[whole.clone()]) {
+            lex_identifier(text, whole.end - number.len()..whole.end, each);
         }
     }
-    let is_version = |part: &Range<usize>| version(&text[part.clone()]).is_some();
+    let is_version = |part: &Range<usize>| version_number(&text[part.clone()]).is_some();
     let words = parts.into_iter().filter(|part| !is_number(part) && !is_version(part));
-    words.for_each(|part| underscored(text, part, each));
+    words.for_each(|part| lex_underscored(text, part, each));
 }
 
 /// The number in a version: `1.2` in `v1.2`.
-fn version(text: &str) -> Option<&str> {
+fn version_number(text: &str) -> Option<&str> {
     let number = text.strip_prefix(['v', 'V'])?;
     number.starts_with(|first: char| first.is_ascii_digit()).then_some(number)
 }
 
-fn underscored(text: &str, whole: Range<usize>, each: &mut impl FnMut(Kind, &str, Range<usize>)) {
-    let parts = parts(text, whole.clone(), |sign| sign == '_');
-    if (2..=MOST_PARTS).contains(&parts.len()) {
-        name(text, whole, each);
+fn lex_underscored(
+    text: &str,
+    whole: Range<usize>,
+    each: &mut impl FnMut(TokenKind, &str, Range<usize>),
+) {
+    let parts = split_parts(text, whole.clone(), |sign| sign == '_');
+    if (2..=MAX_IDENTIFIER_PARTS).contains(&parts.len()) {
+        lex_identifier(text, whole, each);
     }
-    parts.into_iter().for_each(|part| elided(text, part, each));
+    parts.into_iter().for_each(|part| lex_apostrophes(text, part, each));
 }
 
 /// Splits at apostrophes, except before a short ending.
-fn elided(text: &str, whole: Range<usize>, each: &mut impl FnMut(Kind, &str, Range<usize>)) {
+fn lex_apostrophes(
+    text: &str,
+    whole: Range<usize>,
+    each: &mut impl FnMut(TokenKind, &str, Range<usize>),
+) {
     let mut word: Option<Range<usize>> = None;
-    for part in parts(text, whole, is_apostrophe) {
-        let is_ending = text[part.clone()].chars().count() <= ENDING;
+    for part in split_parts(text, whole, is_apostrophe) {
+        let is_ending = text[part.clone()].chars().count() <= MAX_CONTRACTION_SUFFIX;
         word = match word {
             Some(before) if is_ending => Some(before.start..part.end),
             Some(before) => {
-                camel(text, before, each);
+                lex_camel_case(text, before, each);
                 Some(part)
             }
             None => Some(part),
         };
     }
     if let Some(last) = word {
-        camel(text, last, each);
+        lex_camel_case(text, last, each);
     }
 }
 
 /// Splits `getUserName` before a capital that follows a small letter, and before the last of
 /// several capitals that is followed by a small letter.
-fn camel(text: &str, whole: Range<usize>, each: &mut impl FnMut(Kind, &str, Range<usize>)) {
+fn lex_camel_case(
+    text: &str,
+    whole: Range<usize>,
+    each: &mut impl FnMut(TokenKind, &str, Range<usize>),
+) {
     let word = &text[whole.clone()];
     if !word.bytes().skip(1).any(|byte| byte.is_ascii_uppercase()) {
-        return scripts(text, whole, each);
+        return lex_scripts(text, whole, each);
     }
-    scripts(text, whole.clone(), each);
+    lex_scripts(text, whole.clone(), each);
     let letters: Vec<(usize, char)> = word.char_indices().collect();
     let mut cuts = vec![whole.start];
     for (before, two) in letters.windows(2).enumerate() {
@@ -189,17 +213,21 @@ fn camel(text: &str, whole: Range<usize>, each: &mut impl FnMut(Kind, &str, Rang
         }
     }
     cuts.push(whole.end);
-    if (3..=MOST_PARTS + 1).contains(&cuts.len()) {
+    if (3..=MAX_IDENTIFIER_PARTS + 1).contains(&cuts.len()) {
         for cut in cuts.windows(2).filter(|cut| cut[1] - cut[0] > 1) {
-            each(Kind::Word, &text[cut[0]..cut[1]], cut[0]..cut[1]);
+            each(TokenKind::Word, &text[cut[0]..cut[1]], cut[0]..cut[1]);
         }
     }
 }
 
 /// Splits at the borders of scripts without spaces.
-fn scripts(text: &str, whole: Range<usize>, each: &mut impl FnMut(Kind, &str, Range<usize>)) {
+fn lex_scripts(
+    text: &str,
+    whole: Range<usize>,
+    each: &mut impl FnMut(TokenKind, &str, Range<usize>),
+) {
     if text[whole.clone()].is_ascii() {
-        return word(text, whole, each);
+        return lex_word(text, whole, each);
     }
     let mut start = whole.start;
     let mut unspaced = None;
@@ -210,42 +238,42 @@ fn scripts(text: &str, whole: Range<usize>, each: &mut impl FnMut(Kind, &str, Ra
         }
         let is_unspaced = is_unspaced(letter);
         if unspaced.is_some_and(|before| before != is_unspaced) {
-            segment(text, start..at, unspaced == Some(true), each);
+            lex_segment(text, start..at, unspaced == Some(true), each);
             start = at;
         }
         unspaced = Some(is_unspaced);
     }
-    segment(text, start..whole.end, unspaced == Some(true), each);
+    lex_segment(text, start..whole.end, unspaced == Some(true), each);
 }
 
-fn segment(
+fn lex_segment(
     text: &str,
     whole: Range<usize>,
     is_unspaced: bool,
-    each: &mut impl FnMut(Kind, &str, Range<usize>),
+    each: &mut impl FnMut(TokenKind, &str, Range<usize>),
 ) {
     if !is_unspaced {
-        return word(text, whole, each);
+        return lex_word(text, whole, each);
     }
     let starts: Vec<usize> =
         text[whole.clone()].char_indices().map(|(at, _)| whole.start + at).collect();
     if starts.len() < 3 {
-        return each(Kind::Name, &text[whole.clone()], whole);
+        return each(TokenKind::Identifier, &text[whole.clone()], whole);
     }
     let ends = starts.iter().skip(2).copied().chain([whole.end]);
     for (start, end) in starts.iter().copied().zip(ends) {
-        each(Kind::Name, &text[start..end], start..end);
+        each(TokenKind::Identifier, &text[start..end], start..end);
     }
 }
 
-fn word(text: &str, whole: Range<usize>, each: &mut impl FnMut(Kind, &str, Range<usize>)) {
-    if whole.len() > LONGEST_NAME {
+fn lex_word(text: &str, whole: Range<usize>, each: &mut impl FnMut(TokenKind, &str, Range<usize>)) {
+    if whole.len() > MAX_IDENTIFIER_CHARS {
         return;
     }
     let kind = if text[whole.clone()].bytes().any(|byte| byte.is_ascii_digit()) {
-        Kind::Name
+        TokenKind::Identifier
     } else {
-        Kind::Word
+        TokenKind::Word
     };
     each(kind, &text[whole.clone()], whole);
 }
@@ -268,9 +296,9 @@ mod tests {
         lex(text, &mut |kind, word, range| {
             let is_there = &text[range.clone()] == word;
             found.push(match (kind, is_there) {
-                (Kind::Word, _) => word.to_owned(),
-                (Kind::Name, true) => format!("={word}"),
-                (Kind::Name, false) => format!("={word}({})", &text[range]),
+                (TokenKind::Word, _) => word.to_owned(),
+                (TokenKind::Identifier, true) => format!("={word}"),
+                (TokenKind::Identifier, false) => format!("={word}({})", &text[range]),
             });
         });
         found.join(" ")

@@ -4,11 +4,11 @@
 //! After Austin Appleby's `MurmurHash3_x86_32`, which is in the public domain; the seed is 0.
 
 /// The index of a term. The function must never change, because indices are stored.
-pub(super) fn index(word: &str) -> u32 {
-    hash(word.as_bytes()).cast_signed().unsigned_abs()
+pub(super) fn token_index(word: &str) -> u32 {
+    murmur3_32(word.as_bytes()).cast_signed().unsigned_abs()
 }
 
-fn hash(bytes: &[u8]) -> u32 {
+fn murmur3_32(bytes: &[u8]) -> u32 {
     let mixed =
         |block: u32| block.wrapping_mul(0xcc9e_2d51).rotate_left(15).wrapping_mul(0x1b87_3593);
     let (blocks, rest) = bytes.as_chunks::<4>();
@@ -43,7 +43,12 @@ mod tests {
             ("pthread_mutex_lock", 0x05c3_5933),
             ("größe", 0xe3d3_963f),
         ] {
-            assert_eq!(hash(word.as_bytes()), expected, "{word}: {:#x}", hash(word.as_bytes()));
+            assert_eq!(
+                murmur3_32(word.as_bytes()),
+                expected,
+                "{word}: {:#x}",
+                murmur3_32(word.as_bytes())
+            );
         }
     }
 }

@@ -40,7 +40,7 @@ pub(super) fn stemmer(language: &str) -> Option<Stemmer> {
 }
 
 /// The word in lower case and NFKC, without invisible characters, with `'` as apostrophe.
-pub(super) fn lower(word: &str) -> Cow<'_, str> {
+pub(super) fn lowercase(word: &str) -> Cow<'_, str> {
     if word.is_ascii() {
         if word.bytes().any(|byte| byte.is_ascii_uppercase()) {
             return Cow::Owned(word.to_ascii_lowercase());
@@ -61,7 +61,7 @@ pub(super) fn stem<'a>(word: &'a str, stemmer: Option<&Stemmer>) -> Cow<'a, str>
 
 /// Removes the diacritics of Latin, Greek, Cyrillic, Hebrew and Arabic letters. In other scripts a
 /// mark makes a different letter.
-pub(super) fn plain(word: &str) -> Cow<'_, str> {
+pub(super) fn strip_diacritics(word: &str) -> Cow<'_, str> {
     if word.is_ascii() {
         return Cow::Borrowed(word);
     }
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     fn index_form(word: &str, language: &str) -> String {
-        plain(&stem(&lower(word), stemmer(language).as_ref())).into_owned()
+        strip_diacritics(&stem(&lowercase(word), stemmer(language).as_ref())).into_owned()
     }
 
     #[test]

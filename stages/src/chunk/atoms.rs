@@ -1,9 +1,9 @@
 //! Splits a text into atoms: words, delimited by the tokenizer or by white space, each with the
 //! break before it.
 
-use pipeline::Tokens;
+use pipeline::TokenizedText;
 
-use crate::chunk::Heading;
+use crate::chunk::SectionHeading;
 
 /// A part of the text that is split only if it is longer than a chunk.
 #[derive(Clone, Copy, Debug)]
@@ -21,12 +21,12 @@ pub(super) struct Atom {
     /// Number of characters before its end.
     pub(super) character_end: usize,
     /// The quality of a split before it.
-    pub(super) before: Cut,
+    pub(super) boundary: Boundary,
 }
 
 /// The quality of a place for a split, in ascending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Cut {
+pub(super) enum Boundary {
     /// Between words.
     Word,
     /// Between lines that may belong to one sentence, table or code block.
@@ -42,48 +42,48 @@ pub(super) enum Cut {
 }
 
 /// The atoms of a text, in order. Together they contain every character except white space.
-pub(super) fn of(
+pub(super) fn split(
     text: &str,
-    tokens: &Tokens,
-    headings: &[Heading],
+    tokens: &TokenizedText,
+    headings: &[SectionHeading],
     keep_blocks: bool,
 ) -> Vec<Atom> {
-    let mut builder = Builder {
+    let mut builder = AtomBuilder {
         text,
         atoms: Vec::new(),
         headings: headings.iter().map(|heading| heading.at).peekable(),
-        fence: keep_blocks.then(Fence::default),
-        characters: (0, 0),
+        blocks: keep_blocks.then(BlockTracker::default),
+        char_cursor: (0, 0),
     };
     if tokens.ids.is_empty() {
-        builder.words();
+        builder.add_words();
     } else {
-        builder.words_of(tokens);
+        builder.add_token_runs(tokens);
     }
     builder.finish(tokens.ids.len())
 }
 
-struct Builder<'a, H: Iterator<Item = usize>> {
+struct AtomBuilder<'a, H: Iterator<Item = usize>> {
     text: &'a str,
     atoms: Vec<Atom>,
     headings: std::iter::Peekable<H>,
     /// The state of Markdown blocks; `None` if the strategy ignores them.
-    fence: Option<Fence>,
+    blocks: Option<BlockTracker>,
     /// The last counted position, as byte offset and number of characters before it.
-    characters: (usize, usize),
+    char_cursor: (usize, usize),
 }
 
-impl<H: Iterator<Item = usize>> Builder<'_, H> {
+impl<H: Iterator<Item = usize>> AtomBuilder<'_, H> {
     /// Adds an atom for each run of tokens without a possible split.
-    fn words_of(&mut self, tokens: &Tokens) {
+    fn add_token_runs(&mut self, tokens: &TokenizedText) {
         // Of a large document these are most of what a run keeps in memory; a vector that grows takes up to twice that.
-        self.atoms.reserve_exact(tokens.may_cut.iter().filter(|may| **may).count() + 1);
+        self.atoms.reserve_exact(tokens.can_split_before.iter().filter(|may| **may).count() + 1);
         let mut end = 0;
-        for (index, span) in tokens.spans.iter().enumerate() {
+        for (index, span) in tokens.offsets.iter().enumerate() {
             let first = self.atoms.is_empty();
-            if first || (tokens.may_cut[index] && span.start >= end) {
+            if first || (tokens.can_split_before[index] && span.start >= end) {
                 let start = if first { span.start.min(first_byte(self.text)) } else { span.start };
-                self.begin(start, end, index);
+                self.start_atom(start, end, index);
             }
             end = end.max(span.end);
         }
@@ -91,7 +91,7 @@ impl<H: Iterator<Item = usize>> Builder<'_, H> {
 
     /// Adds an atom for each word between white space. Scripts without white space between words
     /// are split between any two characters.
-    fn words(&mut self) {
+    fn add_words(&mut self) {
         let (mut end, mut before) = (0, ' ');
         for (at, char) in self.text.char_indices() {
             if !char.is_whitespace() {
@@ -99,7 +99,7 @@ impl<H: Iterator<Item = usize>> Builder<'_, H> {
                     || is_ideograph(char)
                     || is_ideograph(before) && !ends_sentence(char)
                 {
-                    self.begin(at, end, 0);
+                    self.start_atom(at, end, 0);
                 }
                 end = at + char.len_utf8();
             }
@@ -108,15 +108,15 @@ impl<H: Iterator<Item = usize>> Builder<'_, H> {
     }
 
     /// Adds an atom at `start`; `end` is the end of the last token or word before it.
-    fn begin(&mut self, start: usize, end: usize, token: usize) {
-        let character = self.characters_before(start);
+    fn start_atom(&mut self, start: usize, end: usize, token: usize) {
+        let character = self.char_count_before(start);
         let gap = &self.text[end..start];
-        let mut before = cut_at(self.text, end, start);
-        if let Some(fence) = &mut self.fence {
-            before = fence.cut(self.text, start, gap, before);
+        let mut before = boundary_at(self.text, end, start);
+        if let Some(fence) = &mut self.blocks {
+            before = fence.adjust(self.text, start, gap, before);
         }
         while self.headings.next_if(|at| *at <= start).is_some() {
-            before = Cut::Heading;
+            before = Boundary::Heading;
         }
         self.atoms.push(Atom {
             start,
@@ -125,20 +125,20 @@ impl<H: Iterator<Item = usize>> Builder<'_, H> {
             token_end: token,
             character,
             character_end: character,
-            before,
+            boundary: before,
         });
     }
 
-    fn characters_before(&mut self, at: usize) -> usize {
-        let (byte, count) = self.characters;
-        self.characters = (at, count + self.text[byte..at].chars().count());
-        self.characters.1
+    fn char_count_before(&mut self, at: usize) -> usize {
+        let (byte, count) = self.char_cursor;
+        self.char_cursor = (at, count + self.text[byte..at].chars().count());
+        self.char_cursor.1
     }
 
     /// Ends each atom before the white space in front of the next one.
     fn finish(mut self, tokens: usize) -> Vec<Atom> {
         let text = self.text;
-        let mut next = (text.len(), tokens, self.characters_before(text.len()));
+        let mut next = (text.len(), tokens, self.char_count_before(text.len()));
         for atom in self.atoms.iter_mut().rev() {
             let (start, token, character) = next;
             let space = &text[atom.start..start];
@@ -157,11 +157,11 @@ fn first_byte(text: &str) -> usize {
 }
 
 /// The quality of a split at the gap from `end` to `start`.
-fn cut_at(text: &str, end: usize, start: usize) -> Cut {
+fn boundary_at(text: &str, end: usize, start: usize) -> Boundary {
     let gap = &text[end..start];
     let lines = gap.bytes().filter(|byte| *byte == b'\n').count();
     if lines > 1 {
-        return Cut::Paragraph;
+        return Boundary::Paragraph;
     }
     let before = text[..end].trim_end_matches(['"', '\'', '”', '’', '»', ')', ']', '」', '』']);
     let last = before.chars().next_back().unwrap_or(' ');
@@ -169,10 +169,10 @@ fn cut_at(text: &str, end: usize, start: usize) -> Cut {
         && (!gap.is_empty() || !last.is_ascii())
         && !text[start..].starts_with(char::is_lowercase);
     match (lines, is_sentence) {
-        (0, false) => Cut::Word,
-        (0, true) => Cut::Sentence,
-        (_, false) => Cut::SoftLine,
-        (_, true) => Cut::Line,
+        (0, false) => Boundary::Word,
+        (0, true) => Boundary::Sentence,
+        (_, false) => Boundary::SoftLine,
+        (_, true) => Boundary::Line,
     }
 }
 
@@ -187,30 +187,30 @@ fn is_ideograph(char: char) -> bool {
 
 /// Tracks code blocks and tables of Markdown, which stay whole where they fit.
 #[derive(Default)]
-struct Fence {
+struct BlockTracker {
     /// The fence that ends the current code block; `None` outside of code blocks.
-    open: Option<&'static str>,
+    open_fence: Option<&'static str>,
     in_table: bool,
 }
 
-impl Fence {
-    fn cut(&mut self, text: &str, start: usize, gap: &str, cut: Cut) -> Cut {
+impl BlockTracker {
+    fn adjust(&mut self, text: &str, start: usize, gap: &str, cut: Boundary) -> Boundary {
         if start > 0 && !gap.contains('\n') {
             return cut;
         }
         let line = &text[start..];
-        if let Some(sign) = self.open {
+        if let Some(sign) = self.open_fence {
             if line.starts_with(sign) {
-                self.open = None;
+                self.open_fence = None;
             }
-            return Cut::SoftLine;
+            return Boundary::SoftLine;
         }
-        self.open = ["```", "~~~"].into_iter().find(|sign| line.starts_with(sign));
+        self.open_fence = ["```", "~~~"].into_iter().find(|sign| line.starts_with(sign));
         let was_table = std::mem::replace(&mut self.in_table, line.starts_with('|'));
         match (was_table, self.in_table) {
-            (true, true) if cut < Cut::Paragraph => Cut::SoftLine,
+            (true, true) if cut < Boundary::Paragraph => Boundary::SoftLine,
             // A block begins or ends here.
-            (was, is) if was != is || self.open.is_some() => Cut::Paragraph,
+            (was, is) if was != is || self.open_fence.is_some() => Boundary::Paragraph,
             (_, _) => cut,
         }
     }

@@ -10,11 +10,11 @@ use arrow::datatypes::Field;
 use arrow::error::ArrowError;
 use pipeline::column::chunk_fields;
 
-use crate::chunk::{Heading, Piece};
+use crate::chunk::{SectionHeading, TextChunk};
 
 /// Builders of the column and its child arrays.
 #[derive(Default)]
-pub(super) struct Chunks {
+pub(super) struct ChunkColumnBuilder {
     per_document: Vec<usize>,
     starts: UInt64Builder,
     ends: UInt64Builder,
@@ -24,22 +24,22 @@ pub(super) struct Chunks {
     ids_per_chunk: Vec<usize>,
 }
 
-impl Chunks {
+impl ChunkColumnBuilder {
     /// Adds the chunks of a document, which must be in text order.
-    pub(super) fn add(&mut self, pieces: &[Piece], headings: &[Heading], pages: &[u64]) {
+    pub(super) fn add(&mut self, pieces: &[TextChunk], headings: &[SectionHeading], pages: &[u64]) {
         self.per_document.push(pieces.len());
-        let mut path = Path::default();
+        let mut path = HeadingPath::default();
         let mut headings = headings.iter().peekable();
         for piece in pieces {
             while let Some(heading) = headings.next_if(|heading| heading.at <= piece.start) {
-                path.enter(heading);
+                path.push(heading);
             }
             let page = pages.partition_point(|page| *page <= piece.start as u64);
             let page = u32::try_from(page.max(1)).ok().filter(|_| !pages.is_empty());
             self.starts.append_value(piece.start as u64);
             self.ends.append_value(piece.end as u64);
             self.pages.append_option(page);
-            self.headings.append_option(path.shown());
+            self.headings.append_option(path.rendered());
             self.ids.extend_from_slice(&piece.tokens);
             self.ids_per_chunk.push(piece.tokens.len());
         }
@@ -69,24 +69,24 @@ fn list(lengths: Vec<usize>, items: Arc<dyn Array>) -> Result<ListArray, ArrowEr
 
 /// The headings above a position in the text, outermost first.
 #[derive(Default)]
-struct Path<'a> {
-    headings: Vec<&'a Heading>,
-    shown: Option<String>,
+struct HeadingPath<'a> {
+    headings: Vec<&'a SectionHeading>,
+    rendered: Option<String>,
 }
 
-impl<'a> Path<'a> {
-    fn enter(&mut self, heading: &'a Heading) {
+impl<'a> HeadingPath<'a> {
+    fn push(&mut self, heading: &'a SectionHeading) {
         self.headings.retain(|above| above.level < heading.level);
         self.headings.push(heading);
-        self.shown = None;
+        self.rendered = None;
     }
 
-    fn shown(&mut self) -> Option<&str> {
-        if self.shown.is_none() && !self.headings.is_empty() {
+    fn rendered(&mut self) -> Option<&str> {
+        if self.rendered.is_none() && !self.headings.is_empty() {
             let titles: Vec<&str> =
                 self.headings.iter().map(|heading| heading.title.as_str()).collect();
-            self.shown = Some(titles.join(" > "));
+            self.rendered = Some(titles.join(" > "));
         }
-        self.shown.as_deref()
+        self.rendered.as_deref()
     }
 }

@@ -2,67 +2,67 @@
 
 use std::ops::Range;
 
-use pipeline::{BoxError, Tokenizer, Tokens};
+use pipeline::{BoxError, TokenizedText, Tokenizer};
 
-use crate::chunk::Piece;
+use crate::chunk::TextChunk;
 use crate::chunk::atoms::Atom;
-use crate::chunk::windows::Limits;
+use crate::chunk::windows::ChunkLimits;
 
-pub(super) struct Cutter<'a> {
+pub(super) struct ChunkBuilder<'a> {
     pub(super) text: &'a str,
     pub(super) atoms: &'a [Atom],
-    pub(super) tokens: &'a Tokens,
-    pub(super) limits: &'a Limits,
+    pub(super) tokens: &'a TokenizedText,
+    pub(super) limits: &'a ChunkLimits,
 }
 
-impl Cutter<'_> {
+impl ChunkBuilder<'_> {
     /// Adds the chunk of a window, or several chunks if its only atom is longer than one chunk.
-    pub(super) fn cut(
+    pub(super) fn build(
         &self,
         window: Range<usize>,
         tokenizer: Option<&dyn Tokenizer>,
-        pieces: &mut Vec<Piece>,
+        pieces: &mut Vec<TextChunk>,
     ) -> Result<(), BoxError> {
         let atoms = &self.atoms[window];
         let (first, last) = (atoms[0], atoms[atoms.len() - 1]);
-        if !self.limits.hold(atoms) {
-            return self.cut_atom(first, tokenizer, pieces);
+        if !self.limits.fit(atoms) {
+            return self.split_atom(first, tokenizer, pieces);
         }
         let ids = &self.tokens.ids[first.token..last.token_end];
-        let tokens = tokenizer.map_or_else(Vec::new, |tokenizer| tokenizer.frame(ids));
-        pieces.push(Piece { start: first.start, end: last.end, tokens });
+        let tokens = tokenizer.map_or_else(Vec::new, |tokenizer| tokenizer.add_special_tokens(ids));
+        pieces.push(TextChunk { start: first.start, end: last.end, tokens });
         Ok(())
     }
 
     /// Splits an atom that is longer than a chunk. Its parts are encoded again, because inside a
     /// word the ids of the whole differ from those of its parts.
-    fn cut_atom(
+    fn split_atom(
         &self,
         atom: Atom,
         tokenizer: Option<&dyn Tokenizer>,
-        pieces: &mut Vec<Piece>,
+        pieces: &mut Vec<TextChunk>,
     ) -> Result<(), BoxError> {
-        let spans = &self.tokens.spans[atom.token..atom.token_end];
+        let spans = &self.tokens.offsets[atom.token..atom.token_end];
         let mut start = atom.start;
         while start < atom.end {
-            let mut end = self.reach(start, atom.end, spans);
+            let mut end = self.max_end(start, atom.end, spans);
             let mut tokens = Vec::new();
             if let Some(tokenizer) = tokenizer {
                 let mut ids = tokenizer.encode(&self.text[start..end])?.ids;
                 while ids.len() > self.limits.tokens
                     && self.text[start..end].chars().nth(1).is_some()
                 {
-                    end = self.boundary(start, start + (end - start) * 3 / 4);
+                    end = self.char_boundary(start, start + (end - start) * 3 / 4);
                     ids = tokenizer.encode(&self.text[start..end])?.ids;
                 }
                 // A single character may have more tokens than a chunk; the rest is truncated.
                 ids.truncate(self.limits.tokens);
-                tokens = tokenizer.frame(&ids);
+                tokens = tokenizer.add_special_tokens(&ids);
             }
             let piece = &self.text[start..end];
             let (from, to) = (end - piece.trim_start().len(), start + piece.trim_end().len());
             if from < to {
-                pieces.push(Piece { start: from, end: to, tokens });
+                pieces.push(TextChunk { start: from, end: to, tokens });
             }
             start = end;
         }
@@ -71,17 +71,17 @@ impl Cutter<'_> {
 
     /// The latest possible end of a part that begins at `start`, by the character limit and by the
     /// tokens of the whole atom.
-    fn reach(&self, start: usize, end: usize, spans: &[Range<usize>]) -> usize {
+    fn max_end(&self, start: usize, end: usize, spans: &[Range<usize>]) -> usize {
         let text = &self.text[start..end];
         let by_characters =
             text.char_indices().nth(self.limits.characters).map_or(end, |(at, _)| start + at);
         let from = spans.partition_point(|span| span.start < start);
         let by_tokens = spans.get(from + self.limits.tokens).map_or(end, |span| span.start);
-        self.boundary(start, by_characters.min(by_tokens))
+        self.char_boundary(start, by_characters.min(by_tokens))
     }
 
     /// The last character boundary up to `at`, but at least one character after `start`.
-    fn boundary(&self, start: usize, at: usize) -> usize {
+    fn char_boundary(&self, start: usize, at: usize) -> usize {
         let first = self.text[start..].chars().next().map_or(0, char::len_utf8);
         let mut at = at;
         while !self.text.is_char_boundary(at) {

@@ -2,13 +2,17 @@
 
 use std::ops::Range;
 
-use crate::chunk::Heading;
+use crate::chunk::SectionHeading;
 use crate::chunk::atoms::Atom;
-use crate::chunk::windows::Limits;
+use crate::chunk::windows::ChunkLimits;
 
 /// The sections in order; together they contain all atoms. A small section is merged with the
 /// following ones while they have the same parent and the result fits into one chunk.
-pub(super) fn of(atoms: &[Atom], headings: &[Heading], limits: &Limits) -> Vec<Range<usize>> {
+pub(super) fn split(
+    atoms: &[Atom],
+    headings: &[SectionHeading],
+    limits: &ChunkLimits,
+) -> Vec<Range<usize>> {
     let mut sections: Vec<(u8, Range<usize>)> = Vec::new();
     // Start of the section, and the level of its heading, if any.
     let (mut start, mut level) = (0, None);
@@ -25,17 +29,21 @@ pub(super) fn of(atoms: &[Atom], headings: &[Heading], limits: &Limits) -> Vec<R
     if start < atoms.len() {
         sections.push((level.unwrap_or(0), start..atoms.len()));
     }
-    merge(sections, atoms, limits)
+    merge_small(sections, atoms, limits)
 }
 
-fn merge(sections: Vec<(u8, Range<usize>)>, atoms: &[Atom], limits: &Limits) -> Vec<Range<usize>> {
+fn merge_small(
+    sections: Vec<(u8, Range<usize>)>,
+    atoms: &[Atom],
+    limits: &ChunkLimits,
+) -> Vec<Range<usize>> {
     let mut merged: Vec<(u8, Range<usize>)> = Vec::new();
     for (level, section) in sections {
         if let Some((first, group)) = merged.last_mut() {
-            let is_small = limits.measure(&atoms[group.clone()]) < limits.min_section
-                || limits.measure(&atoms[section.clone()]) < limits.min_section;
+            let is_small = limits.size_of(&atoms[group.clone()]) < limits.min_section
+                || limits.size_of(&atoms[section.clone()]) < limits.min_section;
             let same_parent = level >= *first;
-            if is_small && same_parent && limits.hold(&atoms[group.start..section.end]) {
+            if is_small && same_parent && limits.fit(&atoms[group.start..section.end]) {
                 group.end = section.end;
                 continue;
             }

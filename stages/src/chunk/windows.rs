@@ -2,34 +2,34 @@
 
 use std::ops::Range;
 
-use crate::chunk::atoms::{Atom, Cut};
+use crate::chunk::atoms::{Atom, Boundary};
 
 /// The limits of a chunk.
-pub(super) struct Limits {
+pub(super) struct ChunkLimits {
     /// The unit of `overlap`, `min_cut` and `min_section`: tokens if `true`, else characters.
-    pub(super) by_tokens: bool,
+    pub(super) counts_tokens: bool,
     pub(super) characters: usize,
     /// Without the special tokens and prefix that the model adds.
     pub(super) tokens: usize,
     pub(super) overlap: usize,
     /// A split that makes a chunk shorter than this has a low rank.
-    pub(super) min_cut: usize,
+    pub(super) min_chunk: usize,
     /// A section shorter than this is merged with its neighbours.
     pub(super) min_section: usize,
 }
 
-impl Limits {
+impl ChunkLimits {
     /// `true` if the atoms fit into one chunk.
-    pub(super) fn hold(&self, atoms: &[Atom]) -> bool {
+    pub(super) fn fit(&self, atoms: &[Atom]) -> bool {
         let (Some(first), Some(last)) = (atoms.first(), atoms.last()) else { return true };
         last.character_end - first.character <= self.characters
             && last.token_end - first.token <= self.tokens
     }
 
     /// The size of the atoms, in the unit of the options.
-    pub(super) fn measure(&self, atoms: &[Atom]) -> usize {
+    pub(super) fn size_of(&self, atoms: &[Atom]) -> usize {
         let (Some(first), Some(last)) = (atoms.first(), atoms.last()) else { return 0 };
-        if self.by_tokens {
+        if self.counts_tokens {
             last.token_end - first.token
         } else {
             last.character_end - first.character
@@ -38,24 +38,30 @@ impl Limits {
 }
 
 /// Chooses the end of a window that begins at `start`: an atom index in `from..=to`.
-pub(super) type Choose =
-    fn(atoms: &[Atom], start: usize, from: usize, to: usize, limits: &Limits) -> usize;
+pub(super) type EndSelector =
+    fn(atoms: &[Atom], start: usize, from: usize, to: usize, limits: &ChunkLimits) -> usize;
 
 /// The last possible end.
-pub(super) fn last(_: &[Atom], _: usize, _: usize, to: usize, _: &Limits) -> usize {
+pub(super) fn select_last(_: &[Atom], _: usize, _: usize, to: usize, _: &ChunkLimits) -> usize {
     to
 }
 
 /// The end with the highest rank; of equals, the last.
-pub(super) fn best(atoms: &[Atom], start: usize, from: usize, to: usize, limits: &Limits) -> usize {
+pub(super) fn select_best(
+    atoms: &[Atom],
+    start: usize,
+    from: usize,
+    to: usize,
+    limits: &ChunkLimits,
+) -> usize {
     let mut best = (0, to);
     for end in (from..=to).rev() {
-        let is_full = limits.measure(&atoms[start..end]) >= limits.min_cut;
-        let rank = rank(atoms[end].before, is_full);
+        let is_full = limits.size_of(&atoms[start..end]) >= limits.min_chunk;
+        let rank = boundary_rank(atoms[end].boundary, is_full);
         if rank > best.0 {
             best = (rank, end);
         }
-        if !is_full && best.0 >= rank_of_the_best_short_cut() {
+        if !is_full && best.0 >= best_short_rank() {
             break;
         }
     }
@@ -64,49 +70,49 @@ pub(super) fn best(atoms: &[Atom], start: usize, from: usize, to: usize, limits:
 
 /// A full chunk that ends with a sentence ranks above a short one that ends with a section, which
 /// ranks above a split inside a sentence.
-fn rank(cut: Cut, is_full: bool) -> u8 {
+fn boundary_rank(cut: Boundary, is_full: bool) -> u8 {
     match (is_full, cut) {
-        (true, Cut::Heading) => 11,
-        (true, Cut::Paragraph) => 10,
-        (true, Cut::Line) => 9,
-        (true, Cut::Sentence) => 8,
-        (false, Cut::Heading) => 7,
-        (false, Cut::Paragraph) => 6,
-        (false, Cut::Line) => 5,
-        (true, Cut::SoftLine) => 4,
-        (true, Cut::Word) => 3,
-        (false, Cut::Sentence | Cut::SoftLine) => 2,
-        (false, Cut::Word) => 1,
+        (true, Boundary::Heading) => 11,
+        (true, Boundary::Paragraph) => 10,
+        (true, Boundary::Line) => 9,
+        (true, Boundary::Sentence) => 8,
+        (false, Boundary::Heading) => 7,
+        (false, Boundary::Paragraph) => 6,
+        (false, Boundary::Line) => 5,
+        (true, Boundary::SoftLine) => 4,
+        (true, Boundary::Word) => 3,
+        (false, Boundary::Sentence | Boundary::SoftLine) => 2,
+        (false, Boundary::Word) => 1,
     }
 }
 
-fn rank_of_the_best_short_cut() -> u8 {
-    rank(Cut::Heading, false)
+fn best_short_rank() -> u8 {
+    boundary_rank(Boundary::Heading, false)
 }
 
 /// The windows of a section, in order. They contain every atom of it; an atom that is longer than a
 /// chunk gets its own window.
-pub(super) fn of(
+pub(super) fn split(
     atoms: &[Atom],
     section: Range<usize>,
-    limits: &Limits,
-    choose: Choose,
+    limits: &ChunkLimits,
+    choose: EndSelector,
 ) -> Vec<Range<usize>> {
     let mut windows = Vec::new();
     // Start of the window, and end of the previous windows.
     let (mut start, mut done) = (section.start, section.start);
     while done < section.end {
-        if !limits.hold(&atoms[done..=done]) {
+        if !limits.fit(&atoms[done..=done]) {
             windows.push(done..done + 1);
             done += 1;
             start = done;
             continue;
         }
-        while !limits.hold(&atoms[start..=done]) {
+        while !limits.fit(&atoms[start..=done]) {
             start += 1;
         }
         let mut full = done + 1;
-        while full < section.end && limits.hold(&atoms[start..=full]) {
+        while full < section.end && limits.fit(&atoms[start..=full]) {
             full += 1;
         }
         if full == section.end {
@@ -115,7 +121,7 @@ pub(super) fn of(
         }
         let end = choose(atoms, start, done + 1, full, limits);
         windows.push(start..end);
-        start = overlap_from(atoms, start, end, limits);
+        start = overlap_start(atoms, start, end, limits);
         done = end;
     }
     windows
@@ -123,12 +129,12 @@ pub(super) fn of(
 
 /// The start of the next window within the overlap: the earliest start of a sentence, else of a
 /// word.
-fn overlap_from(atoms: &[Atom], start: usize, end: usize, limits: &Limits) -> usize {
+fn overlap_start(atoms: &[Atom], start: usize, end: usize, limits: &ChunkLimits) -> usize {
     let mut from = end;
     let mut sentence = None;
-    while from > start + 1 && limits.measure(&atoms[from - 1..end]) <= limits.overlap {
+    while from > start + 1 && limits.size_of(&atoms[from - 1..end]) <= limits.overlap {
         from -= 1;
-        if atoms[from].before >= Cut::Sentence {
+        if atoms[from].boundary >= Boundary::Sentence {
             sentence = Some(from);
         }
     }

@@ -11,13 +11,13 @@ use arrow::datatypes::{Field, UInt64Type};
 use pipeline::column::{CHUNKS, LANGUAGE, TEXT, sparse_fields};
 use pipeline::{BoxError, SparseVector};
 
-use crate::bm25::Bm25;
+use crate::bm25::Bm25Encoder;
 
 /// One list of sparse vectors per document, one vector per chunk.
 ///
 /// # Errors
 /// If a column is missing, or the byte range of a chunk is invalid for its text.
-pub(super) fn lists(words: &Bm25, rows: &RecordBatch) -> Result<ListArray, BoxError> {
+pub(super) fn encode_lists(words: &Bm25Encoder, rows: &RecordBatch) -> Result<ListArray, BoxError> {
     let (chunks, texts, languages) = (CHUNKS.of(rows)?, TEXT.of(rows)?, LANGUAGE.of(rows)?);
     let fields = chunks.values().as_struct();
     let field = |name| fields.column_by_name(name).expect("a field of the column's type");
@@ -29,7 +29,7 @@ pub(super) fn lists(words: &Bm25, rows: &RecordBatch) -> Result<ListArray, BoxEr
         let language = languages.is_valid(row).then(|| languages.value(row));
         let text = texts.value(row);
         let offsets = chunks.value_offsets();
-        for at in super::index(offsets[row])..super::index(offsets[row + 1]) {
+        for at in super::to_usize(offsets[row])..super::to_usize(offsets[row + 1]) {
             let range = usize::try_from(starts.value(at))?..usize::try_from(ends.value(at))?;
             let passage = text
                 .get(range.clone())
@@ -37,10 +37,10 @@ pub(super) fn lists(words: &Bm25, rows: &RecordBatch) -> Result<ListArray, BoxEr
             passages.push((passage, language));
         }
     }
-    column(&words.passages(passages.into_iter()), chunks)
+    build_column(&words.encode_batch(passages.into_iter()), chunks)
 }
 
-fn column(vectors: &[SparseVector], chunks: &ListArray) -> Result<ListArray, BoxError> {
+fn build_column(vectors: &[SparseVector], chunks: &ListArray) -> Result<ListArray, BoxError> {
     let lengths = || vectors.iter().map(|vector| vector.indices.len());
     let indices =
         UInt32Array::from_iter_values(vectors.iter().flat_map(|it| it.indices.iter().copied()));
@@ -54,5 +54,5 @@ fn column(vectors: &[SparseVector], chunks: &ListArray) -> Result<ListArray, Box
         vec![Arc::new(list(Arc::new(indices))?), Arc::new(list(Arc::new(values))?)];
     let structs = StructArray::try_new(sparse_fields(), columns, None)?;
     let item = Arc::new(Field::new_list_field(structs.data_type().clone(), false));
-    Ok(ListArray::try_new(item, super::ends_of(chunks), Arc::new(structs), None)?)
+    Ok(ListArray::try_new(item, super::chunk_offsets(chunks), Arc::new(structs), None)?)
 }

@@ -29,8 +29,8 @@ pub(crate) struct Heading {
 
 impl Document {
     /// Adds metadata, unless the value is empty or the key is already set.
-    pub(crate) fn note(&mut self, key: &str, value: &str) {
-        let value = one_line(value);
+    pub(crate) fn add_metadata(&mut self, key: &str, value: &str) {
+        let value = collapse_whitespace(value);
         if !value.is_empty() {
             self.metadata.entry(key).or_insert(Value::String(value));
         }
@@ -38,7 +38,7 @@ impl Document {
 }
 
 /// The words of a text separated by single spaces, without control characters.
-pub(crate) fn one_line(text: &str) -> String {
+pub(crate) fn collapse_whitespace(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for word in text.split(|char: char| char.is_whitespace() || char.is_control()) {
         if !word.is_empty() {
@@ -53,13 +53,13 @@ pub(crate) fn one_line(text: &str) -> String {
 
 /// `true` for characters that extracted text may contain: PostgreSQL rejects NUL, and other control
 /// characters are not readable.
-pub(crate) fn is_text(char: char) -> bool {
+pub(crate) fn is_printable(char: char) -> bool {
     matches!(char, '\n' | '\t') || !char.is_control()
 }
 
 /// The separator between two parts of a text; of several, the greatest applies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-enum Break {
+enum Separator {
     #[default]
     None,
     Space,
@@ -70,16 +70,16 @@ enum Break {
 /// Builds running text: collapses white space, merges repeated line and block breaks, and records
 /// headings and pages at the start of their text.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Pen {
+pub(crate) struct DocumentBuilder {
     text: String,
     outline: Vec<Heading>,
     pages: Vec<u64>,
-    between: Break,
+    separator: Separator,
     /// Pages begun since text was last written.
-    new_pages: usize,
+    pending_pages: usize,
     heading: Option<OpenHeading>,
     /// `true` directly after the marker of a list item, where breaks become spaces.
-    at_item: bool,
+    after_marker: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -90,98 +90,99 @@ struct OpenHeading {
 
 /// A position for [`Pen::rewind`].
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Mark {
+pub(crate) struct Checkpoint {
     text: usize,
     outline: usize,
-    between: Break,
+    separator: Separator,
     heading: Option<OpenHeading>,
 }
 
-impl Pen {
+impl DocumentBuilder {
     /// Writes running text; each run of white space becomes one space.
-    pub(crate) fn flow(&mut self, text: &str) {
+    pub(crate) fn push_text(&mut self, text: &str) {
         let mut words = text.split(char::is_whitespace);
-        self.word(words.next().unwrap_or_default());
+        self.push_word(words.next().unwrap_or_default());
         for word in words {
-            self.space();
-            self.word(word);
+            self.separate();
+            self.push_word(word);
         }
     }
 
     /// Writes text without white space.
-    fn word(&mut self, word: &str) {
+    fn push_word(&mut self, word: &str) {
         if word.is_empty() {
             return;
         }
-        self.settle();
+        self.flush_separator();
         self.push(word);
     }
 
     fn push(&mut self, text: &str) {
-        if text.chars().all(is_text) {
+        if text.chars().all(is_printable) {
             self.text.push_str(text);
         } else {
-            self.text.extend(text.chars().filter(|char| is_text(*char)));
+            self.text.extend(text.chars().filter(|char| is_printable(*char)));
         }
     }
 
     /// Writes preformatted text directly after the previous text. White space at line ends, and
     /// more than two blank lines in a row, are removed.
-    pub(crate) fn verbatim(&mut self, text: &str) {
+    pub(crate) fn push_verbatim(&mut self, text: &str) {
         for (index, line) in text.split('\n').enumerate() {
             if index > 0 {
                 let blank_lines = self.text.bytes().rev().take_while(|byte| *byte == b'\n').count();
-                if self.between == Break::None && !self.text.is_empty() && blank_lines < 3 {
+                if self.separator == Separator::None && !self.text.is_empty() && blank_lines < 3 {
                     self.trim_line();
                     self.text.push('\n');
                 }
             }
             // White space alone does not end a break, or blank lines would accumulate before the
             // text.
-            if self.between == Break::None && !self.text.is_empty() || !line.trim().is_empty() {
-                self.settle();
+            if self.separator == Separator::None && !self.text.is_empty() || !line.trim().is_empty()
+            {
+                self.flush_separator();
                 self.push(line);
             }
         }
     }
 
     /// Separates the next word from the last one.
-    pub(crate) fn space(&mut self) {
-        self.between = self.between.max(Break::Space);
+    pub(crate) fn separate(&mut self) {
+        self.separator = self.separator.max(Separator::Space);
     }
 
     /// Removes the pending space before the next word.
-    pub(crate) fn glue(&mut self) {
-        if self.between == Break::Space {
-            self.between = Break::None;
+    pub(crate) fn join(&mut self) {
+        if self.separator == Separator::Space {
+            self.separator = Separator::None;
         }
     }
 
     /// Begins a line, unless one has begun already.
-    pub(crate) fn line(&mut self) {
-        let wanted = if self.at_item { Break::Space } else { Break::Line };
-        self.between = self.between.max(wanted);
+    pub(crate) fn begin_line(&mut self) {
+        let wanted = if self.after_marker { Separator::Space } else { Separator::Line };
+        self.separator = self.separator.max(wanted);
     }
 
     /// Begins a block, with an empty line before it.
-    pub(crate) fn block(&mut self) {
-        let wanted = if self.at_item { Break::Space } else { Break::Block };
-        self.between = self.between.max(wanted);
+    pub(crate) fn begin_block(&mut self) {
+        let wanted = if self.after_marker { Separator::Space } else { Separator::Block };
+        self.separator = self.separator.max(wanted);
     }
 
     /// Begins a list item with its marker.
-    pub(crate) fn item(&mut self, sign: &str) {
-        self.at_item = false;
-        self.line();
-        self.flow(sign);
-        self.space();
-        self.at_item = true;
+    pub(crate) fn begin_item(&mut self, sign: &str) {
+        self.after_marker = false;
+        self.begin_line();
+        self.push_text(sign);
+        self.separate();
+        self.after_marker = true;
     }
 
     /// Begins a page.
-    pub(crate) fn page(&mut self) {
-        self.block();
-        self.new_pages += 1;
+    pub(crate) fn begin_page(&mut self) {
+        self.begin_block();
+        self.pending_pages += 1;
     }
 
     /// Begins a heading; level 1 is the highest.
@@ -192,35 +193,35 @@ impl Pen {
 
     /// Ends the open heading, if any. A heading without text is dropped.
     pub(crate) fn end_heading(&mut self) {
-        self.block();
+        self.begin_block();
         let Some(OpenHeading { level, at: Some(at) }) = self.heading.take() else { return };
-        let title = one_line(&self.text[at..]);
+        let title = collapse_whitespace(&self.text[at..]);
         if !title.is_empty() {
             self.outline.push(Heading { at: at as u64, level, title });
         }
     }
 
     /// The current position.
-    pub(crate) fn mark(&self) -> Mark {
-        Mark {
+    pub(crate) fn checkpoint(&self) -> Checkpoint {
+        Checkpoint {
             text: self.text.len(),
             outline: self.outline.len(),
-            between: self.between,
+            separator: self.separator,
             heading: self.heading,
         }
     }
 
     /// Removes everything written since `mark`.
-    pub(crate) fn rewind(&mut self, mark: Mark) {
+    pub(crate) fn rollback(&mut self, mark: Checkpoint) {
         self.text.truncate(mark.text);
         self.outline.truncate(mark.outline);
-        self.between = mark.between;
+        self.separator = mark.separator;
         self.heading = mark.heading;
-        self.at_item = false;
+        self.after_marker = false;
     }
 
     /// Number of headings completed since `mark`.
-    pub(crate) fn headings_since(&self, mark: Mark) -> usize {
+    pub(crate) fn headings_since(&self, mark: Checkpoint) -> usize {
         self.outline.len().saturating_sub(mark.outline)
     }
 
@@ -229,7 +230,7 @@ impl Pen {
         self.end_heading();
         let text = self.text.trim_end().len();
         self.text.truncate(text);
-        self.note_pages();
+        self.record_pages();
         for page in &mut self.pages {
             *page = (*page).min(text as u64);
         }
@@ -242,34 +243,34 @@ impl Pen {
     }
 
     /// Writes the pending separator, and records the pages and the heading that begin here.
-    fn settle(&mut self) {
-        let between = std::mem::take(&mut self.between);
-        self.at_item = false;
+    fn flush_separator(&mut self) {
+        let between = std::mem::take(&mut self.separator);
+        self.after_marker = false;
         if !self.text.is_empty() {
             match between {
-                Break::None => {}
-                Break::Space => {
+                Separator::None => {}
+                Separator::Space => {
                     if !self.text.ends_with([' ', '\n']) {
                         self.text.push(' ');
                     }
                 }
-                Break::Line => self.newlines(1),
-                Break::Block => self.newlines(2),
+                Separator::Line => self.ensure_newlines(1),
+                Separator::Block => self.ensure_newlines(2),
             }
         }
-        self.note_pages();
+        self.record_pages();
         let here = self.text.len();
         if let Some(heading) = &mut self.heading {
             heading.at.get_or_insert(here);
         }
     }
 
-    fn note_pages(&mut self) {
+    fn record_pages(&mut self) {
         let here = self.text.len() as u64;
-        self.pages.extend(std::iter::repeat_n(here, std::mem::take(&mut self.new_pages)));
+        self.pages.extend(std::iter::repeat_n(here, std::mem::take(&mut self.pending_pages)));
     }
 
-    fn newlines(&mut self, wanted: usize) {
+    fn ensure_newlines(&mut self, wanted: usize) {
         self.trim_line();
         let there = self.text.bytes().rev().take_while(|byte| *byte == b'\n').count();
         self.text.extend(std::iter::repeat_n('\n', wanted.saturating_sub(there)));
@@ -288,22 +289,22 @@ mod tests {
 
     #[test]
     fn breaks_are_made_once_and_headings_begin_at_their_text() {
-        let mut pen = Pen::default();
-        pen.page();
+        let mut pen = DocumentBuilder::default();
+        pen.begin_page();
         pen.begin_heading(1);
-        pen.flow("  Über \n uns ");
+        pen.push_text("  Über \n uns ");
         pen.end_heading();
-        pen.block();
-        pen.flow("One\u{a0}two");
-        pen.flow(" three");
-        pen.flow("s ");
-        pen.line();
-        pen.flow("next\0line");
-        pen.page();
-        pen.page();
-        pen.block();
-        pen.verbatim("  a\n\n\n\n\n    b  \nc\n");
-        pen.flow("\nend");
+        pen.begin_block();
+        pen.push_text("One\u{a0}two");
+        pen.push_text(" three");
+        pen.push_text("s ");
+        pen.begin_line();
+        pen.push_text("next\0line");
+        pen.begin_page();
+        pen.begin_page();
+        pen.begin_block();
+        pen.push_verbatim("  a\n\n\n\n\n    b  \nc\n");
+        pen.push_text("\nend");
         let document = pen.finish();
         assert_eq!(document.text, "Über uns\n\nOne two threes\nnextline\n\n  a\n\n\n    b\nc\nend");
         let expected = Heading { at: 0, level: 1, title: "Über uns".to_owned() };
@@ -314,15 +315,15 @@ mod tests {
 
     #[test]
     fn what_is_taken_back_was_never_there() {
-        let mut pen = Pen::default();
-        pen.flow("kept");
-        let mark = pen.mark();
+        let mut pen = DocumentBuilder::default();
+        pen.push_text("kept");
+        let mark = pen.checkpoint();
         pen.begin_heading(2);
-        pen.flow("Menu");
+        pen.push_text("Menu");
         pen.end_heading();
         assert_eq!(pen.headings_since(mark), 1);
-        pen.rewind(mark);
-        pen.flow(" too");
+        pen.rollback(mark);
+        pen.push_text(" too");
         let document = pen.finish();
         assert_eq!((document.text.as_str(), document.outline.len()), ("kept too", 0));
     }

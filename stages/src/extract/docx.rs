@@ -14,81 +14,81 @@ use quick_xml::{Reader, XmlVersion};
 use zip::ZipArchive;
 use zip::result::ZipError;
 
-use crate::extract::document::{Document, Pen, one_line};
+use crate::extract::document::{Document, DocumentBuilder, collapse_whitespace};
 use crate::extract::language;
-use crate::extract::read::Refusal;
+use crate::extract::read::ExtractErrorKind;
 
 /// The first bytes of an OLE compound file, the container of encrypted Office documents.
-const COMPOUND: [u8; 8] = [0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1];
+const OLE_MAGIC: [u8; 8] = [0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1];
 
 /// Extracts the document; the parts that are read may unpack to at most `most` bytes in total.
-pub(crate) fn extract(bytes: &[u8], most: u64) -> Result<Document, Refusal> {
-    if bytes.starts_with(&COMPOUND) {
+pub(crate) fn extract(bytes: &[u8], most: u64) -> Result<Document, ExtractErrorKind> {
+    if bytes.starts_with(&OLE_MAGIC) {
         let name: Vec<u8> = "EncryptedPackage".encode_utf16().flat_map(u16::to_le_bytes).collect();
         if bytes.windows(name.len()).any(|window| window == name) {
-            return Err(Refusal::Encrypted);
+            return Err(ExtractErrorKind::Encrypted);
         }
         return Err(corrupt("it is a Word 97 document"));
     }
-    let archive = ZipArchive::new(Cursor::new(bytes)).map_err(|error| broken(&error))?;
-    let mut package = Package { archive, left: most, most };
-    let Some(body) = package.part("word/document.xml")? else {
+    let archive = ZipArchive::new(Cursor::new(bytes)).map_err(|error| zip_error(&error))?;
+    let mut package = Package { archive, remaining_bytes: most, max_bytes: most };
+    let Some(body) = package.read_part("word/document.xml")? else {
         return Err(corrupt("word/document.xml is missing"));
     };
-    let levels = match package.part("word/styles.xml")? {
+    let levels = match package.read_part("word/styles.xml")? {
         Some(styles) => heading_levels(&styles)?,
         None => HashMap::new(),
     };
     let mut body_of = Body { levels, ..Body::default() };
     body_of.read(&body)?;
     for notes in ["word/footnotes.xml", "word/endnotes.xml"] {
-        if let Some(notes) = package.part(notes)? {
+        if let Some(notes) = package.read_part(notes)? {
             body_of.read(&notes)?;
         }
     }
-    let mut document = body_of.pen.finish();
+    let mut document = body_of.builder.finish();
     document.title = body_of.title;
-    if let Some(core) = package.part("docProps/core.xml")? {
+    if let Some(core) = package.read_part("docProps/core.xml")? {
         read_properties(&core, &mut document)?;
     }
     Ok(document)
 }
 
-fn corrupt(cause: impl Into<Box<dyn std::error::Error>>) -> Refusal {
-    Refusal::Corrupt(cause.into().to_string())
+fn corrupt(cause: impl Into<Box<dyn std::error::Error>>) -> ExtractErrorKind {
+    ExtractErrorKind::Corrupt(cause.into().to_string())
 }
 
-fn broken(error: &ZipError) -> Refusal {
+fn zip_error(error: &ZipError) -> ExtractErrorKind {
     match error {
         ZipError::UnsupportedArchive(why) if *why == ZipError::PASSWORD_REQUIRED => {
-            Refusal::Encrypted
+            ExtractErrorKind::Encrypted
         }
         ZipError::InvalidArchive(_) => corrupt("not a ZIP archive, or truncated"),
-        error => Refusal::Corrupt(error.to_string()),
+        error => ExtractErrorKind::Corrupt(error.to_string()),
     }
 }
 
 struct Package<'a> {
     archive: ZipArchive<Cursor<&'a [u8]>>,
     /// Bytes that may still be unpacked.
-    left: u64,
-    most: u64,
+    remaining_bytes: u64,
+    max_bytes: u64,
 }
 
 impl Package<'_> {
     /// The text of a part; `None` if the archive has no such part.
-    fn part(&mut self, name: &str) -> Result<Option<String>, Refusal> {
+    fn read_part(&mut self, name: &str) -> Result<Option<String>, ExtractErrorKind> {
         let entry = match self.archive.by_name(name) {
             Ok(entry) => entry,
             Err(ZipError::FileNotFound) => return Ok(None),
-            Err(error) => return Err(broken(&error)),
+            Err(error) => return Err(zip_error(&error)),
         };
         let mut bytes = Vec::new();
-        entry.take(self.left + 1).read_to_end(&mut bytes).map_err(corrupt)?;
-        let Some(left) = self.left.checked_sub(bytes.len() as u64) else {
-            return Err(Refusal::unpacks_to_more_than(self.most));
+        entry.take(self.remaining_bytes + 1).read_to_end(&mut bytes).map_err(corrupt)?;
+        let Some(left) = self.remaining_bytes.checked_sub(bytes.len() as u64) else {
+            return Err(ExtractErrorKind::unpack_limit(self.max_bytes));
         };
-        self.left = left;
+        self.remaining_bytes = left;
         let text = crate::extract::text::decode(&bytes, None)
             .ok_or_else(|| corrupt("a part is not text"))?;
         Ok(Some(text.into_owned()))
@@ -96,7 +96,10 @@ impl Package<'_> {
 }
 
 /// Calls `on` for each event of a part.
-fn events<'a>(xml: &'a str, mut on: impl FnMut(&Event<'a>)) -> Result<(), Refusal> {
+fn for_each_event<'a>(
+    xml: &'a str,
+    mut on: impl FnMut(&Event<'a>),
+) -> Result<(), ExtractErrorKind> {
     let mut reader = Reader::from_str(xml);
     loop {
         match reader.read_event().map_err(corrupt)? {
@@ -142,11 +145,11 @@ fn text_of(event: &Event<'_>) -> Option<String> {
 }
 
 /// The levels of the paragraph styles that are headings, by style id.
-fn heading_levels(styles: &str) -> Result<HashMap<String, u8>, Refusal> {
+fn heading_levels(styles: &str) -> Result<HashMap<String, u8>, ExtractErrorKind> {
     let mut levels = HashMap::new();
     let mut parents = BTreeMap::new();
     let mut id = String::new();
-    events(styles, |event| {
+    for_each_event(styles, |event| {
         let Event::Start(element) = event else { return };
         let value = || attribute(element, "val").unwrap_or_default();
         match element.local_name().as_ref() {
@@ -162,7 +165,7 @@ fn heading_levels(styles: &str) -> Result<HashMap<String, u8>, Refusal> {
                 parents.insert(id.clone(), value());
             }
             "outlineLvl" => {
-                if let Some(level) = level(&value()) {
+                if let Some(level) = heading_level(&value()) {
                     levels.insert(id.clone(), level);
                 }
             }
@@ -182,26 +185,26 @@ fn heading_levels(styles: &str) -> Result<HashMap<String, u8>, Refusal> {
 }
 
 /// The level of a heading from its outline level, where 9 is body text.
-fn level(outline: &str) -> Option<u8> {
+fn heading_level(outline: &str) -> Option<u8> {
     outline.parse::<u8>().ok().filter(|level| *level < 9).map(|level| level + 1)
 }
 
 /// Elements whose content is ignored: deleted or moved text, field codes, and alternative
 /// renderings of content that is present already.
-const DEAF: &[&str] = &["del", "moveFrom", "instrText", "delInstrText", "Fallback"];
+const IGNORED_ELEMENTS: &[&str] = &["del", "moveFrom", "instrText", "delInstrText", "Fallback"];
 
 #[derive(Default)]
 struct Body {
-    pen: Pen,
+    builder: DocumentBuilder,
     levels: HashMap<String, u8>,
     title: Option<String>,
     /// Number of open ignored elements.
-    deaf: usize,
+    ignored_depth: usize,
     /// Number of open property elements, in which `tab` is a tab stop.
-    properties: usize,
+    properties_depth: usize,
     in_text: bool,
     /// Number of open table cells, in which a paragraph is part of a row.
-    cells: usize,
+    cell_depth: usize,
     row_has_cell: bool,
     paragraph: Paragraph,
 }
@@ -214,12 +217,12 @@ struct Paragraph {
 }
 
 impl Body {
-    fn read(&mut self, xml: &str) -> Result<(), Refusal> {
-        events(xml, |event| match event {
+    fn read(&mut self, xml: &str) -> Result<(), ExtractErrorKind> {
+        for_each_event(xml, |event| match event {
             Event::Start(element) => self.start(element),
             Event::End(element) => self.end(element.local_name().as_ref()),
             event => {
-                if self.in_text && self.deaf == 0 {
+                if self.in_text && self.ignored_depth == 0 {
                     self.paragraph.text.push_str(&text_of(event).unwrap_or_default());
                 }
             }
@@ -230,30 +233,30 @@ impl Body {
     fn start(&mut self, element: &BytesStart<'_>) {
         let name = element.local_name();
         let name = name.as_ref();
-        if DEAF.contains(&name) {
-            self.deaf += 1;
+        if IGNORED_ELEMENTS.contains(&name) {
+            self.ignored_depth += 1;
         }
-        if self.deaf > 0 {
+        if self.ignored_depth > 0 {
             return;
         }
         match name {
             "p" => {
                 // A text box nests paragraphs in a paragraph.
-                self.write();
+                self.write_paragraph();
                 self.paragraph = Paragraph::default();
             }
-            "pPr" | "rPr" | "tblPr" | "sectPr" => self.properties += 1,
+            "pPr" | "rPr" | "tblPr" | "sectPr" => self.properties_depth += 1,
             "pStyle" => {
                 let style = attribute(element, "val").unwrap_or_default();
                 self.paragraph.level = self.levels.get(&style).copied();
             }
             "outlineLvl" => {
-                self.paragraph.level = attribute(element, "val").as_deref().and_then(level);
+                self.paragraph.level = attribute(element, "val").as_deref().and_then(heading_level);
             }
             "numPr" => self.paragraph.is_item = true,
             "t" => self.in_text = true,
-            "tab" | "ptab" if self.properties == 0 => self.paragraph.text.push('\t'),
-            "br" | "cr" if self.properties == 0 => self.paragraph.text.push('\n'),
+            "tab" | "ptab" if self.properties_depth == 0 => self.paragraph.text.push('\t'),
+            "br" | "cr" if self.properties_depth == 0 => self.paragraph.text.push('\n'),
             "noBreakHyphen" => self.paragraph.text.push('-'),
             "footnoteReference" | "endnoteReference" => {
                 let id = attribute(element, "id").unwrap_or_default();
@@ -262,96 +265,98 @@ impl Body {
             "footnote" | "endnote" => {
                 let id = attribute(element, "id").unwrap_or_default();
                 if attribute(element, "type").is_none() {
-                    self.pen.block();
-                    self.pen.flow(&format!("[{id}] "));
+                    self.builder.begin_block();
+                    self.builder.push_text(&format!("[{id}] "));
                 }
             }
-            "tbl" => self.pen.block(),
+            "tbl" => self.builder.begin_block(),
             "tr" => {
-                self.pen.line();
+                self.builder.begin_line();
                 self.row_has_cell = false;
             }
             "tc" => {
                 if self.row_has_cell {
-                    self.pen.flow(" | ");
+                    self.builder.push_text(" | ");
                 }
                 self.row_has_cell = true;
-                self.cells += 1;
+                self.cell_depth += 1;
             }
             _ => {}
         }
     }
 
     fn end(&mut self, name: &str) {
-        if DEAF.contains(&name) {
-            self.deaf = self.deaf.saturating_sub(1);
+        if IGNORED_ELEMENTS.contains(&name) {
+            self.ignored_depth = self.ignored_depth.saturating_sub(1);
             return;
         }
-        if self.deaf > 0 {
+        if self.ignored_depth > 0 {
             return;
         }
         match name {
             "p" => {
-                self.write();
+                self.write_paragraph();
                 self.paragraph = Paragraph::default();
             }
             "pPr" | "rPr" | "tblPr" | "sectPr" => {
-                self.properties = self.properties.saturating_sub(1);
+                self.properties_depth = self.properties_depth.saturating_sub(1);
             }
             "t" => self.in_text = false,
-            "tc" => self.cells = self.cells.saturating_sub(1),
-            "tbl" => self.pen.block(),
+            "tc" => self.cell_depth = self.cell_depth.saturating_sub(1),
+            "tbl" => self.builder.begin_block(),
             _ => {}
         }
     }
 
     /// Writes the current paragraph.
-    fn write(&mut self) {
+    fn write_paragraph(&mut self) {
         let text = std::mem::take(&mut self.paragraph.text);
         if text.trim().is_empty() {
             return;
         }
-        if self.cells > 0 {
-            self.pen.flow(&text);
-            return self.pen.space();
+        if self.cell_depth > 0 {
+            self.builder.push_text(&text);
+            return self.builder.separate();
         }
         if let Some(level) = self.paragraph.level {
-            self.pen.begin_heading(level);
-            self.pen.flow(&text);
-            self.pen.end_heading();
+            self.builder.begin_heading(level);
+            self.builder.push_text(&text);
+            self.builder.end_heading();
             if level == 1 && self.title.is_none() {
-                self.title = Some(one_line(&text));
+                self.title = Some(collapse_whitespace(&text));
             }
             return;
         }
         if self.paragraph.is_item {
-            self.pen.item("-");
+            self.builder.begin_item("-");
         }
         for line in text.split('\n') {
-            self.pen.flow(line);
-            self.pen.line();
+            self.builder.push_text(line);
+            self.builder.begin_line();
         }
         if !self.paragraph.is_item {
-            self.pen.block();
+            self.builder.begin_block();
         }
     }
 }
 
 /// Reads `docProps/core.xml`.
-fn read_properties(core: &str, document: &mut Document) -> Result<(), Refusal> {
+fn read_properties(core: &str, document: &mut Document) -> Result<(), ExtractErrorKind> {
     let mut name = String::new();
-    events(core, |event| match event {
+    for_each_event(core, |event| match event {
         Event::Start(element) => element.local_name().as_ref().clone_into(&mut name),
         Event::End(_) => name.clear(),
         event => {
             let Some(text) = text_of(event) else { return };
             match name.as_str() {
-                "title" if !text.trim().is_empty() => document.title = Some(one_line(&text)),
-                "language" => document.language = language::code(&text),
-                "creator" => document.note("author", &text),
-                "lastModifiedBy" => document.note("last_modified_by", &text),
+                "title" if !text.trim().is_empty() => {
+                    document.title = Some(collapse_whitespace(&text))
+                }
+                "language" => document.language = language::iso_code(&text),
+                "creator" => document.add_metadata("author", &text),
+                "lastModifiedBy" => document.add_metadata("last_modified_by", &text),
                 "created" | "modified" | "description" | "subject" | "keywords" => {
-                    document.note(&name, &text);
+                    document.add_metadata(&name, &text);
                 }
                 _ => {}
             }
@@ -442,8 +447,8 @@ mod tests {
             why(&package(&[("a.txt", b"x")])),
             why(&package(&[("word/document.xml", b"<w:p><w:t></w:p>")])),
             why(&package(&[("word/document.xml", &vec![b' '; 5 << 20])])),
-            why(&[COMPOUND.as_slice(), &encrypted].concat()),
-            why(&COMPOUND),
+            why(&[OLE_MAGIC.as_slice(), &encrypted].concat()),
+            why(&OLE_MAGIC),
         ];
         insta::assert_snapshot!(found.join("\n"), @r#"
         corrupt: not a ZIP archive, or truncated

@@ -10,17 +10,17 @@ use encoding_rs::Encoding;
 use html5gum::emitters::callback::{CallbackEmitter, CallbackEvent};
 use html5gum::{Span, Tokenizer};
 
-use crate::extract::document::{Document, Mark, Pen, one_line};
+use crate::extract::document::{Checkpoint, Document, DocumentBuilder, collapse_whitespace};
 use crate::extract::language;
 use crate::extract::text::decode;
 
 /// The document; `None` if the bytes are not text.
 pub(crate) fn extract(bytes: &[u8]) -> Option<Document> {
     let html = decode(bytes, declared_encoding(bytes))?;
-    let document = render(&html, Chrome::LeftOut);
+    let document = render(&html, Boilerplate::Drop);
     if document.text.is_empty() {
         // A page of links is all navigation; then the navigation is its content.
-        return Some(render(&html, Chrome::Kept));
+        return Some(render(&html, Boilerplate::Keep));
     }
     Some(document)
 }
@@ -35,15 +35,15 @@ fn declared_encoding(bytes: &[u8]) -> Option<&'static Encoding> {
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Chrome {
-    LeftOut,
-    Kept,
+enum Boilerplate {
+    Drop,
+    Keep,
 }
 
-fn render(html: &str, chrome: Chrome) -> Document {
-    let mut page = Page::new(chrome);
+fn render(html: &str, chrome: Boilerplate) -> Document {
+    let mut page = HtmlReader::new(chrome);
     let mut emitter = CallbackEmitter::new(|event: CallbackEvent<'_>, _: Span<()>| {
-        page.take(&event);
+        page.handle_event(&event);
         None::<Infallible>
     });
     emitter.naively_switch_states(true);
@@ -53,19 +53,19 @@ fn render(html: &str, chrome: Chrome) -> Document {
 }
 
 /// Elements whose content is ignored.
-const DEAF: &[&str] = &[
+const IGNORED_ELEMENTS: &[&str] = &[
     "button", "datalist", "iframe", "noscript", "object", "script", "select", "style", "svg",
     "template",
 ];
 
 /// Elements without an end tag.
-const VOID: &[&str] = &[
+const VOID_ELEMENTS: &[&str] = &[
     "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source",
     "track", "wbr",
 ];
 
 /// Elements that are separated from the content before and after them.
-const BLOCKS: &[&str] = &[
+const BLOCK_ELEMENTS: &[&str] = &[
     "address",
     "article",
     "aside",
@@ -90,7 +90,7 @@ const BLOCKS: &[&str] = &[
 ];
 
 /// Elements that begin a line.
-const LINES: &[&str] = &[
+const LINE_ELEMENTS: &[&str] = &[
     "body",
     "caption",
     "dd",
@@ -105,7 +105,7 @@ const LINES: &[&str] = &[
 ];
 
 /// Classes by which documentation generators mark boilerplate.
-const CHROME_CLASSES: &[&str] = &[
+const BOILERPLATE_CLASSES: &[&str] = &[
     "breadcrumb",
     "breadcrumbs",
     "headerlink",
@@ -118,10 +118,10 @@ const CHROME_CLASSES: &[&str] = &[
     "toctree-wrapper-hidden",
 ];
 
-const CHROME_ROLES: &[&str] = &["banner", "contentinfo", "navigation", "search"];
+const BOILERPLATE_ROLES: &[&str] = &["banner", "contentinfo", "navigation", "search"];
 
 /// Names of `meta` elements with their metadata keys.
-const NOTES: &[(&str, &str)] = &[
+const META_KEYS: &[(&str, &str)] = &[
     ("article:author", "author"),
     ("article:modified_time", "modified"),
     ("article:published_time", "created"),
@@ -149,27 +149,27 @@ struct Skip {
 
 enum SkipKind {
     /// Nothing of it is written.
-    Deaf,
+    Ignored,
     /// Its text is written, and removed at its end tag. Without an end tag it was the rest of the
     /// page, and stays.
-    TakenBack(Mark),
+    RolledBack(Checkpoint),
     /// The same, unless it contains a heading: a `header` may belong to the site or to the content.
-    TakenBackWithoutHeading(Mark),
+    RolledBackUnlessHeading(Checkpoint),
 }
 
-struct Page {
-    pen: Pen,
-    chrome: Chrome,
+struct HtmlReader {
+    builder: DocumentBuilder,
+    boilerplate: Boilerplate,
     tag: Tag,
     skip: Option<Skip>,
     /// Number of open `pre` elements.
-    pre: usize,
+    pre_depth: usize,
     /// Number of open elements in which a `header` belongs to the content.
-    content: usize,
+    content_depth: usize,
     /// Open lists, with the number of the last item for ordered ones.
-    lists: Vec<Option<u32>>,
+    list_counters: Vec<Option<u32>>,
     /// `true` if the row already has a cell.
-    cells: bool,
+    row_has_cell: bool,
     title: Option<String>,
     in_title: bool,
     head: Document,
@@ -183,21 +183,23 @@ struct Tag {
 }
 
 impl Tag {
-    fn get(&self, name: &str) -> Option<&str> {
+    fn attribute(&self, name: &str) -> Option<&str> {
         self.attributes.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    fn is_chrome(&self) -> bool {
-        let role = self.get("role").is_some_and(|role| CHROME_ROLES.contains(&role));
-        let classes = self.get("class").unwrap_or_default();
-        let class = classes.split_ascii_whitespace().any(|class| CHROME_CLASSES.contains(&class));
-        let hidden = self.get("hidden").is_some() || self.get("aria-hidden") == Some("true");
+    fn is_boilerplate(&self) -> bool {
+        let role = self.attribute("role").is_some_and(|role| BOILERPLATE_ROLES.contains(&role));
+        let classes = self.attribute("class").unwrap_or_default();
+        let class =
+            classes.split_ascii_whitespace().any(|class| BOILERPLATE_CLASSES.contains(&class));
+        let hidden =
+            self.attribute("hidden").is_some() || self.attribute("aria-hidden") == Some("true");
         self.name == "nav" || role || class || hidden
     }
 }
 
-impl Page {
-    fn take(&mut self, event: &CallbackEvent<'_>) {
+impl HtmlReader {
+    fn handle_event(&mut self, event: &CallbackEvent<'_>) {
         match event {
             CallbackEvent::OpenStartTag { name } => {
                 self.tag.name.clear();
@@ -226,16 +228,16 @@ impl Page {
         }
     }
 
-    fn new(chrome: Chrome) -> Self {
+    fn new(chrome: Boilerplate) -> Self {
         Self {
-            pen: Pen::default(),
-            chrome,
+            builder: DocumentBuilder::default(),
+            boilerplate: chrome,
             tag: Tag::default(),
             skip: None,
-            pre: 0,
-            content: 0,
-            lists: Vec::new(),
-            cells: false,
+            pre_depth: 0,
+            content_depth: 0,
+            list_counters: Vec::new(),
+            row_has_cell: false,
             title: None,
             in_title: false,
             head: Document::default(),
@@ -248,54 +250,55 @@ impl Page {
             if skip.name == name && !self_closing {
                 skip.depth += 1;
             }
-            if matches!(skip.kind, SkipKind::Deaf) {
+            if matches!(skip.kind, SkipKind::Ignored) {
                 return;
             }
-        } else if !VOID.contains(&name) && !self_closing {
-            self.skip = self.skip_of(tag);
-            if matches!(self.skip, Some(Skip { kind: SkipKind::Deaf, .. })) {
+        } else if !VOID_ELEMENTS.contains(&name) && !self_closing {
+            self.skip = self.skip_for(tag);
+            if matches!(self.skip, Some(Skip { kind: SkipKind::Ignored, .. })) {
                 return;
             }
         }
-        if BLOCKS.contains(&name) {
-            self.pen.block();
-        } else if LINES.contains(&name) {
-            self.pen.line();
+        if BLOCK_ELEMENTS.contains(&name) {
+            self.builder.begin_block();
+        } else if LINE_ELEMENTS.contains(&name) {
+            self.builder.begin_line();
         }
         match name {
             "title" => self.in_title = self.title.is_none(),
-            "html" => self.head.language = tag.get("lang").and_then(language::code),
-            "meta" => self.meta(tag),
+            "html" => self.head.language = tag.attribute("lang").and_then(language::iso_code),
+            "meta" => self.read_meta(tag),
             "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => {
-                self.pen.begin_heading(name.as_bytes()[1] - b'0');
+                self.builder.begin_heading(name.as_bytes()[1] - b'0');
             }
-            "br" if self.pre > 0 => self.pen.verbatim("\n"),
-            "br" => self.pen.line(),
-            "pre" => self.pre += 1,
-            "main" | "article" | "section" => self.content += 1,
-            "ul" => self.lists.push(None),
-            "ol" => self.lists.push(Some(0)),
-            "li" => self.item(),
-            "tr" => self.cells = false,
-            "td" | "th" => self.cell(),
+            "br" if self.pre_depth > 0 => self.builder.push_verbatim("\n"),
+            "br" => self.builder.begin_line(),
+            "pre" => self.pre_depth += 1,
+            "main" | "article" | "section" => self.content_depth += 1,
+            "ul" => self.list_counters.push(None),
+            "ol" => self.list_counters.push(Some(0)),
+            "li" => self.begin_list_item(),
+            "tr" => self.row_has_cell = false,
+            "td" | "th" => self.begin_cell(),
             "img" => {
-                self.pen.flow(tag.get("alt").unwrap_or_default());
+                self.builder.push_text(tag.attribute("alt").unwrap_or_default());
             }
             _ => {}
         }
     }
 
     /// The skip that begins with this element; `None` if its content is kept.
-    fn skip_of(&self, tag: &Tag) -> Option<Skip> {
+    fn skip_for(&self, tag: &Tag) -> Option<Skip> {
         let name = tag.name.as_str();
-        let kind = if DEAF.contains(&name) {
-            SkipKind::Deaf
-        } else if self.chrome == Chrome::Kept || matches!(name, "html" | "body" | "main") {
+        let kind = if IGNORED_ELEMENTS.contains(&name) {
+            SkipKind::Ignored
+        } else if self.boilerplate == Boilerplate::Keep || matches!(name, "html" | "body" | "main")
+        {
             return None;
-        } else if tag.is_chrome() || (name == "footer" && self.content == 0) {
-            SkipKind::TakenBack(self.pen.mark())
-        } else if name == "header" && self.content == 0 {
-            SkipKind::TakenBackWithoutHeading(self.pen.mark())
+        } else if tag.is_boilerplate() || (name == "footer" && self.content_depth == 0) {
+            SkipKind::RolledBack(self.builder.checkpoint())
+        } else if name == "header" && self.content_depth == 0 {
+            SkipKind::RolledBackUnlessHeading(self.builder.checkpoint())
         } else {
             return None;
         };
@@ -304,7 +307,7 @@ impl Page {
 
     fn end(&mut self, name: &str) {
         if let Some(skip) = &mut self.skip {
-            let is_deaf = matches!(skip.kind, SkipKind::Deaf);
+            let is_deaf = matches!(skip.kind, SkipKind::Ignored);
             if skip.name == name {
                 skip.depth -= 1;
                 if skip.depth == 0 {
@@ -317,83 +320,86 @@ impl Page {
         }
         match name {
             "title" => self.in_title = false,
-            "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => self.pen.end_heading(),
-            "pre" => self.pre = self.pre.saturating_sub(1),
-            "main" | "article" | "section" => self.content = self.content.saturating_sub(1),
+            "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => self.builder.end_heading(),
+            "pre" => self.pre_depth = self.pre_depth.saturating_sub(1),
+            "main" | "article" | "section" => {
+                self.content_depth = self.content_depth.saturating_sub(1)
+            }
             "ul" | "ol" => {
-                self.lists.pop();
+                self.list_counters.pop();
             }
             _ => {}
         }
-        if BLOCKS.contains(&name) {
-            self.pen.block();
-        } else if LINES.contains(&name) {
-            self.pen.line();
+        if BLOCK_ELEMENTS.contains(&name) {
+            self.builder.begin_block();
+        } else if LINE_ELEMENTS.contains(&name) {
+            self.builder.begin_line();
         }
     }
 
     fn end_skip(&mut self) {
         let Some(skip) = self.skip.take() else { return };
         match skip.kind {
-            SkipKind::Deaf => {}
-            SkipKind::TakenBack(mark) => self.pen.rewind(mark),
-            SkipKind::TakenBackWithoutHeading(mark) => {
-                if self.pen.headings_since(mark) == 0 {
-                    self.pen.rewind(mark);
+            SkipKind::Ignored => {}
+            SkipKind::RolledBack(mark) => self.builder.rollback(mark),
+            SkipKind::RolledBackUnlessHeading(mark) => {
+                if self.builder.headings_since(mark) == 0 {
+                    self.builder.rollback(mark);
                 }
-                self.pen.block();
+                self.builder.begin_block();
             }
         }
         if skip.name == "pre" {
-            self.pre = self.pre.saturating_sub(1);
+            self.pre_depth = self.pre_depth.saturating_sub(1);
         }
     }
 
     fn text(&mut self, text: &str) {
-        if matches!(self.skip, Some(Skip { kind: SkipKind::Deaf, .. })) {
+        if matches!(self.skip, Some(Skip { kind: SkipKind::Ignored, .. })) {
             return;
         }
         if self.in_title {
             self.title.get_or_insert_default().push_str(text);
-        } else if self.pre > 0 {
-            self.pen.verbatim(text);
+        } else if self.pre_depth > 0 {
+            self.builder.push_verbatim(text);
         } else {
-            self.pen.flow(text);
+            self.builder.push_text(text);
         }
     }
 
-    fn item(&mut self) {
-        match self.lists.last_mut() {
+    fn begin_list_item(&mut self) {
+        match self.list_counters.last_mut() {
             Some(Some(number)) => {
                 *number += 1;
                 let number = *number;
-                self.pen.item(&format!("{number}."));
+                self.builder.begin_item(&format!("{number}."));
             }
-            Some(None) | None => self.pen.item("-"),
+            Some(None) | None => self.builder.begin_item("-"),
         }
     }
 
-    fn cell(&mut self) {
-        if self.cells {
-            self.pen.flow(" | ");
+    fn begin_cell(&mut self) {
+        if self.row_has_cell {
+            self.builder.push_text(" | ");
         }
-        self.cells = true;
+        self.row_has_cell = true;
     }
 
-    fn meta(&mut self, tag: &Tag) {
+    fn read_meta(&mut self, tag: &Tag) {
         let names = ["name", "property", "http-equiv"];
-        let Some(name) = names.iter().find_map(|name| tag.get(name)) else { return };
+        let Some(name) = names.iter().find_map(|name| tag.attribute(name)) else { return };
         let name = name.to_ascii_lowercase();
-        let known = NOTES.iter().find(|(known, _)| *known == name);
-        if let (Some((_, key)), Some(content)) = (known, tag.get("content")) {
-            self.head.note(key, content);
+        let known = META_KEYS.iter().find(|(known, _)| *known == name);
+        if let (Some((_, key)), Some(content)) = (known, tag.attribute("content")) {
+            self.head.add_metadata(key, content);
         }
     }
 
     fn finish(self) -> Document {
         let Document { metadata, language, .. } = self.head;
-        let body = self.pen.finish();
-        let title = self.title.map(|title| one_line(&title)).filter(|title| !title.is_empty());
+        let body = self.builder.finish();
+        let title =
+            self.title.map(|title| collapse_whitespace(&title)).filter(|title| !title.is_empty());
         let first = body.outline.iter().min_by_key(|heading| heading.level);
         let title = title.or_else(|| first.map(|heading| heading.title.clone()));
         Document { title, language, metadata, ..body }

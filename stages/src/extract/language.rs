@@ -3,40 +3,40 @@
 use whatlang::Lang;
 
 /// Bytes of a text that are examined; more do not improve the result.
-const LOOK_AT: usize = 4096;
+const SAMPLE_BYTES: usize = 4096;
 
 /// Minimum length in bytes; shorter texts are not reliable.
-const AT_LEAST: usize = 40;
+const MIN_LETTERS: usize = 40;
 
 /// ISO 639-1 code of the language of a text; `None` if the detection is not reliable.
 pub(crate) fn detect(text: &str) -> Option<String> {
-    let mut end = text.len().min(LOOK_AT);
+    let mut end = text.len().min(SAMPLE_BYTES);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
     let text = &text[..end];
-    if text.len() < AT_LEAST {
+    if text.len() < MIN_LETTERS {
         return None;
     }
     let found = whatlang::detect(text).filter(whatlang::Info::is_reliable)?;
-    two_letters(found.lang()).map(str::to_owned)
+    to_iso_639_1(found.lang()).map(str::to_owned)
 }
 
 /// The ISO 639-1 code in a language tag such as `de-AT` or `pt_BR.UTF-8`.
-pub(crate) fn code(tag: &str) -> Option<String> {
+pub(crate) fn iso_code(tag: &str) -> Option<String> {
     let primary = tag.trim().split(['-', '_', '.']).next()?.to_ascii_lowercase();
     if primary.len() == 2 && primary.bytes().all(|byte| byte.is_ascii_lowercase()) {
         return Some(primary);
     }
-    Lang::from_code(primary).and_then(two_letters).map(str::to_owned)
+    Lang::from_code(primary).and_then(to_iso_639_1).map(str::to_owned)
 }
 
-fn two_letters(lang: Lang) -> Option<&'static str> {
-    CODES.iter().find(|(three, _)| *three == lang.code()).map(|(_, two)| *two)
+fn to_iso_639_1(lang: Lang) -> Option<&'static str> {
+    ISO_639_1.iter().find(|(three, _)| *three == lang.code()).map(|(_, two)| *two)
 }
 
 /// ISO 639-3 to ISO 639-1, for the languages that `whatlang` detects.
-const CODES: [(&str, &str); 70] = [
+const ISO_639_1: [(&str, &str); 70] = [
     ("afr", "af"),
     ("aka", "ak"),
     ("amh", "am"),
@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn every_language_has_a_code() {
         for lang in Lang::all() {
-            assert!(two_letters(*lang).is_some(), "{lang}");
+            assert!(to_iso_639_1(*lang).is_some(), "{lang}");
         }
     }
 
@@ -132,9 +132,9 @@ mod tests {
 
     #[test]
     fn tags_are_cut_to_their_language() {
-        assert_eq!(code("de-AT").as_deref(), Some("de"));
-        assert_eq!(code("pt_BR.UTF-8").as_deref(), Some("pt"));
-        assert_eq!(code("deu").as_deref(), Some("de"));
-        assert_eq!(code("x-default"), None);
+        assert_eq!(iso_code("de-AT").as_deref(), Some("de"));
+        assert_eq!(iso_code("pt_BR.UTF-8").as_deref(), Some("pt"));
+        assert_eq!(iso_code("deu").as_deref(), Some("de"));
+        assert_eq!(iso_code("x-default"), None);
     }
 }

@@ -4,16 +4,16 @@
 use pulldown_cmark::{Event, HeadingLevel, MetadataBlockKind, Options, Parser, Tag, TagEnd};
 use serde_json::Value;
 
-use crate::extract::document::{Document, Heading, is_text, one_line};
-use crate::extract::text::{decode, with_plain_newlines};
+use crate::extract::document::{Document, Heading, collapse_whitespace, is_printable};
+use crate::extract::text::{decode, normalize_newlines};
 
 /// The document; `None` if the bytes are not text.
 pub(crate) fn extract(bytes: &[u8]) -> Option<Document> {
-    let text = with_plain_newlines(&decode(bytes, None)?).into_owned();
-    let text = if text.chars().all(is_text) {
+    let text = normalize_newlines(&decode(bytes, None)?).into_owned();
+    let text = if text.chars().all(is_printable) {
         text
     } else {
-        text.chars().filter(|c| is_text(*c)).collect()
+        text.chars().filter(|c| is_printable(*c)).collect()
     };
     let mut document = Document::default();
     let mut front_matter = String::new();
@@ -37,12 +37,12 @@ fn outline(text: &str, outline: &mut Vec<Heading>, front_matter: &mut String) {
     for (event, range) in Parser::new_ext(text, options).into_offset_iter() {
         match event {
             Event::Start(Tag::Heading { level, .. }) => {
-                let (at, level) = (range.start as u64, number(level));
+                let (at, level) = (range.start as u64, heading_level(level));
                 heading = Some(Heading { at, level, title: String::new() });
             }
             Event::End(TagEnd::Heading(_)) => {
                 if let Some(mut heading) = heading.take() {
-                    heading.title = one_line(&heading.title);
+                    heading.title = collapse_whitespace(&heading.title);
                     if !heading.title.is_empty() {
                         outline.push(heading);
                     }
@@ -76,7 +76,7 @@ fn outline(text: &str, outline: &mut Vec<Heading>, front_matter: &mut String) {
     }
 }
 
-fn number(level: HeadingLevel) -> u8 {
+fn heading_level(level: HeadingLevel) -> u8 {
     match level {
         HeadingLevel::H1 => 1,
         HeadingLevel::H2 => 2,
@@ -103,11 +103,13 @@ fn read_front_matter(front_matter: &str, document: &mut Document) {
             continue;
         }
         let Some((key, value)) = line.split_once([':', '=']) else { continue };
-        let (key, value) = (known_key(key.trim()), value.trim());
+        let (key, value) = (canonical_key(key.trim()), value.trim());
         match (key.as_str(), unquote(value)) {
-            ("title", title) if !title.is_empty() => document.title = Some(one_line(title)),
+            ("title", title) if !title.is_empty() => {
+                document.title = Some(collapse_whitespace(title))
+            }
             ("language", language) if !language.is_empty() => {
-                document.language = super::language::code(language);
+                document.language = super::language::iso_code(language);
             }
             (_, "") => {
                 document.metadata.insert(key.clone(), Value::Array(Vec::new()));
@@ -118,14 +120,14 @@ fn read_front_matter(front_matter: &str, document: &mut Document) {
                 let items = items.map(|item| Value::String(unquote(item.trim()).to_owned()));
                 document.metadata.insert(key, Value::Array(items.collect()));
             }
-            (_, value) => document.note(&key, value),
+            (_, value) => document.add_metadata(&key, value),
         }
     }
     document.metadata.retain(|_, value| value.as_array().is_none_or(|items| !items.is_empty()));
 }
 
 /// The metadata key for a key of the front matter.
-fn known_key(key: &str) -> String {
+fn canonical_key(key: &str) -> String {
     let key = key.trim_matches(['"', '\'']).to_lowercase();
     match key.as_str() {
         "lang" => "language".to_owned(),

@@ -12,43 +12,46 @@ use std::collections::HashMap;
 use unpdf::model::OutlineItem;
 use unpdf::{Block, Error, ParseOptions};
 
-use crate::extract::document::{Document, Heading, Pen, one_line};
-use crate::extract::read::Refusal;
+use crate::extract::document::{Document, DocumentBuilder, Heading, collapse_whitespace};
+use crate::extract::read::ExtractErrorKind;
 
 /// Extracts the document.
-pub(crate) fn extract(bytes: &[u8]) -> Result<Document, Refusal> {
+pub(crate) fn extract(bytes: &[u8]) -> Result<Document, ExtractErrorKind> {
     // One thread: several extract workers run concurrently, each with a memory limit.
     let options = ParseOptions::new().lenient().sequential().with_resources(false);
-    let pdf =
-        unpdf::parse_bytes_with_options(bytes, options).map_err(|error| refusal(&error, bytes))?;
+    let pdf = unpdf::parse_bytes_with_options(bytes, options)
+        .map_err(|error| to_extract_error(&error, bytes))?;
     let bookmarks = pdf.outline.map(|outline| outline.items).unwrap_or_default();
-    let mut pen = Pen::default();
+    let mut pen = DocumentBuilder::default();
     let mut pages = 0;
     let mut images = 0;
     for page in &pdf.pages {
         images += u64::from(page.text_op_count == 0 && page.image_op_count > 0);
         // A page that cannot be read still counts as a page.
         while pages < page.number {
-            pen.page();
+            pen.begin_page();
             pages += 1;
         }
         for block in &page.elements {
-            write(&mut pen, block);
+            write_block(&mut pen, block);
         }
     }
     let mut document = pen.finish();
-    if document.text.is_empty() && is_cut_off(bytes) {
-        return Err(Refusal::Corrupt("truncated, and the rest contains no text".to_owned()));
+    if document.text.is_empty() && is_truncated(bytes) {
+        return Err(ExtractErrorKind::Corrupt(
+            "truncated, and the rest contains no text".to_owned(),
+        ));
     }
     if document.text.is_empty() && images > 0 {
-        return Err(Refusal::Images(images, pages.into()));
+        return Err(ExtractErrorKind::ImagesOnly(images, pages.into()));
     }
-    let placed = place(&bookmarks, &document);
+    let placed = locate_bookmarks(&bookmarks, &document);
     if !placed.is_empty() {
         document.outline = placed;
     }
     let about = pdf.metadata;
-    document.title = about.title.map(|title| one_line(&title)).filter(|title| !title.is_empty());
+    document.title =
+        about.title.map(|title| collapse_whitespace(&title)).filter(|title| !title.is_empty());
     for (key, value) in [
         ("author", about.author),
         ("subject", about.subject),
@@ -57,70 +60,70 @@ pub(crate) fn extract(bytes: &[u8]) -> Result<Document, Refusal> {
         ("created", about.created.map(|time| time.to_rfc3339())),
         ("modified", about.modified.map(|time| time.to_rfc3339())),
     ] {
-        document.note(key, &value.unwrap_or_default());
+        document.add_metadata(key, &value.unwrap_or_default());
     }
     Ok(document)
 }
 
-fn refusal(error: &Error, bytes: &[u8]) -> Refusal {
+fn to_extract_error(error: &Error, bytes: &[u8]) -> ExtractErrorKind {
     match error {
-        Error::Encrypted | Error::InvalidPassword => Refusal::Encrypted,
-        Error::PdfParse(said) if is_cut_off(bytes) => {
-            Refusal::Corrupt(format!("truncated ({said})"))
+        Error::Encrypted | Error::InvalidPassword => ExtractErrorKind::Encrypted,
+        Error::PdfParse(said) if is_truncated(bytes) => {
+            ExtractErrorKind::Corrupt(format!("truncated ({said})"))
         }
-        error => Refusal::Corrupt(error.to_string()),
+        error => ExtractErrorKind::Corrupt(error.to_string()),
     }
 }
 
 /// `true` if the end-of-file marker `%%EOF` is missing in the last 2 KiB.
-fn is_cut_off(bytes: &[u8]) -> bool {
+fn is_truncated(bytes: &[u8]) -> bool {
     let end = &bytes[bytes.len().saturating_sub(2048)..];
     !end.windows(5).any(|window| window == b"%%EOF")
 }
 
 /// Writes a block. Its headings are guessed from font sizes, and replaced by bookmarks if there are
 /// any.
-fn write(pen: &mut Pen, block: &Block) {
+fn write_block(pen: &mut DocumentBuilder, block: &Block) {
     match block {
         Block::Paragraph(paragraph) => {
             let level = paragraph.heading_level();
             if let Some(level) = level {
                 pen.begin_heading(level);
             } else {
-                pen.block();
+                pen.begin_block();
             }
             for line in paragraph.plain_text().split('\n') {
-                pen.flow(line);
-                pen.line();
+                pen.push_text(line);
+                pen.begin_line();
             }
             if level.is_some() {
                 pen.end_heading();
             }
         }
         Block::Table(table) => {
-            pen.block();
+            pen.begin_block();
             for line in table.plain_text().split('\n') {
-                pen.flow(&line.replace('\t', " | "));
-                pen.line();
+                pen.push_text(&line.replace('\t', " | "));
+                pen.begin_line();
             }
         }
         Block::Code { content } | Block::Raw { content } => {
-            pen.block();
-            pen.verbatim(content);
+            pen.begin_block();
+            pen.push_verbatim(content);
         }
-        Block::Image { alt_text, .. } => pen.flow(alt_text.as_deref().unwrap_or_default()),
-        Block::HorizontalRule | Block::PageBreak | Block::SectionBreak => pen.block(),
+        Block::Image { alt_text, .. } => pen.push_text(alt_text.as_deref().unwrap_or_default()),
+        Block::HorizontalRule | Block::PageBreak | Block::SectionBreak => pen.begin_block(),
     }
-    pen.block();
+    pen.begin_block();
 }
 
 /// The positions of the bookmarks as headings: on their page or, for a bookmark without a page, at
 /// the next line with the same text.
-fn place(bookmarks: &[OutlineItem], document: &Document) -> Vec<Heading> {
+fn locate_bookmarks(bookmarks: &[OutlineItem], document: &Document) -> Vec<Heading> {
     let mut lines: HashMap<String, Vec<usize>> = HashMap::new();
     let mut at = 0;
     for line in document.text.split_inclusive('\n') {
-        lines.entry(comparable(line)).or_default().push(at);
+        lines.entry(normalized_title(line)).or_default().push(at);
         at += line.len();
     }
     let mut placed = Vec::new();
@@ -128,9 +131,9 @@ fn place(bookmarks: &[OutlineItem], document: &Document) -> Vec<Heading> {
     let mut stack: Vec<(&OutlineItem, u8)> = bookmarks.iter().rev().map(|item| (item, 1)).collect();
     while let Some((item, level)) = stack.pop() {
         stack.extend(item.children.iter().rev().map(|child| (child, level.saturating_add(1))));
-        let title = one_line(&item.title);
-        let same = lines.get(&comparable(&title)).map_or(&[][..], Vec::as_slice);
-        let on_page = item.page.map(|page| page_of(document, page));
+        let title = collapse_whitespace(&item.title);
+        let same = lines.get(&normalized_title(&title)).map_or(&[][..], Vec::as_slice);
+        let on_page = item.page.map(|page| page_range(document, page));
         let (start, end) = on_page.unwrap_or((from, document.text.len()));
         // Bookmarks are in text order; one that points backwards begins at the previous one.
         let start = start.max(from);
@@ -148,17 +151,17 @@ fn place(bookmarks: &[OutlineItem], document: &Document) -> Vec<Heading> {
 }
 
 /// Start and end of a page in the text.
-fn page_of(document: &Document, page: u32) -> (usize, usize) {
+fn page_range(document: &Document, page: u32) -> (usize, usize) {
     let page = usize::try_from(page.saturating_sub(1)).unwrap_or(usize::MAX);
-    let start = |page: usize| document.pages.get(page).map(|start| offset(*start));
+    let start = |page: usize| document.pages.get(page).map(|start| to_usize(*start));
     let end = document.text.len();
     (start(page).unwrap_or(end), page.checked_add(1).and_then(start).unwrap_or(end))
 }
 
 /// A heading without its number, in lower case and with one kind of apostrophe, because chapter
 /// titles are often capitalised and bookmarks often lack the number.
-fn comparable(title: &str) -> String {
-    let title = one_line(title).to_lowercase().replace('’', "'");
+fn normalized_title(title: &str) -> String {
+    let title = collapse_whitespace(title).to_lowercase().replace('’', "'");
     let title = title
         .strip_prefix("chapter ")
         .or_else(|| title.strip_prefix("appendix "))
@@ -168,6 +171,6 @@ fn comparable(title: &str) -> String {
     if bare.is_empty() { title.to_owned() } else { bare.to_owned() }
 }
 
-fn offset(at: u64) -> usize {
+fn to_usize(at: u64) -> usize {
     usize::try_from(at).expect("an offset into a text that is in memory")
 }

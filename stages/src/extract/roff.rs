@@ -13,19 +13,19 @@ mod escape;
 mod mdoc;
 mod table;
 
-use crate::extract::document::{Document, Pen, one_line};
-use crate::extract::roff::escape::Strings;
-use crate::extract::text::{decode, with_plain_newlines};
+use crate::extract::document::{Document, DocumentBuilder, collapse_whitespace};
+use crate::extract::roff::escape::StringRegisters;
+use crate::extract::text::{decode, normalize_newlines};
 
 /// The document; `None` if the bytes are not text.
 pub(crate) fn extract(bytes: &[u8]) -> Option<Document> {
     let source = decode(bytes, None)?;
-    let source = with_plain_newlines(&source);
-    let mut page = Page::of(source.len());
+    let source = normalize_newlines(&source);
+    let mut page = RoffReader::new(source.len());
     let mut lines = source.lines();
     while let Some(line) = lines.next() {
         if !is_continued(line) {
-            page.line(line);
+            page.read_line(line);
             continue;
         }
         let mut joined = line.to_owned();
@@ -34,7 +34,7 @@ pub(crate) fn extract(bytes: &[u8]) -> Option<Document> {
             joined.pop();
             joined.push_str(more);
         }
-        page.line(&joined);
+        page.read_line(&joined);
     }
     Some(page.finish())
 }
@@ -46,28 +46,28 @@ fn is_continued(line: &str) -> bool {
 
 /// The treatment of the following lines.
 #[derive(Default, PartialEq)]
-enum Mode {
+enum LineMode {
     #[default]
     Text,
     /// Skips the body of a macro definition or ignored text, up to this line.
     Skip(String),
     /// Skips a branch whose condition is false, at this depth of braces.
-    Untaken(usize),
+    SkippedBranch(usize),
     /// A table: `false` before and `true` after the end of its format.
     Table(bool),
 }
 
 #[derive(Default)]
-pub(super) struct Page {
-    pen: Pen,
-    strings: Strings,
-    mode: Mode,
+pub(super) struct RoffReader {
+    builder: DocumentBuilder,
+    strings: StringRegisters,
+    mode: LineMode,
     /// `true` in blocks without filling.
-    as_is: bool,
+    no_fill: bool,
     /// A heading, or the tag of a paragraph, whose text is on the next line.
-    awaits: Option<Awaits>,
+    next_line: Option<NextLine>,
     /// The result of the last condition, for `.el`.
-    taken: bool,
+    last_condition: bool,
     /// The cells of an incomplete table row.
     row: Vec<String>,
     in_cell: bool,
@@ -78,51 +78,51 @@ pub(super) struct Page {
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Awaits {
+enum NextLine {
     Heading(u8),
     Tag,
 }
 
-impl Page {
+impl RoffReader {
     /// `source` is the size of the source in bytes.
-    fn of(source: usize) -> Self {
-        Self { strings: Strings::of(source), ..Self::default() }
+    fn new(source: usize) -> Self {
+        Self { strings: StringRegisters::new(source), ..Self::default() }
     }
 
     /// Parses a line, in a loop over the conditions at its start.
-    fn line(&mut self, line: &str) {
+    fn read_line(&mut self, line: &str) {
         let mut rest = Some(line);
         while let Some(line) = rest {
-            rest = self.step(line);
+            rest = self.read_condition(line);
         }
     }
 
     /// Parses a line. The body of a true condition is returned, to be parsed as a line.
-    fn step<'a>(&mut self, line: &'a str) -> Option<&'a str> {
+    fn read_condition<'a>(&mut self, line: &'a str) -> Option<&'a str> {
         match &mut self.mode {
-            Mode::Skip(end) => {
+            LineMode::Skip(end) => {
                 if line.trim_end() == end {
-                    self.mode = Mode::Text;
+                    self.mode = LineMode::Text;
                 }
                 return None;
             }
-            Mode::Untaken(depth) => {
+            LineMode::SkippedBranch(depth) => {
                 *depth += line.matches("\\{").count();
                 *depth = depth.saturating_sub(line.matches("\\}").count());
                 if *depth == 0 {
-                    self.mode = Mode::Text;
+                    self.mode = LineMode::Text;
                 }
                 return None;
             }
-            Mode::Table(_) if !line.starts_with(".TE") => {
+            LineMode::Table(_) if !line.starts_with(".TE") => {
                 self.table_line(line);
                 return None;
             }
-            Mode::Table(_) | Mode::Text => {}
+            LineMode::Table(_) | LineMode::Text => {}
         }
         let is_request = line.starts_with(['.', '\'']);
         if !is_request {
-            self.text(line);
+            self.text_line(line);
             return None;
         }
         let request = line[1..].trim_start();
@@ -138,34 +138,34 @@ impl Page {
     }
 
     /// A line of text.
-    fn text(&mut self, line: &str) {
+    fn text_line(&mut self, line: &str) {
         let text = self.strings.expand(line);
-        if self.as_is {
-            self.pen.line();
+        if self.no_fill {
+            self.builder.begin_line();
             if text.trim().is_empty() {
-                self.pen.block();
+                self.builder.begin_block();
             } else {
                 // The indent is kept.
-                self.pen.verbatim(&text);
+                self.builder.push_verbatim(&text);
             }
             return;
         }
         if text.trim().is_empty() && line.trim().is_empty() {
-            return self.pen.block();
+            return self.builder.begin_block();
         }
         if line.starts_with(' ') {
-            self.pen.line();
+            self.builder.begin_line();
         }
-        self.words(&text, !line.ends_with("\\c"));
+        self.push_words(&text, !line.ends_with("\\c"));
     }
 
     /// Writes running text; `apart` separates the next words from it.
-    fn words(&mut self, text: &str, apart: bool) {
-        self.pen.flow(text);
-        match self.awaits.take() {
-            Some(Awaits::Heading(_)) => self.pen.end_heading(),
-            Some(Awaits::Tag) => self.pen.line(),
-            None if apart => self.pen.space(),
+    fn push_words(&mut self, text: &str, apart: bool) {
+        self.builder.push_text(text);
+        match self.next_line.take() {
+            Some(NextLine::Heading(_)) => self.builder.end_heading(),
+            Some(NextLine::Tag) => self.builder.begin_line(),
+            None if apart => self.builder.separate(),
             None => {}
         }
     }
@@ -176,49 +176,49 @@ impl Page {
             "SH" | "Sh" => self.heading(1, rest),
             "SS" | "Ss" => self.heading(2, rest),
             "PP" | "P" | "LP" | "Pp" | "Sp" | "sp" | "RS" | "RE" | "SY" | "YS" | "Lp" => {
-                self.pen.block();
+                self.builder.begin_block();
             }
             "br" | "Vb" | "Ve" | "Bl" | "El" | "Bd" | "Ed" | "nf" | "fi" | "EX" | "EE" => {
-                self.layout(name);
+                self.layout_request(name);
             }
             "TP" => {
-                self.pen.block();
-                self.awaits = Some(Awaits::Tag);
+                self.builder.begin_block();
+                self.next_line = Some(NextLine::Tag);
             }
             "TQ" => {
-                self.pen.line();
-                self.awaits = Some(Awaits::Tag);
+                self.builder.begin_line();
+                self.next_line = Some(NextLine::Tag);
             }
             "IP" => {
-                self.pen.block();
+                self.builder.begin_block();
                 if let Some(tag) = self.arguments(rest).first() {
-                    self.pen.flow(tag);
-                    self.pen.space();
+                    self.builder.push_text(tag);
+                    self.builder.separate();
                 }
             }
-            "B" | "I" | "SM" | "SB" | "R" | "CW" => self.spaced(rest),
-            "BR" | "BI" | "IB" | "IR" | "RB" | "RI" | "OP" => self.joined(name, rest),
+            "B" | "I" | "SM" | "SB" | "R" | "CW" => self.single_font(rest),
+            "BR" | "BI" | "IB" | "IR" | "RB" | "RI" | "OP" => self.alternating_fonts(name, rest),
             "UR" | "MT" => self.document_link(rest),
             "UE" | "ME" => {
                 let after = self.arguments(rest).concat();
                 if !after.is_empty() {
-                    self.pen.glue();
+                    self.builder.join();
                 }
-                self.pen.flow(&after);
-                self.pen.space();
+                self.builder.push_text(&after);
+                self.builder.separate();
             }
             "TS" => {
-                self.pen.block();
-                self.mode = Mode::Table(false);
+                self.builder.begin_block();
+                self.mode = LineMode::Table(false);
             }
             "TE" => self.end_table(),
             "de" | "de1" | "am" | "ig" => {
                 let end = rest.split_whitespace().nth(usize::from(name != "ig"));
-                self.mode = Mode::Skip(format!(".{}", end.unwrap_or(".")));
+                self.mode = LineMode::Skip(format!(".{}", end.unwrap_or(".")));
             }
             "ds" | "ds1" | "as" => self.strings.define(rest, name == "as"),
             "so" => {
-                self.pen.flow(rest);
+                self.builder.push_text(rest);
             }
             _ if mdoc::is_macro(name) => mdoc::line(self, name, rest),
             // Layout, registers, fonts, hyphenation, comments.
@@ -226,18 +226,18 @@ impl Page {
         }
     }
 
-    fn layout(&mut self, name: &str) {
+    fn layout_request(&mut self, name: &str) {
         match name {
             "nf" | "EX" | "Vb" | "Bd" => {
-                self.pen.block();
-                self.as_is = true;
+                self.builder.begin_block();
+                self.no_fill = true;
             }
             "fi" | "EE" | "Ve" | "Ed" => {
-                self.as_is = false;
-                self.pen.block();
+                self.no_fill = false;
+                self.builder.begin_block();
             }
-            "br" => self.pen.line(),
-            _ => self.pen.block(),
+            "br" => self.builder.begin_line(),
+            _ => self.builder.begin_block(),
         }
     }
 
@@ -246,61 +246,61 @@ impl Page {
         let arguments = self.arguments(rest);
         if let [title, section, ..] = &arguments[..] {
             self.title = Some(format!("{}({section})", title.to_lowercase()));
-            self.document.note("section", section);
+            self.document.add_metadata("section", section);
         }
         for (key, at) in [("modified", 2), ("source", 3), ("manual", 4)] {
-            self.document.note(key, arguments.get(at).map_or("", String::as_str));
+            self.document.add_metadata(key, arguments.get(at).map_or("", String::as_str));
         }
     }
 
     fn heading(&mut self, level: u8, rest: &str) {
-        self.as_is = false;
-        self.awaits = None;
-        self.pen.begin_heading(level);
+        self.no_fill = false;
+        self.next_line = None;
+        self.builder.begin_heading(level);
         let words = self.arguments(rest).join(" ");
         if words.is_empty() {
-            self.awaits = Some(Awaits::Heading(level));
+            self.next_line = Some(NextLine::Heading(level));
         } else {
-            self.pen.flow(&words);
-            self.pen.end_heading();
+            self.builder.push_text(&words);
+            self.builder.end_heading();
         }
     }
 
     /// Arguments in one font, separated by spaces.
-    fn spaced(&mut self, rest: &str) {
+    fn single_font(&mut self, rest: &str) {
         let words = self.arguments(rest).join(" ");
         if words.is_empty() {
             return; // The font of the next line.
         }
-        self.styled(&words);
+        self.push_styled(&words);
     }
 
     /// Arguments in alternating fonts, without spaces between them.
-    fn joined(&mut self, name: &str, rest: &str) {
+    fn alternating_fonts(&mut self, name: &str, rest: &str) {
         let arguments = self.arguments(rest);
         let words =
             if name == "OP" { format!("[{}]", arguments.join(" ")) } else { arguments.concat() };
-        self.styled(&words);
+        self.push_styled(&words);
     }
 
-    fn styled(&mut self, words: &str) {
-        if self.as_is {
-            self.pen.line();
+    fn push_styled(&mut self, words: &str) {
+        if self.no_fill {
+            self.builder.begin_line();
         }
-        self.words(words, true);
+        self.push_words(words, true);
     }
 
     fn document_link(&mut self, rest: &str) {
         let address = self.arguments(rest).concat();
-        self.pen.flow(&format!("<{address}>"));
-        self.pen.space();
+        self.builder.push_text(&format!("<{address}>"));
+        self.builder.separate();
     }
 
     /// `.if CONDITION BODY`: `n` (a terminal) is true, and `!` negates. Returns the body if the
     /// condition is true.
     fn condition<'a>(&mut self, name: &str, rest: &'a str) -> Option<&'a str> {
         let (holds, body) = if name == "el" {
-            (!self.taken, rest)
+            (!self.last_condition, rest)
         } else {
             let (negated, rest) = match rest.strip_prefix('!') {
                 Some(rest) => (true, rest),
@@ -311,12 +311,12 @@ impl Page {
             let holds = matches!(&rest[..end], "n" | "o" | "1") != negated;
             (holds, rest[end..].trim_start())
         };
-        self.taken = holds;
+        self.last_condition = holds;
         let block = body.strip_prefix("\\{");
         if !holds {
             let depth = body.matches("\\{").count().saturating_sub(body.matches("\\}").count());
             if block.is_some() && depth > 0 {
-                self.mode = Mode::Untaken(depth);
+                self.mode = LineMode::SkippedBranch(depth);
             }
             return None;
         }
@@ -330,9 +330,10 @@ impl Page {
 
     fn finish(mut self) -> Document {
         self.end_table();
-        let mut document = self.pen.finish();
+        let mut document = self.builder.finish();
         document.metadata = self.document.metadata;
-        document.title = self.title.map(|title| one_line(&title)).filter(|title| !title.is_empty());
+        document.title =
+            self.title.map(|title| collapse_whitespace(&title)).filter(|title| !title.is_empty());
         document
     }
 }

@@ -17,7 +17,7 @@ use pipeline::column::{
 use crate::extract::document::Document;
 
 /// Builders of the columns.
-pub(crate) struct Rows {
+pub(crate) struct DocumentColumns {
     mime_types: StringBuilder,
     texts: LargeStringBuilder,
     titles: StringBuilder,
@@ -30,7 +30,7 @@ pub(crate) struct Rows {
     heading_title: StringBuilder,
 }
 
-impl Default for Rows {
+impl Default for DocumentColumns {
     fn default() -> Self {
         let page = Field::new_list_field(DataType::UInt64, false);
         Self {
@@ -48,7 +48,7 @@ impl Default for Rows {
     }
 }
 
-impl Rows {
+impl DocumentColumns {
     /// Adds a document, with the media type of its content.
     pub(crate) fn add(&mut self, mime_type: &str, document: Document) {
         self.mime_types.append_value(mime_type);
@@ -75,17 +75,17 @@ impl Rows {
         keep: Vec<bool>,
     ) -> Result<RecordBatch, ArrowError> {
         // The bytes are dropped first, so that they are not copied.
-        let kept = rows.clone().dropping(BYTES.name()).keeping(keep)?;
+        let kept = rows.clone().without_column(BYTES.name()).filter_rows(keep)?;
         let schema = kept.schema();
         let mut columns = kept.columns().to_vec();
         columns[schema.index_of(MIME_TYPE.name())?] = Arc::new(self.mime_types.finish());
         RecordBatch::try_new(schema, columns)?
-            .adding(&*TEXT, Arc::new(self.texts.finish()))?
-            .adding(&*TITLE, Arc::new(self.titles.finish()))?
-            .adding(&*LANGUAGE, Arc::new(self.languages.finish()))?
-            .adding(&*METADATA, Arc::new(self.metadata.finish()))?
-            .adding(&*PAGES, Arc::new(self.pages.finish()))?
-            .adding(&*OUTLINE, Arc::new(self.outline()?))
+            .with_column(&*TEXT, Arc::new(self.texts.finish()))?
+            .with_column(&*TITLE, Arc::new(self.titles.finish()))?
+            .with_column(&*LANGUAGE, Arc::new(self.languages.finish()))?
+            .with_column(&*METADATA, Arc::new(self.metadata.finish()))?
+            .with_column(&*PAGES, Arc::new(self.pages.finish()))?
+            .with_column(&*OUTLINE, Arc::new(self.outline()?))
     }
 
     fn outline(&mut self) -> Result<ListArray, ArrowError> {

@@ -5,22 +5,22 @@ use std::borrow::Cow;
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
 
-use crate::extract::document::{Document, Pen, is_text};
+use crate::extract::document::{Document, DocumentBuilder, is_printable};
 
 /// Bytes of a file that are examined to detect its encoding.
-const LOOK_AT: usize = 1 << 20;
+const SAMPLE_BYTES: usize = 1 << 20;
 
 /// Extracts a plain text file; `None` if the bytes are not text. A form feed begins a page.
 pub(crate) fn extract(bytes: &[u8]) -> Option<Document> {
     let text = decode(bytes, None)?;
-    let mut pen = Pen::default();
+    let mut pen = DocumentBuilder::default();
     if text.contains('\u{c}') {
         for page in text.split('\u{c}') {
-            pen.page();
-            pen.verbatim(&with_plain_newlines(page));
+            pen.begin_page();
+            pen.push_verbatim(&normalize_newlines(page));
         }
     } else {
-        pen.verbatim(&with_plain_newlines(&text));
+        pen.push_verbatim(&normalize_newlines(&text));
     }
     Some(pen.finish())
 }
@@ -35,13 +35,14 @@ pub(crate) fn decode<'a>(bytes: &'a [u8], said: Option<&'static Encoding>) -> Op
     if let Ok(text) = std::str::from_utf8(bytes) {
         return looks_like_text(text).then_some(Cow::Borrowed(text));
     }
-    let encoding = utf_16(bytes).or_else(|| (!bytes.contains(&0)).then(|| guess(bytes, said)))?;
+    let encoding = detect_utf16(bytes)
+        .or_else(|| (!bytes.contains(&0)).then(|| guess_encoding(bytes, said)))?;
     let (text, _) = encoding.decode_without_bom_handling(bytes);
     looks_like_text(&text).then_some(text)
 }
 
 /// The encoding of bytes that are not valid UTF-8.
-fn guess(bytes: &[u8], said: Option<&'static Encoding>) -> &'static Encoding {
+fn guess_encoding(bytes: &[u8], said: Option<&'static Encoding>) -> &'static Encoding {
     if is_damaged_utf_8(bytes) {
         return UTF_8;
     }
@@ -50,14 +51,14 @@ fn guess(bytes: &[u8], said: Option<&'static Encoding>) -> &'static Encoding {
         return said;
     }
     let mut detector = EncodingDetector::new(Iso2022JpDetection::Allow);
-    detector.feed(&bytes[..bytes.len().min(LOOK_AT)], true);
+    detector.feed(&bytes[..bytes.len().min(SAMPLE_BYTES)], true);
     detector.guess(None, Utf8Detection::Deny)
 }
 
 /// `true` for UTF-8 with a few invalid bytes, as in truncated or concatenated files.
 fn is_damaged_utf_8(bytes: &[u8]) -> bool {
     let (mut right, mut wrong) = (0, 0);
-    for chunk in bytes[..bytes.len().min(LOOK_AT)].utf8_chunks() {
+    for chunk in bytes[..bytes.len().min(SAMPLE_BYTES)].utf8_chunks() {
         right += chunk.valid().chars().filter(|char| !char.is_ascii()).count();
         wrong += usize::from(!chunk.invalid().is_empty());
     }
@@ -65,7 +66,7 @@ fn is_damaged_utf_8(bytes: &[u8]) -> bool {
 }
 
 /// Detects UTF-16 without a byte order mark: in most scripts, one byte of many pairs is 0.
-fn utf_16(bytes: &[u8]) -> Option<&'static Encoding> {
+fn detect_utf16(bytes: &[u8]) -> Option<&'static Encoding> {
     let head = &bytes[..bytes.len().min(4096) & !1];
     let zeros =
         |offset: usize| head.iter().skip(offset).step_by(2).filter(|byte| **byte == 0).count();
@@ -78,14 +79,14 @@ fn utf_16(bytes: &[u8]) -> Option<&'static Encoding> {
 
 /// `true` for readable text: at most one unusual character in 32, and almost no NUL.
 fn looks_like_text(text: &str) -> bool {
-    let mut end = text.len().min(LOOK_AT);
+    let mut end = text.len().min(SAMPLE_BYTES);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
     let (mut odd, mut all) = (0, 0);
     for char in text[..end].chars() {
         all += 1;
-        let usual = is_text(char) || matches!(char, '\r' | '\u{c}' | '\u{8}' | '\u{1b}');
+        let usual = is_printable(char) || matches!(char, '\r' | '\u{c}' | '\u{8}' | '\u{1b}');
         odd += usize::from(!usual || char == char::REPLACEMENT_CHARACTER);
         if char == '\0' && odd > all / 512 {
             return false;
@@ -95,7 +96,7 @@ fn looks_like_text(text: &str) -> bool {
 }
 
 /// The text with `\n` at the end of each line.
-pub(crate) fn with_plain_newlines(text: &str) -> Cow<'_, str> {
+pub(crate) fn normalize_newlines(text: &str) -> Cow<'_, str> {
     if text.contains('\r') {
         Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n"))
     } else {

@@ -7,10 +7,10 @@ use std::path::Path;
 
 use pipeline::is_meaningful_title;
 
-use crate::extract::document::{Document, one_line};
+use crate::extract::document::{Document, collapse_whitespace};
 
 /// Headings that name a part of any document, in lower case.
-const PARTS: &[&str] = &[
+const SECTION_NAMES: &[&str] = &[
     "contents",
     "cover",
     "cover page",
@@ -24,9 +24,9 @@ const PARTS: &[&str] = &[
 
 /// Sets the best title. Headings of manual pages are not used, because all pages have the same
 /// ones; `None` remains only if `path` has no file name.
-pub(crate) fn titled(mut document: Document, mime_type: &str, path: &Path) -> Document {
-    let own = document.title.take().map(|title| one_line(&title));
-    let own = own.filter(|title| !says_nothing(title, path));
+pub(crate) fn with_title(mut document: Document, mime_type: &str, path: &Path) -> Document {
+    let own = document.title.take().map(|title| collapse_whitespace(&title));
+    let own = own.filter(|title| !is_uninformative(title, path));
     let heading = || first_heading(&document).filter(|_| mime_type != "text/troff");
     let name = || path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
     document.title = own.or_else(heading).or_else(name);
@@ -38,13 +38,13 @@ fn first_heading(document: &Document) -> Option<String> {
     let headings = document.outline.iter();
     let headings = headings.filter(|heading| {
         let title = heading.title.to_lowercase();
-        !title.is_empty() && !PARTS.contains(&title.as_str())
+        !title.is_empty() && !SECTION_NAMES.contains(&title.as_str())
     });
     headings.min_by_key(|heading| heading.level).map(|heading| heading.title.clone())
 }
 
 /// `true` if a title is a placeholder or a file name.
-fn says_nothing(title: &str, path: &Path) -> bool {
+fn is_uninformative(title: &str, path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let is_name = name.contains('.') && title.to_lowercase() == name.to_lowercase();
     is_name || !is_meaningful_title(title)
@@ -61,7 +61,7 @@ mod tests {
             .map(|(level, title)| Heading { at: 0, level: *level, title: (*title).to_owned() })
             .collect();
         let document = Document { title: own.map(str::to_owned), outline, ..Document::default() };
-        titled(document, mime_type, Path::new(path)).title.unwrap()
+        with_title(document, mime_type, Path::new(path)).title.unwrap()
     }
 
     #[test]

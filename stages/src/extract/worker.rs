@@ -36,46 +36,46 @@ use rustix::pipe::fcntl_setpipe_size;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 pub use self::child::extract_worker;
-use crate::extract::Limits;
-use crate::extract::read::{Answer, Format, Refusal, Request};
+use crate::extract::ExtractLimits;
+use crate::extract::read::{ExtractErrorKind, ExtractRequest, ExtractResult, Format};
 use pipeline::ByteSize;
 
 /// Hash of the sources of this crate. Parent and child must be of the same build.
 pub const EXTRACT_BUILD: &str = env!("EXTRACT_BUILD");
 
 /// Time limit for the start of a child. It takes milliseconds, or the time to load libtorch.
-const START: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Requested size of a pipe buffer.
-const PIPE: usize = 1 << 20;
+const PIPE_BYTES: usize = 1 << 20;
 
 /// Minimum free capacity of the buffer for one read, in bytes.
-const AT_ONCE: usize = 64 << 10;
+const MAX_READ: usize = 64 << 10;
 
 /// The parent side: a child that is started on demand.
-pub(crate) struct Worker {
+pub(crate) struct WorkerClient {
     command: PathBuf,
-    limits: Limits,
+    limits: ExtractLimits,
     /// Value of `LD_LIBRARY_PATH` for the child; set if the child did not start without it.
     library_path: Option<OsString>,
-    running: Option<Running>,
+    process: Option<WorkerProcess>,
 }
 
 /// The end of an exchange with the child.
-enum End {
+enum ExchangeEnd {
     /// All requests were answered.
     Answered,
     /// The same, but the child must be replaced: it ended, or sent more than the answers.
-    Spent,
+    Exhausted,
     /// The current document exceeds the time limit.
     TimedOut,
     /// The child ended, or sent invalid data.
     Died,
 }
 
-impl Worker {
-    pub(crate) fn new(command: &Path, limits: Limits) -> Self {
-        Self { command: command.to_owned(), limits, library_path: None, running: None }
+impl WorkerClient {
+    pub(crate) fn new(command: &Path, limits: ExtractLimits) -> Self {
+        Self { command: command.to_owned(), limits, library_path: None, process: None }
     }
 
     /// Extracts documents in the child. Calls `take` with one answer per request, in order, as it
@@ -85,45 +85,46 @@ impl Worker {
     /// If a child cannot be started.
     pub(crate) fn read(
         &mut self,
-        requests: &[Request<'_>],
-        take: &mut dyn FnMut(Answer),
+        requests: &[ExtractRequest<'_>],
+        take: &mut dyn FnMut(ExtractResult),
     ) -> Result<(), BoxError> {
         let mut answered = 0;
         while answered < requests.len() {
-            let mut running = match self.running.take() {
+            let mut running = match self.process.take() {
                 Some(running) => running,
-                None => self.start()?,
+                None => self.spawn()?,
             };
             let end = running.exchange(&requests[answered..], self.limits, &mut |answer| {
                 answered += 1;
                 take(answer);
             })?;
-            let format = requests.get(answered).and_then(|it| Format::of(&it.mime_type));
+            let format =
+                requests.get(answered).and_then(|it| Format::from_mime_type(&it.mime_type));
             let refusal = match end {
-                End::Answered => {
-                    self.running = Some(running);
+                ExchangeEnd::Answered => {
+                    self.process = Some(running);
                     continue;
                 }
-                End::Spent => continue,
-                End::TimedOut if running.is_ready => {
+                ExchangeEnd::Exhausted => continue,
+                ExchangeEnd::TimedOut if running.is_ready => {
                     let limit = format!("{} s (max_seconds)", self.limits.time.as_secs());
-                    Refusal::Limit(limit)
+                    ExtractErrorKind::LimitExceeded(limit)
                 }
-                End::TimedOut | End::Died if !running.is_ready => {
-                    self.not_started(running)?;
+                ExchangeEnd::TimedOut | ExchangeEnd::Died if !running.is_ready => {
+                    self.start_failure(running)?;
                     continue;
                 }
                 // Earlier documents may have damaged the child, so this one is tried again.
-                End::TimedOut | End::Died if running.answered > 0 => continue,
-                End::TimedOut | End::Died => self.death(running),
+                ExchangeEnd::TimedOut | ExchangeEnd::Died if running.answered > 0 => continue,
+                ExchangeEnd::TimedOut | ExchangeEnd::Died => self.exit_error(running),
             };
             answered += 1;
-            take(Err(refusal.of(format)));
+            take(Err(refusal.with_format(format)));
         }
         Ok(())
     }
 
-    fn start(&self) -> Result<Running, BoxError> {
+    fn spawn(&self) -> Result<WorkerProcess, BoxError> {
         let mut command = Command::new(&self.command);
         command
             .arg("extract-worker")
@@ -142,19 +143,19 @@ impl Worker {
         let child = command.spawn().map_err(|error| {
             format!("cannot start {} extract-worker: {error}", self.command.display())
         })?;
-        Running::of(child)
+        WorkerProcess::from_child(child)
     }
 
     /// The error of a child that did not start. The first time, returns `Ok` if `LD_LIBRARY_PATH`
     /// is set, to retry with it.
-    fn not_started(&mut self, running: Running) -> Result<(), BoxError> {
+    fn start_failure(&mut self, running: WorkerProcess) -> Result<(), BoxError> {
         if self.library_path.is_none() {
             self.library_path = std::env::var_os(LIBRARY_PATH);
             if self.library_path.is_some() {
                 return Ok(());
             }
         }
-        let (said, status) = running.last_words();
+        let (said, status) = running.into_stderr_tail();
         let status = status.map_or_else(|| "no status".to_owned(), |status| status.to_string());
         Err(format!(
             "{} extract-worker did not start ({status}): {}",
@@ -165,20 +166,22 @@ impl Worker {
     }
 
     /// The refusal of the document during which a child died.
-    fn death(&self, running: Running) -> Refusal {
-        let (said, status) = running.last_words();
+    fn exit_error(&self, running: WorkerProcess) -> ExtractErrorKind {
+        let (said, status) = running.into_stderr_tail();
         if said.contains("memory allocation of") {
-            return Refusal::Limit(format!(
+            return ExtractErrorKind::LimitExceeded(format!(
                 "{} of memory (max_memory)",
                 ByteSize(self.limits.memory)
             ));
         }
         if said.contains("overflowed its stack") {
-            return Refusal::Corrupt("nested too deeply".to_owned());
+            return ExtractErrorKind::Corrupt("nested too deeply".to_owned());
         }
         match status.and_then(|status| status.signal()) {
-            Some(signal) => Refusal::Corrupt(format!("the parser was ended by signal {signal}")),
-            None => Refusal::Corrupt("the parser crashed".to_owned()),
+            Some(signal) => {
+                ExtractErrorKind::Corrupt(format!("the parser was ended by signal {signal}"))
+            }
+            None => ExtractErrorKind::Corrupt("the parser crashed".to_owned()),
         }
     }
 }
@@ -189,7 +192,7 @@ const SIGKILL: i32 = rustix::process::Signal::KILL.as_raw();
 /// The variable with which the loader finds libraries outside its default folders.
 const LIBRARY_PATH: &str = "LD_LIBRARY_PATH";
 
-struct Running {
+struct WorkerProcess {
     child: Child,
     input: ChildStdin,
     output: ChildStdout,
@@ -198,15 +201,15 @@ struct Running {
     /// Output that is not parsed yet.
     received: Vec<u8>,
     /// The last output on standard error.
-    said: Vec<u8>,
+    stderr_tail: Vec<u8>,
     /// `true` once the child has sent its ready line.
     is_ready: bool,
     /// Number of answers from this child.
     answered: usize,
 }
 
-impl Running {
-    fn of(mut child: Child) -> Result<Self, BoxError> {
+impl WorkerProcess {
+    fn from_child(mut child: Child) -> Result<Self, BoxError> {
         let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (Some(input), Some(output), Some(errors)) = pipes else {
             unreachable!("all three are piped")
@@ -216,54 +219,64 @@ impl Running {
         }
         for pipe in [input.as_fd(), output.as_fd()] {
             // The system limits the pipe buffers per user; smaller ones only cost more switches.
-            fcntl_setpipe_size(pipe, PIPE).ok();
+            fcntl_setpipe_size(pipe, PIPE_BYTES).ok();
         }
         let (received, said) = (Vec::new(), Vec::new());
         let errors = Some(errors);
-        Ok(Self { child, input, output, errors, received, said, is_ready: false, answered: 0 })
+        Ok(Self {
+            child,
+            input,
+            output,
+            errors,
+            received,
+            stderr_tail: said,
+            is_ready: false,
+            answered: 0,
+        })
     }
 
     /// Sends requests, and passes their answers to `take` as they arrive. It also reads while it
     /// still writes, so the processes cannot deadlock.
     fn exchange(
         &mut self,
-        requests: &[Request<'_>],
-        limits: Limits,
-        take: &mut dyn FnMut(Answer),
-    ) -> Result<End, BoxError> {
+        requests: &[ExtractRequest<'_>],
+        limits: ExtractLimits,
+        take: &mut dyn FnMut(ExtractResult),
+    ) -> Result<ExchangeEnd, BoxError> {
         let mut missing = requests.len();
-        let heads: Vec<Vec<u8>> = requests.iter().map(wire::request).collect::<Result<_, _>>()?;
+        let heads: Vec<Vec<u8>> =
+            requests.iter().map(wire::encode_request).collect::<Result<_, _>>()?;
         let parts = heads.iter().zip(requests);
         let mut unsent: VecDeque<&[u8]> = parts
             .flat_map(|(head, request)| [head.as_slice(), request.bytes.as_ref()])
             .filter(|part| !part.is_empty())
             .collect();
-        let time = |is_ready| if is_ready { limits.time } else { START };
+        let time = |is_ready| if is_ready { limits.time } else { START_TIMEOUT };
         let mut deadline = Instant::now() + time(self.is_ready);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Ok(End::TimedOut);
+                return Ok(ExchangeEnd::TimedOut);
             }
-            let ready = self.wait(!unsent.is_empty(), left)?;
+            let ready = self.poll_pipes(!unsent.is_empty(), left)?;
             if ready.input {
                 send(&mut self.input, &mut unsent)?;
             }
             if ready.errors {
-                self.listen()?;
+                self.read_stderr()?;
             }
             if !ready.output {
                 continue;
             }
             let ended = receive(&self.output, &mut self.received)?;
             let before = (self.is_ready, missing);
-            let sound = self.take(limits.memory, &mut missing, take);
+            let sound = self.parse_answers(limits.memory, &mut missing, take);
             if missing == 0 {
                 let is_well = sound.is_ok() && self.received.is_empty() && !ended;
-                return Ok(if is_well { End::Answered } else { End::Spent });
+                return Ok(if is_well { ExchangeEnd::Answered } else { ExchangeEnd::Exhausted });
             }
             if ended || sound.is_err() {
-                return Ok(End::Died);
+                return Ok(ExchangeEnd::Died);
             }
             if before != (self.is_ready, missing) {
                 deadline = Instant::now() + limits.time;
@@ -272,7 +285,7 @@ impl Running {
     }
 
     /// Waits until a pipe can be written to or read from.
-    fn wait(&self, writes: bool, left: Duration) -> Result<Ready, BoxError> {
+    fn poll_pipes(&self, writes: bool, left: Duration) -> Result<PipeReadiness, BoxError> {
         let writes = if writes { PollFlags::OUT } else { PollFlags::empty() };
         let mut pipes = vec![PollFd::new(&self.output, PollFlags::IN)];
         // A pipe whose other end is closed is always ready, so unused pipes are not polled.
@@ -285,7 +298,7 @@ impl Running {
             Err(error) => return Err(error.into()),
         }
         let is_ready = |at: usize| !pipes[at].revents().is_empty();
-        Ok(Ready {
+        Ok(PipeReadiness {
             output: is_ready(0),
             input: input.is_some_and(is_ready),
             errors: errors.is_some_and(|(at, _)| is_ready(at)),
@@ -293,21 +306,21 @@ impl Running {
     }
 
     /// Parses the received bytes.
-    fn take(
+    fn parse_answers(
         &mut self,
         most: u64,
         missing: &mut usize,
-        take: &mut dyn FnMut(Answer),
-    ) -> Result<(), wire::Nonsense> {
+        take: &mut dyn FnMut(ExtractResult),
+    ) -> Result<(), wire::ProtocolError> {
         let mut at = 0;
         if !self.is_ready {
-            let end = self.received.iter().take(wire::LONGEST_LINE).position(|byte| *byte == b'\n');
+            let end = self.received.iter().take(wire::MAX_LINE).position(|byte| *byte == b'\n');
             let Some(end) = end else {
-                let is_line = self.received.len() < wire::LONGEST_LINE;
-                return if is_line { Ok(()) } else { Err(wire::Nonsense) };
+                let is_line = self.received.len() < wire::MAX_LINE;
+                return if is_line { Ok(()) } else { Err(wire::ProtocolError) };
             };
             let line = String::from_utf8_lossy(&self.received[..end]);
-            let lacks = line.strip_prefix(wire::READY).ok_or(wire::Nonsense)?.trim();
+            let lacks = line.strip_prefix(wire::READY_PREFIX).ok_or(wire::ProtocolError)?.trim();
             if !lacks.is_empty() {
                 tracing::debug!(
                     missing = lacks,
@@ -318,7 +331,7 @@ impl Running {
             at = end + 1;
         }
         while *missing > 0 {
-            let Some((answer, length)) = wire::first_answer(&self.received[at..], most)? else {
+            let Some((answer, length)) = wire::decode_answer(&self.received[at..], most)? else {
                 break;
             };
             *missing -= 1;
@@ -331,10 +344,10 @@ impl Running {
     }
 
     /// Reads standard error; the last 4 KiB are kept.
-    fn listen(&mut self) -> Result<(), BoxError> {
+    fn read_stderr(&mut self) -> Result<(), BoxError> {
         if let Some(errors) = &mut self.errors {
-            let ended = receive(&*errors, &mut self.said)?;
-            self.said.drain(..self.said.len().saturating_sub(4096));
+            let ended = receive(&*errors, &mut self.stderr_tail)?;
+            self.stderr_tail.drain(..self.stderr_tail.len().saturating_sub(4096));
             if ended {
                 self.errors = None;
             }
@@ -343,18 +356,18 @@ impl Running {
     }
 
     /// The last standard error, and the exit status; `None` if the child had to be killed.
-    fn last_words(mut self) -> (String, Option<ExitStatus>) {
-        let has_ended = ends_soon(&self.child);
+    fn into_stderr_tail(mut self) -> (String, Option<ExitStatus>) {
+        let has_ended = exits_soon(&self.child);
         // A child that has ended keeps its status.
         drop(self.child.kill());
         let status = self.child.wait().ok();
         let status = status.filter(|status| has_ended || status.signal() != Some(SIGKILL));
-        drop(self.listen());
-        (String::from_utf8_lossy(&self.said).into_owned(), status)
+        drop(self.read_stderr());
+        (String::from_utf8_lossy(&self.stderr_tail).into_owned(), status)
     }
 }
 
-impl Drop for Running {
+impl Drop for WorkerProcess {
     fn drop(&mut self) {
         // If the child has ended already, this only collects its status.
         drop(self.child.kill());
@@ -364,14 +377,14 @@ impl Drop for Running {
 
 /// `true` if a child ends within a second. The kernel closes its descriptors before its status is
 /// available.
-fn ends_soon(child: &Child) -> bool {
+fn exits_soon(child: &Child) -> bool {
     let Ok(process) = pidfd_open(Pid::from_child(child), PidfdFlags::empty()) else { return false };
     let second = Timespec { tv_sec: 1, tv_nsec: 0 };
     poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&second)).is_ok_and(|ended| ended > 0)
 }
 
 /// The pipes that are ready for writing (`input`) or reading.
-struct Ready {
+struct PipeReadiness {
     input: bool,
     output: bool,
     errors: bool,
@@ -406,7 +419,7 @@ fn send(input: &mut ChildStdin, unsent: &mut VecDeque<&[u8]>) -> Result<(), BoxE
 
 /// Reads once; `true` at the end of the pipe.
 fn receive(from: impl AsFd, into: &mut Vec<u8>) -> Result<bool, BoxError> {
-    into.reserve(AT_ONCE);
+    into.reserve(MAX_READ);
     match rustix::io::read(from, spare_capacity(into)) {
         Ok(count) => Ok(count == 0),
         Err(Errno::AGAIN | Errno::INTR) => Ok(false),

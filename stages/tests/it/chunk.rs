@@ -16,7 +16,7 @@ use pipeline::{ModelUse, NodeDef, StageConfig, Tokenizer as _};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::support::{Pieces, files, model, nothing, stage, with_column};
+use crate::support::{FakeTokenizer, empty_resources, files, model, stage, with_column};
 
 type Heading<'a> = (u64, u8, &'a str);
 
@@ -60,19 +60,19 @@ struct Chunk {
 
 fn configured(options: Value) -> Box<dyn StageConfig> {
     let expected = match options["unit"].as_str() {
-        Some("characters") => ModelUse::Follows,
-        _ => ModelUse::Needs,
+        Some("characters") => ModelUse::FollowsDownstream,
+        _ => ModelUse::RequiresDownstream,
     };
     let mut config = stage("chunk", options);
     assert_eq!(config.model(), expected);
-    config.bind(&model(Path::new("pieces"))).unwrap();
+    config.bind_model(&model(Path::new("pieces"))).unwrap();
     config
 }
 
 /// The chunks of each row, and the number of rows that were set aside.
 fn chunks_of(config: &dyn StageConfig, rows: RecordBatch) -> (Vec<Vec<Chunk>>, usize) {
     let expected = config.output_schema(rows.schema_ref()).unwrap();
-    let outcome = config.build(&nothing()).unwrap().process(rows).unwrap();
+    let outcome = config.build(&empty_resources()).unwrap().process(rows).unwrap();
     assert_eq!(outcome.rows.schema(), expected);
     let row = |list: ArrayRef| {
         let fields = list.as_struct();
@@ -93,7 +93,7 @@ fn chunks_of(config: &dyn StageConfig, rows: RecordBatch) -> (Vec<Vec<Chunk>>, u
             .collect::<Vec<_>>()
     };
     let lists = CHUNKS.of(&outcome.rows).unwrap();
-    (lists.iter().map(|list| row(list.unwrap())).collect(), outcome.set_aside.len())
+    (lists.iter().map(|list| row(list.unwrap())).collect(), outcome.rejected.len())
 }
 
 fn chunks(options: Value, text: &str) -> Vec<Chunk> {
@@ -138,11 +138,11 @@ fn options_that_contradict_each_other_or_the_model_are_refused() {
     let def: &NodeDef = stages::NODES.iter().find(|def| def.name == "chunk").unwrap();
     let parse = |options| (def.parse)(options, Path::new("/")).err().unwrap().to_string();
     let mut long = stage("chunk", json!({ "size": 17, "overlap": 2 }));
-    let unbound = stage("chunk", json!({ "size": 16, "overlap": 2 })).build(&nothing());
+    let unbound = stage("chunk", json!({ "size": 16, "overlap": 2 })).build(&empty_resources());
     let found = [
         parse(json!({ "size": 64, "overlap": 64 })),
         parse(json!({ "size": 64, "min_size": 65 })),
-        long.bind(&model(Path::new("MODEL"))).unwrap_err().message,
+        long.bind_model(&model(Path::new("MODEL"))).unwrap_err().message,
         unbound.err().unwrap().to_string(),
     ];
     insta::assert_snapshot!(found.join("\n"), @r#"
@@ -235,9 +235,9 @@ fn check(text: &str, options: &Value, with_model: bool) {
             &text[covered..start]
         );
         if with_model {
-            let ids = Pieces.encode(piece).unwrap().ids;
-            assert_eq!(chunk.tokens, Pieces.frame(&ids), "{piece:?}");
-            assert!(chunk.tokens.len() <= Pieces.max_tokens());
+            let ids = FakeTokenizer.encode(piece).unwrap().ids;
+            assert_eq!(chunk.tokens, FakeTokenizer.add_special_tokens(&ids), "{piece:?}");
+            assert!(chunk.tokens.len() <= FakeTokenizer.max_tokens());
         }
         if by_tokens {
             assert!(chunk.tokens.len() <= size);
@@ -248,7 +248,7 @@ fn check(text: &str, options: &Value, with_model: bool) {
             assert!(start > last.start && end > last.end);
             let shared = text.get(start..last.end).unwrap_or_default();
             let shared = if by_tokens {
-                Pieces.encode(shared).unwrap().ids.len()
+                FakeTokenizer.encode(shared).unwrap().ids.len()
             } else {
                 shared.chars().count()
             };

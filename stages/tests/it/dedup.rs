@@ -8,7 +8,7 @@ use pipeline::{ContentHash, Resources};
 use proptest::prelude::*;
 use serde_json::json;
 
-use crate::support::{files, hashes, nothing, reasons, run, stage, with_column};
+use crate::support::{empty_resources, files, hashes, reasons, run, stage, with_column};
 
 fn rows(contents: &[(u8, Option<u8>)]) -> RecordBatch {
     let names: Vec<String> = (0..contents.len()).map(|index| format!("{index:03}")).collect();
@@ -20,9 +20,9 @@ fn rows(contents: &[(u8, Option<u8>)]) -> RecordBatch {
     with_column(&rows, CONTENT_HASH.field(), hashes(&content))
 }
 
-fn with(known: &[u8]) -> Resources {
+fn resources_with(known: &[u8]) -> Resources {
     let known = known.iter().map(|byte| ContentHash([*byte; 32])).collect();
-    Resources { known: Arc::new(known), ..nothing() }
+    Resources { known_hashes: Arc::new(known), ..empty_resources() }
 }
 
 fn names(rows: &RecordBatch) -> Vec<&str> {
@@ -41,9 +41,9 @@ fn tells_touched_copied_and_new_apart() {
         (6, Some(6)), // stored with other settings
         (1, Some(1)), // a second location, touched
     ]);
-    let out = run(&*stage("dedup", json!({})), &with(&[1, 2]), rows);
+    let out = run(&*stage("dedup", json!({})), &resources_with(&[1, 2]), rows);
     assert_eq!(names(&out.rows), ["003", "005"]);
-    insta::assert_debug_snapshot!(reasons(&out.set_aside), @r#"
+    insta::assert_debug_snapshot!(reasons(&out.rejected), @r#"
     [
         (
             "000",
@@ -77,7 +77,7 @@ proptest! {
         cut in 0_usize..40,
     ) {
         let rows = rows(&contents);
-        let with = with(&known);
+        let with = resources_with(&known);
         let mut stage = stage("dedup", json!({})).build(&with).unwrap();
         let cut = cut.min(rows.num_rows());
         let first = stage.process(rows.slice(0, cut)).unwrap();
@@ -94,6 +94,6 @@ proptest! {
         prop_assert!(passed.iter().all(|hash| !known.contains(&hash[0])));
         let expected = contents.iter().map(|(content, _)| *content).filter(|c| !known.contains(c));
         prop_assert_eq!(passed.len(), expected.collect::<std::collections::HashSet<_>>().len());
-        prop_assert_eq!(passed.len() + first.set_aside.len() + second.set_aside.len(), contents.len());
+        prop_assert_eq!(passed.len() + first.rejected.len() + second.rejected.len(), contents.len());
     }
 }

@@ -9,11 +9,11 @@ use arrow::array::{
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{Field, Float32Type, UInt32Type};
-use pipeline::column::{CHUNKS, LANGUAGE, SPARSE, TEXT, URI, chunk_fields, vectors};
+use pipeline::column::{CHUNKS, LANGUAGE, SPARSE, TEXT, URI, chunk_fields, vectors_column};
 use pipeline::{ModelUse, SparseVector, StageConfig};
 use serde_json::{Value, json};
 
-use crate::support::{batch, model, nothing, run, stage};
+use crate::support::{batch, empty_resources, model, run, stage};
 
 /// One row per document, with one list of token ids per chunk.
 fn documents(documents: &[&[&[u32]]]) -> RecordBatch {
@@ -48,9 +48,9 @@ fn documents(documents: &[&[&[u32]]]) -> RecordBatch {
 
 fn bound(options: Value) -> Result<Box<dyn StageConfig>, String> {
     let mut config = stage("embed", options);
-    let ModelUse::Names { model: path, .. } = config.model() else { panic!("embed names a model") };
+    let ModelUse::Runs { model: path, .. } = config.model() else { panic!("embed names a model") };
     let model = model(path);
-    config.bind(&model).map_err(|misfit| misfit.message)?;
+    config.bind_model(&model).map_err(|misfit| misfit.message)?;
     Ok(config)
 }
 
@@ -58,9 +58,9 @@ fn bound(options: Value) -> Result<Box<dyn StageConfig>, String> {
 fn vectors_of(rows: RecordBatch) -> Vec<Vec<Vec<f32>>> {
     let config = bound(json!({ "model": "pieces", "sparse": "none" })).unwrap();
     let expected = config.output_schema(rows.schema_ref()).unwrap();
-    let out = config.build(&nothing()).unwrap().process(rows).unwrap();
+    let out = config.build(&empty_resources()).unwrap().process(rows).unwrap();
     assert_eq!(out.rows.schema(), expected);
-    let lists = vectors(3).of(&out.rows).unwrap().clone();
+    let lists = vectors_column(3).of(&out.rows).unwrap().clone();
     let row = |list: ArrayRef| {
         let vectors = list.as_fixed_size_list();
         (0..vectors.len())
@@ -87,8 +87,8 @@ fn each_chunk_gets_its_own_vector() {
 #[test]
 fn a_window_is_counted_in_chunks() {
     let config = bound(json!({ "model": "pieces", "window": 7 })).unwrap();
-    let gather = config.gather().unwrap();
-    assert_eq!(gather.at_least, 7);
+    let gather = config.batch_policy().unwrap();
+    assert_eq!(gather.target_weight, 7);
     let rows = documents(&[&[&[1], &[2]], &[&[3]]]);
     assert_eq!((gather.weight)(&rows), 3);
     assert_eq!((gather.weight)(&rows.slice(1, 1)), 1);
@@ -112,8 +112,10 @@ fn its_identity_is_that_of_the_model_and_not_its_place() {
 #[test]
 fn a_path_is_relative_to_the_file_and_the_stand_in_is_no_path() {
     let path = |model: &str| match stage("embed", json!({ "model": model })).model() {
-        ModelUse::Names { model: path, .. } => path.to_owned(),
-        ModelUse::None | ModelUse::Follows | ModelUse::Needs => panic!("embed names a model"),
+        ModelUse::Runs { model: path, .. } => path.to_owned(),
+        ModelUse::None | ModelUse::FollowsDownstream | ModelUse::RequiresDownstream => {
+            panic!("embed names a model")
+        }
     };
     assert_eq!(path("models/m"), Path::new("/nowhere/models/m"));
     assert_eq!(path("/models/m"), Path::new("/models/m"));
@@ -162,16 +164,17 @@ fn each_chunk_gets_its_words_in_the_language_of_its_document() {
         ("connecting", None),
     ]);
     let config = bound(json!({ "model": "pieces" })).unwrap();
-    let words = stages::words(&config.identity()["sparse"]).unwrap();
+    let words = stages::sparse_encoder(&config.identity()["sparse"]).unwrap();
     for start in 0..4 {
         let rows = rows.slice(start, 4 - start);
-        let out = run(config.as_ref(), &nothing(), rows.clone()).rows;
+        let out = run(config.as_ref(), &empty_resources(), rows.clone()).rows;
         let languages = LANGUAGE.of(&rows).unwrap();
         let expected = TEXT.of(&rows).unwrap().iter().zip(languages);
-        let expected: Vec<_> =
-            expected.map(|(text, language)| words.passage(text.unwrap(), language)).collect();
+        let expected: Vec<_> = expected
+            .map(|(text, language)| words.encode_document(text.unwrap(), language))
+            .collect();
         assert_eq!(sparse_of(&out), expected);
-        assert!(expected.iter().all(SparseVector::is_sound));
+        assert!(expected.iter().all(SparseVector::is_valid));
     }
 }
 

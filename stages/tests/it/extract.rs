@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-use crate::support::{files, nothing, reasons, run, stage};
+use crate::support::{empty_resources, files, reasons, run, stage};
 
 pub(crate) const DOCX: &str =
     "application/vnd.openxmlformats-officedocument.wordprocessingml.document";
@@ -23,7 +23,7 @@ pub(crate) const DOCX: &str =
 /// Resources with the real extract worker.
 pub(crate) fn with_worker() -> Resources {
     let worker = PathBuf::from(env!("CARGO_BIN_EXE_semantik-extract-worker"));
-    Resources { extract_worker: Some(worker), ..nothing() }
+    Resources { extract_worker: Some(worker), ..empty_resources() }
 }
 
 fn extract(rows: RecordBatch) -> Outcome {
@@ -131,7 +131,7 @@ pub(crate) fn docx(body: &[u8]) -> Vec<u8> {
     zip.finish().unwrap().into_inner()
 }
 
-pub(crate) fn gz(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
@@ -158,7 +158,7 @@ fn each_format_gives_text_title_headings_and_metadata() {
         ),
         ("b.md", "text/markdown", b"# Title\n\nText\n"),
         ("c.html", "text/html", b"<html lang=fr><title>T</title><h1>H</h1><p>Texte"),
-        ("ls.1.gz", "application/gzip", &gz(page)),
+        ("ls.1.gz", "application/gzip", &gzip(page)),
         ("e.docx", DOCX, &docx(word)),
         (
             "f.pdf",
@@ -167,7 +167,7 @@ fn each_format_gives_text_title_headings_and_metadata() {
         ),
     ]);
     let outcome = extract(rows);
-    assert_eq!(reasons(&outcome.set_aside), []);
+    assert_eq!(reasons(&outcome.rejected), []);
     let rows = &outcome.rows;
     let shown: Vec<_> = (0..rows.num_rows())
         .map(|row| {
@@ -224,7 +224,7 @@ fn what_is_wrong_with_a_file_is_said_in_words() {
     let rows = files(&[
         ("binary", "application/octet-stream", &noise),
         ("bomb.docx", DOCX, &docx(&vec![b' '; 300 << 20])),
-        ("bomb.txt.gz", "application/gzip", &gz(&vec![b'a'; 300 << 20])),
+        ("bomb.txt.gz", "application/gzip", &gzip(&vec![b'a'; 300 << 20])),
         ("empty.txt", "text/plain", b""),
         ("fake.docx", DOCX, b"this is not a zip archive"),
         ("fake.md", "text/markdown", &noise),
@@ -236,15 +236,15 @@ fn what_is_wrong_with_a_file_is_said_in_words() {
         ("scan.pdf", "application/pdf", &scanned(3, 3)),
         ("scan-of-one-page.pdf", "application/pdf", &scanned(1, 1)),
         ("scan-with-blank-pages.pdf", "application/pdf", &scanned(2, 5)),
-        ("truncated.gz", "application/gzip", &gz(b"some text")[..12]),
+        ("truncated.gz", "application/gzip", &gzip(b"some text")[..12]),
         ("truncated.pdf", "application/pdf", &whole[..whole.len() / 3]),
         ("unmade.docx", DOCX, &docx(b"<w:p><w:t>")[..60]),
         ("z-good.txt", "text/plain", b"the rest is read"),
     ]);
     let outcome = extract(rows);
     assert_eq!(TEXT.of(&outcome.rows).unwrap().value(0), "the rest is read");
-    assert_eq!(outcome.rows.num_rows() + outcome.set_aside.len(), 18);
-    let lines: Vec<_> = reasons(&outcome.set_aside)
+    assert_eq!(outcome.rows.num_rows() + outcome.rejected.len(), 18);
+    let lines: Vec<_> = reasons(&outcome.rejected)
         .into_iter()
         .map(|(name, why)| format!("{name}: {why}"))
         .collect();
@@ -275,19 +275,19 @@ fn this_process_and_the_worker_read_the_same() {
         ("a.txt", "text/plain", b"one\x0ctwo"),
         ("b.md", "text/markdown", b"---\ntags: [x, y]\n---\n# Title\n\nText\n"),
         ("c.html", "text/html", b"<html lang=fr><title>T</title><h1>H</h1><p>Texte"),
-        ("ls.1.gz", "application/gzip", &gz(b".TH LS 1 2020-01-01\n.SH NAME\nls\n")),
-        ("twice.gz.gz", "application/gzip", &gz(&gz(b"text"))),
+        ("ls.1.gz", "application/gzip", &gzip(b".TH LS 1 2020-01-01\n.SH NAME\nls\n")),
+        ("twice.gz.gz", "application/gzip", &gzip(&gzip(b"text"))),
         ("e.docx", DOCX, &docx(b"<w:p><w:r><w:t>Hello from Word</w:t></w:r></w:p>")),
         ("f.pdf", "application/pdf", &pdf(&[&["First line", "Trees"]])),
         ("scan.pdf", "application/pdf", &scanned(1, 2)),
         ("fake.pdf", "application/pdf", b"%PDF-1.4\nthis is not one"),
-        ("empty.txt.gz", "application/gzip", &gz(b"")),
+        ("empty.txt.gz", "application/gzip", &gzip(b"")),
         ("image.png", "image/png", b"\x89PNG\r\n\x1a\n"),
     ]);
-    let here = run(&*stage("extract", json!({})), &nothing(), rows.clone());
+    let here = run(&*stage("extract", json!({})), &empty_resources(), rows.clone());
     let there = extract(rows);
     assert_eq!(here.rows, there.rows);
-    assert_eq!(here.set_aside, there.set_aside);
+    assert_eq!(here.rejected, there.rejected);
 }
 
 /// Extracts the documents with a worker that runs the script at its first start, and is the real
@@ -302,7 +302,7 @@ fn with_script(script: &str, options: Value, documents: &[(&str, &str, &[u8])]) 
     fs_err::write(&path, text).unwrap();
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     fs_err::set_permissions(&path, mode).unwrap();
-    let with = Resources { extract_worker: Some(path), ..nothing() };
+    let with = Resources { extract_worker: Some(path), ..empty_resources() };
     run(&*stage("extract", options), &with, files(documents))
 }
 
@@ -335,7 +335,7 @@ fn a_worker_that_hangs_or_dies_costs_one_document() {
         .map(|script| {
             let outcome = with_script(script, json!({ "max_seconds": 1 }), &documents);
             assert_eq!(texts(&outcome), ["text", "# Title"], "{script}");
-            reasons(&outcome.set_aside)[0].1.clone()
+            reasons(&outcome.rejected)[0].1.clone()
         })
         .collect();
     insta::assert_snapshot!(found.join("\n"), @r#"
@@ -363,7 +363,7 @@ fn a_worker_that_is_killed_in_the_middle_costs_no_other_document() {
         .collect();
     let script = "\"$real\" \"$@\" | { head -c 300; kill -KILL $$; }";
     let outcome = with_script(script, json!({}), &rows);
-    assert_eq!(reasons(&outcome.set_aside), []);
+    assert_eq!(reasons(&outcome.rejected), []);
     let expected: Vec<&str> = documents.iter().map(|(_, text)| text.as_str()).collect();
     assert_eq!(texts(&outcome), expected);
 }
@@ -377,7 +377,7 @@ fn a_worker_that_does_not_start_fails_the_run() {
         fs_err::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         fs_err::set_permissions(&path, mode).unwrap();
-        let with = Resources { extract_worker: Some(path), ..nothing() };
+        let with = Resources { extract_worker: Some(path), ..empty_resources() };
         let mut extract = stage("extract", json!({})).build(&with).unwrap();
         let error = extract.process(files(&[("b.txt", "text/plain", b"text")])).unwrap_err();
         assert!(error.to_string().contains("extract-worker did not start"), "{error}");
@@ -403,7 +403,7 @@ fn the_worker_is_limited_in_memory_and_serves_on() {
     ]);
     let options = json!({ "max_memory": "48MiB" });
     let outcome = run(&*stage("extract", options), &with_worker(), rows);
-    insta::assert_debug_snapshot!(reasons(&outcome.set_aside), @r#"
+    insta::assert_debug_snapshot!(reasons(&outcome.rejected), @r#"
     [
         (
             "large.pdf",

@@ -6,7 +6,7 @@ use pipeline::column::{TEXT, URI};
 use proptest::prelude::*;
 use serde_json::json;
 
-use crate::extract::{DOCX, docx, gz, pdf, texts, with_worker};
+use crate::extract::{DOCX, docx, gzip, pdf, texts, with_worker};
 use crate::support::{files, reasons, run, stage};
 
 const ROFF: &str = "text/troff";
@@ -15,9 +15,9 @@ const MARKDOWN: &str = "text/markdown";
 
 /// Media type, file extension, content, and unpacked size in bytes.
 #[derive(Debug)]
-struct Hostile(&'static str, &'static str, Vec<u8>, usize);
+struct AdversarialInput(&'static str, &'static str, Vec<u8>, usize);
 
-impl Hostile {
+impl AdversarialInput {
     fn of(mime_type: &'static str, content: Vec<u8>) -> Self {
         let size = content.len();
         match mime_type {
@@ -27,9 +27,9 @@ impl Hostile {
         }
     }
 
-    fn packed(self) -> Self {
+    fn gzipped(self) -> Self {
         match self {
-            Self(ROFF, _, content, size) => Self("application/gzip", ".1.gz", gz(&content), size),
+            Self(ROFF, _, content, size) => Self("application/gzip", ".1.gz", gzip(&content), size),
             other => other,
         }
     }
@@ -37,9 +37,9 @@ impl Hostile {
 
 /// Extracts the documents with a good one before, between and after them, and checks the good ones
 /// and the size of the texts.
-fn extract(hostile: &[Hostile]) -> Outcome {
+fn extract(hostile: &[AdversarialInput]) -> Outcome {
     let mut documents = vec![("good-0.txt".to_owned(), "text/plain", &b"good"[..])];
-    for (at, Hostile(mime_type, ending, bytes, _)) in hostile.iter().enumerate() {
+    for (at, AdversarialInput(mime_type, ending, bytes, _)) in hostile.iter().enumerate() {
         documents.push((format!("hostile-{at}{ending}"), *mime_type, bytes.as_slice()));
         documents.push((format!("good-{}.html", at + 1), HTML, b"<p>good"));
     }
@@ -47,7 +47,7 @@ fn extract(hostile: &[Hostile]) -> Outcome {
         documents.iter().map(|(name, kind, bytes)| (name.as_str(), *kind, *bytes)).collect();
     let options = json!({ "max_seconds": 20, "max_memory": "256MiB" });
     let outcome = run(&*stage("extract", options), &with_worker(), files(&rows));
-    assert_eq!(outcome.rows.num_rows() + outcome.set_aside.len(), documents.len());
+    assert_eq!(outcome.rows.num_rows() + outcome.rejected.len(), documents.len());
     let (uris, texts) = (URI.of(&outcome.rows).unwrap(), TEXT.of(&outcome.rows).unwrap());
     let mut good = 0;
     for row in 0..outcome.rows.num_rows() {
@@ -66,13 +66,13 @@ fn extract(hostile: &[Hostile]) -> Outcome {
             }
         }
     }
-    assert_eq!(good, hostile.len() + 1, "{:?}", reasons(&outcome.set_aside));
+    assert_eq!(good, hostile.len() + 1, "{:?}", reasons(&outcome.rejected));
     outcome
 }
 
 /// A page of `depth` strings, each of which contains the previous one `width` times ("billion
 /// laughs").
-fn laughs(depth: usize, width: usize, request: &str) -> String {
+fn billion_laughs(depth: usize, width: usize, request: &str) -> String {
     let mut page = format!(".TH X 1\n.{request} [0] lol\n.ds a0 lol\n");
     for level in 1..=depth {
         let value = format!("\\*[a{}]", level - 1).repeat(width);
@@ -101,7 +101,7 @@ fn roff() -> BoxedStrategy<Vec<u8>> {
         .prop_map(|(condition, count)| nested(condition, count, "text\n"));
     let request = prop::sample::select(vec!["ds", "as", "ds1"]);
     let strings = (1..26_usize, 2..12_usize, request)
-        .prop_map(|(depth, width, request)| laughs(depth, width, request).into_bytes());
+        .prop_map(|(depth, width, request)| billion_laughs(depth, width, request).into_bytes());
     let appended = (1..64_usize).prop_map(|count| {
         format!(".ds x {}\n{}\\*x\n", "seed".repeat(50), ".as x \\*x\n".repeat(count)).into_bytes()
     });
@@ -210,22 +210,22 @@ fn word() -> BoxedStrategy<Vec<u8>> {
     (element, 1..50_000_usize).prop_map(|(element, count)| nested(element, count, "text")).boxed()
 }
 
-fn any_hostile() -> impl Strategy<Value = Hostile> {
+fn any_adversarial() -> impl Strategy<Value = AdversarialInput> {
     let plain = prop_oneof![
-        4 => roff().prop_map(|bytes| Hostile::of(ROFF, bytes)),
-        2 => html().prop_map(|bytes| Hostile::of(HTML, bytes)),
-        2 => markdown().prop_map(|bytes| Hostile::of(MARKDOWN, bytes)),
-        1 => word().prop_map(|bytes| Hostile::of(DOCX, bytes)),
+        4 => roff().prop_map(|bytes| AdversarialInput::of(ROFF, bytes)),
+        2 => html().prop_map(|bytes| AdversarialInput::of(HTML, bytes)),
+        2 => markdown().prop_map(|bytes| AdversarialInput::of(MARKDOWN, bytes)),
+        1 => word().prop_map(|bytes| AdversarialInput::of(DOCX, bytes)),
     ];
     (plain, any::<bool>())
-        .prop_map(|(hostile, packs)| if packs { hostile.packed() } else { hostile })
+        .prop_map(|(hostile, packs)| if packs { hostile.gzipped() } else { hostile })
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 100, ..ProptestConfig::with_cases(24) })]
 
     #[test]
-    fn a_hostile_document_costs_no_other(hostile in prop::collection::vec(any_hostile(), 1..6)) {
+    fn a_hostile_document_costs_no_other(hostile in prop::collection::vec(any_adversarial(), 1..6)) {
         extract(&hostile);
     }
 }
@@ -238,16 +238,16 @@ fn what_is_hostile_to_a_reader_of_manual_pages_is_read() {
         deep(".if 1 "),
         deep(".if 1 \\{"),
         deep(".ie n .if !0 "),
-        laughs(19, 10, "ds").into_bytes(),
-        laughs(19, 10, "as").into_bytes(),
+        billion_laughs(19, 10, "ds").into_bytes(),
+        billion_laughs(19, 10, "as").into_bytes(),
         format!(".ds x {}\n{}text\n", "seed".repeat(1_000), ".as x \\*x\n".repeat(60)).into_bytes(),
         format!(".Nm {name}\n{}text\n", ".Nm\n".repeat(100_000)).into_bytes(),
         nested("a\\\n", 500_000, "text\n"),
         nested(".Bl -tag\n.It x\n", 100_000, "text\n"),
     ]
-    .map(|page| Hostile::of(ROFF, page));
+    .map(|page| AdversarialInput::of(ROFF, page));
     let outcome = extract(&hostile);
-    assert_eq!(reasons(&outcome.set_aside), []);
+    assert_eq!(reasons(&outcome.rejected), []);
     let texts: Vec<String> = texts(&outcome).into_iter().filter(|text| text != "good").collect();
     assert_eq!(texts.len(), hostile.len());
     assert_eq!(texts[0], "text");
@@ -260,12 +260,12 @@ fn what_is_hostile_to_a_reader_of_manual_pages_is_read() {
 #[test]
 fn what_nests_without_end_is_read_or_set_aside() {
     let mut deep = vec![
-        Hostile::of(HTML, nested("<div><b><table><tr><td>", 100_000, "text")),
-        Hostile::of(HTML, nested("<svg><template>", 100_000, "text")),
-        Hostile::of(MARKDOWN, nested("> ", 100_000, "text")),
-        Hostile::of(MARKDOWN, nested("[", 200_000, "text")),
-        Hostile::of(MARKDOWN, nested("- ", 50_000, "text")),
-        Hostile::of(DOCX, nested("<w:tbl><w:tr><w:tc>", 100_000, "<w:p><w:r><w:t>text")),
+        AdversarialInput::of(HTML, nested("<div><b><table><tr><td>", 100_000, "text")),
+        AdversarialInput::of(HTML, nested("<svg><template>", 100_000, "text")),
+        AdversarialInput::of(MARKDOWN, nested("> ", 100_000, "text")),
+        AdversarialInput::of(MARKDOWN, nested("[", 200_000, "text")),
+        AdversarialInput::of(MARKDOWN, nested("- ", 50_000, "text")),
+        AdversarialInput::of(DOCX, nested("<w:tbl><w:tr><w:tc>", 100_000, "<w:p><w:r><w:t>text")),
     ];
     // PDF objects that are nested deeply, refer to themselves, or form endless lists.
     let good = String::from_utf8(pdf(&[&["First line", "Trees"]])).unwrap();
@@ -277,7 +277,7 @@ fn what_nests_without_end_is_read_or_set_aside() {
         ("/Parent 5 0 R", "/Parent 5 0 R /First 8 0 R /Next 8 0 R".to_owned()),
     ] {
         assert!(good.contains(from));
-        deep.push(Hostile::of("application/pdf", good.replace(from, &to).into_bytes()));
+        deep.push(AdversarialInput::of("application/pdf", good.replace(from, &to).into_bytes()));
     }
     extract(&deep);
 }

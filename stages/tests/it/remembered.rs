@@ -9,52 +9,52 @@ use std::sync::{Arc, Mutex};
 
 use arrow::array::{FixedSizeBinaryArray, RecordBatch};
 use pipeline::column::{BYTES, CONTENT_HASH, MIME_TYPE, TEXT, TITLE};
-use pipeline::{Memo, MemoKey, Outcome, Resources, RowsExt as _};
+use pipeline::{Cache, CacheKey, Outcome, Resources, RowsExt as _};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::extract::{DOCX, docx, gz, pdf};
-use crate::support::{files, nothing, reasons, run, stage, with_column};
+use crate::extract::{DOCX, docx, gzip, pdf};
+use crate::support::{empty_resources, files, reasons, run, stage, with_column};
 
 /// A cache without eviction.
 #[derive(Default)]
-struct Shelf(Mutex<HashMap<MemoKey, Vec<u8>>>);
+struct InMemoryCache(Mutex<HashMap<CacheKey, Vec<u8>>>);
 
-impl Memo for Shelf {
-    fn get(&self, keys: &[MemoKey]) -> Vec<Option<Vec<u8>>> {
+impl Cache for InMemoryCache {
+    fn get(&self, keys: &[CacheKey]) -> Vec<Option<Vec<u8>>> {
         let values = self.0.lock().unwrap();
         keys.iter().map(|key| values.get(key).cloned()).collect()
     }
 
-    fn put(&self, entries: &[(MemoKey, Vec<u8>)]) {
+    fn put(&self, entries: &[(CacheKey, Vec<u8>)]) {
         self.0.lock().unwrap().extend(entries.iter().cloned());
     }
 }
 
-impl Shelf {
+impl InMemoryCache {
     fn len(&self) -> usize {
         self.0.lock().unwrap().len()
     }
 }
 
 /// Extracts with this cache, after `hash`.
-fn extract(memo: &Arc<Shelf>, options: Value, rows: RecordBatch) -> Outcome {
-    extract_hashed(memo, options, run(&*stage("hash", json!({})), &nothing(), rows).rows)
+fn extract(memo: &Arc<InMemoryCache>, options: Value, rows: RecordBatch) -> Outcome {
+    extract_hashed(memo, options, run(&*stage("hash", json!({})), &empty_resources(), rows).rows)
 }
 
-fn extract_hashed(memo: &Arc<Shelf>, options: Value, rows: RecordBatch) -> Outcome {
+fn extract_hashed(memo: &Arc<InMemoryCache>, options: Value, rows: RecordBatch) -> Outcome {
     let worker = PathBuf::from(env!("CARGO_BIN_EXE_semantik-extract-worker"));
-    let memo = Some(Arc::clone(memo) as Arc<dyn Memo>);
+    let memo = Some(Arc::clone(memo) as Arc<dyn Cache>);
     run(
         &*stage("extract", options),
-        &Resources { extract_worker: Some(worker), memo, ..nothing() },
+        &Resources { extract_worker: Some(worker), cache: memo, ..empty_resources() },
         rows,
     )
 }
 
 /// The same files with other bytes but the original hashes.
-fn hollow(named: &[(&str, &str, &[u8])]) -> RecordBatch {
-    let whole = run(&*stage("hash", json!({})), &nothing(), files(named)).rows;
+fn same_hashes_other_bytes(named: &[(&str, &str, &[u8])]) -> RecordBatch {
+    let whole = run(&*stage("hash", json!({})), &empty_resources(), files(named)).rows;
     let hollow: Vec<_> =
         named.iter().map(|(name, kind, _)| (*name, *kind, &b"hollow"[..])).collect();
     let hashes = CONTENT_HASH.of(&whole).unwrap();
@@ -71,7 +71,7 @@ fn the_second_time_is_equal_to_the_first() {
         pdf(&[&["First line", "Trees"], &[], &["Roots go down", "Leaves"]]),
         docx(b"<w:p><w:r><w:t>Hello from Word</w:t></w:r></w:p>"),
     );
-    let page = gz(PAGE);
+    let page = gzip(PAGE);
     let documents: [(&str, &str, &[u8]); 6] = [
         ("b.md", "text/markdown", b"# Title\n\nText that says **something** in English\n"),
         ("untitled.html", "text/html", b"<p>no title"),
@@ -80,18 +80,18 @@ fn the_second_time_is_equal_to_the_first() {
         ("e.docx", DOCX, &docx),
         ("f.pdf", "application/pdf", &pdf),
     ];
-    let memo = Arc::new(Shelf::default());
+    let memo = Arc::new(InMemoryCache::default());
     let first = extract(&memo, json!({}), files(&documents));
     assert_eq!((first.rows.num_rows(), memo.len()), (6, 6));
-    let second = extract_hashed(&memo, json!({}), hollow(&documents));
-    assert_eq!(second.set_aside, []);
+    let second = extract_hashed(&memo, json!({}), same_hashes_other_bytes(&documents));
+    assert_eq!(second.rejected, []);
     // The column `size` is that of the replaced bytes.
-    let but_size = |outcome: &Outcome| outcome.rows.clone().dropping("size");
+    let but_size = |outcome: &Outcome| outcome.rows.clone().without_column("size");
     assert_eq!(but_size(&first), but_size(&second));
     assert_eq!(memo.len(), 6);
 
-    let without = run(&*stage("extract", json!({})), &nothing(), files(&documents));
-    assert_eq!(without.rows, first.rows.dropping(CONTENT_HASH.name()));
+    let without = run(&*stage("extract", json!({})), &empty_resources(), files(&documents));
+    assert_eq!(without.rows, first.rows.without_column(CONTENT_HASH.name()));
 }
 
 #[test]
@@ -100,17 +100,17 @@ fn every_document_of_a_large_batch_is_stored() {
         (0..150).map(|n| (format!("{n:03}.html"), format!("<p>the text of page {n}"))).collect();
     let documents: Vec<(&str, &str, &[u8])> =
         pages.iter().map(|(name, page)| (name.as_str(), "text/html", page.as_bytes())).collect();
-    let memo = Arc::new(Shelf::default());
+    let memo = Arc::new(InMemoryCache::default());
     let first = extract(&memo, json!({}), files(&documents));
     assert_eq!((first.rows.num_rows(), memo.len()), (150, 150));
-    let second = extract_hashed(&memo, json!({}), hollow(&documents));
-    let but_size = |outcome: &Outcome| outcome.rows.clone().dropping("size");
+    let second = extract_hashed(&memo, json!({}), same_hashes_other_bytes(&documents));
+    let but_size = |outcome: &Outcome| outcome.rows.clone().without_column("size");
     assert_eq!(but_size(&first), but_size(&second));
 }
 
 #[test]
 fn other_options_another_type_or_other_bytes_miss() {
-    let memo = Arc::new(Shelf::default());
+    let memo = Arc::new(InMemoryCache::default());
     let read = |options: Value, name: &str, kind: &str, bytes: &[u8]| {
         extract(&memo, options, files(&[(name, kind, bytes)]));
         memo.len()
@@ -126,10 +126,13 @@ fn other_options_another_type_or_other_bytes_miss() {
 
 #[test]
 fn a_copy_has_the_text_of_the_first_and_its_own_name() {
-    let memo = Arc::new(Shelf::default());
+    let memo = Arc::new(InMemoryCache::default());
     extract(&memo, json!({}), files(&[("one.html", "text/html", b"<p>no title")]));
-    let copy =
-        extract_hashed(&memo, json!({}), hollow(&[("two.html", "text/html", b"<p>no title")]));
+    let copy = extract_hashed(
+        &memo,
+        json!({}),
+        same_hashes_other_bytes(&[("two.html", "text/html", b"<p>no title")]),
+    );
     assert_eq!(TITLE.of(&copy.rows).unwrap().value(0), "two");
     assert_eq!(TEXT.of(&copy.rows).unwrap().value(0), "no title");
     assert_eq!(memo.len(), 1);
@@ -137,8 +140,8 @@ fn a_copy_has_the_text_of_the_first_and_its_own_name() {
 
 #[test]
 fn what_a_compressed_file_is_depends_on_its_name() {
-    let memo = Arc::new(Shelf::default());
-    let bytes = gz(b"# <b>one</b>\n");
+    let memo = Arc::new(InMemoryCache::default());
+    let bytes = gzip(b"# <b>one</b>\n");
     let read = |name: &str| {
         let rows = files(&[(name, "application/gzip", &bytes)]);
         let outcome = extract(&memo, json!({}), rows);
@@ -154,7 +157,7 @@ fn what_a_compressed_file_is_depends_on_its_name() {
 
 #[test]
 fn what_was_refused_and_what_costs_nothing_is_not_remembered() {
-    let memo = Arc::new(Shelf::default());
+    let memo = Arc::new(InMemoryCache::default());
     let rows = || {
         files(&[
             ("a.txt", "text/plain", b"plain"),
@@ -167,14 +170,14 @@ fn what_was_refused_and_what_costs_nothing_is_not_remembered() {
     let first = extract(&memo, json!({}), rows());
     let second = extract(&memo, json!({}), rows());
     assert_eq!(first.rows, second.rows);
-    assert_eq!(first.set_aside, second.set_aside);
-    assert_eq!(reasons(&first.set_aside).len(), 3);
+    assert_eq!(first.rejected, second.rejected);
+    assert_eq!(reasons(&first.rejected).len(), 3);
     assert_eq!(memo.len(), 0);
 }
 
 #[test]
 fn without_a_hash_nothing_is_remembered() {
-    let memo = Arc::new(Shelf::default());
+    let memo = Arc::new(InMemoryCache::default());
     let rows = files(&[("a.html", "text/html", HTML)]);
     assert_eq!(extract_hashed(&memo, json!({}), rows).rows.num_rows(), 1);
     assert_eq!(memo.len(), 0);
@@ -182,7 +185,7 @@ fn without_a_hash_nothing_is_remembered() {
 
 #[test]
 fn a_value_that_is_none_is_read_again() {
-    let memo = Arc::new(Shelf::default());
+    let memo = Arc::new(InMemoryCache::default());
     let rows = || files(&[("a.html", "text/html", HTML)]);
     let first = extract(&memo, json!({}), rows());
     for damage in [&b""[..], b"noise", &zstd::encode_all(&b"{}"[..], 1).unwrap()] {
@@ -191,7 +194,8 @@ fn a_value_that_is_none_is_read_again() {
         }
         assert_eq!(extract(&memo, json!({}), rows()).rows, first.rows);
     }
-    let again = extract_hashed(&memo, json!({}), hollow(&[("a.html", "text/html", HTML)]));
+    let again =
+        extract_hashed(&memo, json!({}), same_hashes_other_bytes(&[("a.html", "text/html", HTML)]));
     assert_eq!(TEXT.of(&again.rows).unwrap().value(0), TEXT.of(&first.rows).unwrap().value(0));
 }
 
@@ -207,7 +211,7 @@ fn any_file() -> impl Strategy<Value = (String, &'static str, Vec<u8>)> {
     ]);
     (text, kind, 0..3).prop_map(|(text, (ending, kind), name)| {
         let bytes =
-            if kind == "application/gzip" { gz(text.as_bytes()) } else { text.into_bytes() };
+            if kind == "application/gzip" { gzip(text.as_bytes()) } else { text.into_bytes() };
         (format!("{name}.{ending}"), kind, bytes)
     })
 }
@@ -218,16 +222,16 @@ proptest! {
     /// With and without a cache, in any batches: the same rows and rejections.
     #[test]
     fn a_memo_does_not_show(batches in prop::collection::vec(prop::collection::vec(any_file(), 1..8), 1..4)) {
-        let memo = Arc::new(Shelf::default());
+        let memo = Arc::new(InMemoryCache::default());
         for batch in batches.iter().chain(&batches) {
             let named: Vec<_> =
                 batch.iter().map(|(name, kind, bytes)| (name.as_str(), *kind, bytes.as_slice())).collect();
             let with = extract(&memo, json!({}), files(&named));
-            let hashed = run(&*stage("hash", json!({})), &nothing(), files(&named)).rows;
-            let without = run(&*stage("extract", json!({})), &nothing(), hashed);
+            let hashed = run(&*stage("hash", json!({})), &empty_resources(), files(&named)).rows;
+            let without = run(&*stage("extract", json!({})), &empty_resources(), hashed);
             prop_assert!(with.rows.column_by_name(BYTES.name()).is_none());
             prop_assert_eq!(with.rows, without.rows);
-            prop_assert_eq!(with.set_aside, without.set_aside);
+            prop_assert_eq!(with.rejected, without.rejected);
         }
     }
 }

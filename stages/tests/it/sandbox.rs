@@ -8,7 +8,7 @@ use pipeline::Resources;
 use serde_json::{Value, json};
 
 use crate::extract::{pdf, texts};
-use crate::support::{files, nothing, run, stage};
+use crate::support::{empty_resources, files, run, stage};
 
 const WORKER: &str = env!("CARGO_BIN_EXE_semantik-extract-worker");
 
@@ -51,7 +51,7 @@ fn its_environment_is_empty() {
     fs_err::write(&path, script).unwrap();
     fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     assert!(std::env::vars_os().count() > 0, "the environment of the test is not empty");
-    let with = Resources { extract_worker: Some(path), ..nothing() };
+    let with = Resources { extract_worker: Some(path), ..empty_resources() };
     let rows = files(&[("a.txt", "text/plain", b"text")]);
     assert_eq!(texts(&run(&*stage("extract", json!({})), &with, rows)), ["text"]);
     assert_eq!(fs_err::read_to_string(seen).unwrap(), "");

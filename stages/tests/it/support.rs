@@ -11,8 +11,8 @@ use arrow::datatypes::{Field, Schema};
 use pipeline::column::{BYTES, CTIME, INODE, MIME_TYPE, MTIME, SIZE, SOURCE, URI};
 use pipeline::test_util::no_resources;
 use pipeline::{
-    BoxError, Embedder, EmbedderOptions, EmbedderUsage, ModelInfo, Models, NodeKind, Outcome,
-    Reading, Resources, SetAside, StageConfig, TextKind, Tokenizer, Tokens,
+    BoxError, Embedder, EmbedderOptions, EmbedderUsage, EncodedInput, ModelInfo, ModelProvider,
+    NodeKind, Outcome, Rejection, Resources, StageConfig, TextKind, TokenizedText, Tokenizer,
 };
 use serde_json::Value;
 
@@ -38,12 +38,12 @@ pub(crate) fn run(config: &dyn StageConfig, with: &Resources, rows: RecordBatch)
 }
 
 /// File name and reason of each document that was set aside.
-pub(crate) fn reasons(set_aside: &[SetAside]) -> Vec<(String, String)> {
+pub(crate) fn reasons(set_aside: &[Rejection]) -> Vec<(String, String)> {
     let mut all: Vec<_> = set_aside
         .iter()
         .map(|document| {
             let name = document.location.uri.rsplit('/').next().unwrap();
-            (name.to_owned(), format!("{}: {}", document.why.reason(), document.why))
+            (name.to_owned(), format!("{}: {}", document.reason.code(), document.reason))
         })
         .collect();
     all.sort();
@@ -95,12 +95,12 @@ pub(crate) fn hashes(bytes: &[Option<u8>]) -> ArrayRef {
 }
 
 /// Resources with only the test model.
-pub(crate) fn nothing() -> Resources {
-    Resources { models: Arc::new(World), ..no_resources() }
+pub(crate) fn empty_resources() -> Resources {
+    Resources { models: Arc::new(FakeStores), ..no_resources() }
 }
 
 /// The test model, available under any name.
-struct World;
+struct FakeStores;
 
 /// The test model: at most 16 tokens, 3 dimensions.
 pub(crate) fn model(path: &Path) -> ModelInfo {
@@ -113,32 +113,32 @@ pub(crate) fn model(path: &Path) -> ModelInfo {
     }
 }
 
-impl Models for World {
+impl ModelProvider for FakeStores {
     fn describe(&self, path: &Path) -> Result<ModelInfo, BoxError> {
         Ok(model(path))
     }
 
     fn tokenizer(&self, _: &Path) -> Result<Arc<dyn Tokenizer>, BoxError> {
-        Ok(Arc::new(Pieces))
+        Ok(Arc::new(FakeTokenizer))
     }
 
     fn embedder(&self, path: &Path, _: &EmbedderOptions) -> Result<Arc<dyn Embedder>, BoxError> {
-        Ok(Arc::new(Lengths(model(path))))
+        Ok(Arc::new(FakeEmbedder(model(path))))
     }
 }
 
 /// A tokenizer that splits at white space and punctuation, and words into parts of three
 /// characters. The id of a part depends on whether it begins a word, as in WordPiece, so a split
 /// inside a word changes the ids.
-pub(crate) struct Pieces;
+pub(crate) struct FakeTokenizer;
 
 const BEGIN: u32 = 1;
 const END: u32 = 2;
 const PIECE: usize = 3;
 
-impl Tokenizer for Pieces {
-    fn encode(&self, text: &str) -> Result<Tokens, BoxError> {
-        let mut tokens = Tokens::default();
+impl Tokenizer for FakeTokenizer {
+    fn encode(&self, text: &str) -> Result<TokenizedText, BoxError> {
+        let mut tokens = TokenizedText::default();
         let mut in_word = 0;
         for (at, char) in text.char_indices() {
             let (start, end) = (at, at + char.len_utf8());
@@ -148,36 +148,40 @@ impl Tokenizer for Pieces {
             }
             let continues = char.is_alphanumeric() && in_word > 0;
             if continues && in_word % PIECE != 0 {
-                let (id, span) = (tokens.ids.last_mut().unwrap(), tokens.spans.last_mut().unwrap());
+                let (id, span) =
+                    (tokens.ids.last_mut().unwrap(), tokens.offsets.last_mut().unwrap());
                 *id = id.wrapping_mul(31).wrapping_add(u32::from(char));
                 span.end = end;
             } else {
                 let salt = if continues { 7 } else { 1000 };
                 tokens.ids.push(u32::from(char).wrapping_add(salt));
-                tokens.spans.push(start..end);
-                tokens.may_cut.push(!continues);
+                tokens.offsets.push(start..end);
+                tokens.can_split_before.push(!continues);
             }
             in_word = if char.is_alphanumeric() { in_word + 1 } else { 0 };
         }
         Ok(tokens)
     }
 
-    fn frame(&self, ids: &[u32]) -> Vec<u32> {
+    fn add_special_tokens(&self, ids: &[u32]) -> Vec<u32> {
         let mut framed = vec![BEGIN];
         framed.extend_from_slice(ids);
         framed.push(END);
         framed
     }
 
-    fn overhead(&self) -> usize {
+    fn num_added_tokens(&self) -> usize {
         2
     }
 
-    fn read(&self, text: &str, _: TextKind) -> Result<Reading, BoxError> {
+    fn encode_input(&self, text: &str, _: TextKind) -> Result<EncodedInput, BoxError> {
         let ids = self.encode(text)?.ids;
-        let room = self.max_tokens() - self.overhead();
+        let room = self.max_tokens() - self.num_added_tokens();
         let cut = ids.len() > room;
-        Ok(Reading { ids: self.frame(&ids[..ids.len().min(room)]), cut })
+        Ok(EncodedInput {
+            ids: self.add_special_tokens(&ids[..ids.len().min(room)]),
+            truncated: cut,
+        })
     }
 
     fn max_tokens(&self) -> usize {
@@ -186,9 +190,9 @@ impl Tokenizer for Pieces {
 }
 
 /// An embedder whose vectors consist of the length, the first and the last id of the sequence.
-struct Lengths(ModelInfo);
+struct FakeEmbedder(ModelInfo);
 
-impl Embedder for Lengths {
+impl Embedder for FakeEmbedder {
     fn info(&self) -> &ModelInfo {
         &self.0
     }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use pipeline::{SparseVector, Words};
+use pipeline::{SparseEncoder, SparseVector};
 use proptest::prelude::*;
 use serde_json::json;
 
-fn words() -> Arc<dyn Words> {
-    stages::plain_words()
+fn encoder() -> Arc<dyn SparseEncoder> {
+    stages::default_sparse_encoder()
 }
 
 fn languages(codes: &[&str]) -> Vec<String> {
@@ -15,9 +15,9 @@ fn languages(codes: &[&str]) -> Vec<String> {
 }
 
 /// `true` if a query and a passage have a term in common.
-fn finds(question: &str, text: &str, language: Option<&str>, collection: &[&str]) -> bool {
-    let question = words().question(question, &languages(collection));
-    question.dot(&words().passage(text, language)) > 0.0
+fn matches(question: &str, text: &str, language: Option<&str>, collection: &[&str]) -> bool {
+    let question = encoder().encode_query(question, &languages(collection));
+    question.dot(&encoder().encode_document(text, language)) > 0.0
 }
 
 #[test]
@@ -38,9 +38,9 @@ fn forms_of_a_word_and_names_are_found() {
         ("e-mail", "send an e-mail"),
         ("USA", "in the U.S.A. only"),
     ] {
-        assert!(finds(question, text, Some("en"), &["en"]), "{question} in {text}");
+        assert!(matches(question, text, Some("en"), &["en"]), "{question} in {text}");
     }
-    assert!(!finds("mutexes of dogs", "a barrier", Some("en"), &["en"]));
+    assert!(!matches("mutexes of dogs", "a barrier", Some("en"), &["en"]));
 }
 
 #[test]
@@ -56,26 +56,26 @@ fn a_collection_of_several_languages_is_searched_in_all_of_them() {
         ("日本", "日本語の文書", Some("ja")),
         ("connections", "a connection of unknown language", None),
     ] {
-        assert!(finds(question, text, language, &["en", "de", "fr", "pl", "ja"]), "{question}");
+        assert!(matches(question, text, language, &["en", "de", "fr", "pl", "ja"]), "{question}");
     }
 }
 
 #[test]
 fn stop_words_do_not_count_unless_there_is_nothing_else() {
     let english = languages(&["en"]);
-    let count = |question: &str| words().question(question, &english).indices.len();
+    let count = |question: &str| encoder().encode_query(question, &english).indices.len();
     assert_eq!(count("how to open the file"), count("open file"));
     assert!(count("to be or not to be") > 0);
-    assert!(finds("to be or not to be", "To be, or not to be.", Some("en"), &["en"]));
+    assert!(matches("to be or not to be", "To be, or not to be.", Some("en"), &["en"]));
     // An article in one language is a content word in the other.
     let both = languages(&["en", "de"]);
-    let german = words().question("die Vögel", &both);
-    assert_eq!(german, words().question("Vögel", &both));
-    let die = words().question("die", &english);
+    let german = encoder().encode_query("die Vögel", &both);
+    assert_eq!(german, encoder().encode_query("Vögel", &both));
+    let die = encoder().encode_query("die", &english);
     assert!(
         die.indices
             .iter()
-            .all(|it| words().question("how do birds die", &both).indices.contains(it))
+            .all(|it| encoder().encode_query("how do birds die", &both).indices.contains(it))
     );
 }
 
@@ -83,15 +83,20 @@ fn stop_words_do_not_count_unless_there_is_nothing_else() {
 fn a_language_may_be_fixed_or_none() {
     let with = |language: &str| {
         let settings = json!({ "version": 1, "kind": "bm25", "k1": 1.2, "b": 0.75, "average_length": 180.0, "language": language });
-        stages::words(&settings).unwrap()
+        stages::sparse_encoder(&settings).unwrap()
     };
     let none = with("none");
-    assert_eq!(none.question("connections", &[]).dot(&none.passage("connection", Some("en"))), 0.0);
+    assert_eq!(
+        none.encode_query("connections", &[]).dot(&none.encode_document("connection", Some("en"))),
+        0.0
+    );
     let german = with("de");
-    assert!(german.question("Häuser", &[]).dot(&german.passage("Haus", Some("fr"))) > 0.0);
+    assert!(
+        german.encode_query("Häuser", &[]).dot(&german.encode_document("Haus", Some("fr"))) > 0.0
+    );
     let later = json!({ "version": 2, "kind": "bm25", "k1": 1.2, "b": 0.75, "average_length": 180.0, "language": "auto" });
     insta::assert_snapshot!(
-        stages::words(&later).err().unwrap(),
+        stages::sparse_encoder(&later).err().unwrap(),
         @"sparse vectors have version 2, but this semantik uses version 1; run `semantik reindex` to rebuild them"
     );
 }
@@ -99,13 +104,13 @@ fn a_language_may_be_fixed_or_none() {
 #[test]
 fn weights_are_those_of_the_formula() {
     // Five terms, two of them equal.
-    let passage = words().passage("red red green blue yellow", Some("en"));
+    let passage = encoder().encode_document("red red green blue yellow", Some("en"));
     let weight = |count: f64| {
         let normal = 1.2 * (1.0 - 0.75 + 0.75 * 5.0 / 180.0);
         count * 2.2 / (count + normal)
     };
     let of = |word: &str| {
-        let question = words().question(word, &languages(&["en"]));
+        let question = encoder().encode_query(word, &languages(&["en"]));
         f64::from(question.dot(&passage))
     };
     assert!((of("red") - weight(2.0)).abs() < 1e-5);
@@ -115,8 +120,8 @@ fn weights_are_those_of_the_formula() {
 #[test]
 fn what_was_found_is_marked() {
     let marked = |question: &str, text: &str| {
-        let question = words().question(question, &languages(&["en"]));
-        let found = words().found(text, Some("en"), &question);
+        let question = encoder().encode_query(question, &languages(&["en"]));
+        let found = encoder().match_ranges(text, Some("en"), &question);
         found.into_iter().map(|range| text[range].to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(
@@ -133,16 +138,16 @@ proptest! {
     /// are in it.
     #[test]
     fn any_text_is_taken(text in any::<String>(), language in prop::option::of("en|de|ja|xx")) {
-        let passage = words().passage(&text, language.as_deref());
-        prop_assert!(passage.is_sound());
+        let passage = encoder().encode_document(&text, language.as_deref());
+        prop_assert!(passage.is_valid());
         let collection: Vec<String> = language.iter().cloned().collect();
-        let question = words().question(&text, &collection);
-        prop_assert!(question.is_sound());
+        let question = encoder().encode_query(&text, &collection);
+        prop_assert!(question.is_valid());
         prop_assert_eq!(question.is_empty(), passage.is_empty());
         let common = |a: &SparseVector| a.indices.iter().any(|it| passage.indices.contains(it));
         prop_assert!(question.is_empty() || common(&question));
         let mut end = 0;
-        for range in words().found(&text, language.as_deref(), &question) {
+        for range in encoder().match_ranges(&text, language.as_deref(), &question) {
             prop_assert!(range.start >= end && !range.is_empty());
             prop_assert!(text.get(range.clone()).is_some());
             end = range.end;
@@ -152,8 +157,8 @@ proptest! {
     /// A query of one word matches every passage that contains the word.
     #[test]
     fn a_word_is_found_by_itself(word in "\\p{L}{1,12}") {
-        prop_assume!(!words().question(&word, &[]).is_empty());
+        prop_assume!(!encoder().encode_query(&word, &[]).is_empty());
         let passage = ["x", &word, "y"].join(" ");
-        prop_assert!(finds(&word, &passage, None, &[]));
+        prop_assert!(matches(&word, &passage, None, &[]));
     }
 }

@@ -16,9 +16,9 @@ use sha2::{Digest as _, Sha256};
 pub(crate) enum Fault {
     None,
     /// One byte of the weights is changed.
-    Flipped,
+    CorruptedByte,
     /// The weights have one byte more than declared.
-    Longer,
+    ExtraByte,
     /// Each response with weights ends in the middle.
     BreaksOff,
     /// A response with weights ends in the middle, and requests for the rest get 503.
@@ -31,7 +31,7 @@ pub(crate) enum Fault {
 
 /// A request: for a file, or for the description of a revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Asked {
+pub(crate) struct HubRequest {
     pub(crate) path: String,
     /// The start of the requested byte range.
     pub(crate) from: usize,
@@ -43,20 +43,20 @@ pub(crate) struct Asked {
 #[derive(Clone)]
 pub(crate) struct Hub {
     pub(crate) url: String,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<HubState>>,
 }
 
-struct State {
+struct HubState {
     /// The repository in URLs, as `ORG/NAME`.
     repository: String,
     commit: String,
     files: BTreeMap<String, Vec<u8>>,
     fault: Fault,
     /// `true` if files are described by name only.
-    bare: bool,
+    hides_metadata: bool,
     /// The server to which requests for weights are redirected.
     weights: Option<String>,
-    asked: Vec<Asked>,
+    asked: Vec<HubRequest>,
 }
 
 impl Hub {
@@ -64,12 +64,12 @@ impl Hub {
     pub(crate) fn new(repository: &str, folder: &Path) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let state = State {
+        let state = HubState {
             repository: repository.to_owned(),
             commit: "1".repeat(40),
             files: files(folder, Path::new("")),
             fault: Fault::None,
-            bare: false,
+            hides_metadata: false,
             weights: None,
             asked: Vec::new(),
         };
@@ -88,7 +88,7 @@ impl Hub {
     }
 
     /// Sets the failure of later responses.
-    pub(crate) fn set(&self, fault: Fault) {
+    pub(crate) fn set_fault(&self, fault: Fault) {
         self.state.lock().unwrap().fault = fault;
     }
 
@@ -103,12 +103,12 @@ impl Hub {
     }
 
     /// Describes files by name only from now on.
-    pub(crate) fn say_little(&self) {
-        self.state.lock().unwrap().bare = true;
+    pub(crate) fn hide_metadata(&self) {
+        self.state.lock().unwrap().hides_metadata = true;
     }
 
     /// Redirects requests for weights to another server from now on.
-    pub(crate) fn refer_to(&self, other: &Self) {
+    pub(crate) fn redirect_weights_to(&self, other: &Self) {
         // A different host name.
         let url = other.url.replace("127.0.0.1", "localhost");
         self.state.lock().unwrap().weights = Some(url);
@@ -119,7 +119,7 @@ impl Hub {
     }
 
     /// The requests since the last call.
-    pub(crate) fn asked(&self) -> Vec<Asked> {
+    pub(crate) fn take_requests(&self) -> Vec<HubRequest> {
         std::mem::take(&mut self.state.lock().unwrap().asked)
     }
 
@@ -131,7 +131,7 @@ impl Hub {
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
         let state = self.state.lock().unwrap();
-        let State { repository, commit, files, fault, .. } = &*state;
+        let HubState { repository, commit, files, fault, .. } = &*state;
         if *fault == Fault::Locked && !asked.token {
             return refuse(&stream, 401);
         }
@@ -155,11 +155,11 @@ impl Hub {
         if fault == Fault::Refuses && from > 0 {
             return refuse(&stream, 503);
         }
-        if fault == Fault::Flipped {
+        if fault == Fault::CorruptedByte {
             let middle = content.len() / 2;
             content[middle] ^= 1;
         }
-        if fault == Fault::Longer {
+        if fault == Fault::ExtraByte {
             content.push(0);
         }
         if from >= content.len() {
@@ -178,11 +178,11 @@ impl Hub {
     }
 }
 
-impl State {
+impl HubState {
     fn description(&self) -> String {
         let siblings = self.files.iter().map(|(name, content)| {
             let mut file = json!({ "rfilename": name });
-            if !self.bare {
+            if !self.hides_metadata {
                 file["size"] = content.len().into();
                 let git = [format!("blob {}\0", content.len()).as_bytes(), content].concat();
                 file["blobId"] = hexadecimal(&Sha1::digest(git)).into();
@@ -201,14 +201,14 @@ fn refuse(mut stream: &TcpStream, status: u16) -> std::io::Result<()> {
 }
 
 /// Reads the head of a request.
-fn read(stream: &TcpStream) -> std::io::Result<Option<Asked>> {
+fn read(stream: &TcpStream) -> std::io::Result<Option<HubRequest>> {
     let mut asked = None;
     for line in BufReader::new(stream).lines() {
         let line = line?;
         let small = line.to_lowercase();
         let Some(asked) = &mut asked else {
             let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
-            asked = Some(Asked { path, from: 0, token: false });
+            asked = Some(HubRequest { path, from: 0, token: false });
             continue;
         };
         if let Some(bytes) = small.strip_prefix("range: bytes=") {

@@ -5,12 +5,12 @@ use std::path::Path;
 
 use insta::assert_snapshot;
 
-use super::{closed_port, http, said, server, small_model};
-use crate::support::{Place, command, ran};
+use super::{closed_port, http, server, small_model, stderr_of};
+use crate::support::{TestProject, command, ran};
 
 /// Error texts of libraries and the system. A line with only such a text names neither action nor
 /// object.
-const BARE: &[&str] = &[
+const LIBRARY_ERRORS: &[&str] = &[
     "entity not found",
     "entity already exists",
     "permission denied",
@@ -84,12 +84,12 @@ const VERBS: &[&str] = &[
 
 /// Runs every verb in a place. The message of each that fails must name one of `subjects`, and must
 /// not be just the error of a library.
-fn every_verb(place: &Place, file: &str, subjects: &[&str]) {
-    every_verb_but(&[], place, file, subjects);
+fn check_every_verb(place: &TestProject, file: &str, subjects: &[&str]) {
+    check_every_verb_except(&[], place, file, subjects);
 }
 
 /// The same without `services`: verbs that start without the faulty dependency and wait for it.
-fn every_verb_but(services: &[&str], place: &Place, file: &str, subjects: &[&str]) {
+fn check_every_verb_except(services: &[&str], place: &TestProject, file: &str, subjects: &[&str]) {
     let mut failed = 0;
     let is_service = |verb: &str| services.iter().any(|it| verb.starts_with(it));
     for verb in VERBS.iter().filter(|verb| !is_service(verb)) {
@@ -108,7 +108,7 @@ fn every_verb_but(services: &[&str], place: &Place, file: &str, subjects: &[&str
             let line = line.trim();
             let alone = line.trim_start_matches("semantik: ").trim_start_matches("because ");
             let alone = alone.to_lowercase();
-            for bare in BARE {
+            for bare in LIBRARY_ERRORS {
                 let rest = alone.strip_prefix(bare);
                 // The rest of the line names no path or object.
                 let stands_alone = rest.is_some_and(|it| !it.contains(['`', '/']));
@@ -124,8 +124,8 @@ fn every_verb_but(services: &[&str], place: &Place, file: &str, subjects: &[&str
     assert!(failed > 0, "no verb failed, so nothing was tested");
 }
 
-fn broken(embed: &str, stores: &str) -> Place {
-    let place = Place::with(embed, stores);
+fn project_with_stores(embed: &str, stores: &str) -> TestProject {
+    let place = TestProject::with(embed, stores);
     place.write("a.txt", "a text");
     std::fs::write(
         place.path().join("judged.jsonl"),
@@ -139,49 +139,53 @@ const STAND_IN: &str = "model: 'stand-in:16'";
 
 #[test]
 fn no_pipeline_file() {
-    let place = broken(STAND_IN, "");
-    every_verb(&place, "nothere.yaml", &["nothere.yaml"]);
+    let place = project_with_stores(STAND_IN, "");
+    check_every_verb(&place, "nothere.yaml", &["nothere.yaml"]);
 }
 
 #[test]
 fn a_folder_for_a_pipeline_file() {
-    let place = broken(STAND_IN, "");
+    let place = project_with_stores(STAND_IN, "");
     std::fs::create_dir(place.path().join("folder.yaml")).unwrap();
-    every_verb(&place, "folder.yaml", &["folder.yaml", "no pipeline file"]);
+    check_every_verb(&place, "folder.yaml", &["folder.yaml", "no pipeline file"]);
 }
 
 #[test]
 fn a_pipeline_file_of_bytes() {
-    let place = broken(STAND_IN, "");
+    let place = project_with_stores(STAND_IN, "");
     std::fs::write(place.file(), b"\xff\xfe\0\0 nothing").unwrap();
-    every_verb(&place, "pipeline.yaml", &["pipeline.yaml"]);
+    check_every_verb(&place, "pipeline.yaml", &["pipeline.yaml"]);
 }
 
 #[test]
 fn no_postgres() {
     let port = closed_port();
-    let place =
-        broken(STAND_IN, &format!("stores: {{ postgres: 'postgres://me@127.0.0.1:{port}/x' }}"));
-    every_verb(&place, "pipeline.yaml", &[&port]);
+    let place = project_with_stores(
+        STAND_IN,
+        &format!("stores: {{ postgres: 'postgres://me@127.0.0.1:{port}/x' }}"),
+    );
+    check_every_verb(&place, "pipeline.yaml", &[&port]);
 }
 
 #[test]
 fn another_program_in_the_place_of_postgres() {
     let port = server(http);
-    let place =
-        broken(STAND_IN, &format!("stores: {{ postgres: 'postgres://me@127.0.0.1:{port}/x' }}"));
-    every_verb(&place, "pipeline.yaml", &[&port]);
+    let place = project_with_stores(
+        STAND_IN,
+        &format!("stores: {{ postgres: 'postgres://me@127.0.0.1:{port}/x' }}"),
+    );
+    check_every_verb(&place, "pipeline.yaml", &[&port]);
 }
 
 #[test]
 fn the_rest_port_of_qdrant() {
     let port = server(http);
-    let place = broken(
+    let place = project_with_stores(
         STAND_IN,
         &format!("stores: {{ vectors: {{ qdrant: 'http://127.0.0.1:{port}' }} }}"),
     );
     place.cluster();
-    every_verb_but(
+    check_every_verb_except(
         &["worker", "serve"],
         &place,
         "pipeline.yaml",
@@ -202,25 +206,25 @@ fn the_rest_port_of_qdrant() {
 
 #[test]
 fn weights_that_are_cut_off() {
-    let place = broken("model: model", "");
+    let place = project_with_stores("model: model", "");
     let weights = small_model(&place).join("model.safetensors");
     let whole = std::fs::read(&weights).unwrap();
     std::fs::write(&weights, &whole[..whole.len() / 2]).unwrap();
     place.cluster();
-    every_verb(&place, "pipeline.yaml", &["model.safetensors"]);
+    check_every_verb(&place, "pipeline.yaml", &["model.safetensors"]);
 }
 
 #[test]
 fn a_data_folder_that_is_a_file() {
-    let place = broken(STAND_IN, "");
+    let place = project_with_stores(STAND_IN, "");
     std::fs::write(place.path().join(".semantik"), "in the way").unwrap();
-    every_verb(&place, "pipeline.yaml", &[".semantik", "no tests"]);
+    check_every_verb(&place, "pipeline.yaml", &[".semantik", "no tests"]);
 }
 
 /// Files and addresses in options.
 #[test]
 fn files_and_addresses_of_options() {
-    let place = broken(STAND_IN, "");
+    let place = project_with_stores(STAND_IN, "");
     place.cluster();
     place.run();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -262,7 +266,7 @@ fn files_and_addresses_of_options() {
     ] {
         let typed = args.join(" ");
         let unsteady = [(taken.as_str(), "PORT"), (closed.as_str(), "PORT")];
-        let said = said(&place, args, &unsteady);
+        let said = stderr_of(&place, args, &unsteady);
         let typed = typed.replace(&taken, "PORT").replace(&closed, "PORT");
         all += &format!("== semantik {typed}\n{said}\n");
     }
@@ -281,7 +285,7 @@ fn standard_output_that_takes_nothing() {
 /// A file size limit affects `initdb` like a full volume; the exact message differs by version.
 #[test]
 fn a_cluster_that_has_no_room() {
-    let place = broken(STAND_IN, "");
+    let place = project_with_stores(STAND_IN, "");
     let mut limited = std::process::Command::new("sh");
     limited.args(["-c", "ulimit -f 2000; exec \"$0\" run pipeline.yaml"]);
     limited.arg(env!("CARGO_BIN_EXE_semantik")).current_dir(place.path());

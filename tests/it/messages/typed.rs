@@ -2,12 +2,12 @@
 
 use insta::assert_snapshot;
 
-use super::said;
-use crate::support::Place;
+use super::stderr_of;
+use crate::support::TestProject;
 
 #[test]
 fn a_command_that_was_mistyped() {
-    let place = Place::with("model: 'stand-in:16'", "");
+    let place = TestProject::with("model: 'stand-in:16'", "");
     let mut all = String::new();
     for typed in [
         "serach pipeline.yaml x",
@@ -23,14 +23,14 @@ fn a_command_that_was_mistyped() {
         "search pipeline.yaml",
     ] {
         let args: Vec<&str> = typed.split(' ').collect();
-        all += &format!("== semantik {typed}\n{}\n", said(&place, &args, &[]));
+        all += &format!("== semantik {typed}\n{}\n", stderr_of(&place, &args, &[]));
     }
     assert_snapshot!(all);
 }
 
 #[test]
 fn a_file_is_named_in_both_ways() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     place.write("a.txt", "a text about a harbour");
     place.run();
     for (one, other) in [

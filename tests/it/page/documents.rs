@@ -3,11 +3,11 @@
 
 use serde_json::json;
 
-use super::Visit;
-use crate::support::Place;
+use super::PageSession;
+use crate::support::TestProject;
 
-fn shelf() -> Place {
-    let place = Place::with_stand_in();
+fn sample_project() -> TestProject {
+    let place = TestProject::with_stand_in();
     place.write("b.txt", "a short note about the harbour");
     place.write("A.md", "# The harbour\n\nThe harbour is closed, and the ferry does not leave.");
     place.write("c.html", "<html lang=en><title>Ferries</title><p>Tickets of the ferry.</p>");
@@ -20,7 +20,7 @@ fn shelf() -> Place {
 }
 
 /// Waits until the list has exactly these names in this order.
-fn lists(visit: &Visit, names: &[&str]) {
+fn wait_for_list(visit: &PageSession, names: &[&str]) {
     let names = json!(names);
     visit.browser.wait(&format!(
         "JSON.stringify([...document.querySelectorAll('#documents tbody th > a')].map(it => it.innerText)) === \
@@ -33,19 +33,19 @@ const BY_NAME: [&str; 7] =
 
 #[test]
 fn documents_are_sorted_searched_and_grouped() {
-    let visit = Visit::begin(shelf());
+    let visit = PageSession::start(sample_project());
     let browser = &visit.browser;
     visit.set_up();
     visit.goto("/collections");
     browser.click(".card h2 a");
-    lists(&visit, &BY_NAME);
+    wait_for_list(&visit, &BY_NAME);
     browser.wait_for_text("Python");
     visit.assert_accessible("documents by name");
 
     // Sorts by column heads in both directions; the address keeps the order.
     browser.click("[data-sort=name]");
     let backwards: Vec<&str> = BY_NAME.iter().rev().copied().collect();
-    lists(&visit, &backwards);
+    wait_for_list(&visit, &backwards);
     assert_eq!(
         browser.run("return document.querySelector('th[aria-sort]').getAttribute('aria-sort')"),
         "descending"
@@ -59,52 +59,52 @@ fn documents_are_sorted_searched_and_grouped() {
     browser.wait("document.querySelector('#documents tbody th > a').innerText === 'script.py'");
     browser.click("[data-sort=size]");
     browser.wait("document.querySelector('#documents tbody th > a').innerText === 'empty.txt'");
-    browser.step("refresh");
+    browser.navigate("refresh");
     browser.wait("document.querySelector('#documents tbody th > a')?.innerText === 'empty.txt'");
     browser.type_into("select[aria-label=Order]", "Name, A");
-    lists(&visit, &BY_NAME);
-    browser.step("back");
+    wait_for_list(&visit, &BY_NAME);
+    browser.navigate("back");
     browser.wait("document.querySelector('#documents tbody th > a').innerText === 'empty.txt'");
-    browser.step("forward");
-    lists(&visit, &BY_NAME);
+    browser.navigate("forward");
+    wait_for_list(&visit, &BY_NAME);
 
     // Filters by part of a name while typing.
     browser.type_into(".narrow-form input", "EMPTY");
-    lists(&visit, &["also empty.txt", "empty.txt"]);
+    wait_for_list(&visit, &["also empty.txt", "empty.txt"]);
     browser.wait("location.search.includes('q=EMPTY') && document.activeElement.matches('.narrow-form input')");
     browser.type_into(".narrow-form input", " and more");
     browser.wait_for_text("No name, title or message contains");
     visit.assert_accessible("no document");
-    browser.step("back");
-    lists(&visit, &BY_NAME);
+    browser.navigate("back");
+    wait_for_list(&visit, &BY_NAME);
 
     // Filters by state, reason and message; states and reasons have counts.
     browser.wait("document.querySelector('.segments').innerText.includes('In the index 4')");
     browser.wait("document.querySelector('.segments').innerText.includes('Set aside 3')");
     browser.click(".segments a[href*='status=failed']");
-    lists(&visit, &["also empty.txt", "broken.docx", "empty.txt"]);
+    wait_for_list(&visit, &["also empty.txt", "broken.docx", "empty.txt"]);
     browser.wait("document.querySelectorAll('.reason-list li').length === 3");
     visit.assert_accessible("documents by reason");
     browser.click(".reason-list a[href*='reason=empty']");
-    lists(&visit, &["also empty.txt", "empty.txt"]);
+    wait_for_list(&visit, &["also empty.txt", "empty.txt"]);
     browser.wait("document.querySelector('.reason-list [aria-current]').innerText.includes('2')");
 
     // Similarity search is offered for indexed documents only.
     browser.click("#documents tbody th > a");
     browser.wait("document.querySelector('.story')");
     assert!(!browser.text(".page-head").contains("Find similar"), "{}", browser.text(".page-head"));
-    browser.step("back");
-    lists(&visit, &["also empty.txt", "empty.txt"]);
+    browser.navigate("back");
+    wait_for_list(&visit, &["also empty.txt", "empty.txt"]);
     browser.click(".segments a[href*='status=completed']");
-    lists(&visit, &["A.md", "b.txt", "c.html", "script.py"]);
+    wait_for_list(&visit, &["A.md", "b.txt", "c.html", "script.py"]);
     browser.click("#documents tbody th > a");
     browser.wait_for_text("Find similar");
-    visit.assert_quiet();
+    visit.assert_no_console_output();
 }
 
 #[test]
 fn a_collection_says_what_its_figures_mean() {
-    let visit = Visit::begin(shelf());
+    let visit = PageSession::start(sample_project());
     let browser = &visit.browser;
     visit.set_up();
     visit.goto("/collections");
@@ -131,7 +131,7 @@ fn number(label: &str) -> String {
 
 #[test]
 fn the_numbers_beside_filters_are_those_of_the_question() {
-    let visit = Visit::begin(shelf());
+    let visit = PageSession::start(sample_project());
     let browser = &visit.browser;
     visit.set_up();
     let shows = |label: &str, number_: &str| {
@@ -157,22 +157,22 @@ fn the_numbers_beside_filters_are_those_of_the_question() {
     visit.goto("/?q=ferry");
     browser.wait("document.querySelector('.facets-of').innerText.startsWith('Numbers: of ')");
     shows("HTML", "1");
-    visit.assert_quiet();
+    visit.assert_no_console_output();
 }
 
 #[test]
 fn how_many_hits_there_are_is_said_where_it_is_known() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     for n in 0..25 {
         place.write(&format!("{n}.txt"), format!("harbour number {n}"));
     }
     place.run();
-    let visit = Visit::begin(place);
+    let visit = PageSession::start(place);
     let browser = &visit.browser;
     visit.set_up();
     visit.goto("/?q=harbour&mode=sparse");
     browser.wait("document.querySelector('.summary strong').innerText === 'Hits 1–20 of 25'");
     browser.click("a[rel=next]");
     browser.wait("document.querySelector('.summary strong').innerText === 'Hits 21–25 of 25'");
-    visit.assert_quiet();
+    visit.assert_no_console_output();
 }

@@ -3,28 +3,28 @@
 
 use serde_json::json;
 
-use super::{PASSWORD, Visit, repository};
+use super::{PASSWORD, PageSession, repository};
 use crate::browser::ENTER;
 
 /// The password that the user sets after the first login.
 const OWN_PASSWORD: &str = "staple battery horse correct";
 
 #[test]
-fn somebody_is_let_in_and_disabled_and_all_of_it_is_on_record() {
+fn accounts_are_created_granted_disabled_and_audited() {
     let place = repository("model: 'stand-in:16'");
     place.run();
-    let visit = Visit::begin(place);
+    let visit = PageSession::start(place);
     visit.set_up();
     makes_an_account(&visit);
-    lets_it_in(&visit);
-    is_used(&visit);
+    grants_access(&visit);
+    uses_the_account(&visit);
     disables_it(&visit);
-    reads_the_record(&visit);
+    reads_the_audit_log(&visit);
     sets_limits(&visit);
-    visit.assert_quiet();
+    visit.assert_no_console_output();
 }
 
-fn makes_an_account(visit: &Visit) {
+fn makes_an_account(visit: &PageSession) {
     let browser = &visit.browser;
     browser.click(".account");
     browser.click_text("Users");
@@ -42,7 +42,7 @@ fn makes_an_account(visit: &Visit) {
     // The error appears in the dialog, where the input can be corrected.
     browser.wait("document.querySelector('dialog .problem').innerText.includes('is taken')");
     assert!(
-        browser.console().iter().all(|it| it.contains("409")),
+        browser.console_messages().iter().all(|it| it.contains("409")),
         "expected only the logged response"
     );
     browser.run("document.querySelector('dialog input[name=username]').value = ''");
@@ -58,13 +58,13 @@ fn makes_an_account(visit: &Visit) {
     browser.wait_for_text("Grace Hopper");
 }
 
-fn settings(visit: &Visit) {
+fn settings(visit: &PageSession) {
     visit.goto("/collections");
     visit.browser.click(".card h2 a");
     visit.browser.click_text_in(".tabs a", "Settings");
 }
 
-fn lets_it_in(visit: &Visit) {
+fn grants_access(visit: &PageSession) {
     let browser = &visit.browser;
     settings(visit);
     browser.type_into("form.inline input", "grace");
@@ -78,7 +78,7 @@ fn lets_it_in(visit: &Visit) {
 }
 
 /// The account with the grant finds the collection and may write, but not administer it.
-fn is_used(visit: &Visit) {
+fn uses_the_account(visit: &PageSession) {
     let browser = &visit.browser;
     visit.goto("/login");
     visit.log_in("grace");
@@ -91,7 +91,7 @@ fn is_used(visit: &Visit) {
     browser.click_text("Limits");
     browser.wait("document.querySelector('.usage')");
     assert_eq!(browser.run("return document.querySelector('.limit-fields')"), json!(null));
-    assert!(browser.console().is_empty());
+    assert!(browser.console_messages().is_empty());
     browser.click(".account");
     browser.click_text("Password …");
     browser.type_into("dialog input[name=current]", PASSWORD);
@@ -100,11 +100,11 @@ fn is_used(visit: &Visit) {
     browser.wait_for_text("Password changed");
     browser.press("ga");
     browser.wait_for_text("Forbidden");
-    browser.console();
+    browser.console_messages();
     visit.log_out();
 }
 
-fn disables_it(visit: &Visit) {
+fn disables_it(visit: &PageSession) {
     let browser = &visit.browser;
     visit.goto("/login?to=%2Fusers");
     visit.log_in("ada");
@@ -121,7 +121,7 @@ fn disables_it(visit: &Visit) {
     browser.wait_for_text("Only the owner has access");
 }
 
-fn reads_the_record(visit: &Visit) {
+fn reads_the_audit_log(visit: &PageSession) {
     let browser = &visit.browser;
     browser.click_text_in(".tabs a", "Audit");
     browser.wait("document.querySelector('.tab tbody')");
@@ -146,7 +146,7 @@ fn reads_the_record(visit: &Visit) {
     browser.wait_for_text("No matching entries");
 }
 
-fn sets_limits(visit: &Visit) {
+fn sets_limits(visit: &PageSession) {
     let browser = &visit.browser;
     visit.goto("/collections");
     browser.click(".card h2 a");
@@ -155,6 +155,6 @@ fn sets_limits(visit: &Visit) {
     browser.run("document.querySelector('input[name=max_documents]').value = '1234'");
     browser.click_text("Save limits");
     browser.wait_for_text("Limits saved");
-    browser.step("refresh");
+    browser.navigate("refresh");
     browser.wait("document.querySelector('input[name=max_documents]')?.value === '1234'");
 }

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::{Visit, repository};
+use super::{PageSession, repository};
 
 const WIDTH: u32 = 360;
 const HEIGHT: u32 = 740;
@@ -33,10 +33,10 @@ const FAULTS: &str = "
 fn every_view_fits_a_phone() {
     let place = repository("model: 'stand-in:16'");
     place.run();
-    let visit = Visit::begin(place);
+    let visit = PageSession::start(place);
     let browser = &visit.browser;
     // Views without a login.
-    browser.become_phone(WIDTH, HEIGHT);
+    browser.emulate_phone(WIDTH, HEIGHT);
     for (view, there) in [("/", ".empty .button"), ("/login", ".gate"), ("/setup", ".gate")] {
         visit.goto(view);
         browser.wait(&format!("document.querySelector({})", json!(there)));
@@ -80,10 +80,10 @@ fn every_view_fits_a_phone() {
         assert_fits(&visit, &view);
     }
     what_opens_fits(&visit);
-    visit.assert_quiet();
+    visit.assert_no_console_output();
 }
 
-fn what_opens_fits(visit: &Visit) {
+fn what_opens_fits(visit: &PageSession) {
     let browser = &visit.browser;
     visit.goto("/?q=lock");
     browser.click_text("Filters");
@@ -102,7 +102,7 @@ fn what_opens_fits(visit: &Visit) {
     assert_fits(visit, "a dialog");
 }
 
-fn assert_fits(visit: &Visit, what: &str) {
+fn assert_fits(visit: &PageSession, what: &str) {
     let faults = visit.browser.run_with(FAULTS, &[json!(WIDTH)]);
     assert_eq!(faults, json!([]), "{what}: {faults:#}");
     visit.assert_accessible(what);

@@ -6,12 +6,12 @@ use std::net::TcpListener;
 
 use serde_json::json;
 
-use super::{PASSWORD, Visit, repository};
+use super::{PASSWORD, PageSession, repository};
 use crate::browser::{Browser, ENTER};
 use crate::serve::server::Server;
-use crate::support::Place;
+use crate::support::TestProject;
 
-fn filled() -> Place {
+fn filled() -> TestProject {
     let place = repository("model: 'stand-in:16'");
     place.run();
     place
@@ -19,14 +19,14 @@ fn filled() -> Place {
 
 #[test]
 fn the_first_start_prints_one_link_that_leads_to_the_set_up() {
-    let place = Place::with_stand_in();
-    let server = Server::printing_its_link(&place);
-    let said = server.said();
+    let place = TestProject::with_stand_in();
+    let server = Server::start_without_token_file(&place);
+    let said = server.output();
     let lines: Vec<&str> = said.lines().filter(|line| line.contains("#token=")).collect();
     let [line] = lines[..] else { panic!("expected one line with the link: {said}") };
     let link = line.rsplit(' ').next().unwrap().to_owned();
     assert!(link.starts_with(&format!("{}/setup#token=", server.url)), "{line}");
-    let visit = Visit { url: server.url.clone(), place, server, browser: Browser::start() };
+    let visit = PageSession { url: server.url.clone(), place, server, browser: Browser::start() };
     let browser = &visit.browser;
 
     // Without the link, the start page explains the set-up.
@@ -41,7 +41,7 @@ fn the_first_start_prints_one_link_that_leads_to_the_set_up() {
     browser.wait_for_text("Invalid set-up token");
     browser.wait_for_text("the set-up token is wrong");
     assert!(
-        browser.console().iter().all(|it| it.contains("401")),
+        browser.console_messages().iter().all(|it| it.contains("401")),
         "expected only the logged response"
     );
 
@@ -66,7 +66,7 @@ fn the_first_start_prints_one_link_that_leads_to_the_set_up() {
     browser.wait("location.pathname === '/' && document.querySelector('.account')");
     visit.goto("/");
     browser.wait_for_text("No documents are indexed yet");
-    visit.assert_quiet();
+    visit.assert_no_console_output();
 }
 
 fn fill(browser: &Browser, token: &str) {
@@ -82,7 +82,7 @@ fn fill(browser: &Browser, token: &str) {
 
 #[test]
 fn every_tab_is_logged_in_and_out_together() {
-    let visit = Visit::begin(filled());
+    let visit = PageSession::start(filled());
     let browser = &visit.browser;
     visit.set_up();
     let first = browser.tab();
@@ -103,8 +103,8 @@ fn every_tab_is_logged_in_and_out_together() {
     browser.wait("document.querySelector('.danger-zone')");
     let third = browser.tab();
     for tab in [&first, &second, &third] {
-        browser.look_at(tab);
-        browser.step("refresh");
+        browser.switch_to(tab);
+        browser.navigate("refresh");
         browser.wait("document.querySelector('.account')?.innerText === 'ada'");
     }
 
@@ -120,37 +120,37 @@ fn every_tab_is_logged_in_and_out_together() {
     );
 
     // A logout in one tab logs out all tabs and clears their content.
-    browser.look_at(&second);
+    browser.switch_to(&second);
     visit.log_out();
-    browser.look_at(&third);
+    browser.switch_to(&third);
     browser.wait("location.pathname === '/login' && !document.querySelector('.account')");
     browser.wait("!document.querySelector('.danger-zone')");
-    browser.look_at(&first);
+    browser.switch_to(&first);
     browser.wait("location.pathname === '/login'");
 
     // A login in one tab returns the others to their previous address.
     visit.log_in("ada");
     browser.wait("location.pathname === '/collections' && document.querySelector('.card')");
-    browser.look_at(&third);
+    browser.switch_to(&third);
     browser.wait("location.search === '?tab=settings' && document.querySelector('.danger-zone')");
 
     // After a password change, the other tabs continue with the new session.
-    browser.look_at(&first);
+    browser.switch_to(&first);
     browser.click(".account");
     browser.click_text("Password …");
     browser.type_into("dialog input[name=current]", PASSWORD);
     browser.type_into("dialog input[name=new]", "staple battery horse correct");
     browser.press(ENTER);
     browser.wait_for_text("Password changed");
-    browser.look_at(&third);
-    browser.step("refresh");
+    browser.switch_to(&third);
+    browser.navigate("refresh");
     browser.wait("document.querySelector('.danger-zone')");
-    visit.assert_asked_nobody_else();
+    visit.assert_no_foreign_requests();
 }
 
 #[test]
 fn a_visitor_is_led_to_the_login_and_back() {
-    let visit = Visit::begin(filled());
+    let visit = PageSession::start(filled());
     let browser = &visit.browser;
     visit.set_up();
     visit.goto("/collections");
@@ -169,7 +169,7 @@ fn a_visitor_is_led_to_the_login_and_back() {
     assert_eq!(browser.url(), document);
     // A session that was revoked elsewhere also leads to the login.
     visit.place.execute("UPDATE refresh_tokens SET is_revoked = TRUE");
-    browser.step("refresh");
+    browser.navigate("refresh");
     browser.wait_for_text("Log in to see the requested page");
     visit.log_in("ada");
     browser.wait("document.querySelector('.story')");
@@ -180,7 +180,7 @@ fn a_visitor_is_led_to_the_login_and_back() {
 }
 
 /// A server of another origin that sends the same page in every response.
-fn stranger(page: String) -> u16 {
+fn serve_foreign_origin(page: String) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::Builder::new()
@@ -233,10 +233,11 @@ const ATTACK: &str = "
 
 #[test]
 fn a_page_of_another_origin_gets_nothing_and_does_nothing() {
-    let visit = Visit::begin(filled());
+    let visit = PageSession::start(filled());
     let browser = &visit.browser;
     visit.set_up();
-    let port = stranger("<!doctype html><title>stranger</title><body>a page".to_owned());
+    let port =
+        serve_foreign_origin("<!doctype html><title>stranger</title><body>a page".to_owned());
     let before = visit.place.value("SELECT count(*) FROM account_audit_log");
     let first = browser.tab();
     // The same site at another port, which SameSite does not separate; and another site.
@@ -254,8 +255,8 @@ fn a_page_of_another_origin_gets_nothing_and_does_nothing() {
         assert!(got.as_array().unwrap().len() > 30, "{got}");
     }
     // The session is still valid, and no key, audit entry or revocation was written.
-    browser.look_at(&first);
-    browser.step("refresh");
+    browser.switch_to(&first);
+    browser.navigate("refresh");
     browser.wait("document.querySelector('.account')?.innerText === 'ada'");
     assert_eq!(visit.place.value("SELECT count(*) FROM api_keys"), "0");
     assert_eq!(visit.place.value("SELECT count(*) FROM account_audit_log"), before);

@@ -3,11 +3,11 @@
 use serde_json::json;
 
 use super::server::{PASSWORD, Server};
-use crate::support::{Place, command, dump, ran, text, wait_for};
+use crate::support::{TestProject, command, dump, ran, text, wait_for};
 
 #[test]
 fn the_first_administrator_is_made_once_however_many_try() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     let server = Server::start(&place);
     let token = server.setup.clone().unwrap();
     let file = place.path().join("setup-token");
@@ -39,16 +39,16 @@ fn the_first_administrator_is_made_once_however_many_try() {
 
 #[test]
 fn a_session_goes_on_by_refreshing_and_ends_when_a_spent_token_comes_again() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     let server = Server::start(&place);
     server.set_up();
     let refresh = |token: &serde_json::Value| {
         server.post("/sessions/refresh", None, &json!({ "refresh_token": token }))
     };
     let first = server.session("root");
-    let second = refresh(&first["refresh_token"]).good();
+    let second = refresh(&first["refresh_token"]).ok_json();
     assert_ne!(first["refresh_token"], second["refresh_token"]);
-    let third = refresh(&second["refresh_token"]).good();
+    let third = refresh(&second["refresh_token"]).ok_json();
     let access = text(&third["access_token"]);
     assert_eq!(server.get("/users/me", Some(&access)).status, 200);
 
@@ -57,7 +57,7 @@ fn a_session_goes_on_by_refreshing_and_ends_when_a_spent_token_comes_again() {
     assert_eq!(refresh(&first["refresh_token"]).code(), "invalid_credentials");
     assert_eq!(refresh(&third["refresh_token"]).code(), "invalid_credentials");
     assert_eq!(server.get("/users/me", Some(&access)).code(), "invalid_credentials");
-    let log = server.get("/audit", Some(&server.log_in("root"))).good();
+    let log = server.get("/audit", Some(&server.log_in("root"))).ok_json();
     let actions: Vec<_> =
         log["items"].as_array().unwrap().iter().map(|it| text(&it["action"])).collect();
     assert_eq!(actions, ["login", "refresh_token_reused", "login", "login", "user_created"]);
@@ -79,7 +79,7 @@ fn a_session_goes_on_by_refreshing_and_ends_when_a_spent_token_comes_again() {
 
 #[test]
 fn passwords_are_changed_and_what_was_let_in_by_the_old_one_is_out() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     let server = Server::start(&place);
     let root = server.set_up();
     let ada = server.user(&root, "ada");
@@ -90,13 +90,13 @@ fn passwords_are_changed_and_what_was_let_in_by_the_old_one_is_out() {
     assert_eq!(change("wrong", "a new long password", &ada).code(), "invalid_body");
     assert_eq!(change(PASSWORD, "short", &ada).code(), "invalid_body");
     assert_eq!(change(PASSWORD, "a new long password", &key).code(), "session_required");
-    change(PASSWORD, "a new long password", &ada).good();
+    change(PASSWORD, "a new long password", &ada).ok_json();
     assert_eq!(server.get("/users/me", Some(&ada)).code(), "invalid_credentials");
     let login = |password: &str| {
         server.post("/sessions", None, &json!({ "username": "ada", "password": password }))
     };
     assert_eq!(login(PASSWORD).code(), "invalid_credentials");
-    login("a new long password").good();
+    login("a new long password").ok_json();
 
     // The built-in account has no login and cannot be changed.
     for password in ["!", "", "local"] {
@@ -112,7 +112,7 @@ fn passwords_are_changed_and_what_was_let_in_by_the_old_one_is_out() {
     let up = json!({ "is_superuser": true });
     assert_eq!(server.send("PATCH", path, Some(&root), Some(&up)).status, 404);
     // The last administrator must keep its rights.
-    let me = text(&server.get("/users/me", Some(&root)).good()["id"]);
+    let me = text(&server.get("/users/me", Some(&root)).ok_json()["id"]);
     let off = json!({ "is_active": false });
     assert_eq!(
         server.send("PATCH", &format!("/users/{me}"), Some(&root), Some(&off)).code(),
@@ -124,7 +124,7 @@ fn passwords_are_changed_and_what_was_let_in_by_the_old_one_is_out() {
 
 #[test]
 fn a_collection_is_handed_over_by_its_owner_alone() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     let server = Server::start(&place);
     let root = server.set_up();
     let (ada, grace) = (server.user(&root, "ada"), server.user(&root, "grace"));
@@ -133,17 +133,17 @@ fn a_collection_is_handed_over_by_its_owner_alone() {
         server.send("PATCH", &path, Some(token), Some(&change))
     };
     let hand_over = |token: &str, to: &str| change(token, json!({ "owner": to }));
-    let right = |token: &str| server.get(&path, Some(token)).good()["right"].clone();
+    let right = |token: &str| server.get(&path, Some(token)).ok_json()["right"].clone();
 
     // Administrators may transfer collections of the built-in account.
     assert_eq!(hand_over(&ada, "ada").status, 404, "the collection must be invisible");
-    assert_eq!(hand_over(&root, "ada").good()["owner"], "ada");
+    assert_eq!(hand_over(&root, "ada").ok_json()["owner"], "ada");
     assert_eq!(right(&ada), "owner");
 
     // Admin rights on a collection do not include its transfer.
     let grant = json!({ "user": "grace", "permission": "admin" });
-    server.post(&format!("{path}/grants"), Some(&ada), &grant).good();
-    change(&grace, json!({ "description": "what it is about" })).good();
+    server.post(&format!("{path}/grants"), Some(&ada), &grant).ok_json();
+    change(&grace, json!({ "description": "what it is about" })).ok_json();
     let refused = hand_over(&grace, "grace");
     assert_eq!((refused.status, refused.code().as_str()), (403, "forbidden"));
 
@@ -163,30 +163,30 @@ fn a_collection_is_handed_over_by_its_owner_alone() {
 
     // The old owner loses access after the transfer; the grant of the new owner is superseded by
     // ownership.
-    assert_eq!(hand_over(&ada, "grace").good()["owner"], "grace");
+    assert_eq!(hand_over(&ada, "grace").ok_json()["owner"], "grace");
     assert_eq!(server.get(&path, Some(&ada)).status, 404);
     assert_eq!(hand_over(&ada, "ada").status, 404);
     assert_eq!(right(&grace), "owner");
-    let log = server.get(&format!("{path}/audit"), Some(&grace)).good();
+    let log = server.get(&format!("{path}/audit"), Some(&grace)).ok_json();
     let entry = &log["items"][0];
     assert_eq!((&entry["action"], &entry["by"]), (&json!("collection_changed"), &json!("ada")));
-    let id = &server.get("/users/me", Some(&grace)).good()["id"];
+    let id = &server.get("/users/me", Some(&grace)).ok_json()["id"];
     assert_eq!((&entry["details"]["owner"], &entry["ip_address"]), (id, &json!("127.0.0.1")));
     assert!(text(&entry["user_agent"]).starts_with("ureq/"));
 }
 
 #[test]
 fn a_key_is_shown_once_and_notes_its_use() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     let server = Server::start(&place);
     let root = server.set_up();
     let key = server.key(&root, &["read"]);
     let secret = text(&key["secret"]);
     assert!(secret.starts_with(&format!("{}_", text(&key["prefix"]))), "{key}");
     let list = server.get("/keys", Some(&root));
-    assert!(!list.text.contains(&secret) && list.good()["items"][0]["last_used_at"].is_null());
-    server.get("/users/me", Some(&secret)).good();
-    assert!(!server.get("/keys", Some(&root)).good()["items"][0]["last_used_at"].is_null());
+    assert!(!list.text.contains(&secret) && list.ok_json()["items"][0]["last_used_at"].is_null());
+    server.get("/users/me", Some(&secret)).ok_json();
+    assert!(!server.get("/keys", Some(&root)).ok_json()["items"][0]["last_used_at"].is_null());
     let stored = place.execute("SELECT * FROM api_keys");
     assert!(!stored.contains(&secret[13..]), "only its digest may be stored: {stored}");
     for bad in [
@@ -203,7 +203,7 @@ fn a_key_is_shown_once_and_notes_its_use() {
 
 #[test]
 fn secrets_are_in_no_log_and_no_table() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     let server = Server::start(&place);
     let setup = server.setup.clone().unwrap();
     let root = server.set_up();
@@ -236,7 +236,7 @@ fn secrets_are_in_no_log_and_no_table() {
 
 #[test]
 fn who_has_the_database_at_hand_lets_people_in() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     let typed = |args: &[&str], password: &str| {
         use std::io::Write as _;
         let mut child = command(&[&["users"], args, &["--config", "pipeline.yaml"]].concat())
@@ -260,7 +260,7 @@ fn who_has_the_database_at_hand_lets_people_in() {
     let changed = typed(&["password", "root"], "quite another password");
     assert_eq!(changed.code, 0, "{}", changed.stderr);
     let login = json!({ "username": "root", "password": "quite another password" });
-    server.post("/sessions", None, &login).good();
+    server.post("/sessions", None, &login).ok_json();
     // Changes by another process take effect within seconds.
     wait_for("the end of the old session", || {
         (server.get("/users/me", Some(&root)).status == 401).then_some(())

@@ -8,7 +8,7 @@ use server::endpoints;
 
 use super::server::{PASSWORD, Server};
 use super::{browsers, limits};
-use crate::support::{Place, text};
+use crate::support::{TestProject, text};
 
 /// Endpoints without an audit entry: searches with a body, and session refreshes. A reused refresh
 /// token ends its session, which is logged.
@@ -20,7 +20,7 @@ const NO_CHANGES: [&str; 4] = [
 ];
 
 /// The entries of both logs as they are inserted; entries of a collection are deleted with it.
-const NOTED: &str = "
+const AUDIT_ENTRIES: &str = "
     CREATE TABLE public.noted (action text, ip_address text, user_agent text);
     CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql AS
     $$ BEGIN
@@ -31,15 +31,15 @@ const NOTED: &str = "
     CREATE TRIGGER note AFTER INSERT ON account_audit_log FOR EACH ROW EXECUTE FUNCTION public.note();";
 
 /// A client that checks after each change that the audit log has an entry.
-struct Changer<'a> {
-    place: &'a Place,
+struct AuditedClient<'a> {
+    place: &'a TestProject,
     server: &'a Server,
     token: String,
     /// The endpoints that were used, named as in [`NO_CHANGES`].
     used: BTreeSet<String>,
 }
 
-impl Changer<'_> {
+impl AuditedClient<'_> {
     /// Sends a request to an endpoint with these ids in its path; returns the response.
     fn change(&mut self, endpoint: &str, ids: &[&str], body: &Value, action: &str) -> Value {
         let (method, path) = endpoint.split_once(' ').unwrap();
@@ -54,7 +54,7 @@ impl Changer<'_> {
         let bearer = Some(self.token.as_str()).filter(|token| !token.is_empty());
         let body = Some(body).filter(|_| method != "delete");
         let reply = self.server.send(&method.to_uppercase(), &path, bearer, body);
-        let said = reply.good();
+        let said = reply.ok_json();
         assert!(self.noted(action) > before, "{endpoint} must have an entry `{action}`");
         said
     }
@@ -71,18 +71,18 @@ impl Changer<'_> {
     /// Requests an operation and waits for its end; returns its final status.
     fn operate(&mut self, endpoint: &str, ids: &[&str], body: &Value) -> Value {
         let asked = self.change(endpoint, ids, body, "operation_requested");
-        self.server.ended(&self.token, &asked["operation"])["status"].clone()
+        self.server.wait_for_operation(&self.token, &asked["operation"])["status"].clone()
     }
 }
 
 #[test]
 fn every_change_is_on_record_with_where_it_came_from() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     place.write("a.txt", "a document");
     let server = Server::start(&place);
-    place.execute(NOTED);
+    place.execute(AUDIT_ENTRIES);
     let (token, used) = (String::new(), BTreeSet::new());
-    let mut by = Changer { place: &place, server: &server, token, used };
+    let mut by = AuditedClient { place: &place, server: &server, token, used };
 
     let setup = server.setup.as_ref().unwrap();
     let root =
@@ -113,19 +113,26 @@ fn every_change_is_on_record_with_where_it_came_from() {
 }
 
 /// Logs in and out like the web UI, with its headers and cookie.
-fn in_a_browser(by: &mut Changer<'_>) {
+fn in_a_browser(by: &mut AuditedClient<'_>) {
     let (logins, logouts) = (by.noted("login"), by.noted("logout"));
     let (_, cookie) = browsers::logged_in(by.server, "root", &browsers::OWN_PAGE);
     assert!(by.noted("login") > logins);
-    let cookie = browsers::pair(&cookie);
+    let cookie = browsers::cookie_pair(&cookie);
     let path = "/sessions/browser";
-    let out = browsers::sent(by.server, "DELETE", path, Some(&cookie), &browsers::OWN_PAGE, None);
+    let out = browsers::send_with_cookie(
+        by.server,
+        "DELETE",
+        path,
+        Some(&cookie),
+        &browsers::OWN_PAGE,
+        None,
+    );
     assert_eq!(out.status, 204, "{out:?}");
     assert!(by.noted("logout") > logouts);
     by.used.extend(["post", "delete"].map(|method| format!("{method} {path}")));
 }
 
-fn accounts(by: &mut Changer<'_>) {
+fn accounts(by: &mut AuditedClient<'_>) {
     by.change("patch /users/me", &[], &json!({ "full_name": "Root" }), "user_changed");
     let ada = json!({ "username": "ada", "email": "ada@here", "password": PASSWORD });
     let ada = text(&by.change("post /users", &[], &ada, "user_created")["id"]);
@@ -138,7 +145,7 @@ fn accounts(by: &mut Changer<'_>) {
     by.change("delete /keys/{key}", &[&key], &json!({}), "key_revoked");
 }
 
-fn collections(by: &mut Changer<'_>) {
+fn collections(by: &mut AuditedClient<'_>) {
     let (server, place) = (by.server, by.place);
     let id = server.collection(&by.token);
     let base = format!("/collections/{id}");
@@ -164,17 +171,17 @@ fn collections(by: &mut Changer<'_>) {
     let cancel = "post /operations/{operation}/cancel";
     by.change(cancel, &[&operation], &nothing, "operation_cancel_requested");
     drop(gate);
-    assert_eq!(server.ended(&by.token, &stopped["operation"])["status"], "cancelled");
-    assert_eq!(server.ended(&by.token, &held["operation"])["status"], "completed");
+    assert_eq!(server.wait_for_operation(&by.token, &stopped["operation"])["status"], "cancelled");
+    assert_eq!(server.wait_for_operation(&by.token, &held["operation"])["status"], "completed");
 
-    let documents = server.get(&format!("{base}/documents"), Some(&by.token)).good();
+    let documents = server.get(&format!("{base}/documents"), Some(&by.token)).ok_json();
     let document = text(&documents["items"][0]["id"]);
     let one = "/collections/{collection}/documents/{document}";
     assert_eq!(by.operate(&format!("delete {one}"), &[&id, &document], &nothing), "completed");
     let undelete = format!("post {one}/undelete");
     assert_eq!(by.operate(&undelete, &[&id, &document], &nothing), "completed");
 
-    let sources = server.get(&format!("{base}/sources"), Some(&by.token)).good();
+    let sources = server.get(&format!("{base}/sources"), Some(&by.token)).ok_json();
     let source = text(&sources[0]["id"]);
     let remove = "delete /collections/{collection}/sources/{source}";
     assert_eq!(by.operate(remove, &[&id, &source], &nothing), "completed");
@@ -184,18 +191,19 @@ fn collections(by: &mut Changer<'_>) {
 
 #[test]
 fn records_of_a_deleted_collection_are_for_its_owner_and_administrators() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     place.write("a.txt", "a document");
     let (server, root, owner) = limits::owned(&place);
     let (reader, stranger) = (server.user(&root, "reader"), server.user(&root, "stranger"));
     let id = server.collection(&owner);
     let base = format!("/collections/{id}");
     let grant = json!({ "user": "reader", "permission": "admin" });
-    server.post(&format!("{base}/grants"), Some(&owner), &grant).good();
+    server.post(&format!("{base}/grants"), Some(&owner), &grant).ok_json();
     let key = |scope: &str| text(&server.key(&owner, &[scope])["secret"]);
     let (reading, administering) = (key("read"), key("admin"));
-    let deleted = server.send("DELETE", &format!("{base}?confirm=test"), Some(&owner), None).good();
-    let deletion = server.ended(&owner, &deleted["operation"]);
+    let deleted =
+        server.send("DELETE", &format!("{base}?confirm=test"), Some(&owner), None).ok_json();
+    let deletion = server.wait_for_operation(&owner, &deleted["operation"]);
     place.wait_until("SELECT NOT EXISTS (SELECT FROM collections)");
 
     let (operation, audit) = (text(&deleted["href"]), format!("{base}/audit"));
@@ -213,7 +221,7 @@ fn records_of_a_deleted_collection_are_for_its_owner_and_administrators() {
         assert_eq!(got, expected, "{who}");
     }
     assert_eq!(deletion["type"], "delete", "{deletion}");
-    let entries = server.get(&audit, Some(&owner)).good();
+    let entries = server.get(&audit, Some(&owner)).ok_json();
     let actions: Vec<String> =
         entries["items"].as_array().unwrap().iter().map(|it| text(&it["action"])).collect();
     assert!(actions.contains(&"collection_deleted".to_owned()), "{actions:?}");

@@ -5,11 +5,11 @@ use std::io::Write as _;
 use serde_json::{Value, json};
 
 use super::server::Server;
-use crate::support::{Place, Ran};
+use crate::support::{CommandOutput, TestProject};
 
 /// A server that has indexed and searched a collection, and the token of its administrator.
-fn searched() -> (Place, Server, String) {
-    let place = Place::with_stand_in();
+fn searched() -> (TestProject, Server, String) {
+    let place = TestProject::with_stand_in();
     for n in 0..12 {
         let text = format!("document number {n} is about subject {n}. ").repeat(9);
         place.write(&format!("{n:02}.txt"), text);
@@ -24,12 +24,12 @@ fn searched() -> (Place, Server, String) {
 /// The generation that the server searches.
 fn generation(server: &Server, root: &str) -> u64 {
     let query = json!({ "query": "subject", "k": 3, "collections": ["test"] });
-    let found = server.post("/search", Some(root), &query).good();
+    let found = server.post("/search", Some(root), &query).ok_json();
     assert_eq!(found["hits"].as_array().unwrap().len(), 3, "{found}");
     found["searched"][0]["generation"].as_u64().unwrap()
 }
 
-fn verify(place: &Place, flags: &[&str]) -> Ran {
+fn verify(place: &TestProject, flags: &[&str]) -> CommandOutput {
     place.semantik(&[&["verify", "pipeline.yaml", "--json"], flags].concat())
 }
 
@@ -66,7 +66,7 @@ fn verify_repairs_beside_a_server() {
     let by = "SELECT count(*) FROM operations WHERE status <> 'completed' OR NOT handed_over";
     assert_eq!(place.value(by), "0", "the server must execute all operations");
     server.stop();
-    place.index().assert_sound();
+    place.index().assert_consistent();
 }
 
 /// A server has vectors open for writing only during an operation, including operations other than

@@ -3,22 +3,22 @@
 
 use serde_json::{Value, json};
 
-use super::server::{PASSWORD, Reply, Server};
-use crate::support::{Place, text};
+use super::server::{HttpReply, PASSWORD, Server};
+use crate::support::{TestProject, text};
 
 /// Headers that the web UI sends.
 pub(super) const OWN_PAGE: [(&str, &str); 2] =
     [("x-semantik-csrf", "1"), ("sec-fetch-site", "same-origin")];
 
 /// Sends a request with this cookie and these headers, like a browser.
-pub(super) fn sent(
+pub(super) fn send_with_cookie(
     server: &Server,
     method: &str,
     path: &str,
     cookie: Option<&str>,
     headers: &[(&str, &str)],
     body: Option<&Value>,
-) -> Reply {
+) -> HttpReply {
     let mut headers = headers.to_vec();
     headers.extend(cookie.map(|cookie| ("cookie", cookie)));
     headers.extend(body.map(|_| ("content-type", "application/json")));
@@ -29,23 +29,23 @@ pub(super) fn sent(
 /// Logs in like the web UI; returns the session, and the cookie with its attributes.
 pub(super) fn logged_in(server: &Server, name: &str, headers: &[(&str, &str)]) -> (Value, String) {
     let login = json!({ "username": name, "password": PASSWORD });
-    let reply = sent(server, "POST", "/sessions/browser", None, headers, Some(&login));
+    let reply = send_with_cookie(server, "POST", "/sessions/browser", None, headers, Some(&login));
     let cookie = reply.header("set-cookie").to_owned();
-    (reply.good(), cookie)
+    (reply.ok_json(), cookie)
 }
 
 /// The cookie as sent back, without attributes.
-pub(super) fn pair(cookie: &str) -> String {
+pub(super) fn cookie_pair(cookie: &str) -> String {
     cookie.split(';').next().unwrap().to_owned()
 }
 
-fn resumed(server: &Server, cookie: &str) -> Reply {
-    sent(server, "POST", "/sessions/browser/token", Some(cookie), &OWN_PAGE, None)
+fn resumed(server: &Server, cookie: &str) -> HttpReply {
+    send_with_cookie(server, "POST", "/sessions/browser/token", Some(cookie), &OWN_PAGE, None)
 }
 
 #[test]
 fn any_number_of_tabs_goes_on_by_one_cookie_until_one_logs_out() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     let server = Server::start(&place);
     let root = server.set_up();
     let (session, cookie) = logged_in(&server, "root", &OWN_PAGE);
@@ -54,7 +54,7 @@ fn any_number_of_tabs_goes_on_by_one_cookie_until_one_logs_out() {
     }
     assert!(!cookie.contains("Secure") && !cookie.contains("Domain"), "{cookie}");
     assert!(session.get("refresh_token").is_none(), "{session}");
-    let cookie = pair(&cookie);
+    let cookie = cookie_pair(&cookie);
     let (name, credential) = cookie.split_once('=').unwrap();
     assert!(!session.to_string().contains(credential), "the credential must be in the cookie only");
     let port = server.url.rsplit(':').next().unwrap();
@@ -65,7 +65,7 @@ fn any_number_of_tabs_goes_on_by_one_cookie_until_one_logs_out() {
     // Concurrently and repeatedly.
     let tokens: Vec<String> = std::thread::scope(|scope| {
         let tabs: Vec<_> =
-            (0..8).map(|_| scope.spawn(|| resumed(&server, &cookie).good())).collect();
+            (0..8).map(|_| scope.spawn(|| resumed(&server, &cookie).ok_json())).collect();
         tabs.into_iter().map(|it| text(&it.join().unwrap()["access_token"])).collect()
     });
     assert!(tokens.iter().all(|token| server.get("/users/me", Some(token)).status == 200));
@@ -76,7 +76,8 @@ fn any_number_of_tabs_goes_on_by_one_cookie_until_one_logs_out() {
     assert_eq!(resumed(&server, &cookie).status, 200);
 
     // Logout ends the session in every tab, including access tokens, and keeps other sessions.
-    let out = sent(&server, "DELETE", "/sessions/browser", Some(&cookie), &OWN_PAGE, None);
+    let out =
+        send_with_cookie(&server, "DELETE", "/sessions/browser", Some(&cookie), &OWN_PAGE, None);
     assert_eq!(out.status, 204, "{out:?}");
     assert!(out.header("set-cookie").starts_with(&format!("{name}=; ")), "{out:?}");
     assert!(out.header("set-cookie").contains("Max-Age=0"), "{out:?}");
@@ -87,19 +88,22 @@ fn any_number_of_tabs_goes_on_by_one_cookie_until_one_logs_out() {
         assert_eq!(server.get("/users/me", Some(token)).code(), "invalid_credentials");
     }
     assert_eq!(server.get("/users/me", Some(&root)).status, 200);
-    assert_eq!(sent(&server, "DELETE", "/sessions/browser", None, &OWN_PAGE, None).status, 204);
+    assert_eq!(
+        send_with_cookie(&server, "DELETE", "/sessions/browser", None, &OWN_PAGE, None).status,
+        204
+    );
 }
 
 #[test]
 fn the_cookie_gives_no_right_by_itself_and_none_to_another_origin() {
-    let place = Place::with_stand_in();
-    let server = Server::with(
+    let place = TestProject::with_stand_in();
+    let server = Server::start_with_args(
         &place,
         &["--rate", "login=0", "--rate", "look=0", "--cors-origin", "https://friend.example"],
     );
     server.set_up();
     let (_, cookie) = logged_in(&server, "root", &OWN_PAGE);
-    let cookie = pair(&cookie);
+    let cookie = cookie_pair(&cookie);
 
     // All other endpoints ignore the cookie, also in requests of the web UI.
     for (method, path) in [
@@ -113,7 +117,7 @@ fn the_cookie_gives_no_right_by_itself_and_none_to_another_origin() {
     ] {
         let body = json!({});
         let body = (method != "GET").then_some(&body);
-        let reply = sent(&server, method, path, Some(&cookie), &OWN_PAGE, body);
+        let reply = send_with_cookie(&server, method, path, Some(&cookie), &OWN_PAGE, body);
         assert_eq!((reply.status, reply.code().as_str()), (401, "unauthenticated"), "{path}");
     }
 
@@ -141,7 +145,7 @@ fn the_cookie_gives_no_right_by_itself_and_none_to_another_origin() {
             ("DELETE", "/sessions/browser", None),
             ("POST", "/sessions/browser", Some(&login)),
         ] {
-            let reply = sent(&server, method, path, Some(&cookie), headers, body);
+            let reply = send_with_cookie(&server, method, path, Some(&cookie), headers, body);
             // A host name of another server may be rejected earlier.
             let is_rebound = headers.iter().any(|(name, _)| *name == "host");
             let is_refused =
@@ -156,44 +160,52 @@ fn the_cookie_gives_no_right_by_itself_and_none_to_another_origin() {
         ("access-control-request-method", "POST"),
         ("access-control-request-headers", "x-semantik-csrf"),
     ];
-    let preflight = sent(&server, "OPTIONS", "/sessions/browser/token", None, &ask, None);
+    let preflight =
+        send_with_cookie(&server, "OPTIONS", "/sessions/browser/token", None, &ask, None);
     assert_eq!(preflight.header("access-control-allow-origin"), "https://friend.example");
     assert!(!preflight.header("access-control-allow-headers").contains("csrf"), "{preflight:?}");
     assert_eq!(preflight.header("access-control-allow-credentials"), "", "{preflight:?}");
 
     // The session is still valid, and an Origin header alone is sufficient.
     let by_origin = [csrf, ("origin", own.as_str())];
-    let resumed = sent(&server, "POST", "/sessions/browser/token", Some(&cookie), &by_origin, None);
-    assert_eq!(resumed.good()["user"]["username"], "root");
+    let resumed = send_with_cookie(
+        &server,
+        "POST",
+        "/sessions/browser/token",
+        Some(&cookie),
+        &by_origin,
+        None,
+    );
+    assert_eq!(resumed.ok_json()["user"]["username"], "root");
 }
 
 #[test]
 fn whatever_ends_sessions_ends_those_of_browsers() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     let server = Server::start(&place);
     let root = server.set_up();
     server.user(&root, "grace");
     let id = text(
-        &server.get("/users", Some(&root)).good()["items"]
+        &server.get("/users", Some(&root)).ok_json()["items"]
             .as_array()
             .unwrap()
             .iter()
             .find(|it| it["username"] == "grace")
             .unwrap()["id"],
     );
-    let begun = || pair(&logged_in(&server, "grace", &OWN_PAGE).1);
+    let begun = || cookie_pair(&logged_in(&server, "grace", &OWN_PAGE).1);
 
     let cookie = begun();
     let other = json!({ "password": "another good password" });
-    server.send("PUT", &format!("/users/{id}/password"), Some(&root), Some(&other)).good();
+    server.send("PUT", &format!("/users/{id}/password"), Some(&root), Some(&other)).ok_json();
     assert_eq!(resumed(&server, &cookie).status, 204, "after a password change");
     let again = json!({ "password": PASSWORD });
-    server.send("PUT", &format!("/users/{id}/password"), Some(&root), Some(&again)).good();
+    server.send("PUT", &format!("/users/{id}/password"), Some(&root), Some(&again)).ok_json();
 
     let cookie = begun();
     let active = |is_active: bool| {
         let change = json!({ "is_active": is_active });
-        server.send("PATCH", &format!("/users/{id}"), Some(&root), Some(&change)).good();
+        server.send("PATCH", &format!("/users/{id}"), Some(&root), Some(&change)).ok_json();
     };
     active(false);
     assert_eq!(resumed(&server, &cookie).status, 204, "after the account is disabled");
@@ -202,10 +214,16 @@ fn whatever_ends_sessions_ends_those_of_browsers() {
     // Another login in the same browser ends its previous session.
     let (first, cookie) = logged_in(&server, "grace", &OWN_PAGE);
     let login = json!({ "username": "root", "password": PASSWORD });
-    let reply =
-        sent(&server, "POST", "/sessions/browser", Some(&pair(&cookie)), &OWN_PAGE, Some(&login));
-    assert_eq!(reply.good()["user"]["username"], "root");
-    assert_eq!(resumed(&server, &pair(&cookie)).status, 204, "the previous session");
+    let reply = send_with_cookie(
+        &server,
+        "POST",
+        "/sessions/browser",
+        Some(&cookie_pair(&cookie)),
+        &OWN_PAGE,
+        Some(&login),
+    );
+    assert_eq!(reply.ok_json()["user"]["username"], "root");
+    assert_eq!(resumed(&server, &cookie_pair(&cookie)).status, 204, "the previous session");
     let token = text(&first["access_token"]);
     assert_eq!(server.get("/users/me", Some(&token)).code(), "invalid_credentials");
 
@@ -239,8 +257,8 @@ fn whatever_ends_sessions_ends_those_of_browsers() {
 
 #[test]
 fn behind_a_proxy_that_speaks_tls_the_cookie_is_for_tls_alone() {
-    let place = Place::with_stand_in();
-    let server = Server::with(&place, &["--trusted-proxy", "127.0.0.1"]);
+    let place = TestProject::with_stand_in();
+    let server = Server::start_with_args(&place, &["--trusted-proxy", "127.0.0.1"]);
     server.set_up();
     let host = server.url.trim_start_matches("http://").to_owned();
     let port = host.rsplit(':').next().unwrap();
@@ -248,9 +266,10 @@ fn behind_a_proxy_that_speaks_tls_the_cookie_is_for_tls_alone() {
     let (_, cookie) = logged_in(&server, "root", &by_tls);
     assert!(cookie.starts_with(&format!("__Host-semantik-session-{port}=")), "{cookie}");
     assert!(cookie.ends_with("; Secure"), "{cookie}");
-    let cookie = pair(&cookie);
+    let cookie = cookie_pair(&cookie);
     let token = |headers: &[(&str, &str)]| {
-        sent(&server, "POST", "/sessions/browser/token", Some(&cookie), headers, None).status
+        send_with_cookie(&server, "POST", "/sessions/browser/token", Some(&cookie), headers, None)
+            .status
     };
     assert_eq!(token(&by_tls), 200);
     assert_eq!(token(&OWN_PAGE), 204, "the TLS cookie must be ignored without TLS");
@@ -261,9 +280,9 @@ fn behind_a_proxy_that_speaks_tls_the_cookie_is_for_tls_alone() {
 
 #[test]
 fn the_setup_is_open_until_it_was_used() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     let server = Server::start(&place);
-    let is_needed = || server.get("/setup", None).good()["is_needed"].clone();
+    let is_needed = || server.get("/setup", None).ok_json()["is_needed"].clone();
     assert_eq!(is_needed(), true);
     let root = |token: &str| {
         let root =
@@ -274,7 +293,7 @@ fn the_setup_is_open_until_it_was_used() {
     assert_eq!(refused.code(), "invalid_credentials");
     assert!(text(&refused.json()["detail"]).contains("the set-up token is wrong"), "{refused:?}");
     assert_eq!(is_needed(), true);
-    root(server.setup.as_ref().unwrap()).good();
+    root(server.setup.as_ref().unwrap()).ok_json();
     assert_eq!(is_needed(), false);
     let refused = root(server.setup.as_ref().unwrap());
     assert!(text(&refused.json()["detail"]).contains("log in"), "{refused:?}");
@@ -282,7 +301,7 @@ fn the_setup_is_open_until_it_was_used() {
 
 #[test]
 fn browsers_are_shown_a_page_where_there_is_nothing_and_programs_a_problem() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     let server = Server::start(&place);
     let asked = |path: &str, accept: &str| {
         let url = format!("{}{path}", server.url);

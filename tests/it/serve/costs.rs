@@ -9,7 +9,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::{Value, json};
 
 use super::server::Server;
-use crate::support::{Place, text};
+use crate::support::{TestProject, text};
 
 /// Patterns of every size: short, deep, wide and long.
 fn pattern() -> BoxedStrategy<String> {
@@ -49,7 +49,7 @@ fn filter() -> BoxedStrategy<Value> {
 
 #[test]
 fn any_filter_is_refused_or_matched_and_holds_nobody_up() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     for n in 0..50 {
         place.write(&format!("folder/{n}-a.txt"), format!("document number {n}"));
     }
@@ -96,7 +96,7 @@ fn any_filter_is_refused_or_matched_and_holds_nobody_up() {
         }
         scope.spawn(|| {
             for _ in 0..5 {
-                server.get("/health/live", None).good();
+                server.get("/health/live", None).ok_json();
                 order.lock().unwrap().push("small");
             }
         });
@@ -108,11 +108,11 @@ fn any_filter_is_refused_or_matched_and_holds_nobody_up() {
 
 #[test]
 fn a_search_costs_no_more_than_its_budget_and_counts_as_what_it_costs() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     place.write("a.txt", "a document");
     place.run();
     let rates = ["--rate", "search=0.001:100", "--rate", "login=0", "--rate", "look=0"];
-    let server = Server::with(&place, &rates);
+    let server = Server::start_with_args(&place, &rates);
     let root = server.set_up();
     let search = |more: Value| {
         let mut wanted = json!({ "query": "document" });
@@ -135,7 +135,7 @@ fn a_search_costs_no_more_than_its_budget_and_counts_as_what_it_costs() {
 
 #[test]
 fn patterns_of_files_and_commands_have_the_same_limits() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     let deep = "{".repeat(20_000) + "a" + &"}".repeat(20_000);
     let filter = json!({ "path": { "glob": deep } }).to_string();
     let ran = place.semantik(&["search", "--config", "pipeline.yaml", "--filter", &filter, "x"]);

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::server::{PASSWORD, Reply, Server};
-use crate::support::{Place, text, wait_for};
+use super::server::{HttpReply, PASSWORD, Server};
+use crate::support::{TestProject, text, wait_for};
 
 /// Clients come through a proxy that forwards their addresses, without rate limits: only the limits
 /// on failed attempts apply.
@@ -22,7 +22,7 @@ const BEHIND_PROXY: [&str; 12] = [
     "light=0",
 ];
 
-fn log_in(server: &Server, from: &str, name: &str, password: &str) -> Reply {
+fn log_in(server: &Server, from: &str, name: &str, password: &str) -> HttpReply {
     let headers = [("x-forwarded-for", from), ("content-type", "application/json")];
     let body = json!({ "username": name, "password": password }).to_string();
     server.send_raw("POST", "/sessions", None, &headers, Some(body.into_bytes()))
@@ -30,8 +30,8 @@ fn log_in(server: &Server, from: &str, name: &str, password: &str) -> Reply {
 
 #[test]
 fn guessing_elsewhere_does_not_keep_the_owner_of_an_account_out() {
-    let place = Place::with_stand_in();
-    let server = Server::with(&place, &BEHIND_PROXY);
+    let place = TestProject::with_stand_in();
+    let server = Server::start_with_args(&place, &BEHIND_PROXY);
     server.set_up();
     let home = "198.51.100.7";
     assert_eq!(log_in(&server, home, "root", PASSWORD).status, 201);
@@ -52,14 +52,14 @@ fn guessing_elsewhere_does_not_keep_the_owner_of_an_account_out() {
     guess(&server);
     server.stop();
     // The state is shared with other processes.
-    let server = Server::with(&place, &BEHIND_PROXY);
+    let server = Server::start_with_args(&place, &BEHIND_PROXY);
     guess(&server);
 }
 
 #[test]
 fn guesses_that_come_at_once_are_counted_before_they_are_checked() {
-    let place = Place::with_stand_in();
-    let server = Server::with(&place, &BEHIND_PROXY);
+    let place = TestProject::with_stand_in();
+    let server = Server::start_with_args(&place, &BEHIND_PROXY);
     server.set_up();
     let statuses: Vec<u16> = std::thread::scope(|scope| {
         let tries: Vec<_> = (0..40)
@@ -82,12 +82,12 @@ fn guesses_that_come_at_once_are_counted_before_they_are_checked() {
 
 #[test]
 fn who_has_tried_too_many_keys_costs_the_database_nothing() {
-    let place = Place::with_stand_in();
-    let server = Server::with(&place, &["--rate", "login=0.001:20"]);
+    let place = TestProject::with_stand_in();
+    let server = Server::start_with_args(&place, &["--rate", "login=0.001:20"]);
     let root = server.set_up();
     let key = |n: usize| format!("smk_abcdefgh_{n:043}");
     let good = text(&server.key(&root, &["read"])["secret"]);
-    server.get("/users/me", Some(&good)).good();
+    server.get("/users/me", Some(&good)).ok_json();
     let over = (0..40).find(|n| server.get("/users/me", Some(&key(*n))).status == 429);
     assert!(over.is_some_and(|n| n >= 10), "{over:?}");
 
@@ -101,7 +101,7 @@ fn who_has_tried_too_many_keys_costs_the_database_nothing() {
     }
     // Other clients at this address are not affected: a session works immediately, a valid key once
     // lookups work again.
-    server.get("/users/me", Some(&root)).good();
+    server.get("/users/me", Some(&root)).ok_json();
     drop(lock);
-    server.get("/users/me", Some(&good)).good();
+    server.get("/users/me", Some(&good)).ok_json();
 }

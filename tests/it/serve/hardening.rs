@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::server::Server;
-use crate::support::{Place, text};
+use crate::support::{TestProject, text};
 
 #[test]
 fn malformed_requests_are_answered_by_problems() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     let server = Server::start(&place);
     let root = server.set_up();
     let by = Some(root.as_str());
@@ -83,7 +83,7 @@ fn malformed_requests_are_answered_by_problems() {
 
 #[test]
 fn nothing_leads_out_of_where_it_belongs() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     place.write("a.txt", "a document");
     std::os::unix::fs::symlink("/etc", place.corpus().join("etc")).unwrap();
     let server = Server::start(&place);
@@ -107,7 +107,7 @@ fn nothing_leads_out_of_where_it_belongs() {
     // Targets of links that leave the source are left out, independent of their existence.
     let said = |name: &str| {
         let named = format!("{corpus}/etc/{name}");
-        let reply = server.get(&format!("/collections/{id}/why?document={named}"), by).good();
+        let reply = server.get(&format!("/collections/{id}/why?document={named}"), by).ok_json();
         reply.to_string().replace(name, "NAME")
     };
     assert!(said("passwd").contains("left_out"), "{}", said("passwd"));
@@ -137,10 +137,11 @@ fn nothing_leads_out_of_where_it_belongs() {
         400
     );
     let described = json!({ "description": quote });
-    let changed = server.send("PATCH", &format!("/collections/{id}"), by, Some(&described)).good();
+    let changed =
+        server.send("PATCH", &format!("/collections/{id}"), by, Some(&described)).ok_json();
     assert_eq!(changed["description"], quote);
     assert_eq!(
-        server.get(&format!("/collections/{id}/documents"), by).good()["items"]
+        server.get(&format!("/collections/{id}/documents"), by).ok_json()["items"]
             .as_array()
             .unwrap()
             .len(),
@@ -171,18 +172,19 @@ fn nothing_leads_out_of_where_it_belongs() {
 
 #[test]
 fn pages_of_other_origins_are_kept_out_unless_they_are_named() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     let ask = |server: &Server, origin: &str| {
         let headers = [("origin", origin), ("access-control-request-method", "POST")];
         let before = server.send_raw("OPTIONS", "/search", None, &headers, None);
         let after = server.send_raw("GET", "/health/live", None, &headers[..1], None);
-        let allowed =
-            |reply: &super::server::Reply| reply.header("access-control-allow-origin").to_owned();
+        let allowed = |reply: &super::server::HttpReply| {
+            reply.header("access-control-allow-origin").to_owned()
+        };
         (before.status, allowed(&before), allowed(&after))
     };
     let nothing = (405, String::new(), String::new());
     assert_eq!(ask(&Server::start(&place), "https://a.example"), nothing);
-    let server = Server::with(&place, &["--cors-origin", "https://a.example"]);
+    let server = Server::start_with_args(&place, &["--cors-origin", "https://a.example"]);
     let granted = "https://a.example".to_owned();
     assert_eq!(ask(&server, "https://a.example"), (204, granted.clone(), granted));
     assert_eq!(ask(&server, "https://b.example"), nothing);
@@ -191,7 +193,7 @@ fn pages_of_other_origins_are_kept_out_unless_they_are_named() {
 
 #[test]
 fn clients_that_are_too_slow_are_let_go_and_hold_nobody_up() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     let server = Server::start(&place);
     server.set_up();
     let address = server.url.trim_start_matches("http://").to_owned();
@@ -209,7 +211,7 @@ fn clients_that_are_too_slow_are_let_go_and_hold_nobody_up() {
     })
     .collect();
     let asked = Instant::now();
-    server.get("/health/ready", None).good();
+    server.get("/health/ready", None).ok_json();
     assert!(asked.elapsed() < Duration::from_secs(5), "slow clients delay another one");
     for (mut stream, head) in slow.into_iter().take(4) {
         stream.set_read_timeout(Some(Duration::from_secs(40))).unwrap();
@@ -223,7 +225,7 @@ fn clients_that_are_too_slow_are_let_go_and_hold_nobody_up() {
 
 #[test]
 fn tls_and_stopping() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     let made = std::process::Command::new("openssl")
         .args([
             "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out",
@@ -237,7 +239,8 @@ fn tls_and_stopping() {
         return;
     };
     assert!(made.status.success());
-    let server = Server::with(&place, &["--tls-cert", "cert.pem", "--tls-key", "key.pem"]);
+    let server =
+        Server::start_with_args(&place, &["--tls-cert", "cert.pem", "--tls-key", "key.pem"]);
     assert!(server.url.starts_with("https://"), "{}", server.url);
     let asked = std::process::Command::new("curl")
         .args(["-s", "-i", "--cacert", "cert.pem", &format!("{}/api/v1/health/live", server.url)])

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::server::Server;
-use crate::support::{Place, text};
+use crate::support::{TestProject, text};
 
 /// The response to a raw request head.
 fn raw(server: &Server, head: &str) -> String {
@@ -26,8 +26,8 @@ fn status(said: &str) -> &str {
 
 #[test]
 fn a_server_answers_to_its_names_alone() {
-    let place = Place::with_stand_in();
-    let server = Server::with(&place, &["--public-url", "https://search.example.org"]);
+    let place = TestProject::with_stand_in();
+    let server = Server::start_with_args(&place, &["--public-url", "https://search.example.org"]);
     let own = server.url.trim_start_matches("http://");
     let get = |hosts: &[&str]| {
         let hosts: String = hosts.iter().map(|host| format!("Host: {host}\r\n")).collect();
@@ -78,7 +78,7 @@ fn a_server_answers_to_its_names_alone() {
 
 #[test]
 fn heads_are_short_and_say_once_who_sends_them() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     let server = Server::start(&place);
     let root = server.set_up();
     let own = server.url.trim_start_matches("http://");
@@ -116,7 +116,7 @@ fn heads_are_short_and_say_once_who_sends_them() {
 /// A log line stays one short line for any request.
 #[test]
 fn what_clients_send_is_bounded_and_cleaned_in_the_log() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     let server = Server::start(&place);
     let own = server.url.trim_start_matches("http://");
     let method = "M".repeat(20_000);
@@ -156,7 +156,7 @@ fn what_clients_send_is_bounded_and_cleaned_in_the_log() {
 
 #[test]
 fn grants_go_to_those_who_can_use_them() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     let server = Server::start(&place);
     let root = server.set_up();
     let by = Some(root.as_str());
@@ -164,9 +164,11 @@ fn grants_go_to_those_who_can_use_them() {
     let (gone, ada) = (server.user(&root, "gone"), server.user(&root, "ada"));
     let of_gone = server.key(&gone, &["read"]);
     let (good, revoked) = (server.key(&ada, &["read"]), server.key(&ada, &["read"]));
-    server.send("DELETE", &format!("/keys/{}", text(&revoked["id"])), Some(&ada), None).good();
-    let id = text(&server.get("/users/me", Some(&gone)).good()["id"]);
-    server.send("PATCH", &format!("/users/{id}"), by, Some(&json!({ "is_active": false }))).good();
+    server.send("DELETE", &format!("/keys/{}", text(&revoked["id"])), Some(&ada), None).ok_json();
+    let id = text(&server.get("/users/me", Some(&gone)).ok_json()["id"]);
+    server
+        .send("PATCH", &format!("/users/{id}"), by, Some(&json!({ "is_active": false })))
+        .ok_json();
     let give = |to: Value| {
         let mut grant = to;
         grant["permission"] = json!("read");
@@ -189,19 +191,19 @@ fn grants_go_to_those_who_can_use_them() {
             "the response must not tell the cases apart: {to}"
         );
     }
-    give(json!({ "user": "ada" })).good();
-    give(json!({ "key": good["id"] })).good();
+    give(json!({ "user": "ada" })).ok_json();
+    give(json!({ "key": good["id"] })).ok_json();
 }
 
 #[test]
 fn a_key_gives_nobody_a_session_or_rights() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     let server = Server::start(&place);
     let root = server.set_up();
     server.user(&root, "ada");
     let key = text(&server.key(&root, &["admin"])["secret"]);
     let by = Some(key.as_str());
-    let users = server.get("/users", by).good();
+    let users = server.get("/users", by).ok_json();
     for user in users["items"].as_array().unwrap() {
         let path = format!("/users/{}", text(&user["id"]));
         let set = json!({ "password": "a password of the thief" });
@@ -228,6 +230,6 @@ fn a_key_gives_nobody_a_session_or_rights() {
         server.post("/users", by, &user)
     };
     assert_eq!(another(true).code(), "session_required");
-    assert_eq!(another(false).good()["is_superuser"], false, "keys may create accounts");
+    assert_eq!(another(false).ok_json()["is_superuser"], false, "keys may create accounts");
     assert_eq!(place.value("SELECT count(*) FROM users WHERE is_superuser"), "1");
 }

@@ -3,14 +3,14 @@
 use serde_json::{Value, json};
 
 use super::server::Server;
-use crate::support::{Place, text};
+use crate::support::{TestProject, text};
 
 #[test]
 fn who_comes_too_often_is_told_when_to_come_again() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     let rates =
         ["--rate", "search=0.5:3", "--rate", "login=0.5:40", "--trusted-proxy", "127.0.0.0/8"];
-    let server = Server::with(&place, &rates);
+    let server = Server::start_with_args(&place, &rates);
     let root = server.set_up();
     let search = |from: &str| {
         let headers = [("x-forwarded-for", from)];
@@ -45,9 +45,11 @@ fn who_comes_too_often_is_told_when_to_come_again() {
 
 #[test]
 fn a_long_list_counts_as_several_requests() {
-    let place = Place::with_stand_in();
-    let server =
-        Server::with(&place, &["--rate", "look=0.001:12", "--trusted-proxy", "127.0.0.0/8"]);
+    let place = TestProject::with_stand_in();
+    let server = Server::start_with_args(
+        &place,
+        &["--rate", "look=0.001:12", "--trusted-proxy", "127.0.0.0/8"],
+    );
     let list = |from: &str, query: &str| {
         let headers = [("x-forwarded-for", from)];
         server.send_raw("GET", &format!("/collections{query}"), None, &headers, None).status
@@ -62,9 +64,11 @@ fn a_long_list_counts_as_several_requests() {
 
 #[test]
 fn files_of_the_page_and_the_description_have_a_rate() {
-    let place = Place::with_stand_in();
-    let server =
-        Server::with(&place, &["--rate", "look=0.001:3", "--trusted-proxy", "127.0.0.0/8"]);
+    let place = TestProject::with_stand_in();
+    let server = Server::start_with_args(
+        &place,
+        &["--rate", "look=0.001:3", "--trusted-proxy", "127.0.0.0/8"],
+    );
     let paths = ["/api/v1/openapi.json", "/api/v1/docs/", "/", "/collections", "/no-such-file"];
     for (n, path) in paths.iter().enumerate() {
         let from = format!("198.51.100.{n}");
@@ -81,7 +85,7 @@ fn files_of_the_page_and_the_description_have_a_rate() {
 
 /// A server with a filled collection that an account owns, with tokens of an administrator and of
 /// the owner.
-pub(super) fn owned(place: &Place) -> (Server, String, String) {
+pub(super) fn owned(place: &TestProject) -> (Server, String, String) {
     let first = Server::start(place);
     let root = first.set_up();
     first.user(&root, "owner");
@@ -96,7 +100,7 @@ pub(super) fn owned(place: &Place) -> (Server, String, String) {
 
 #[test]
 fn a_full_collection_takes_nothing_more_in() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     place.write("a.txt", "one");
     place.write("b.txt", "two");
     let (server, root, owner) = owned(&place);
@@ -113,8 +117,8 @@ fn a_full_collection_takes_nothing_more_in() {
         "forbidden"
     );
     assert_eq!(limits(0, 1).code(), "invalid_body");
-    limits(2, 10).good();
-    let usage = server.get(&format!("{base}/limits"), Some(&owner)).good();
+    limits(2, 10).ok_json();
+    let usage = server.get(&format!("{base}/limits"), Some(&owner)).ok_json();
     assert_eq!((&usage["documents"], &usage["are_enforced"]), (&json!(2), &json!(true)));
 
     let run =
@@ -123,17 +127,20 @@ fn a_full_collection_takes_nothing_more_in() {
     assert_eq!(refused.code(), "limit_reached");
     assert_eq!(refused.json()["detail"], "the collection has reached its limit of 2 documents");
     // Deletion makes room again.
-    let documents = server.get(&format!("{base}/documents"), Some(&owner)).good();
+    let documents = server.get(&format!("{base}/documents"), Some(&owner)).ok_json();
     let path = format!("{base}/documents/{}?confirm=test", text(&documents["items"][0]["id"]));
-    server.ended(&owner, &server.send("DELETE", &path, Some(&owner), None).good()["operation"]);
-    server.ended(&owner, &run().good()["operation"]);
+    server.wait_for_operation(
+        &owner,
+        &server.send("DELETE", &path, Some(&owner), None).ok_json()["operation"],
+    );
+    server.wait_for_operation(&owner, &run().ok_json()["operation"]);
 
-    limits(10, 3).good();
+    limits(10, 3).ok_json();
     let refused = run();
     assert_eq!((refused.status, refused.code().as_str()), (429, "rate_limited"));
     let wait: u64 = refused.header("retry-after").parse().unwrap();
     assert!((3000..=3600).contains(&wait), "{wait}");
-    let log = server.get(&format!("{base}/audit"), Some(&owner)).good();
+    let log = server.get(&format!("{base}/audit"), Some(&owner)).ok_json();
     let entry = &log["items"][0];
     assert_eq!((&entry["action"], &entry["by"]), (&json!("limits_changed"), &json!("root")));
     assert_eq!(entry["ip_address"], "127.0.0.1");
@@ -142,7 +149,7 @@ fn a_full_collection_takes_nothing_more_in() {
 /// The API and the command enforce the same limits.
 #[test]
 fn documents_storage_and_sources_are_limited() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     place.write("a.txt", "one");
     std::fs::create_dir(place.path().join("more")).unwrap();
     std::fs::write(place.path().join("more/b.txt"), "two").unwrap();
@@ -154,7 +161,7 @@ fn documents_storage_and_sources_are_limited() {
             "max_documents": 100, "max_storage_gb": 1.0, "max_operations_per_hour": 100, "max_sources": 5,
         });
         limits[name] = most;
-        server.send("PUT", &format!("{base}/limits"), Some(&root), Some(&limits)).good();
+        server.send("PUT", &format!("{base}/limits"), Some(&root), Some(&limits)).ok_json();
     };
     for (name, most, words) in [
         ("max_documents", json!(1), "has reached its limit of 1 documents"),
@@ -176,31 +183,32 @@ fn documents_storage_and_sources_are_limited() {
 
 #[test]
 fn what_was_deleted_comes_back_by_one_operation_or_not_at_all() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     place.write("a.txt", "one");
     place.write("b.txt", "two");
     let (server, root, owner) = owned(&place);
     let base = format!("/collections/{}", server.collection(&owner));
     let stored = || {
-        let found = server.get(&format!("{base}/documents?status=completed"), Some(&owner)).good();
+        let found =
+            server.get(&format!("{base}/documents?status=completed"), Some(&owner)).ok_json();
         found["items"].as_array().unwrap().clone()
     };
     let document = text(&stored()[0]["id"]);
     let path = format!("{base}/documents/{document}");
     let deleted = server.send("DELETE", &format!("{path}?confirm=test"), Some(&owner), None);
-    server.ended(&owner, &deleted.good()["operation"]);
+    server.wait_for_operation(&owner, &deleted.ok_json()["operation"]);
     let undelete = |operations: i64| {
         let limits = json!({
             "max_documents": 9, "max_storage_gb": 1.0, "max_operations_per_hour": operations, "max_sources": 5,
         });
-        server.send("PUT", &format!("{base}/limits"), Some(&root), Some(&limits)).good();
+        server.send("PUT", &format!("{base}/limits"), Some(&root), Some(&limits)).ok_json();
         server.post(&format!("{path}/undelete"), Some(&owner), &json!({}))
     };
     // Two operations were requested before.
     assert_eq!(undelete(2).code(), "rate_limited");
     assert_eq!(place.value("SELECT count(*) FROM operations"), "2");
     assert_eq!(stored().len(), 1);
-    let ended = server.ended(&owner, &undelete(3).good()["operation"]);
+    let ended = server.wait_for_operation(&owner, &undelete(3).ok_json()["operation"]);
     assert_eq!(ended["status"], "completed", "{ended}");
     assert_eq!(place.value("SELECT count(*) FROM operations"), "3");
     assert_eq!(stored().len(), 2);

@@ -4,11 +4,11 @@
 use serde_json::{Value, json};
 
 use super::server::Server;
-use crate::support::{Place, text};
+use crate::support::{TestProject, text};
 
 /// Documents of several sizes and types, some of which are set aside.
-fn shelf() -> Place {
-    let place = Place::with_stand_in();
+fn sample_project() -> TestProject {
+    let place = TestProject::with_stand_in();
     place.write("b.txt", "a short note about the harbour");
     place.write("A.md", "# Ärger im Hafen\n\nThe harbour is closed, and the ferry does not leave.");
     place.write(
@@ -30,7 +30,7 @@ fn names(server: &Server, bearer: &str, query: &str, limit: usize) -> Vec<String
         format!("/collections/{}/documents?limit={limit}&{query}", server.collection(bearer));
     let (mut names, mut cursor) = (Vec::new(), String::new());
     loop {
-        let page = server.get(&format!("{path}{cursor}"), Some(bearer)).good();
+        let page = server.get(&format!("{path}{cursor}"), Some(bearer)).ok_json();
         let items = page["items"].as_array().unwrap();
         assert!(items.len() <= limit, "{page}");
         names.extend(items.iter().map(|it| text(&it["name"])));
@@ -42,7 +42,7 @@ fn names(server: &Server, bearer: &str, query: &str, limit: usize) -> Vec<String
 
 #[test]
 fn documents_are_ordered_and_narrowed_as_one_asks() {
-    let place = shelf();
+    let place = sample_project();
     let server = Server::start(&place);
     let root = server.set_up();
     for limit in [1, 2, 3, 50] {
@@ -92,7 +92,7 @@ fn documents_are_ordered_and_narrowed_as_one_asks() {
         let path = format!("/collections/{}/documents?{query}", server.collection(&root));
         server.get(&path, Some(&root))
     };
-    let next = text(&of("sort=name&limit=2").good()["next"]);
+    let next = text(&of("sort=name&limit=2").ok_json()["next"]);
     for wrong in [
         format!("sort=size&cursor={next}"),
         format!("sort=name&order=desc&cursor={next}"),
@@ -109,7 +109,7 @@ fn documents_are_ordered_and_narrowed_as_one_asks() {
 
 #[test]
 fn a_text_is_looked_for_in_parts_of_a_large_collection() {
-    let place = shelf();
+    let place = sample_project();
     let server = Server::start(&place);
     let root = server.set_up();
     place.execute(
@@ -120,7 +120,7 @@ fn a_text_is_looked_for_in_parts_of_a_large_collection() {
     let path = format!("/collections/{}/documents?sort=name&q=Zo%C3%AB", server.collection(&root));
     let (mut cursor, mut parts) = (String::new(), Vec::new());
     loop {
-        let page = server.get(&format!("{path}{cursor}"), Some(&root)).good();
+        let page = server.get(&format!("{path}{cursor}"), Some(&root)).ok_json();
         parts.push(page["items"].as_array().unwrap().len());
         let Some(next) = page["next"].as_str() else { break };
         cursor = format!("&cursor={next}");
@@ -130,12 +130,12 @@ fn a_text_is_looked_for_in_parts_of_a_large_collection() {
 
 #[test]
 fn documents_are_counted_by_status_and_reason() {
-    let place = shelf();
+    let place = sample_project();
     let server = Server::start(&place);
     let root = server.set_up();
     let counts = server
         .get(&format!("/collections/{}/documents/counts", server.collection(&root)), Some(&root))
-        .good();
+        .ok_json();
     assert_eq!(
         (&counts["completed"], &counts["failed"], &counts["deleted"]),
         (&json!(5), &json!(3), &json!(0))
@@ -152,7 +152,7 @@ fn documents_are_counted_by_status_and_reason() {
 
 #[test]
 fn a_title_that_says_nothing_is_not_shown_as_one() {
-    let place = shelf();
+    let place = sample_project();
     // As stored by versions without the filter of generic titles.
     let server = Server::start(&place);
     let root = server.set_up();
@@ -160,7 +160,7 @@ fn a_title_that_says_nothing_is_not_shown_as_one() {
     place.execute(junk);
     let path =
         format!("/collections/{}/documents?sort=name&status=completed", server.collection(&root));
-    let page = server.get(&path, Some(&root)).good();
+    let page = server.get(&path, Some(&root)).ok_json();
     let titles: Vec<(String, &Value)> = page["items"]
         .as_array()
         .unwrap()
@@ -170,7 +170,7 @@ fn a_title_that_says_nothing_is_not_shown_as_one() {
     let of = |name: &str| titles.iter().find(|(it, _)| it == name).unwrap().1;
     assert_eq!(of("d.html"), &Value::Null);
     assert_eq!(of("A.md"), "Ärger im Hafen");
-    let found = server.get("/search?q=tickets+of+the+ferry&k=50", Some(&root)).good();
+    let found = server.get("/search?q=tickets+of+the+ferry&k=50", Some(&root)).ok_json();
     for hit in found["hits"].as_array().unwrap() {
         let title = text(&hit["title"]);
         assert!(!title.is_empty() && !title.to_lowercase().contains("untitled"), "{hit}");
@@ -185,12 +185,12 @@ fn numbers(facets: &Value, field: &str) -> Vec<(String, i64)> {
 
 #[test]
 fn facets_count_what_answers_the_question() {
-    let place = shelf();
+    let place = sample_project();
     let server = Server::start(&place);
     let root = server.set_up();
     let asked = |question: Value| server.post("/search/facets", Some(&root), &question);
     let words = |query: &str, filter: Value| {
-        asked(json!({ "query": query, "mode": "sparse", "filter": filter })).good()
+        asked(json!({ "query": query, "mode": "sparse", "filter": filter })).ok_json()
     };
     // Sparse search counts only chunks with the words.
     let harbour = words("harbour", Value::Null);
@@ -213,7 +213,7 @@ fn facets_count_what_answers_the_question() {
     // Each count equals the number of hits with that value as filter.
     for (value, count) in numbers(&ferry, "mime_type") {
         let search = json!({ "query": "ferry", "mode": "sparse", "filter": { "mime_type": value }, "k": 50 });
-        let found = server.post("/search", Some(&root), &search).good();
+        let found = server.post("/search", Some(&root), &search).ok_json();
         assert_eq!(
             i64::try_from(found["hits"].as_array().unwrap().len()).unwrap(),
             count,
@@ -222,9 +222,9 @@ fn facets_count_what_answers_the_question() {
     }
 
     // Dense search ranks all chunks that pass the filter; the best hundred are counted.
-    let meaning = asked(json!({ "query": "ferry", "mode": "dense" })).good();
+    let meaning = asked(json!({ "query": "ferry", "mode": "dense" })).ok_json();
     let chunks =
-        server.get(&format!("/collections/{}", server.collection(&root)), Some(&root)).good();
+        server.get(&format!("/collections/{}", server.collection(&root)), Some(&root)).ok_json();
     assert_eq!(
         (&meaning["counted"], &meaning["is_whole"]),
         (&chunks["chunk_count"], &json!(true)),
@@ -232,11 +232,11 @@ fn facets_count_what_answers_the_question() {
     );
     let left =
         asked(json!({ "query": "ferry", "mode": "dense", "filter": { "mime_type": "text/html" } }))
-            .good();
+            .ok_json();
     assert_eq!(left["counted"], 2, "{left}");
 
     // Permissions and errors are those of a search.
-    let nobody = server.post("/search/facets", None, &json!({ "query": "ferry" })).good();
+    let nobody = server.post("/search/facets", None, &json!({ "query": "ferry" })).ok_json();
     assert_eq!((&nobody["counted"], numbers(&nobody, "mime_type")), (&json!(0), Vec::new()));
     assert_eq!(asked(json!({ "query": "x", "collections": ["none"] })).code(), "not_found");
     assert_eq!(

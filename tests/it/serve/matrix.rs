@@ -11,14 +11,14 @@ use server::{Endpoint, endpoints};
 use sha2::Sha256;
 
 use super::server::Server;
-use crate::support::{Place, ROOT, text};
+use crate::support::{ROOT, TestProject, text};
 
 /// The columns: the rights in their order, without that of the owner.
 const RIGHTS: [Right; 11] = [
-    Right::Open,
+    Right::Public,
     Right::Search,
     Right::Browse,
-    Right::Known,
+    Right::Authenticated,
     Right::Session,
     Right::Superuser,
     Right::SuperuserSession,
@@ -78,14 +78,18 @@ const PUBLIC: &[(&str, &str)] = &[
 ];
 
 /// All clients of the tables with their credentials.
-fn everybody(place: &Place, server: &Server, root: &str) -> Vec<(&'static str, Option<String>)> {
+fn callers(
+    place: &TestProject,
+    server: &Server,
+    root: &str,
+) -> Vec<(&'static str, Option<String>)> {
     let collection = server.collection(root);
     let grants = format!("/collections/{collection}/grants");
     let owner = server.log_in("owner");
     let grant = |to: Value, permission: &str| {
         let mut grant = to;
         grant["permission"] = json!(permission);
-        server.post(&grants, Some(&owner), &grant).good();
+        server.post(&grants, Some(&owner), &grant).ok_json();
     };
     let user = |name: &str, permission: Option<&str>| {
         let token = server.user(root, name);
@@ -106,17 +110,17 @@ fn everybody(place: &Place, server: &Server, root: &str) -> Vec<(&'static str, O
     place.execute(&format!("UPDATE api_keys SET expires_at = now() WHERE id = '{id}'"));
     let revoked = server.key(&owner, &["admin"]);
     let path = format!("/keys/{}", text(&revoked["id"]));
-    server.send("DELETE", &path, Some(&owner), None).good();
+    server.send("DELETE", &path, Some(&owner), None).ok_json();
     let inactive_key = key(&inactive, "admin");
-    let id = text(&server.get("/users/me", Some(&inactive)).good()["id"]);
+    let id = text(&server.get("/users/me", Some(&inactive)).ok_json()["id"]);
     let inactive_id = id.clone();
     let off = json!({ "is_active": false });
-    server.send("PATCH", &format!("/users/{id}"), Some(root), Some(&off)).good();
+    server.send("PATCH", &format!("/users/{id}"), Some(root), Some(&off)).ok_json();
     let session = server.session("gone");
     let logged_out = text(&session["access_token"]);
     server
         .post("/sessions/logout", None, &json!({ "refresh_token": session["refresh_token"] }))
-        .good();
+        .ok_json();
     drop(gone);
 
     let forged = Forged::of(place, &owner);
@@ -166,7 +170,7 @@ struct Forged {
 
 impl Forged {
     /// Forges tokens like this valid one.
-    fn of(place: &Place, token: &str) -> Self {
+    fn of(place: &TestProject, token: &str) -> Self {
         let part =
             |part: &str| serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap();
         let mut parts = token.split('.');
@@ -253,7 +257,7 @@ fn answer(server: &Server, endpoint: &Endpoint, ids: (&str, &str), bearer: Optio
     let reply = server.send(&method, &path, bearer, body);
     assert!(reply.status < 500, "{method} {path}: {reply:?}");
     let is_hidden = reply.status == 404 && reply.text.contains("collection or operation");
-    let is_refused = matches!(reply.status, 401 | 403) && endpoint.right != Right::Open;
+    let is_refused = matches!(reply.status, 401 | 403) && endpoint.right != Right::Public;
     if is_hidden || is_refused { reply.status.to_string() } else { "ok".to_owned() }
 }
 
@@ -270,8 +274,8 @@ fn the_documents_list_every_endpoint_with_its_right() {
 }
 
 #[test]
-fn everybody_may_do_what_the_table_says_and_no_more() {
-    let place = Place::with_stand_in();
+fn rights_are_exactly_those_of_the_table() {
+    let place = TestProject::with_stand_in();
     place.write("a.txt", "a document about subjects");
     let first = Server::start(&place);
     let root = first.set_up();
@@ -286,7 +290,7 @@ fn everybody_may_do_what_the_table_says_and_no_more() {
     let root = server.log_in("root");
     let operation = text(&server.run(&root, "append")["id"]);
     let collection = server.collection(&root);
-    let everybody = everybody(&place, &server, &root);
+    let everybody = callers(&place, &server, &root);
     let endpoints = endpoints();
     assert!(endpoints.len() > 45, "{}", endpoints.len());
 
@@ -296,7 +300,7 @@ fn everybody_may_do_what_the_table_says_and_no_more() {
         let public = json!({ "is_public": is_public });
         server
             .send("PATCH", &format!("/collections/{collection}"), Some(&root), Some(&public))
-            .good();
+            .ok_json();
         for (name, row) in table {
             let (_, bearer) = everybody.iter().find(|(it, _)| it == name).unwrap();
             let expected: Vec<&str> = row.split_whitespace().collect();
@@ -317,7 +321,7 @@ fn everybody_may_do_what_the_table_says_and_no_more() {
     assert!(faults.is_empty(), "{} of {cells} cells:\n{}", faults.len(), faults.join("\n"));
     // None of the requests changed data.
     assert_eq!(
-        server.get(&format!("/collections/{collection}"), Some(&root)).good()["document_count"],
+        server.get(&format!("/collections/{collection}"), Some(&root)).ok_json()["document_count"],
         1
     );
     assert_eq!(place.value("SELECT count(*) FROM operations"), "1");

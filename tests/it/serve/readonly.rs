@@ -3,11 +3,11 @@
 use serde_json::json;
 
 use super::server::{PASSWORD, Server};
-use crate::support::{Place, text};
+use crate::support::{TestProject, text};
 
 #[test]
 fn a_server_searches_a_database_that_cannot_be_written_to() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     place.write("a.txt", "the first document");
     place.write("b.txt", "the second document");
     place.run();
@@ -21,7 +21,7 @@ fn a_server_searches_a_database_that_cannot_be_written_to() {
     let server = Server::start(&place);
     let collection = server.collection(&key);
     let question = json!({ "query": "first document", "collections": [collection] });
-    let found = server.post("/search", Some(&key), &question).good();
+    let found = server.post("/search", Some(&key), &question).ok_json();
     assert_eq!(found["hits"].as_array().map(Vec::len), Some(2), "{found:#}");
     // An existing session works as long as its access token is valid.
     assert_eq!(server.get("/users/me", Some(&session)).status, 200);

@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use super::server::Server;
-use crate::support::{Place, text};
+use crate::support::{TestProject, text};
 
 /// Two documents: one with a name that only sparse search finds, and one with an author.
-fn two_documents() -> Place {
-    let place = Place::with_stand_in();
+fn two_documents() -> TestProject {
+    let place = TestProject::with_stand_in();
     place.write("locks.md", "# Locks\n\nCall pthread_mutex_lock before you touch the counter.\n");
     place.write(
         "today.html",
@@ -26,7 +26,7 @@ fn a_collection_that_gives_no_answer_is_named_and_the_others_answer() {
     // The vectors are temporarily missing.
     let (vectors, aside) = (place.vectors_of("other"), place.path().join("aside"));
     std::fs::rename(&vectors, &aside).unwrap();
-    let server = Server::beside(&place, &["other.yaml"]);
+    let server = Server::start_with_files(&place, &["other.yaml"]);
     let root = server.set_up();
     let search = |mode: Option<&str>, collections: &[&str]| {
         let question =
@@ -41,14 +41,14 @@ fn a_collection_that_gives_no_answer_is_named_and_the_others_answer() {
         list.iter().map(|(name, reason)| ((*name).to_owned(), (*reason).to_owned())).collect()
     };
 
-    let found = search(None, &["other", "third", "test"]).good();
+    let found = search(None, &["other", "third", "test"]).ok_json();
     assert_eq!(failed(&found), named(&[("third", "not_served"), ("other", "failing")]), "{found}");
     let hits = found["hits"].as_array().unwrap();
     assert!(hits.len() == 2 && hits.iter().all(|it| it["collection_name"] == "test"), "{found}");
     assert_eq!(found["searched"].as_array().unwrap().len(), 1, "{found}");
     assert!(!found.to_string().contains("aside") && !found.to_string().contains(".semantik"));
     // Without named collections, the search covers the served ones.
-    let found = server.get("/search?q=counter", Some(&root)).good();
+    let found = server.get("/search?q=counter", Some(&root)).ok_json();
     assert_eq!(failed(&found), named(&[("other", "failing")]), "{found}");
     // If all collections fail, the response is an error.
     for collections in [&["other"][..], &["third", "other"]] {
@@ -61,9 +61,9 @@ fn a_collection_that_gives_no_answer_is_named_and_the_others_answer() {
 
     // The collection recovers by itself, and still has no sparse vectors.
     std::fs::rename(&aside, &vectors).unwrap();
-    let found = search(None, &["other", "test"]).good();
+    let found = search(None, &["other", "test"]).ok_json();
     assert_eq!((failed(&found), found["hits"].as_array().unwrap().len()), (Vec::new(), 4));
-    let found = search(Some("sparse"), &["other", "test"]).good();
+    let found = search(Some("sparse"), &["other", "test"]).ok_json();
     assert_eq!(failed(&found), named(&[("other", "no_sparse_vectors")]), "{found}");
     let refused = search(Some("sparse"), &["other"]);
     assert_eq!((refused.status, refused.code().as_str()), (422, "invalid_body"));
@@ -86,7 +86,7 @@ fn rankings_are_weighed_as_the_request_says() {
         server.post("/search", Some(&root), &question)
     };
     let scores = |fusion: Value| -> Vec<f64> {
-        let found = asked(fusion).good();
+        let found = asked(fusion).ok_json();
         found["hits"].as_array().unwrap().iter().map(|it| it["score"].as_f64().unwrap()).collect()
     };
     // Sparse search finds only one of them. The first hit of a ranking scores 1 / (1 + k - 1).
@@ -106,7 +106,7 @@ fn hits_say_what_they_can_be_filtered_by() {
     let root = server.set_up();
     let search = |filter: Value| {
         let question = json!({ "query": "a counter in the town hall", "filter": filter });
-        let found = server.post("/search", Some(&root), &question).good();
+        let found = server.post("/search", Some(&root), &question).ok_json();
         found["hits"].as_array().unwrap().clone()
     };
     let hits = search(Value::Null);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Place, signal, text, wait_for};
+use crate::support::{TestProject, signal, text, wait_for};
 
 /// The password of all accounts of these tests.
 pub(super) const PASSWORD: &str = "correct horse battery";
@@ -18,7 +18,7 @@ pub(crate) struct Server {
     child: Child,
     pub(crate) url: String,
     /// The log output so far.
-    said: Arc<Mutex<String>>,
+    output: Arc<Mutex<String>>,
     reader: Option<JoinHandle<()>>,
     agent: ureq::Agent,
     pub(super) setup: Option<String>,
@@ -26,19 +26,19 @@ pub(crate) struct Server {
 
 /// A response.
 #[derive(Debug)]
-pub(super) struct Reply {
+pub(super) struct HttpReply {
     pub(super) status: u16,
     pub(super) headers: ureq::http::HeaderMap,
     pub(super) text: String,
 }
 
-impl Reply {
+impl HttpReply {
     pub(super) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
     /// The body of a successful response.
-    pub(super) fn good(&self) -> Value {
+    pub(super) fn ok_json(&self) -> Value {
         assert!((200..300).contains(&self.status), "{self:?}");
         if self.text.is_empty() { Value::Null } else { self.json() }
     }
@@ -65,27 +65,27 @@ const ANY_RATE: [&str; 10] = [
 
 impl Server {
     /// Serves the pipeline of a place.
-    pub(crate) fn start(place: &Place) -> Self {
-        Self::with(place, &ANY_RATE)
+    pub(crate) fn start(place: &TestProject) -> Self {
+        Self::start_with_args(place, &ANY_RATE)
     }
 
     /// Serves the pipeline of a place and these files.
-    pub(crate) fn beside(place: &Place, files: &[&str]) -> Self {
+    pub(crate) fn start_with_files(place: &TestProject, files: &[&str]) -> Self {
         let files = files.iter().flat_map(|&file| ["--config", file]);
-        Self::with(place, &ANY_RATE.into_iter().chain(files).collect::<Vec<_>>())
+        Self::start_with_args(place, &ANY_RATE.into_iter().chain(files).collect::<Vec<_>>())
     }
 
     /// Serves the pipeline of a place with additional arguments.
-    pub(super) fn with(place: &Place, args: &[&str]) -> Self {
+    pub(super) fn start_with_args(place: &TestProject, args: &[&str]) -> Self {
         Self::launch(place, &[&["--setup-token-file", "setup-token"], args].concat())
     }
 
     /// Starts a server that prints the set-up link and writes the token to no file.
-    pub(crate) fn printing_its_link(place: &Place) -> Self {
+    pub(crate) fn start_without_token_file(place: &TestProject) -> Self {
         Self::launch(place, &ANY_RATE)
     }
 
-    fn launch(place: &Place, args: &[&str]) -> Self {
+    fn launch(place: &TestProject, args: &[&str]) -> Self {
         let token = place.path().join("setup-token");
         drop(std::fs::remove_file(&token));
         let fixed = [
@@ -126,7 +126,7 @@ impl Server {
             .timeout_global(Some(Duration::from_secs(60)))
             .build();
         let setup = std::fs::read_to_string(token).ok().map(|token| token.trim().to_owned());
-        Self { child, url, said, reader: Some(reader), agent: config.into(), setup }
+        Self { child, url, output: said, reader: Some(reader), agent: config.into(), setup }
     }
 
     pub(super) fn send(
@@ -135,7 +135,7 @@ impl Server {
         path: &str,
         bearer: Option<&str>,
         body: Option<&Value>,
-    ) -> Reply {
+    ) -> HttpReply {
         let headers: Vec<(&str, &str)> =
             body.iter().map(|_| ("content-type", "application/json")).collect();
         let body = body.map(|body| serde_json::to_vec(body).unwrap());
@@ -149,7 +149,7 @@ impl Server {
         bearer: Option<&str>,
         headers: &[(&str, &str)],
         body: Option<Vec<u8>>,
-    ) -> Reply {
+    ) -> HttpReply {
         let path =
             if path.starts_with("/api/") { path.to_owned() } else { format!("/api/v1{path}") };
         self.send_whole(method, &path, bearer, headers, body)
@@ -163,7 +163,7 @@ impl Server {
         bearer: Option<&str>,
         headers: &[(&str, &str)],
         body: Option<Vec<u8>>,
-    ) -> Reply {
+    ) -> HttpReply {
         let mut request =
             ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.url));
         for (name, value) in headers {
@@ -181,14 +181,14 @@ impl Server {
             answer.headers().get("content-type").is_some_and(|it| it == "text/event-stream");
         let text =
             if is_stream { String::new() } else { answer.body_mut().read_to_string().unwrap() };
-        Reply { status: answer.status().as_u16(), headers: answer.headers().clone(), text }
+        HttpReply { status: answer.status().as_u16(), headers: answer.headers().clone(), text }
     }
 
-    pub(super) fn get(&self, path: &str, bearer: Option<&str>) -> Reply {
+    pub(super) fn get(&self, path: &str, bearer: Option<&str>) -> HttpReply {
         self.send("GET", path, bearer, None)
     }
 
-    pub(super) fn post(&self, path: &str, bearer: Option<&str>, body: &Value) -> Reply {
+    pub(super) fn post(&self, path: &str, bearer: Option<&str>, body: &Value) -> HttpReply {
         self.send("POST", path, bearer, Some(body))
     }
 
@@ -196,7 +196,7 @@ impl Server {
     pub(super) fn set_up(&self) -> String {
         let token = self.setup.as_ref().expect("the server expects a set-up");
         let root = json!({ "token": token, "username": "root", "email": "root@here", "password": PASSWORD });
-        self.post("/setup", None, &root).good();
+        self.post("/setup", None, &root).ok_json();
         self.log_in("root")
     }
 
@@ -204,7 +204,7 @@ impl Server {
     pub(super) fn user(&self, root: &str, name: &str) -> String {
         let user =
             json!({ "username": name, "email": format!("{name}@here"), "password": PASSWORD });
-        self.post("/users", Some(root), &user).good();
+        self.post("/users", Some(root), &user).ok_json();
         self.log_in(name)
     }
 
@@ -214,24 +214,24 @@ impl Server {
     }
 
     pub(super) fn session(&self, name: &str) -> Value {
-        self.post("/sessions", None, &json!({ "username": name, "password": PASSWORD })).good()
+        self.post("/sessions", None, &json!({ "username": name, "password": PASSWORD })).ok_json()
     }
 
     /// Creates a key for the account of a token.
     pub(super) fn key(&self, token: &str, scopes: &[&str]) -> Value {
-        self.post("/keys", Some(token), &json!({ "name": "a key", "scopes": scopes })).good()
+        self.post("/keys", Some(token), &json!({ "name": "a key", "scopes": scopes })).ok_json()
     }
 
     /// The only collection.
     pub(super) fn collection(&self, bearer: &str) -> String {
-        text(&self.get("/collections", Some(bearer)).good()["items"][0]["id"])
+        text(&self.get("/collections", Some(bearer)).ok_json()["items"][0]["id"])
     }
 
     /// Waits for the end of an operation; returns the operation.
-    pub(super) fn ended(&self, bearer: &str, operation: &Value) -> Value {
+    pub(super) fn wait_for_operation(&self, bearer: &str, operation: &Value) -> Value {
         let path = format!("/operations/{}", text(operation));
         wait_for(&format!("the end of {path}"), || {
-            let found = self.get(&path, Some(bearer)).good();
+            let found = self.get(&path, Some(bearer)).ok_json();
             (!found["completed_at"].is_null()).then_some(found)
         })
     }
@@ -239,15 +239,15 @@ impl Server {
     /// Runs the pipeline through the server.
     pub(super) fn run(&self, bearer: &str, kind: &str) -> Value {
         let path = format!("/collections/{}/operations", self.collection(bearer));
-        let asked = self.post(&path, Some(bearer), &json!({ "type": kind })).good();
-        let ended = self.ended(bearer, &asked["operation"]);
+        let asked = self.post(&path, Some(bearer), &json!({ "type": kind })).ok_json();
+        let ended = self.wait_for_operation(bearer, &asked["operation"]);
         assert_eq!(ended["status"], "completed", "{ended}");
         ended
     }
 
     /// The log output so far.
-    pub(crate) fn said(&self) -> String {
-        self.said.lock().unwrap().clone()
+    pub(crate) fn output(&self) -> String {
+        self.output.lock().unwrap().clone()
     }
 
     /// Kills the server.
@@ -271,7 +271,7 @@ impl Server {
     pub(super) fn wait(mut self) -> (ExitStatus, String) {
         let status = self.child.wait().unwrap();
         self.reader.take().unwrap().join().unwrap();
-        (status, self.said())
+        (status, self.output())
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::server::Server;
-use crate::support::{Place, text, wait_for};
+use crate::support::{TestProject, text, wait_for};
 
 /// A client of an event stream.
 struct Stream {
@@ -55,8 +55,8 @@ impl Stream {
 }
 
 /// A place with an operation of another process, and its server.
-fn with_operation() -> (Place, Server, String, String) {
-    let place = Place::with_stand_in();
+fn with_operation() -> (TestProject, Server, String, String) {
+    let place = TestProject::with_stand_in();
     let server = Server::start(&place);
     let root = server.set_up();
     let operation = place.value(
@@ -73,7 +73,7 @@ fn with_operation() -> (Place, Server, String, String) {
     (place, server, root, operation)
 }
 
-fn progress(place: &Place, seen: u32) {
+fn progress(place: &TestProject, seen: u32) {
     place.execute(&format!("UPDATE operation_leases SET progress = '{{\"seen\": {seen}}}'"));
 }
 
@@ -96,14 +96,14 @@ fn what_is_lost_ends_the_streams_that_it_gave() {
     for (n, loss) in losses.into_iter().enumerate() {
         let name = format!("user{n}");
         let token = server.user(&root, &name);
-        let user = text(&server.get("/users/me", Some(&token)).good()["id"]);
+        let user = text(&server.get("/users/me", Some(&token)).ok_json()["id"]);
         let mut grant = Value::Null;
         if loss == "the administrator is demoted" {
             let up = json!({ "is_superuser": true });
-            server.send("PATCH", &format!("/users/{user}"), by, Some(&up)).good();
+            server.send("PATCH", &format!("/users/{user}"), by, Some(&up)).ok_json();
         } else {
             let read = json!({ "user": name, "permission": "read" });
-            grant = server.post(&grants, by, &read).good()["id"].clone();
+            grant = server.post(&grants, by, &read).ok_json()["id"].clone();
         }
         let key = server.key(&token, &["read"]);
         let session = server.session(&name);
@@ -163,7 +163,7 @@ fn what_is_lost_ends_the_streams_that_it_gave() {
             place.execute(&path);
         } else {
             let body = (!body.is_null()).then_some(&body);
-            server.send(method, &path, Some(&bearer), body).good();
+            server.send(method, &path, Some(&bearer), body).ok_json();
         }
         if method != "SQL" {
             // Changes made by this server take effect immediately.

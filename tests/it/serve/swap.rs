@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use serde_json::json;
 
 use super::server::Server;
-use crate::support::{Place, text};
+use crate::support::{TestProject, text};
 
 const CLIENTS: usize = 50;
 
@@ -20,7 +20,7 @@ impl Drop for Over<'_> {
 
 #[test]
 fn fifty_clients_search_through_a_reindex() {
-    let place = Place::with_stand_in();
+    let place = TestProject::with_stand_in();
     for n in 0..60 {
         place.write(
             &format!("{n:03}.txt"),
@@ -45,7 +45,7 @@ fn fifty_clients_search_through_a_reindex() {
                         let n = round % 60;
                         round += 7;
                         let query = json!({ "query": format!("document number {n} is about subject {n}"), "k": 5 });
-                        let found = server.post("/search", Some(root), &query).good();
+                        let found = server.post("/search", Some(root), &query).ok_json();
                         searches.fetch_add(1, Ordering::Relaxed);
                         assert_eq!(found["failed"], json!([]), "{found}");
                         assert_eq!(found["hits"].as_array().unwrap().len(), 5, "{found}");

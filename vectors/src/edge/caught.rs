@@ -16,31 +16,31 @@ thread_local! {
 }
 
 /// Runs a job that may panic; `Err` is the message of the panic.
-pub(super) fn caught<T>(job: impl FnOnce() -> T) -> Result<T, String> {
+pub(super) fn catch_panic<T>(job: impl FnOnce() -> T) -> Result<T, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let usual = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            if CATCHING.get() || is_of_edge(info) { log(info) } else { usual(info) }
+            if CATCHING.get() || is_from_edge(info) { log(info) } else { usual(info) }
         }));
     });
     let outer = CATCHING.replace(true);
     let result = catch_unwind(AssertUnwindSafe(job));
     CATCHING.set(outer);
-    result.map_err(|panic| message(panic.as_ref()).to_owned())
+    result.map_err(|panic| panic_message(panic.as_ref()).to_owned())
 }
 
 /// Edge propagates panics of its own threads to the calling thread, where [`caught`] reports them.
-fn is_of_edge(info: &PanicHookInfo<'_>) -> bool {
+fn is_from_edge(info: &PanicHookInfo<'_>) -> bool {
     info.location().is_some_and(|at| at.file().contains("/qdrant-edge-"))
 }
 
 fn log(info: &PanicHookInfo<'_>) {
     let at = info.location().map(ToString::to_string).unwrap_or_default();
-    tracing::warn!(at, "Qdrant Edge panicked: {}", message(info.payload()));
+    tracing::warn!(at, "Qdrant Edge panicked: {}", panic_message(info.payload()));
 }
 
-fn message(panic: &(dyn Any + Send)) -> &str {
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
     let owned = panic.downcast_ref::<String>().map(String::as_str);
     owned.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message")
 }

@@ -1,6 +1,6 @@
 //! Filters in the form of Edge, which parses the JSON of the server's REST interface.
 
-use pipeline::{Bounds, Filter, Number};
+use pipeline::{Filter, NumericField, NumericRange};
 use serde_json::{Map, Value, json};
 
 use crate::payload;
@@ -19,23 +19,23 @@ fn condition(filter: &Filter) -> Value {
         Filter::Any(filters) if filters.is_empty() => json!({ "has_id": [] }),
         Filter::Any(filters) => json!({ "should": all(filters) }),
         Filter::Not(filter) => json!({ "must_not": [condition(filter)] }),
-        Filter::Is(_, values) if values.is_empty() => json!({ "has_id": [] }),
-        Filter::Is(field, values) => {
-            json!({ "key": payload::keyword(*field), "match": { "any": values } })
+        Filter::In(_, values) if values.is_empty() => json!({ "has_id": [] }),
+        Filter::In(field, values) => {
+            json!({ "key": payload::keyword_path(*field), "match": { "any": values } })
         }
-        Filter::Within(field, bounds) => {
-            json!({ "key": payload::number(*field), "range": range(*field, bounds) })
+        Filter::Range(field, bounds) => {
+            json!({ "key": payload::number_path(*field), "range": range(*field, bounds) })
         }
-        Filter::Says(field, words) => {
-            json!({ "key": payload::text(*field), "match": { "text": words } })
+        Filter::Match(field, words) => {
+            json!({ "key": payload::text_path(*field), "match": { "text": words } })
         }
     }
 }
 
-fn range(field: Number, bounds: &Bounds) -> Value {
+fn range(field: NumericField, bounds: &NumericRange) -> Value {
     let bound = |number: i64| match field {
-        Number::Modified => payload::instant(number).map(Value::from),
-        Number::Page | Number::Chunk => Some(number.into()),
+        NumericField::ModifiedAt => payload::format_micros(number).map(Value::from),
+        NumericField::Page | NumericField::ChunkIndex => Some(number.into()),
     };
     let named = [("gt", bounds.gt), ("gte", bounds.gte), ("lt", bounds.lt), ("lte", bounds.lte)];
     let given = named.into_iter().filter_map(|(name, it)| Some((name.to_owned(), bound(it?)?)));

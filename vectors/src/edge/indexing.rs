@@ -26,79 +26,84 @@ use qdrant_edge::{
     ScrollRequest, UpdateOperation, VectorStructPersisted, WithPayloadInterface, WithVector,
 };
 
-use crate::shape::Shape;
+use crate::shape::VectorLayout;
 use pipeline::{Quantization, VectorsConfig};
 
 /// Marker file that exists while an index is built.
-const UNDER_WAY: &str = "index-under-way";
+const BUILDING_MARKER: &str = "index-under-way";
 
 /// Folder in which Edge builds segments.
-const BUILDING_SITE: &str = "temp_segments";
+const BUILD_FOLDER: &str = "temp_segments";
 
 /// Points read per page during a repair.
-const PAGE: usize = 500;
+const PAGE_POINTS: usize = 500;
 
 /// Points written after which the open segment is closed: a few windows of chunks. Lists of this
 /// length are fast to scan, and a segment of this size justifies its files.
-pub(super) const CLOSED_FROM: usize = 8_192;
+pub(super) const CLOSE_SEGMENT_POINTS: usize = 8_192;
 
 /// Largest number of segments of a shard without graphs; more are merged, because each is searched
 /// separately.
-const SMALL_SEGMENTS: usize = 16;
+const MAX_SMALL_SEGMENTS: usize = 16;
 
 /// Sizes that decide whether a graph is built.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sizes {
+pub(super) struct IndexThresholds {
     /// Kilobytes of vectors from which graphs are built; 0 for never.
-    threshold: usize,
+    graph_threshold: usize,
     /// Kilobytes of the vectors of a closed segment.
-    closed: usize,
+    closed_segment: usize,
     /// Bytes per vector.
-    vector: usize,
+    vector_bytes: usize,
 }
 
-impl Sizes {
-    pub(super) fn of(config: &VectorsConfig, shape: Shape) -> Self {
+impl IndexThresholds {
+    pub(super) fn of(config: &VectorsConfig, shape: VectorLayout) -> Self {
         let number = match config.quantization {
             Quantization::Float32 => 4,
             Quantization::Float16 | Quantization::Int8 => 2,
         };
         let vector = shape.dim * number;
-        let closed = (CLOSED_FROM * vector / 1024).max(1);
-        Self { threshold: config.indexing_threshold, closed, vector }
+        let closed = (CLOSE_SEGMENT_POINTS * vector / 1024).max(1);
+        Self {
+            graph_threshold: config.indexing_threshold,
+            closed_segment: closed,
+            vector_bytes: vector,
+        }
     }
 
     /// Returns true if a shard of `points` points is searched without a graph.
     pub(super) fn is_small(self, points: usize) -> bool {
-        self.threshold == 0 || points.saturating_mul(self.vector) / 1024 < self.threshold
+        self.graph_threshold == 0
+            || points.saturating_mul(self.vector_bytes) / 1024 < self.graph_threshold
     }
 }
 
 /// Upper bound of the bytes written by closing a segment. Larger vectors fill a window with fewer
 /// points.
-pub(super) const CLOSED_BYTES: u64 = 256 << 20;
+pub(super) const CLOSE_SEGMENT_BYTES: u64 = 256 << 20;
 
 /// Returns true if the process was killed while it built the index of the shard.
-pub(super) fn was_killed(folder: &Path) -> bool {
-    folder.join(UNDER_WAY).exists()
+pub(super) fn was_interrupted(folder: &Path) -> bool {
+    folder.join(BUILDING_MARKER).exists()
 }
 
 /// Builds the index if it is due; returns `false` if no segment needed it.
-pub(super) fn build(shard: &EdgeShard, sizes: Sizes) -> OperationResult<bool> {
+pub(super) fn build(shard: &EdgeShard, sizes: IndexThresholds) -> OperationResult<bool> {
     let optimizers = shard.config().optimizers.clone();
     if sizes.is_small(shard.info().points_count) {
         let small = EdgeOptimizersConfig {
-            indexing_threshold: Some(sizes.closed),
-            default_segment_number: Some(SMALL_SEGMENTS),
+            indexing_threshold: Some(sizes.closed_segment),
+            default_segment_number: Some(MAX_SMALL_SEGMENTS),
             ..optimizers
         };
-        return optimized(shard, small, true);
+        return optimize_with(shard, small, true);
     }
     let large = EdgeOptimizersConfig {
-        indexing_threshold: Some(sizes.threshold.min(sizes.closed)),
+        indexing_threshold: Some(sizes.graph_threshold.min(sizes.closed_segment)),
         ..optimizers
     };
-    optimized(shard, large, false)
+    optimize_with(shard, large, false)
 }
 
 /// Closes the open segment, whatever its size, and leaves all others unchanged. With `bare`, no
@@ -109,13 +114,13 @@ pub(super) fn close(shard: &EdgeShard, bare: bool) -> OperationResult<()> {
         default_segment_number: Some(usize::MAX / 2),
         ..shard.config().optimizers.clone()
     };
-    optimized(shard, alone, bare).map(drop)
+    optimize_with(shard, alone, bare).map(drop)
 }
 
 /// Rewrites segments with settings that differ from the stored ones. The stored settings are those
 /// requested when the shard was opened, so a kill during the rewrite does not change them. `bare`
 /// builds no graphs.
-fn optimized(
+fn optimize_with(
     shard: &EdgeShard,
     settings: EdgeOptimizersConfig,
     bare: bool,
@@ -135,10 +140,10 @@ fn optimized(
 }
 
 fn rewrite(shard: &EdgeShard) -> OperationResult<bool> {
-    let marker = shard.path().join(UNDER_WAY);
+    let marker = shard.path().join(BUILDING_MARKER);
     // After an interruption only the old segments remain, so they must be durable.
     shard.flush();
-    pipeline::private::create(&marker).and_then(|file| file.sync_all())?;
+    pipeline::private::create_private_file(&marker).and_then(|file| file.sync_all())?;
     let built = shard.optimize()?;
     shard.flush();
     fs_err::remove_file(&marker)?;
@@ -147,11 +152,11 @@ fn rewrite(shard: &EdgeShard) -> OperationResult<bool> {
 
 /// Removes duplicate points if the shard was killed while its index was built.
 pub(super) fn repair(shard: &EdgeShard) -> Result<(), BoxError> {
-    let marker = shard.path().join(UNDER_WAY);
+    let marker = shard.path().join(BUILDING_MARKER);
     if !marker.exists() {
         return Ok(());
     }
-    let site = shard.path().join(BUILDING_SITE);
+    let site = shard.path().join(BUILD_FOLDER);
     if site.exists() {
         fs_err::remove_dir_all(site)?;
     }
@@ -160,10 +165,10 @@ pub(super) fn repair(shard: &EdgeShard) -> Result<(), BoxError> {
     loop {
         let (records, next) = shard.scroll(page(offset))?;
         let ids: Vec<PointId> = records.iter().map(|record| record.id).collect();
-        let count = CountRequest { filter: Some(among(&ids)), exact: true };
+        let count = CountRequest { filter: Some(having_ids(&ids)), exact: true };
         if shard.count(count)? > records.len() {
             twice += records.len();
-            write_once(shard, records)?;
+            rewrite_points(shard, records)?;
         }
         offset = next;
         if offset.is_none() {
@@ -182,7 +187,7 @@ pub(super) fn repair(shard: &EdgeShard) -> Result<(), BoxError> {
 fn page(offset: Option<PointId>) -> ScrollRequest {
     ScrollRequest {
         offset,
-        limit: Some(PAGE),
+        limit: Some(PAGE_POINTS),
         filter: None,
         with_payload: Some(WithPayloadInterface::Bool(true)),
         with_vector: WithVector::Bool(true),
@@ -190,12 +195,12 @@ fn page(offset: Option<PointId>) -> ScrollRequest {
     }
 }
 
-fn among(ids: &[PointId]) -> Filter {
+fn having_ids(ids: &[PointId]) -> Filter {
     Filter::new_must(Condition::HasId(ids.iter().copied().collect()))
 }
 
 /// Deletes the points from all segments and writes them once.
-fn write_once(shard: &EdgeShard, records: Vec<Record>) -> Result<(), BoxError> {
+fn rewrite_points(shard: &EdgeShard, records: Vec<Record>) -> Result<(), BoxError> {
     let ids = records.iter().map(|record| record.id).collect();
     let again: Option<Vec<_>> = records.into_iter().map(persisted).collect();
     let again = PointInsertOperations::PointsList(again.ok_or("a point has no vector")?);

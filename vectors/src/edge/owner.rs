@@ -15,40 +15,40 @@ use pipeline::StoreError;
 use qdrant_edge::{EdgeShard, OperationResult};
 use tokio::sync::oneshot;
 
-use crate::edge::caught::caught;
-use crate::edge::shard::{OPENING, damaged};
-use crate::shape::gives_up;
+use crate::edge::caught::catch_panic;
+use crate::edge::shard::{OPENING, damage_error};
+use crate::shape::permanent_error;
 use pipeline::store_call;
 
 /// Concurrent searches. Each is limited by memory bandwidth, so more would not be faster.
-const MOST_READERS: usize = 4;
+const MAX_READERS: usize = 4;
 
 type Job = Box<dyn FnOnce(&EdgeShard) + Send>;
 
 /// The folder of a shard, and callbacks for its opening and closing.
-pub(super) struct Access {
+pub(super) struct ShardOpener {
     pub(super) folder: PathBuf,
     pub(super) open: Box<dyn FnOnce() -> Result<EdgeShard, StoreError> + Send>,
     /// Called after the shard was closed, with `true` if neither a write nor the close panicked.
-    pub(super) closed: Box<dyn FnOnce(bool) + Send>,
+    pub(super) on_closed: Box<dyn FnOnce(bool) + Send>,
 }
 
 /// A shard with its threads. Dropping it flushes the shard and releases the folder.
-pub(super) struct Owner {
+pub(super) struct ShardThreads {
     folder: Arc<Path>,
     /// Unbounded: every caller waits for its result, so the queue never has more jobs than there
     /// are callers.
     writes: Option<Sender<Job>>,
     reads: Option<Sender<Job>>,
-    owner: Option<JoinHandle<()>>,
+    writer: Option<JoinHandle<()>>,
     readers: Vec<JoinHandle<()>>,
     /// Set if a write panicked, so files of the shard may be half written.
     panicked: Arc<AtomicBool>,
 }
 
-impl Owner {
+impl ShardThreads {
     /// Opens a shard; blocks the calling thread until it is open.
-    pub(super) fn open(access: Access) -> Result<Self, StoreError> {
+    pub(super) fn open(access: ShardOpener) -> Result<Self, StoreError> {
         let (answer, answered) = bounded(1);
         let mut owner = Self::launch(access, move |opened| drop(answer.send(opened)))?;
         owner.add_readers(answered.recv().expect("the owner answers even after a panic")?)?;
@@ -56,7 +56,7 @@ impl Owner {
     }
 
     /// Opens a shard without blocking the calling thread.
-    pub(super) async fn opened(access: Access) -> Result<Self, StoreError> {
+    pub(super) async fn open_async(access: ShardOpener) -> Result<Self, StoreError> {
         let (answer, answered) = oneshot::channel();
         let mut owner = Self::launch(access, move |opened| drop(answer.send(opened)))?;
         owner.add_readers(answered.await.expect("the owner answers even after a panic")?)?;
@@ -64,16 +64,17 @@ impl Owner {
     }
 
     fn launch(
-        access: Access,
+        access: ShardOpener,
         answer: impl FnOnce(Result<Arc<EdgeShard>, StoreError>) + Send + 'static,
     ) -> Result<Self, StoreError> {
-        let Access { folder, open, closed } = access;
+        let ShardOpener { folder, open, on_closed: closed } = access;
         let folder: Arc<Path> = folder.into();
         let (writes, jobs) = unbounded::<Job>();
         let panicked = Arc::new(AtomicBool::new(false));
         let (named, has_panicked) = (Arc::clone(&folder), Arc::clone(&panicked));
         let owner = move || {
-            let opened = caught(open).unwrap_or_else(|panic| Err(damaged(OPENING, &named, panic)));
+            let opened =
+                catch_panic(open).unwrap_or_else(|panic| Err(damage_error(OPENING, &named, panic)));
             let shard = match opened {
                 Ok(shard) => Arc::new(shard),
                 Err(error) => return answer(Err(error)),
@@ -84,25 +85,25 @@ impl Owner {
             }
             // The readers have ended, so this is the last reference: it flushes and closes the
             // shard.
-            let flushed = caught(move || drop(shard));
+            let flushed = catch_panic(move || drop(shard));
             if let Err(panic) = &flushed {
                 tracing::error!(shard = %named.display(), "closing a shard panicked: {panic}");
             }
             closed(flushed.is_ok() && !has_panicked.load(Ordering::Relaxed));
         };
-        let owner = start("edge-owner", owner)?;
+        let owner = spawn_thread("edge-owner", owner)?;
         let (readers, reads) = (Vec::new(), None);
-        Ok(Self { folder, writes: Some(writes), reads, owner: Some(owner), readers, panicked })
+        Ok(Self { folder, writes: Some(writes), reads, writer: Some(owner), readers, panicked })
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "the owner must be the last to hold it")]
     fn add_readers(&mut self, shard: Arc<EdgeShard>) -> Result<(), StoreError> {
         let (reads, jobs) = unbounded();
         self.reads = Some(reads);
-        let readers = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_READERS);
+        let readers = thread::available_parallelism().map_or(1, NonZero::get).min(MAX_READERS);
         for _ in 0..readers {
             let (shard, jobs): (_, Receiver<Job>) = (Arc::clone(&shard), jobs.clone());
-            self.readers.push(start("edge-reader", move || {
+            self.readers.push(spawn_thread("edge-reader", move || {
                 for job in jobs {
                     job(&shard);
                 }
@@ -125,7 +126,7 @@ impl Owner {
         doing: &'static str,
         job: impl FnOnce(&EdgeShard) -> OperationResult<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.ask(self.writes.as_ref(), doing, Some(Arc::clone(&self.panicked)), job).await
+        self.submit(self.writes.as_ref(), doing, Some(Arc::clone(&self.panicked)), job).await
     }
 
     /// Runs a job that reads the shard, concurrently with writes.
@@ -134,10 +135,10 @@ impl Owner {
         doing: &'static str,
         job: impl FnOnce(&EdgeShard) -> OperationResult<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.ask(self.reads.as_ref(), doing, None, job).await
+        self.submit(self.reads.as_ref(), doing, None, job).await
     }
 
-    async fn ask<T: Send + 'static>(
+    async fn submit<T: Send + 'static>(
         &self,
         jobs: Option<&Sender<Job>>,
         doing: &'static str,
@@ -146,7 +147,7 @@ impl Owner {
     ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
         let job = move |shard: &EdgeShard| {
-            let result = caught(|| job(shard));
+            let result = catch_panic(|| job(shard));
             if let (Err(_), Some(panicked)) = (&result, panicked) {
                 panicked.store(true, Ordering::Relaxed);
             }
@@ -157,22 +158,22 @@ impl Owner {
         assert!(sent, "the threads live as long as their owner");
         let answer = async {
             match answered.await.expect("a job sends a result even after a panic") {
-                Ok(result) => result.map_err(|e| gives_up(doing, e)),
-                Err(panic) => Err(damaged(doing, &self.folder, panic)),
+                Ok(result) => result.map_err(|e| permanent_error(doing, e)),
+                Err(panic) => Err(damage_error(doing, &self.folder, panic)),
             }
         };
         store_call("edge", doing, answer).await
     }
 }
 
-impl Drop for Owner {
+impl Drop for ShardThreads {
     fn drop(&mut self) {
         self.reads = None;
         for thread in self.readers.drain(..) {
             drop(thread.join());
         }
         self.writes = None;
-        if let Some(thread) = self.owner.take()
+        if let Some(thread) = self.writer.take()
             && thread.join().is_err()
         {
             tracing::error!(shard = %self.folder.display(), "the owner thread of a shard panicked");
@@ -180,7 +181,10 @@ impl Drop for Owner {
     }
 }
 
-fn start(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
+fn spawn_thread(
+    name: &str,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, StoreError> {
     let started = thread::Builder::new().name(name.to_owned()).spawn(work);
-    started.map_err(|e| gives_up("start the threads of a shard", e))
+    started.map_err(|e| permanent_error("start the threads of a shard", e))
 }

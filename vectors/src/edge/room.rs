@@ -12,7 +12,7 @@ use std::path::Path;
 use pipeline::{Point, StoreError};
 
 use crate::edge::shard::CONFIG_FILE;
-use crate::shape::gives_up;
+use crate::shape::permanent_error;
 
 /// Bytes that must stay free beyond the write: parts of the log (8 MiB each), files of a new
 /// segment, and concurrent writes of other processes to the volume.
@@ -25,16 +25,20 @@ const MIB: u64 = 1 << 20;
 
 /// Proof that the free space of the volume was checked; every write to a shard requires one.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Room(());
+pub(super) struct SpaceCheck(());
 
 /// Fails if the volume has fewer free bytes than `bytes` plus the reserve.
-pub(super) fn check(folder: &Path, doing: &'static str, bytes: u64) -> Result<Room, StoreError> {
-    let Some(free) = free(folder) else { return Ok(Room(())) };
+pub(super) fn ensure_free_space(
+    folder: &Path,
+    doing: &'static str,
+    bytes: u64,
+) -> Result<SpaceCheck, StoreError> {
+    let Some(free) = free_bytes(folder) else { return Ok(SpaceCheck(())) };
     let needed = RESERVE.saturating_add(bytes);
     if free >= needed {
-        return Ok(Room(()));
+        return Ok(SpaceCheck(()));
     }
-    Err(gives_up(
+    Err(permanent_error(
         doing,
         format!(
             "the volume of {} has {} MiB free, and writing vectors needs at least {} MiB: free \
@@ -49,7 +53,7 @@ pub(super) fn check(folder: &Path, doing: &'static str, bytes: u64) -> Result<Ro
 
 /// Bytes that this user can still write to the volume of a path; `None` if the file system does not
 /// report them.
-pub(super) fn free(path: &Path) -> Option<u64> {
+pub(super) fn free_bytes(path: &Path) -> Option<u64> {
     // A folder that does not exist yet is on the volume of its parent.
     let volume = path.ancestors().find_map(|path| rustix::fs::statvfs(path).ok())?;
     // A file system that reports no blocks has no limit.
@@ -66,7 +70,7 @@ pub(super) fn is_read_only(folder: &Path) -> bool {
 }
 
 /// Upper estimate of the bytes that these points take on the volume.
-pub(super) fn of_points(points: &[Point]) -> u64 {
+pub(super) fn bytes_of_points(points: &[Point]) -> u64 {
     let of = |point: &Point| {
         let sparse = point.sparse.as_ref().map_or(0, |words| words.indices.len() * 8);
         let facts = point.payload.facts.iter().map(String::len).sum::<usize>();
@@ -76,10 +80,10 @@ pub(super) fn of_points(points: &[Point]) -> u64 {
 }
 
 /// Bytes that the files below a folder occupy on the volume, without holes.
-pub(super) fn taken(folder: &Path) -> u64 {
+pub(super) fn used_bytes(folder: &Path) -> u64 {
     let Ok(entries) = fs_err::read_dir(folder) else { return 0 };
     let sizes = entries.flatten().map(|entry| match entry.metadata() {
-        Ok(it) if it.is_dir() => taken(&entry.path()),
+        Ok(it) if it.is_dir() => used_bytes(&entry.path()),
         Ok(it) => it.blocks() * 512,
         // The file was deleted in the meantime.
         Err(_) => 0,

@@ -23,20 +23,20 @@ use rustix::fs::{FallocateFlags, fallocate};
 use serde::{Deserialize, Serialize};
 
 /// The record: the CRC-32 of the JSON in hexadecimal, a line break, and the JSON.
-const RECORD: &str = "sealed.json";
+const MANIFEST_FILE: &str = "sealed.json";
 
 /// Marker file that exists while files are being changed.
-const UNSEALED: &str = "unsealed";
+const UNSEALED_MARKER: &str = "unsealed";
 
 /// Files up to this length are read whenever a shard is opened: configurations and segment states.
-const SMALL: u64 = 64 << 10;
+const SMALL_FILE_BYTES: u64 = 64 << 10;
 
 /// Files up to this length have no holes once they are sealed. On tmpfs even reading a hole
 /// allocates space.
-pub(super) const FILLED: u64 = 4 << 20;
+pub(super) const MAX_FILLED_BYTES: u64 = 4 << 20;
 
 /// Files that Edge never changes once their segment is closed. All others count as changing.
-static FIXED: &[&str] = &[
+static IMMUTABLE_FILES: &[&str] = &[
     "matrix.dat",
     "id_tracker.mappings",
     "graph.bin",
@@ -99,20 +99,20 @@ impl fmt::Display for DamagedFile {
 
 /// Which files are read to find damage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Depth {
+pub(super) enum CheckDepth {
     /// The lengths of all files, and the content of small ones.
-    Small,
+    SmallFiles,
     /// In addition the content of the open segment, which is small.
-    Reading,
+    BeforeReading,
     /// In addition the content of the log: the next record would hide damage in files that Edge
     /// changes.
-    Changing,
+    BeforeWriting,
     /// The content of all files.
-    All,
+    AllFiles,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Sealed {
+struct ManifestEntry {
     bytes: u64,
     crc32: u32,
     /// `true` if Edge never changes the file.
@@ -120,61 +120,61 @@ struct Sealed {
     fixed: bool,
 }
 
-type Record = BTreeMap<String, Sealed>;
+type Manifest = BTreeMap<String, ManifestEntry>;
 
 /// Creates the marker [`UNSEALED`] before files are changed.
 pub(super) fn unseal(folder: &Path) -> io::Result<()> {
-    let note = folder.join(UNSEALED);
+    let note = folder.join(UNSEALED_MARKER);
     if note.exists() {
         return Ok(());
     }
-    pipeline::private::create(&note)?.sync_all()?;
+    pipeline::private::create_private_file(&note)?.sync_all()?;
     fs_err::File::open(folder)?.sync_all()
 }
 
 /// Returns true while files are being changed, and after a process that changed them was killed.
 pub(super) fn is_unsealed(folder: &Path) -> bool {
-    folder.join(UNSEALED).exists()
+    folder.join(UNSEALED_MARKER).exists()
 }
 
 /// Records the files of a shard that was closed.
 pub(super) fn seal(folder: &Path) -> io::Result<()> {
     // An unreadable record is replaced.
-    let before = read(folder).unwrap_or_default().unwrap_or_default();
+    let before = read_manifest(folder).unwrap_or_default().unwrap_or_default();
     // Edge creates files with the mode of the umask.
-    pipeline::private::everything_below(folder)?;
-    let mut record = Record::new();
-    let mut buffer = vec![0; BLOCK];
-    for (name, bytes) in files(folder)? {
-        let fixed = is_fixed(folder, &name);
+    pipeline::private::restrict_contents(folder)?;
+    let mut record = Manifest::new();
+    let mut buffer = vec![0; BLOCK_BYTES];
+    for (name, bytes) in store_files(folder)? {
+        let fixed = is_immutable(folder, &name);
         let known = before.get(&name).filter(|it| fixed && it.fixed && it.bytes == bytes);
         let sealed = match known {
             Some(known) => *known,
             None => {
                 let path = folder.join(&name);
-                fill(&path, bytes);
-                Sealed { bytes, crc32: checksum(&path, &mut buffer)?, fixed }
+                fill_holes(&path, bytes);
+                ManifestEntry { bytes, crc32: checksum(&path, &mut buffer)?, fixed }
             }
         };
         record.insert(name, sealed);
     }
-    write(folder, &record)?;
-    match fs_err::remove_file(folder.join(UNSEALED)) {
+    write_manifest(folder, &record)?;
+    match fs_err::remove_file(folder.join(UNSEALED_MARKER)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         Ok(()) | Err(_) => Ok(()),
     }
 }
 
 /// Files that differ from their record; files that may be changing are skipped.
-pub(super) fn damage(folder: &Path, depth: Depth) -> Vec<DamagedFile> {
+pub(super) fn damaged_files(folder: &Path, depth: CheckDepth) -> Vec<DamagedFile> {
     let damaged = |file: &str, fault| DamagedFile { file: file.to_owned(), fault };
-    let record = match read(folder) {
+    let record = match read_manifest(folder) {
         Ok(Some(record)) => record,
         Ok(None) => return Vec::new(),
-        Err(_) => return vec![damaged(RECORD, FileFault::Content)],
+        Err(_) => return vec![damaged(MANIFEST_FILE, FileFault::Content)],
     };
     let is_unsealed = is_unsealed(folder);
-    let mut buffer = vec![0; BLOCK];
+    let mut buffer = vec![0; BLOCK_BYTES];
     let mut found = Vec::new();
     for (name, sealed) in &record {
         // Files that are being changed may differ, and a merged segment is deleted as a whole.
@@ -184,10 +184,12 @@ pub(super) fn damage(folder: &Path, depth: Depth) -> Vec<DamagedFile> {
         }
         let path = folder.join(name);
         let is_read = match depth {
-            Depth::Small => sealed.bytes <= SMALL,
-            Depth::Reading => sealed.bytes <= SMALL || !(sealed.fixed || name.starts_with("wal/")),
-            Depth::Changing => sealed.bytes <= SMALL || !sealed.fixed,
-            Depth::All => true,
+            CheckDepth::SmallFiles => sealed.bytes <= SMALL_FILE_BYTES,
+            CheckDepth::BeforeReading => {
+                sealed.bytes <= SMALL_FILE_BYTES || !(sealed.fixed || name.starts_with("wal/"))
+            }
+            CheckDepth::BeforeWriting => sealed.bytes <= SMALL_FILE_BYTES || !sealed.fixed,
+            CheckDepth::AllFiles => true,
         };
         let fault = match fs_err::metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Some(FileFault::Missing),
@@ -206,17 +208,17 @@ pub(super) fn damage(folder: &Path, depth: Depth) -> Vec<DamagedFile> {
 
 /// Returns true if a small file has holes, which reading may fill.
 pub(super) fn has_holes(folder: &Path) -> io::Result<bool> {
-    let mut files = files(folder)?.into_iter();
+    let mut files = store_files(folder)?.into_iter();
     Ok(files.any(|(name, bytes)| {
         let taken = fs_err::metadata(folder.join(name)).map_or(0, |it| it.blocks() * 512);
-        bytes <= FILLED && taken < bytes
+        bytes <= MAX_FILLED_BYTES && taken < bytes
     }))
 }
 
 /// Allocates the holes of a small file. A file system that cannot do this is not an error.
-fn fill(path: &Path, bytes: u64) {
+fn fill_holes(path: &Path, bytes: u64) {
     let has_holes = fs_err::metadata(path).is_ok_and(|it| it.blocks() * 512 < bytes);
-    if bytes <= FILLED
+    if bytes <= MAX_FILLED_BYTES
         && has_holes
         && let Ok(file) = fs_err::OpenOptions::new().write(true).open(path)
         && let Err(error) = fallocate(file.file(), FallocateFlags::empty(), 0, bytes)
@@ -226,8 +228,8 @@ fn fill(path: &Path, bytes: u64) {
 }
 
 /// The record of a shard; `None` for a shard of an earlier version.
-fn read(folder: &Path) -> io::Result<Option<Record>> {
-    let text = match fs_err::read_to_string(folder.join(RECORD)) {
+fn read_manifest(folder: &Path) -> io::Result<Option<Manifest>> {
+    let text = match fs_err::read_to_string(folder.join(MANIFEST_FILE)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         text => text?,
     };
@@ -239,19 +241,19 @@ fn read(folder: &Path) -> io::Result<Option<Record>> {
 }
 
 /// Replaces the record atomically.
-fn write(folder: &Path, record: &Record) -> io::Result<()> {
+fn write_manifest(folder: &Path, record: &Manifest) -> io::Result<()> {
     let json = serde_json::to_string(record)?;
     let aside = folder.join("sealed.new");
-    let mut file = pipeline::private::create(&aside)?;
+    let mut file = pipeline::private::create_private_file(&aside)?;
     write!(file, "{:08x}\n{json}", crc32fast::hash(json.as_bytes()))?;
     file.sync_all()?;
-    fs_err::rename(&aside, folder.join(RECORD))?;
+    fs_err::rename(&aside, folder.join(MANIFEST_FILE))?;
     fs_err::File::open(folder)?.sync_all()
 }
 
 /// Files of Edge with their lengths: configuration, log and segments. Skips the files of this
 /// module and temporary ones.
-fn files(folder: &Path) -> io::Result<Vec<(String, u64)>> {
+fn store_files(folder: &Path) -> io::Result<Vec<(String, u64)>> {
     let mut found = Vec::new();
     for name in ["edge_config.json", "payload_index.json"] {
         if let Ok(it) = fs_err::metadata(folder.join(name)) {
@@ -260,13 +262,13 @@ fn files(folder: &Path) -> io::Result<Vec<(String, u64)>> {
     }
     for name in ["wal", "segments"] {
         if folder.join(name).is_dir() {
-            below(folder, name, &mut found)?;
+            collect_files(folder, name, &mut found)?;
         }
     }
     Ok(found)
 }
 
-fn below(folder: &Path, name: &str, found: &mut Vec<(String, u64)>) -> io::Result<()> {
+fn collect_files(folder: &Path, name: &str, found: &mut Vec<(String, u64)>) -> io::Result<()> {
     for entry in fs_err::read_dir(folder.join(name))? {
         let entry = entry?;
         let file_name = entry.file_name();
@@ -279,7 +281,7 @@ fn below(folder: &Path, name: &str, found: &mut Vec<(String, u64)>) -> io::Resul
         }
         let name = format!("{name}/{file_name}");
         if it.is_dir() {
-            below(folder, &name, found)?;
+            collect_files(folder, &name, found)?;
         } else {
             found.push((name, it.len()));
         }
@@ -295,15 +297,17 @@ fn segment_of(folder: &Path, name: &str) -> Option<std::path::PathBuf> {
 
 /// Returns true if Edge never changes a file: one of a closed segment, which is recognised by its
 /// id tracker.
-fn is_fixed(folder: &Path, name: &str) -> bool {
+fn is_immutable(folder: &Path, name: &str) -> bool {
     let is_closed =
         segment_of(folder, name).is_some_and(|it| it.join("id_tracker.mappings").exists());
     let Some(file) = name.rsplit('/').next() else { return false };
-    is_closed && (FIXED.contains(&file) || (file.starts_with("page_") && file.ends_with(".dat")))
+    is_closed
+        && (IMMUTABLE_FILES.contains(&file)
+            || (file.starts_with("page_") && file.ends_with(".dat")))
 }
 
 /// Bytes read at a time.
-const BLOCK: usize = 1 << 20;
+const BLOCK_BYTES: usize = 1 << 20;
 
 /// CRC-32 of a file. Holes are not read; they count as zeros.
 fn checksum(path: &Path, buffer: &mut [u8]) -> io::Result<u32> {
@@ -311,18 +315,18 @@ fn checksum(path: &Path, buffer: &mut [u8]) -> io::Result<u32> {
     let end = file.metadata()?.len();
     let mut hash = Hasher::new();
     let mut zeros = Hasher::new();
-    zeros.update(&vec![0; BLOCK]);
+    zeros.update(&vec![0; BLOCK_BYTES]);
     let mut at = 0;
     while at < end {
         let data = next_data(&file, at).unwrap_or(end);
-        while at + BLOCK as u64 <= data {
+        while at + BLOCK_BYTES as u64 <= data {
             hash.combine(&zeros);
-            at += BLOCK as u64;
+            at += BLOCK_BYTES as u64;
         }
         if at >= end {
             break;
         }
-        let length = (end - at).min(BLOCK as u64);
+        let length = (end - at).min(BLOCK_BYTES as u64);
         let piece = &mut buffer[..usize::try_from(length).expect("at most a block")];
         file.seek(SeekFrom::Start(at))?;
         file.read_exact(piece)?;

@@ -1,7 +1,9 @@
 //! Search requests in Edge's form, the query language of the server: one request per query, with
 //! the rankings to fuse as prefetches.
 
-use pipeline::{BoxError, Effort, Filter, Fusion, Hit, IndexQuery, Legs, SparseVector};
+use pipeline::{
+    BoxError, Filter, Fusion, Hit, IndexQuery, QueryVectors, SearchAccuracy, SparseVector,
+};
 use qdrant_edge::external::ordered_float::OrderedFloat;
 use qdrant_edge::{
     Fusion as EdgeFusion, NamedQuery, Prefetch, QuantizationSearchParams, QueryEnum, QueryRequest,
@@ -10,18 +12,18 @@ use qdrant_edge::{
 };
 
 use crate::edge::filter::filter;
-use crate::edge::stored;
+use crate::edge::parse_payload;
 use crate::memory::cosine;
-use crate::shape::{DENSE, SPARSE};
+use crate::shape::{DENSE_VECTOR, SPARSE_VECTOR};
 use pipeline::Quantization;
 
 /// Request for the first `limit` hits.
-pub(super) fn request(
+pub(super) fn query_request(
     query: &IndexQuery,
     quantization: Quantization,
     limit: usize,
 ) -> QueryRequest {
-    let exact = query.effort == Effort::Exact;
+    let exact = query.accuracy == SearchAccuracy::Exact;
     let params = search_params(quantization, exact);
     let conditions = query.filter.as_ref();
     let whole = QueryRequest {
@@ -35,23 +37,23 @@ pub(super) fn request(
         with_vector: WithVector::Bool(false),
         with_payload: WithPayloadInterface::Bool(true),
     };
-    match &query.legs {
-        Legs::Dense(vector) => QueryRequest {
-            query: Some(nearest(DENSE, VectorInternal::Dense(vector.clone()))),
+    match &query.vectors {
+        QueryVectors::Dense(vector) => QueryRequest {
+            query: Some(nearest(DENSE_VECTOR, VectorInternal::Dense(vector.clone()))),
             filter: conditions.map(filter),
-            score_threshold: query.threshold.map(OrderedFloat),
+            score_threshold: query.min_similarity.map(OrderedFloat),
             params: Some(params),
             ..whole
         },
-        Legs::Sparse { words, dense } => QueryRequest {
-            query: Some(nearest(SPARSE, sparse(words))),
+        QueryVectors::Sparse { sparse: words, dense } => QueryRequest {
+            query: Some(nearest(SPARSE_VECTOR, sparse(words))),
             filter: conditions.map(filter),
             with_vector: dense_only(dense.is_some()),
             ..whole
         },
-        Legs::Hybrid { dense, words, fusion } => QueryRequest {
-            prefetches: legs(dense, words, fusion, conditions, params),
-            query: Some(ScoringQuery::Fusion(fused(fusion, words))),
+        QueryVectors::Hybrid { dense, sparse: words, fusion } => QueryRequest {
+            prefetches: prefetches(dense, words, fusion, conditions, params),
+            query: Some(ScoringQuery::Fusion(fusion_query(fusion, words))),
             with_vector: dense_only(true),
             ..whole
         },
@@ -60,7 +62,7 @@ pub(super) fn request(
 
 /// The rankings to fuse. A sparse query without terms has no hits and Edge refuses it, so it is
 /// omitted.
-fn legs(
+fn prefetches(
     dense: &[f32],
     words: &SparseVector,
     fusion: &Fusion,
@@ -75,14 +77,15 @@ fn legs(
         filter: conditions.map(filter),
         score_threshold: None,
     };
-    let mut legs = vec![leg(nearest(DENSE, VectorInternal::Dense(dense.to_vec())), Some(params))];
+    let mut legs =
+        vec![leg(nearest(DENSE_VECTOR, VectorInternal::Dense(dense.to_vec())), Some(params))];
     if !words.is_empty() {
-        legs.push(leg(nearest(SPARSE, sparse(words)), None));
+        legs.push(leg(nearest(SPARSE_VECTOR, sparse(words)), None));
     }
     legs
 }
 
-fn fused(fusion: &Fusion, words: &SparseVector) -> EdgeFusion {
+fn fusion_query(fusion: &Fusion, words: &SparseVector) -> EdgeFusion {
     let mut weights = vec![OrderedFloat(fusion.dense)];
     if !words.is_empty() {
         weights.push(OrderedFloat(fusion.sparse));
@@ -103,26 +106,30 @@ fn sparse(words: &SparseVector) -> VectorInternal {
 }
 
 fn dense_only(wanted: bool) -> WithVector {
-    if wanted { WithVector::Selector(vec![DENSE.to_owned()]) } else { WithVector::Bool(false) }
+    if wanted {
+        WithVector::Selector(vec![DENSE_VECTOR.to_owned()])
+    } else {
+        WithVector::Bool(false)
+    }
 }
 
 /// Converts a hit. In dense mode the score is the similarity; in the others it is computed from the
 /// vector of the hit, if the query has a dense vector.
-pub(super) fn hit(point: ScoredPoint, legs: &Legs) -> Result<Hit, BoxError> {
+pub(super) fn hit(point: ScoredPoint, legs: &QueryVectors) -> Result<Hit, BoxError> {
     let similarity = match legs {
-        Legs::Dense(_) => Some(point.score),
-        Legs::Sparse { dense: None, .. } => None,
-        Legs::Sparse { dense: Some(dense), .. } | Legs::Hybrid { dense, .. } => {
+        QueryVectors::Dense(_) => Some(point.score),
+        QueryVectors::Sparse { dense: None, .. } => None,
+        QueryVectors::Sparse { dense: Some(dense), .. } | QueryVectors::Hybrid { dense, .. } => {
             let Some(VectorStructInternal::Named(vectors)) = &point.vector else {
                 return Err("a hit has no vector".into());
             };
-            let Some(VectorInternal::Dense(vector)) = vectors.get(DENSE) else {
+            let Some(VectorInternal::Dense(vector)) = vectors.get(DENSE_VECTOR) else {
                 return Err("a hit has no dense vector".into());
             };
             Some(cosine(vector, dense))
         }
     };
-    Ok(Hit { score: point.score, similarity, payload: stored(point.payload)? })
+    Ok(Hit { score: point.score, similarity, payload: parse_payload(point.payload)? })
 }
 
 /// With int8 quantization, twice as many candidates as requested are ranked by the quantized

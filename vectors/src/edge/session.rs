@@ -13,122 +13,124 @@ use pipeline::{Remedy, StoreError};
 use qdrant_edge::{EdgeShard, OperationResult};
 use tokio::sync::RwLock;
 
-use crate::edge::indexing::Sizes;
-use crate::edge::owner::{Access, Owner};
-use crate::edge::room::Room;
-use crate::edge::seal::Depth;
-use crate::edge::shard::{self, Lock, OPENING};
+use crate::edge::indexing::IndexThresholds;
+use crate::edge::owner::{ShardOpener, ShardThreads};
+use crate::edge::room::SpaceCheck;
+use crate::edge::seal::CheckDepth;
+use crate::edge::shard::{self, LockMode, OPENING};
 use crate::edge::view::View;
 use crate::edge::{indexing, room, seal};
-use crate::shape::{Shape, gives_up};
+use crate::shape::{VectorLayout, permanent_error};
 use pipeline::VectorsConfig;
 
 /// How long to wait for another process that briefly has the shard open.
-const PATIENCE: Duration = Duration::from_secs(15);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(15);
 
-const PAUSE: Duration = Duration::from_millis(50);
+const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A shard and its state.
-pub(super) struct Session {
+pub(super) struct ShardHandle {
     folder: PathBuf,
     config: VectorsConfig,
-    shape: Shape,
+    shape: VectorLayout,
     /// Locked shared by calls, exclusively while the shard is opened or closed.
-    state: RwLock<State>,
+    state: RwLock<OpenState>,
     /// Set if the shard had no graph when it was opened for writing and none was built since.
-    bare: Arc<AtomicBool>,
+    lacks_graph: Arc<AtomicBool>,
     /// Set if points were written since the index was built.
-    index_due: AtomicBool,
+    index_stale: AtomicBool,
 }
 
-enum State {
+enum OpenState {
     Closed,
-    Reading(Owner),
-    Writing(Owner),
+    Reading(ShardThreads),
+    Writing(ShardThreads),
 }
 
-impl Session {
+impl ShardHandle {
     /// An existing shard, closed.
-    pub(super) fn of(folder: &Path, config: &VectorsConfig, shape: Shape) -> Self {
+    pub(super) fn new(folder: &Path, config: &VectorsConfig, shape: VectorLayout) -> Self {
         let (folder, config) = (folder.to_owned(), config.clone());
         Self {
             folder,
             config,
             shape,
-            state: RwLock::new(State::Closed),
-            bare: Arc::default(),
-            index_due: AtomicBool::new(false),
+            state: RwLock::new(OpenState::Closed),
+            lacks_graph: Arc::default(),
+            index_stale: AtomicBool::new(false),
         }
     }
 
     /// Creates a shard and opens it for writing.
-    pub(super) fn make(
+    pub(super) fn create(
         folder: &Path,
         config: &VectorsConfig,
-        shape: Shape,
+        shape: VectorLayout,
     ) -> Result<Self, StoreError> {
-        let session = Self::of(folder, config, shape);
+        let session = Self::new(folder, config, shape);
         let (made, settings) = (folder.to_owned(), config.clone());
-        let owner = Owner::open(session.to_write(move || shard::make(&made, &settings)))?;
-        Ok(Self { state: RwLock::new(State::Writing(owner)), ..session })
+        let owner =
+            ShardThreads::open(session.write_access(move || shard::create(&made, &settings)))?;
+        Ok(Self { state: RwLock::new(OpenState::Writing(owner)), ..session })
     }
 
     pub(super) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    pub(super) fn sizes(&self) -> Sizes {
-        Sizes::of(&self.config, self.shape)
+    pub(super) fn sizes(&self) -> IndexThresholds {
+        IndexThresholds::of(&self.config, self.shape)
     }
 
     /// Returns true if no segment has a graph. Valid only after the shard was opened for writing.
-    pub(super) fn is_bare(&self) -> bool {
-        self.bare.load(Ordering::Relaxed)
+    pub(super) fn lacks_any_graph(&self) -> bool {
+        self.lacks_graph.load(Ordering::Relaxed)
     }
 
     pub(super) async fn is_writing(&self) -> bool {
-        matches!(&*self.state.read().await, State::Writing(_))
+        matches!(&*self.state.read().await, OpenState::Writing(_))
     }
 
     /// Records in memory and on disk that the index lacks written points; the next process that
     /// opens the shard reads it.
-    fn note_change(&self) -> Result<(), StoreError> {
-        if self.index_due.swap(true, Ordering::Relaxed) {
+    fn mark_index_stale(&self) -> Result<(), StoreError> {
+        if self.index_stale.swap(true, Ordering::Relaxed) {
             return Ok(());
         }
-        shard::note_index_due(&self.folder).map_err(|e| gives_up("note what is to be indexed", e))
+        shard::mark_index_stale(&self.folder)
+            .map_err(|e| permanent_error("note what is to be indexed", e))
     }
 
     /// Records that the index was built; `bare` if it still has no graph.
-    pub(super) fn note_index(&self, bare: bool) -> Result<(), StoreError> {
-        self.bare.store(bare, Ordering::Relaxed);
-        self.index_due.store(false, Ordering::Relaxed);
-        let noted = shard::note_index_built(&self.folder);
-        noted.map_err(|e| gives_up("note what was indexed", e))
+    pub(super) fn mark_index_built(&self, bare: bool) -> Result<(), StoreError> {
+        self.lacks_graph.store(bare, Ordering::Relaxed);
+        self.index_stale.store(false, Ordering::Relaxed);
+        let noted = shard::mark_index_built(&self.folder);
+        noted.map_err(|e| permanent_error("note what was indexed", e))
     }
 
     /// Returns true if the index may be out of date.
-    pub(super) fn index_is_due(&self) -> bool {
-        shard::index_is_due(&self.folder, &self.config, self.shape)
+    pub(super) fn is_index_stale(&self) -> bool {
+        shard::is_index_stale(&self.folder, &self.config, self.shape)
     }
 
     /// Fails if another process has the shard open, before work starts that could not be stored.
-    pub(super) async fn may_be_written(&self) -> Result<(), StoreError> {
+    pub(super) async fn ensure_writable(&self) -> Result<(), StoreError> {
         let mut state = self.state.write().await;
-        if matches!(&*state, State::Writing(_)) {
+        if matches!(&*state, OpenState::Writing(_)) {
             return Ok(());
         }
         // The shared lock of this process would block the exclusive one.
-        *state = State::Closed;
-        shard::lock(&self.folder, OPENING, Lock::Exclusive).map(drop)
+        *state = OpenState::Closed;
+        shard::lock(&self.folder, OPENING, LockMode::Exclusive).map(drop)
     }
 
     /// Closes the shard if it is open for writing, which records its files. The next call opens it
     /// again.
     pub(super) async fn end_writing(&self) {
         let mut state = self.state.write().await;
-        if matches!(&*state, State::Writing(_))
-            && let State::Writing(owner) = std::mem::replace(&mut *state, State::Closed)
+        if matches!(&*state, OpenState::Writing(_))
+            && let OpenState::Writing(owner) = std::mem::replace(&mut *state, OpenState::Closed)
         {
             owner.close().await;
         }
@@ -141,34 +143,38 @@ impl Session {
         job: impl FnOnce(&EdgeShard) -> OperationResult<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let state = self.state.read().await;
-        if let State::Reading(owner) | State::Writing(owner) = &*state {
+        if let OpenState::Reading(owner) | OpenState::Writing(owner) = &*state {
             return owner.read(doing, job).await;
         }
         drop(state);
         let mut state = self.state.write().await;
-        if matches!(&*state, State::Closed) {
-            *state = self.opened().await?;
+        if matches!(&*state, OpenState::Closed) {
+            *state = self.open_for_reading().await?;
         }
         let state = state.downgrade();
-        let (State::Reading(owner) | State::Writing(owner)) = &*state else {
+        let (OpenState::Reading(owner) | OpenState::Writing(owner)) = &*state else {
             unreachable!("opened above");
         };
         owner.read(doing, job).await
     }
 
     /// Fails if the volume has fewer free bytes than `bytes` plus the reserve.
-    pub(super) fn room(&self, doing: &'static str, bytes: u64) -> Result<Room, StoreError> {
-        room::check(&self.folder, doing, bytes)
+    pub(super) fn check_space(
+        &self,
+        doing: &'static str,
+        bytes: u64,
+    ) -> Result<SpaceCheck, StoreError> {
+        room::ensure_free_space(&self.folder, doing, bytes)
     }
 
     /// Changes points, which makes the index out of date; otherwise like [`Session::write`].
-    pub(super) async fn change<T: Send + 'static>(
+    pub(super) async fn update_points<T: Send + 'static>(
         &self,
         doing: &'static str,
-        room: Room,
+        room: SpaceCheck,
         job: impl FnOnce(&EdgeShard) -> OperationResult<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.note_change()?;
+        self.mark_index_stale()?;
         self.write(doing, room, job).await
     }
 
@@ -176,22 +182,22 @@ impl Session {
     pub(super) async fn write<T: Send + 'static>(
         &self,
         doing: &'static str,
-        room: Room,
+        room: SpaceCheck,
         job: impl FnOnce(&EdgeShard) -> OperationResult<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let state = self.state.read().await;
-        if let State::Writing(owner) = &*state {
+        if let OpenState::Writing(owner) = &*state {
             return owner.write(doing, job).await;
         }
         drop(state);
         let mut state = self.state.write().await;
-        if !matches!(&*state, State::Writing(_)) {
+        if !matches!(&*state, OpenState::Writing(_)) {
             // The shared lock of the reader would block opening for writing.
-            *state = State::Closed;
-            *state = State::Writing(self.opened_to_write(room).await?);
+            *state = OpenState::Closed;
+            *state = OpenState::Writing(self.open_for_writing(room).await?);
         }
         let state = state.downgrade();
-        let State::Writing(owner) = &*state else {
+        let OpenState::Writing(owner) = &*state else {
             unreachable!("opened above");
         };
         owner.write(doing, job).await
@@ -199,52 +205,53 @@ impl Session {
 
     /// Opens the shard for reading. A shard whose process was killed is repaired first, if the
     /// volume has space.
-    async fn opened(&self) -> Result<State, StoreError> {
-        let was_killed = seal::is_unsealed(&self.folder) || indexing::was_killed(&self.folder);
+    async fn open_for_reading(&self) -> Result<OpenState, StoreError> {
+        let was_killed = seal::is_unsealed(&self.folder) || indexing::was_interrupted(&self.folder);
         if was_killed
             && !room::is_read_only(&self.folder)
-            && let Ok(room) = self.room(OPENING, 0)
+            && let Ok(room) = self.check_space(OPENING, 0)
         {
-            return Ok(State::Writing(self.opened_to_write(room).await?));
+            return Ok(OpenState::Writing(self.open_for_writing(room).await?));
         }
-        patiently(|| {
+        open_when_unlocked(|| {
             let view = View::of(&self.folder)?;
-            shard::refuse_damage(&self.folder, Depth::Reading)?;
+            shard::ensure_undamaged(&self.folder, CheckDepth::BeforeReading)?;
             let config = shard::stored_config(&self.folder)?;
             let view = Arc::new(view);
             let kept = Arc::clone(&view);
-            Ok(Access {
+            Ok(ShardOpener {
                 folder: self.folder.clone(),
                 open: Box::new(move || view.open(config)),
-                closed: Box::new(move |_| drop(kept)),
+                on_closed: Box::new(move |_| drop(kept)),
             })
         })
         .await
-        .map(State::Reading)
+        .map(OpenState::Reading)
     }
 
-    async fn opened_to_write(&self, room: Room) -> Result<Owner, StoreError> {
-        patiently(|| {
+    async fn open_for_writing(&self, room: SpaceCheck) -> Result<ShardThreads, StoreError> {
+        open_when_unlocked(|| {
             let (folder, config, shape) = (self.folder.clone(), self.config.clone(), self.shape);
-            Ok(self.to_write(move || shard::open(&folder, &config, shape, room)))
+            Ok(self.write_access(move || shard::open(&folder, &config, shape, room)))
         })
         .await
     }
 
     /// Access for writing; records the files when the shard is closed.
-    fn to_write(
+    fn write_access(
         &self,
         open: impl FnOnce() -> Result<EdgeShard, StoreError> + Send + 'static,
-    ) -> Access {
-        let (folder, bare, sizes) = (self.folder.clone(), Arc::clone(&self.bare), self.sizes());
-        Access {
+    ) -> ShardOpener {
+        let (folder, bare, sizes) =
+            (self.folder.clone(), Arc::clone(&self.lacks_graph), self.sizes());
+        ShardOpener {
             folder: self.folder.clone(),
             open: Box::new(move || {
                 let shard = open()?;
                 bare.store(sizes.is_small(shard.info().points_count), Ordering::Relaxed);
                 Ok(shard)
             }),
-            closed: Box::new(move |well| {
+            on_closed: Box::new(move |well| {
                 if well && let Err(error) = seal::seal(&folder) {
                     let shard = folder.display();
                     tracing::warn!(%shard, %error, "cannot record the checksums of a shard");
@@ -256,16 +263,18 @@ impl Session {
 
 /// Opens a shard, retrying up to [`PATIENCE`] while another process has it open: a search holds it
 /// only briefly.
-async fn patiently(access: impl Fn() -> Result<Access, StoreError>) -> Result<Owner, StoreError> {
+async fn open_when_unlocked(
+    access: impl Fn() -> Result<ShardOpener, StoreError>,
+) -> Result<ShardThreads, StoreError> {
     let asked = Instant::now();
     loop {
         let opened = match access() {
-            Ok(access) => Owner::opened(access).await,
+            Ok(access) => ShardThreads::open_async(access).await,
             Err(error) => Err(error),
         };
         match opened {
-            Err(error) if error.remedy == Remedy::Conflict && asked.elapsed() < PATIENCE => {
-                tokio::time::sleep(PAUSE).await;
+            Err(error) if error.remedy == Remedy::Conflict && asked.elapsed() < LOCK_TIMEOUT => {
+                tokio::time::sleep(LOCK_RETRY_INTERVAL).await;
             }
             done => return done,
         }

@@ -15,27 +15,30 @@ use qdrant_edge::{
 use rustix::fs::{FlockOperation, flock};
 use serde_json::json;
 
-use crate::edge::caught::caught;
-use crate::edge::room::Room;
-use crate::edge::seal::Depth;
+use crate::edge::caught::catch_panic;
+use crate::edge::room::SpaceCheck;
+use crate::edge::seal::CheckDepth;
 use crate::edge::{holder, indexing, room, seal};
-use crate::shape::{DENSE, FILTERABLE, FieldKind, SPARSE, Shape, check_collection, gives_up};
+use crate::shape::{
+    DENSE_VECTOR, FILTERABLE, FieldKind, SPARSE_VECTOR, VectorLayout, check_collection,
+    permanent_error,
+};
 
 /// Written first when a shard is created; its presence marks a shard.
 pub(super) const CONFIG_FILE: &str = "edge_config.json";
 
 /// Bytes of one part of the log. The default, 32 MiB, would also be the size of an empty shard.
-const LOG_PART: usize = 8 << 20;
+const WAL_SEGMENT_BYTES: usize = 8 << 20;
 
 /// Operation named by errors of opening a shard.
 pub(super) const OPENING: &str = "open the vector collection";
 
 /// Marker file that exists from the first change of a shard until its index was built.
-const INDEX_DUE: &str = "index-due";
+const INDEX_STALE_MARKER: &str = "index-due";
 
 /// Kind of lock on a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lock {
+pub(super) enum LockMode {
     /// Held by readers; several processes may hold it.
     Shared,
     /// Held by the one writer.
@@ -52,76 +55,78 @@ pub(super) fn exists(folder: &Path) -> bool {
 /// # Errors
 /// [`pipeline::Remedy::Conflict`] if another process writes to the shard; otherwise if its shape
 /// does not match `config`, or it is damaged.
-pub(super) fn shape_of(folder: &Path, config: &VectorsConfig) -> Result<Shape, StoreError> {
-    let _lock = lock(folder, OPENING, Lock::Shared)?;
-    refuse_damage(folder, Depth::Small)?;
+pub(super) fn shape_of(folder: &Path, config: &VectorsConfig) -> Result<VectorLayout, StoreError> {
+    let _lock = lock(folder, OPENING, LockMode::Shared)?;
+    ensure_undamaged(folder, CheckDepth::SmallFiles)?;
     let there = stored_config(folder)?;
-    let Some(dense) = there.vectors.get(DENSE) else {
-        return Err(damaged(OPENING, folder, "its configuration defines no dense vector"));
+    let Some(dense) = there.vectors.get(DENSE_VECTOR) else {
+        return Err(damage_error(OPENING, folder, "its configuration defines no dense vector"));
     };
-    let shape = Shape { dim: dense.size, sparse: there.sparse_vectors.contains_key(SPARSE) };
+    let shape =
+        VectorLayout { dim: dense.size, sparse: there.sparse_vectors.contains_key(SPARSE_VECTOR) };
     check_collection(config, shape)?;
     Ok(shape)
 }
 
 /// The configuration with which the shard was last opened.
 pub(super) fn stored_config(folder: &Path) -> Result<EdgeConfig, StoreError> {
-    let found = caught(|| EdgeConfig::load(folder)).map_err(|e| damaged(OPENING, folder, e))?;
-    let found = found.transpose().map_err(|e| damaged(OPENING, folder, e))?;
-    found.ok_or_else(|| damaged(OPENING, folder, format!("{CONFIG_FILE} is missing")))
+    let found =
+        catch_panic(|| EdgeConfig::load(folder)).map_err(|e| damage_error(OPENING, folder, e))?;
+    let found = found.transpose().map_err(|e| damage_error(OPENING, folder, e))?;
+    found.ok_or_else(|| damage_error(OPENING, folder, format!("{CONFIG_FILE} is missing")))
 }
 
 /// Creates a shard and opens it for writing.
-pub(super) fn make(folder: &Path, config: &VectorsConfig) -> Result<EdgeShard, StoreError> {
-    room::check(folder, OPENING, 0)?;
-    pipeline::private::folder(folder).map_err(|e| gives_up(OPENING, e))?;
-    begin_changes(folder)?;
-    let shape = Shape { dim: config.dim, sparse: config.sparse };
+pub(super) fn create(folder: &Path, config: &VectorsConfig) -> Result<EdgeShard, StoreError> {
+    room::ensure_free_space(folder, OPENING, 0)?;
+    pipeline::private::create_private_folder(folder).map_err(|e| permanent_error(OPENING, e))?;
+    begin_writing(folder)?;
+    let shape = VectorLayout { dim: config.dim, sparse: config.sparse };
     let shard = EdgeShard::new(folder, edge_config(config, shape));
-    ready(folder, shard.map_err(|error| opening(folder, error))?)
+    ready(folder, shard.map_err(|error| open_error(folder, error))?)
 }
 
 /// Opens an existing shard for writing.
 pub(super) fn open(
     folder: &Path,
     config: &VectorsConfig,
-    shape: Shape,
-    _: Room,
+    shape: VectorLayout,
+    _: SpaceCheck,
 ) -> Result<EdgeShard, StoreError> {
     // Released immediately, because Edge takes the lock itself.
-    drop(lock(folder, OPENING, Lock::Exclusive)?);
-    refuse_damage(folder, Depth::Changing)?;
-    begin_changes(folder)?;
+    drop(lock(folder, OPENING, LockMode::Exclusive)?);
+    ensure_undamaged(folder, CheckDepth::BeforeWriting)?;
+    begin_writing(folder)?;
     let shard = EdgeShard::load(folder, Some(edge_config(config, shape)));
-    ready(folder, shard.map_err(|error| opening(folder, error))?)
+    ready(folder, shard.map_err(|error| open_error(folder, error))?)
 }
 
-fn begin_changes(folder: &Path) -> Result<(), StoreError> {
-    seal::unseal(folder).map_err(|e| gives_up(OPENING, e))
+fn begin_writing(folder: &Path) -> Result<(), StoreError> {
+    seal::unseal(folder).map_err(|e| permanent_error(OPENING, e))
 }
 
 fn ready(folder: &Path, shard: EdgeShard) -> Result<EdgeShard, StoreError> {
-    shorten_log(folder).map_err(|e| gives_up(OPENING, e))?;
-    indexing::repair(&shard).map_err(|e| damaged(OPENING, folder, e))?;
-    index_fields(&shard).map_err(|e| damaged(OPENING, folder, e))?;
+    truncate_wal(folder).map_err(|e| permanent_error(OPENING, e))?;
+    indexing::repair(&shard).map_err(|e| damage_error(OPENING, folder, e))?;
+    index_fields(&shard).map_err(|e| damage_error(OPENING, folder, e))?;
     Ok(shard)
 }
 
 /// Returns true if points were written since the index was built, or the settings of the index
 /// changed.
-pub(super) fn index_is_due(folder: &Path, config: &VectorsConfig, shape: Shape) -> bool {
-    folder.join(INDEX_DUE).exists()
+pub(super) fn is_index_stale(folder: &Path, config: &VectorsConfig, shape: VectorLayout) -> bool {
+    folder.join(INDEX_STALE_MARKER).exists()
         || stored_config(folder).is_ok_and(|it| it != edge_config(config, shape))
 }
 
 /// Records that the index lacks written points.
-pub(super) fn note_index_due(folder: &Path) -> std::io::Result<()> {
-    pipeline::private::create(&folder.join(INDEX_DUE)).map(drop)
+pub(super) fn mark_index_stale(folder: &Path) -> std::io::Result<()> {
+    pipeline::private::create_private_file(&folder.join(INDEX_STALE_MARKER)).map(drop)
 }
 
 /// Records that the index was built.
-pub(super) fn note_index_built(folder: &Path) -> std::io::Result<()> {
-    match fs_err::remove_file(folder.join(INDEX_DUE)) {
+pub(super) fn mark_index_built(folder: &Path) -> std::io::Result<()> {
+    match fs_err::remove_file(folder.join(INDEX_STALE_MARKER)) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
         Ok(()) | Err(_) => Ok(()),
     }
@@ -131,24 +136,24 @@ pub(super) fn note_index_built(folder: &Path) -> std::io::Result<()> {
 pub(super) fn lock(
     folder: &Path,
     doing: &'static str,
-    how: Lock,
+    how: LockMode,
 ) -> Result<fs_err::File, StoreError> {
     // An open shard holds its lock on the folder of its log.
-    let log = fs_err::File::open(folder.join("wal")).map_err(|e| damaged(doing, folder, e))?;
+    let log = fs_err::File::open(folder.join("wal")).map_err(|e| damage_error(doing, folder, e))?;
     let operation = match how {
-        Lock::Shared => FlockOperation::NonBlockingLockShared,
-        Lock::Exclusive => FlockOperation::NonBlockingLockExclusive,
+        LockMode::Shared => FlockOperation::NonBlockingLockShared,
+        LockMode::Exclusive => FlockOperation::NonBlockingLockExclusive,
     };
     match flock(log.file(), operation) {
         Ok(()) => Ok(log),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(in_use(doing, folder)),
-        Err(error) => Err(gives_up(doing, error)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(in_use_error(doing, folder)),
+        Err(error) => Err(permanent_error(doing, error)),
     }
 }
 
 /// Fails if a file of the shard differs from its record.
-pub(super) fn refuse_damage(folder: &Path, depth: Depth) -> Result<(), StoreError> {
-    let found = seal::damage(folder, depth);
+pub(super) fn ensure_undamaged(folder: &Path, depth: CheckDepth) -> Result<(), StoreError> {
+    let found = seal::damaged_files(folder, depth);
     let Some(first) = found.first() else { return Ok(()) };
     let more = found.len() - 1;
     let what = if more == 0 {
@@ -156,7 +161,7 @@ pub(super) fn refuse_damage(folder: &Path, depth: Depth) -> Result<(), StoreErro
     } else {
         format!("{first} (and {more} more files are damaged)")
     };
-    Err(damaged(OPENING, folder, what))
+    Err(damage_error(OPENING, folder, what))
 }
 
 /// Deletes the shard in `folder` unless a process has it open; a missing one is ignored.
@@ -165,23 +170,23 @@ pub(super) fn delete(folder: &Path) -> Result<(), StoreError> {
     let doomed = folder.with_extension("deleted");
     // Left by a process that was killed during the deletion.
     if doomed.exists() {
-        fs_err::remove_dir_all(&doomed).map_err(|e| gives_up(doing, e))?;
+        fs_err::remove_dir_all(&doomed).map_err(|e| permanent_error(doing, e))?;
     }
     if !folder.exists() {
         return Ok(());
     }
     let _log = match folder.join("wal").exists() {
-        true => Some(lock(folder, doing, Lock::Exclusive)?),
+        true => Some(lock(folder, doing, LockMode::Exclusive)?),
         false => None,
     };
     // Renamed first, so that a half-deleted folder does not count as a shard.
-    fs_err::rename(folder, &doomed).map_err(|e| gives_up(doing, e))?;
-    fs_err::remove_dir_all(&doomed).map_err(|e| gives_up(doing, e))
+    fs_err::rename(folder, &doomed).map_err(|e| permanent_error(doing, e))?;
+    fs_err::remove_dir_all(&doomed).map_err(|e| permanent_error(doing, e))
 }
 
 /// Vectors, graph, payload and payload indexes are mapped files, so the memory of a shard does not
 /// grow with its size; the system keeps used pages in memory.
-fn edge_config(config: &VectorsConfig, shape: Shape) -> EdgeConfig {
+fn edge_config(config: &VectorsConfig, shape: VectorLayout) -> EdgeConfig {
     let int8 = config.quantization == Quantization::Int8;
     let vector = EdgeVectorParams::builder(config.dim, Distance::Cosine)
         .datatype(match config.quantization {
@@ -200,16 +205,16 @@ fn edge_config(config: &VectorsConfig, shape: Shape) -> EdgeConfig {
         indexing_threshold: Some(config.indexing_threshold),
         ..EdgeOptimizersConfig::default()
     };
-    let log = WalOptions { segment_capacity: LOG_PART, ..WalOptions::default() };
+    let log = WalOptions { segment_capacity: WAL_SEGMENT_BYTES, ..WalOptions::default() };
     let mut edge = EdgeConfig::builder()
-        .vector(DENSE, vector)
+        .vector(DENSE_VECTOR, vector)
         .on_disk_payload(true)
         .hnsw_config(hnsw)
         .optimizers(optimizers)
         .wal_options(log);
     if shape.sparse {
         let words = EdgeSparseVectorParams::builder().modifier(Modifier::Idf).on_disk(true).build();
-        edge = edge.sparse_vector(SPARSE, words);
+        edge = edge.sparse_vector(SPARSE_VECTOR, words);
     }
     if !int8 {
         return edge.build();
@@ -243,7 +248,7 @@ fn index_fields(shard: &EdgeShard) -> Result<(), OperationError> {
 }
 
 /// Deletes all closed parts of the log except the newest, from which Edge continues its numbering.
-fn shorten_log(folder: &Path) -> std::io::Result<()> {
+fn truncate_wal(folder: &Path) -> std::io::Result<()> {
     let mut closed: Vec<(u64, PathBuf)> = Vec::new();
     for entry in fs_err::read_dir(folder.join("wal"))? {
         let path = entry?.path();
@@ -257,12 +262,12 @@ fn shorten_log(folder: &Path) -> std::io::Result<()> {
     closed.iter().try_for_each(|(_, path)| fs_err::remove_file(path))
 }
 
-fn opening(folder: &Path, error: OperationError) -> StoreError {
+fn open_error(folder: &Path, error: OperationError) -> StoreError {
     // Edge has no error variant for a locked log.
     if error.to_string().contains("WouldBlock") {
-        in_use(OPENING, folder)
+        in_use_error(OPENING, folder)
     } else {
-        damaged(OPENING, folder, error)
+        damage_error(OPENING, folder, error)
     }
 }
 
@@ -273,26 +278,26 @@ fn opening(folder: &Path, error: OperationError) -> StoreError {
      verify --repair FILE`",
     shard.display()
 )]
-struct Damaged {
+struct DamagedShard {
     shard: PathBuf,
     cause: BoxError,
 }
 
 /// An error that marks the shard as damaged.
-pub(super) fn damaged(
+pub(super) fn damage_error(
     doing: &'static str,
     folder: &Path,
     cause: impl Into<BoxError>,
 ) -> StoreError {
-    gives_up(doing, Damaged { shard: folder.to_owned(), cause: cause.into() })
+    permanent_error(doing, DamagedShard { shard: folder.to_owned(), cause: cause.into() })
 }
 
 /// Returns true if the error is probably caused by damaged files of an embedded store.
-pub fn is_of_damage(error: &StoreError) -> bool {
-    error.source.is::<Damaged>() || error.source.is::<OperationError>()
+pub fn is_damage_error(error: &StoreError) -> bool {
+    error.source.is::<DamagedShard>() || error.source.is::<OperationError>()
 }
 
-fn in_use(doing: &'static str, folder: &Path) -> StoreError {
+fn in_use_error(doing: &'static str, folder: &Path) -> StoreError {
     let holder = holder::of(&folder.join("wal"));
     let holder = holder.map_or("another process".to_owned(), |id| format!("process {id}"));
     let source = format!(

@@ -23,18 +23,18 @@ use qdrant_edge::{EdgeConfig, EdgeShard, WalOptions};
 use uuid::Uuid;
 
 use crate::edge::scratch::{Scratch, sweep};
-use crate::edge::shard::{Lock, OPENING, damaged, lock};
+use crate::edge::shard::{LockMode, OPENING, damage_error, lock};
 use crate::edge::{room, seal};
-use crate::shape::gives_up;
+use crate::shape::permanent_error;
 
 /// Bytes of one part of the temporary log, which stays empty.
-const LOG_PART: usize = 4096;
+const WAL_SEGMENT_BYTES: usize = 4096;
 
 /// Bytes that a temporary folder takes in addition to the copies.
-const ROOM: u64 = 2 << 20;
+const OVERHEAD_BYTES: u64 = 2 << 20;
 
 /// `TMPFS_MAGIC` of `linux/magic.h`.
-const TMPFS: u64 = 0x0102_1994;
+const TMPFS_MAGIC: u64 = 0x0102_1994;
 
 /// Files that Edge may write to although no point is written: eight bytes and a bit per point.
 static WRITTEN: &[&str] = &[
@@ -91,34 +91,34 @@ impl Copied {
 impl View {
     /// Creates the folder and locks the shard for reading.
     pub(super) fn of(folder: &Path) -> Result<Self, StoreError> {
-        let _lock = lock(folder, OPENING, Lock::Shared)?;
+        let _lock = lock(folder, OPENING, LockMode::Shared)?;
         check_full_tmpfs(folder)?;
         let is_read_only = room::is_read_only(folder);
         let copied = if is_read_only { Copied::AllButRead } else { Copied::Written };
         let bytes = bytes(folder, copied);
-        let base = base(ROOM + bytes).ok_or_else(|| {
-            let mib = (ROOM + bytes).div_ceil(1 << 20);
+        let base = base(OVERHEAD_BYTES + bytes).ok_or_else(|| {
+            let mib = (OVERHEAD_BYTES + bytes).div_ceil(1 << 20);
             let source = format!(
                 "neither the temporary folder (TMPDIR) nor /dev/shm has the {mib} MiB that opening \
                  the vectors needs: free space in one of them"
             );
-            gives_up(OPENING, source)
+            permanent_error(OPENING, source)
         })?;
         if is_read_only {
             let (shard, to) = (folder.display(), base.display());
             tracing::info!(%shard, %to, mib = bytes >> 20, "copying files of a read-only shard");
         }
-        let scratch = Scratch::create(&base).map_err(|e| gives_up(OPENING, e))?;
-        fill(scratch.path(), folder, copied).map_err(|e| gives_up(OPENING, e))?;
+        let scratch = Scratch::create(&base).map_err(|e| permanent_error(OPENING, e))?;
+        fill(scratch.path(), folder, copied).map_err(|e| permanent_error(OPENING, e))?;
         Ok(Self { scratch, of: folder.to_owned(), _lock })
     }
 
     /// Opens the shard in the temporary folder.
     pub(super) fn open(&self, config: EdgeConfig) -> Result<EdgeShard, StoreError> {
-        let log = WalOptions { segment_capacity: LOG_PART, ..WalOptions::default() };
+        let log = WalOptions { segment_capacity: WAL_SEGMENT_BYTES, ..WalOptions::default() };
         let config = EdgeConfig { wal_options: Some(log), ..config };
         EdgeShard::load(self.scratch.path(), Some(config))
-            .map_err(|e| damaged(OPENING, &self.of, e))
+            .map_err(|e| damage_error(OPENING, &self.of, e))
     }
 }
 
@@ -182,24 +182,24 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
 /// holes.
 fn bytes(folder: &Path, copied: Copied) -> u64 {
     let Ok(entries) = fs_err::read_dir(folder) else { return 0 };
-    let sizes =
-        entries.flatten().map(|entry| match entry.metadata() {
-            Ok(it) if it.is_dir() && entry.file_name() != "wal" => bytes(&entry.path(), copied),
-            Ok(it) if it.is_file() && copied.has(&entry.file_name()) => {
-                if it.len() <= seal::FILLED { it.len() } else { it.blocks() * 512 }
-            }
-            Ok(_) | Err(_) => 0,
-        });
+    let sizes = entries.flatten().map(|entry| match entry.metadata() {
+        Ok(it) if it.is_dir() && entry.file_name() != "wal" => bytes(&entry.path(), copied),
+        Ok(it) if it.is_file() && copied.has(&entry.file_name()) => {
+            if it.len() <= seal::MAX_FILLED_BYTES { it.len() } else { it.blocks() * 512 }
+        }
+        Ok(_) | Err(_) => 0,
+    });
     sizes.sum()
 }
 
 /// Fails for a shard on a full tmpfs if reading would allocate space: there, even reading a hole
 /// allocates, and the process gets SIGBUS if no space is left.
 fn check_full_tmpfs(folder: &Path) -> Result<(), StoreError> {
-    let is_tmpfs = rustix::fs::statfs(folder).is_ok_and(|it| it.f_type.cast_unsigned() == TMPFS);
-    let is_full = room::free(folder).is_some_and(|free| free < ROOM);
-    if is_tmpfs && is_full && seal::has_holes(folder).map_err(|e| gives_up(OPENING, e))? {
-        room::check(folder, OPENING, 0)?;
+    let is_tmpfs =
+        rustix::fs::statfs(folder).is_ok_and(|it| it.f_type.cast_unsigned() == TMPFS_MAGIC);
+    let is_full = room::free_bytes(folder).is_some_and(|free| free < OVERHEAD_BYTES);
+    if is_tmpfs && is_full && seal::has_holes(folder).map_err(|e| permanent_error(OPENING, e))? {
+        room::ensure_free_space(folder, OPENING, 0)?;
     }
     Ok(())
 }
@@ -209,5 +209,7 @@ fn base(needed: u64) -> Option<PathBuf> {
     let bases = [std::env::temp_dir(), PathBuf::from("/dev/shm")];
     // Abandoned folders occupy space.
     bases.iter().for_each(|base| sweep(base));
-    bases.into_iter().find(|it| it.is_dir() && room::free(it).is_none_or(|free| free >= needed))
+    bases
+        .into_iter()
+        .find(|it| it.is_dir() && room::free_bytes(it).is_none_or(|free| free >= needed))
 }

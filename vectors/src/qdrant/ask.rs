@@ -5,7 +5,7 @@ use std::future::Future;
 use pipeline::StoreError;
 use qdrant_client::QdrantError;
 
-use crate::qdrant::error::{Unreachable, failed, not_reached};
+use crate::qdrant::error::{Unreachable, call_error, connect_error};
 use pipeline::store_call;
 use pipeline::{retrying, retrying_while};
 
@@ -13,7 +13,7 @@ use pipeline::{retrying, retrying_while};
 ///
 /// # Errors
 /// The last error, converted by [`failed`].
-pub(super) async fn ask<T, Fut>(
+pub(super) async fn call_retrying<T, Fut>(
     doing: &'static str,
     mut request: impl FnMut() -> Fut,
 ) -> Result<T, StoreError>
@@ -22,7 +22,7 @@ where
 {
     let answer = retrying(|| {
         let answer = request();
-        async move { answer.await.map_err(|error| failed(doing, error)) }
+        async move { answer.await.map_err(|error| call_error(doing, error)) }
     });
     store_call("qdrant", doing, answer).await
 }
@@ -33,7 +33,7 @@ where
 ///
 /// # Errors
 /// The last error, with the address of the server.
-pub(super) async fn ask_first<T, Fut>(
+pub(super) async fn connect_retrying<T, Fut>(
     url: &str,
     doing: &'static str,
     mut request: impl FnMut() -> Fut,
@@ -44,7 +44,7 @@ where
     let may_pass = |error: &StoreError| !error.source.is::<Unreachable>();
     let answer = retrying_while(may_pass, || {
         let answer = request();
-        async move { answer.await.map_err(|error| not_reached(url, doing, error)) }
+        async move { answer.await.map_err(|error| connect_error(url, doing, error)) }
     });
     store_call("qdrant", doing, answer).await
 }

@@ -12,57 +12,64 @@ use qdrant_client::qdrant::{
     SparseVectorParamsBuilder, VectorParamsBuilder, VectorParamsMap,
 };
 
-use crate::qdrant::ask::ask;
-use crate::qdrant::error::failed;
-use crate::shape::{DENSE, FILTERABLE, FieldKind, SPARSE, Shape, check_collection, gives_up};
+use crate::qdrant::ask::call_retrying;
+use crate::qdrant::error::call_error;
+use crate::shape::{
+    DENSE_VECTOR, FILTERABLE, FieldKind, SPARSE_VECTOR, VectorLayout, check_collection,
+    permanent_error,
+};
 use pipeline::{Quantization, VectorsConfig};
 
 const OPENING: &str = "open the vector collection";
 
 /// Ensures that the collection with its payload indexes exists; returns the shape of its vectors.
-pub(super) async fn ensure(client: &Qdrant, config: &VectorsConfig) -> Result<Shape, StoreError> {
+pub(super) async fn ensure_collection(
+    client: &Qdrant,
+    config: &VectorsConfig,
+) -> Result<VectorLayout, StoreError> {
     let name = config.name.as_str();
-    let exists = || ask(OPENING, || client.collection_exists(name));
+    let exists = || call_retrying(OPENING, || client.collection_exists(name));
     if !exists().await? {
-        let made = client.create_collection(description(config)).await;
+        let made = client.create_collection(create_request(config)).await;
         // Another process may have created it concurrently; the error counts only if it still does
         // not exist.
         if let Err(error) = made
             && !exists().await?
         {
-            return Err(failed("create the vector collection", error));
+            return Err(call_error("create the vector collection", error));
         }
     }
-    let info = ask(OPENING, || client.collection_info(name)).await?.result.unwrap_or_default();
-    let Some(found) = shape(&info) else {
+    let info =
+        call_retrying(OPENING, || client.collection_info(name)).await?.result.unwrap_or_default();
+    let Some(found) = layout_of(&info) else {
         let error =
             format!("the collection `{name}` was not created by semantik: use another name");
-        return Err(gives_up(OPENING, error));
+        return Err(permanent_error(OPENING, error));
     };
     check_collection(config, found)?;
     for (field, kind) in FILTERABLE {
         if !info.payload_schema.contains_key(*field) {
-            index(client, name, field, *kind).await?;
+            create_field_index(client, name, field, *kind).await?;
         }
     }
     Ok(found)
 }
 
 /// The shape of the vectors of a collection; `None` if semantik did not create it.
-fn shape(info: &CollectionInfo) -> Option<Shape> {
+fn layout_of(info: &CollectionInfo) -> Option<VectorLayout> {
     let params = info.config.as_ref()?.params.as_ref()?;
     let dense = match params.vectors_config.as_ref()?.config.as_ref()? {
-        Config::ParamsMap(VectorParamsMap { map }) => map.get(DENSE)?,
+        Config::ParamsMap(VectorParamsMap { map }) => map.get(DENSE_VECTOR)?,
         Config::Params(_) => return None,
     };
     let sparse = params.sparse_vectors_config.as_ref();
-    Some(Shape {
+    Some(VectorLayout {
         dim: usize::try_from(dense.size).ok()?,
-        sparse: sparse.is_some_and(|sparse| sparse.map.contains_key(SPARSE)),
+        sparse: sparse.is_some_and(|sparse| sparse.map.contains_key(SPARSE_VECTOR)),
     })
 }
 
-fn description(config: &VectorsConfig) -> CreateCollectionBuilder {
+fn create_request(config: &VectorsConfig) -> CreateCollectionBuilder {
     let int8 = config.quantization == Quantization::Int8;
     let vector = VectorParamsBuilder::new(config.dim as u64, Distance::Cosine)
         .datatype(match config.quantization {
@@ -71,7 +78,7 @@ fn description(config: &VectorsConfig) -> CreateCollectionBuilder {
         })
         .on_disk(int8)
         .build();
-    let vectors = VectorParamsMap { map: HashMap::from([(DENSE.to_owned(), vector)]) };
+    let vectors = VectorParamsMap { map: HashMap::from([(DENSE_VECTOR.to_owned(), vector)]) };
     let hnsw = HnswConfigDiffBuilder::default()
         .m(config.hnsw_m as u64)
         .ef_construct(config.hnsw_ef_construct as u64);
@@ -86,7 +93,7 @@ fn description(config: &VectorsConfig) -> CreateCollectionBuilder {
     if config.sparse {
         let index = SparseIndexConfigBuilder::default().on_disk(int8).build();
         let words = SparseVectorParamsBuilder::default().modifier(Modifier::Idf).index(index);
-        let map = HashMap::from([(SPARSE.to_owned(), words.build())]);
+        let map = HashMap::from([(SPARSE_VECTOR.to_owned(), words.build())]);
         collection = collection.sparse_vectors_config(SparseVectorConfig { map });
     }
     if !int8 {
@@ -99,7 +106,7 @@ fn description(config: &VectorsConfig) -> CreateCollectionBuilder {
     collection.quantization_config(scalar)
 }
 
-async fn index(
+async fn create_field_index(
     client: &Qdrant,
     name: &str,
     field: &str,
@@ -112,5 +119,5 @@ async fn index(
         FieldKind::Text => FieldType::Text,
     };
     let request = || CreateFieldIndexCollectionBuilder::new(name, field, kind).wait(true);
-    ask("index a payload field", || client.create_field_index(request())).await.map(drop)
+    call_retrying("index a payload field", || client.create_field_index(request())).await.map(drop)
 }

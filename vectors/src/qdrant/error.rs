@@ -5,10 +5,10 @@ use std::time::Duration;
 use pipeline::{Remedy, StoreError};
 use qdrant_client::QdrantError;
 
-use crate::shape::gives_up;
+use crate::shape::permanent_error;
 
 /// Upper bound of the delay that a server may request, in seconds.
-const LONGEST_WAIT: u64 = 60;
+const MAX_RETRY_AFTER_SECONDS: u64 = 60;
 
 /// Message and code of the server, without the metadata that the client adds.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +20,7 @@ struct ServerError {
 
 /// Names of the transient gRPC codes: <https://grpc.io/docs/guides/status-codes/>. The client
 /// reports a failed connection as `Internal`, a lost one as `Unknown`, a timeout as `Cancelled`.
-const PASSING: [&str; 7] = [
+const TRANSIENT_CODES: [&str; 7] = [
     "Aborted",
     "Cancelled",
     "DeadlineExceeded",
@@ -36,12 +36,12 @@ const PASSING: [&str; 7] = [
 pub(super) struct Unreachable(String);
 
 /// The error of the first call of a connection, with the address of the server.
-pub(super) fn not_reached(url: &str, doing: &'static str, error: QdrantError) -> StoreError {
+pub(super) fn connect_error(url: &str, doing: &'static str, error: QdrantError) -> StoreError {
     // The client describes the cause only by type names, which identify it but are unreadable for
     // users.
     let raw = format!("{error:?}");
-    let StoreError { remedy, source, .. } = failed(doing, error);
-    let address = pipeline::origin(url);
+    let StoreError { remedy, source, .. } = call_error(doing, error);
+    let address = pipeline::url_origin(url);
     let has = |words: &[&str]| words.iter().any(|it| raw.contains(it));
     let why = if has(&["Connection refused"]) {
         format!(
@@ -50,9 +50,9 @@ pub(super) fn not_reached(url: &str, doing: &'static str, error: QdrantError) ->
         )
     } else if has(&["dns error", "failed to lookup"]) {
         format!("cannot resolve the host name of {address}: correct it, or check the name server")
-    } else if let Some((_, what)) = TLS.iter().find(|(word, _)| raw.contains(word)) {
+    } else if let Some((_, what)) = TLS_ERRORS.iter().find(|(word, _)| raw.contains(word)) {
         format!("TLS with {address} failed: {what}")
-    } else if has(NOT_GRPC) {
+    } else if has(NOT_GRPC_ERRORS) {
         let hint = if url.starts_with("https:") {
             ""
         } else {
@@ -78,7 +78,7 @@ pub(super) fn not_reached(url: &str, doing: &'static str, error: QdrantError) ->
 }
 
 /// Client messages for a server that speaks another protocol.
-const NOT_GRPC: &[&str] = &[
+const NOT_GRPC_ERRORS: &[&str] = &[
     "h2 protocol error",
     "http2 error",
     "invalid HTTP version",
@@ -88,7 +88,7 @@ const NOT_GRPC: &[&str] = &[
 ];
 
 /// Client types in errors of TLS connections, and the message for each.
-const TLS: &[(&str, &str)] = &[
+const TLS_ERRORS: &[(&str, &str)] = &[
     ("InvalidContentType", "the server does not speak TLS; write http:// if that is intended"),
     (
         "UnknownIssuer",
@@ -102,7 +102,7 @@ const TLS: &[(&str, &str)] = &[
 ];
 
 /// Converts the error of a call.
-pub(super) fn failed(doing: &'static str, error: QdrantError) -> StoreError {
+pub(super) fn call_error(doing: &'static str, error: QdrantError) -> StoreError {
     let status = match error {
         QdrantError::ResponseError { status }
         | QdrantError::ResourceExhaustedError { status, .. } => status,
@@ -111,18 +111,18 @@ pub(super) fn failed(doing: &'static str, error: QdrantError) -> StoreError {
         | QdrantError::NoSnapshotFound(_)
         | QdrantError::Io(_)
         | QdrantError::JsonToPayload(_)
-        | QdrantError::PayloadDeserialization(_) => return gives_up(doing, error),
+        | QdrantError::PayloadDeserialization(_) => return permanent_error(doing, error),
     };
     let code = format!("{:?}", status.code());
-    let passing = PASSING.contains(&code.as_str());
+    let passing = TRANSIENT_CODES.contains(&code.as_str());
     let remedy = if passing { Remedy::Retry } else { Remedy::GiveUp };
-    let source = ServerError { code, message: said(status.message()) };
+    let source = ServerError { code, message: clean_message(status.message()) };
     StoreError { doing, remedy, source: source.into() }
 }
 
 /// The message of a status, without the type names that the client adds: if it cannot connect, it
 /// includes the `Debug` form of the system's error.
-fn said(message: &str) -> String {
+fn clean_message(message: &str) -> String {
     if message == "transport error" || message.starts_with("h2 protocol error") {
         return "lost the connection to the server; check that it runs, and check its log"
             .to_owned();
@@ -135,10 +135,10 @@ fn said(message: &str) -> String {
 }
 
 /// For an overloaded server, the delay that it requests; `None` for other errors.
-pub(super) fn congestion(error: &QdrantError) -> Option<Duration> {
+pub(super) fn congestion_delay(error: &QdrantError) -> Option<Duration> {
     let code = match error {
         QdrantError::ResourceExhaustedError { retry_after_seconds, .. } => {
-            return Some(Duration::from_secs((*retry_after_seconds).min(LONGEST_WAIT)));
+            return Some(Duration::from_secs((*retry_after_seconds).min(MAX_RETRY_AFTER_SECONDS)));
         }
         QdrantError::ResponseError { status } => format!("{:?}", status.code()),
         QdrantError::ConversionError(_)
@@ -161,7 +161,10 @@ mod tests {
         let message = "Failed to connect to http://localhost:1/: tonic::transport::Error(Transport, \
             ConnectError(ConnectError(\"tcp connect error\", 127.0.0.1:1, Os { code: 111, kind: \
             ConnectionRefused, message: \"Connection refused\" })))";
-        assert_eq!(said(message), "Failed to connect to http://localhost:1/: Connection refused");
-        assert_eq!(said("Not found: collection"), "Not found: collection");
+        assert_eq!(
+            clean_message(message),
+            "Failed to connect to http://localhost:1/: Connection refused"
+        );
+        assert_eq!(clean_message("Not found: collection"), "Not found: collection");
     }
 }

@@ -1,7 +1,7 @@
 //! Filters in the form of the Qdrant client.
 
 use chrono::{DateTime, Timelike as _};
-use pipeline::{Bounds, Filter, Number};
+use pipeline::{Filter, NumericField, NumericRange};
 use qdrant_client::qdrant::{
     Condition, DatetimeRange, Filter as QdrantFilter, PointId, Range, Timestamp,
 };
@@ -18,24 +18,29 @@ fn condition(filter: &Filter) -> Condition {
     match filter {
         Filter::All(filters) => QdrantFilter::must(all(filters)).into(),
         // An empty list would match every point.
-        Filter::Any(filters) if filters.is_empty() => nothing(),
+        Filter::Any(filters) if filters.is_empty() => match_none(),
         Filter::Any(filters) => QdrantFilter::should(all(filters)).into(),
         Filter::Not(filter) => QdrantFilter::must_not([condition(filter)]).into(),
-        Filter::Is(_, values) if values.is_empty() => nothing(),
-        Filter::Is(field, values) => Condition::matches(payload::keyword(*field), values.clone()),
-        Filter::Within(Number::Modified, bounds) => {
-            Condition::datetime_range(payload::number(Number::Modified), instants(bounds))
+        Filter::In(_, values) if values.is_empty() => match_none(),
+        Filter::In(field, values) => {
+            Condition::matches(payload::keyword_path(*field), values.clone())
         }
-        Filter::Within(field, bounds) => Condition::range(payload::number(*field), range(bounds)),
-        Filter::Says(field, words) => Condition::matches_text(payload::text(*field), words),
+        Filter::Range(NumericField::ModifiedAt, bounds) => Condition::datetime_range(
+            payload::number_path(NumericField::ModifiedAt),
+            datetime_range(bounds),
+        ),
+        Filter::Range(field, bounds) => {
+            Condition::range(payload::number_path(*field), range(bounds))
+        }
+        Filter::Match(field, words) => Condition::matches_text(payload::text_path(*field), words),
     }
 }
 
-fn nothing() -> Condition {
+fn match_none() -> Condition {
     Condition::has_id(std::iter::empty::<PointId>())
 }
 
-fn range(bounds: &Bounds) -> Range {
+fn range(bounds: &NumericRange) -> Range {
     #[expect(clippy::cast_precision_loss, reason = "page and chunk numbers are small")]
     let bound = |number: Option<i64>| number.map(|number| number as f64);
     Range {
@@ -46,7 +51,7 @@ fn range(bounds: &Bounds) -> Range {
     }
 }
 
-fn instants(bounds: &Bounds) -> DatetimeRange {
+fn datetime_range(bounds: &NumericRange) -> DatetimeRange {
     let bound = |micros: Option<i64>| {
         let instant = DateTime::from_timestamp_micros(micros?)?;
         let nanos = i32::try_from(instant.nanosecond()).ok()?;

@@ -7,13 +7,13 @@ use std::sync::{Mutex, PoisonError};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// An adaptive limit of concurrent writes.
-pub(super) struct Limiter {
-    places: Semaphore,
-    most: usize,
-    state: Mutex<State>,
+pub(super) struct WriteLimiter {
+    permits: Semaphore,
+    max: usize,
+    state: Mutex<LimiterState>,
 }
 
-struct State {
+struct LimiterState {
     /// Current limit.
     limit: usize,
     /// Permits above the limit, held by writes that started before the limit fell.
@@ -22,16 +22,16 @@ struct State {
     successes: usize,
 }
 
-impl Limiter {
+impl WriteLimiter {
     /// Starts with the largest limit.
     pub(super) fn new(most: usize) -> Self {
-        let state = State { limit: most, surplus: 0, successes: 0 };
-        Self { places: Semaphore::new(most), most, state: Mutex::new(state) }
+        let state = LimiterState { limit: most, surplus: 0, successes: 0 };
+        Self { permits: Semaphore::new(most), max: most, state: Mutex::new(state) }
     }
 
     /// Waits for a permit.
     pub(super) async fn acquire(&self) -> SemaphorePermit<'_> {
-        self.places.acquire().await.expect("the semaphore is never closed")
+        self.permits.acquire().await.expect("the semaphore is never closed")
     }
 
     /// Returns a permit and reports whether the server was overloaded.
@@ -43,13 +43,13 @@ impl Limiter {
             state.surplus += state.limit - limit;
             state.limit = limit;
             state.successes = 0;
-            state.surplus -= self.places.forget_permits(state.surplus);
+            state.surplus -= self.permits.forget_permits(state.surplus);
         } else {
             state.successes += 1;
-            if state.successes >= state.limit && state.limit < self.most {
+            if state.successes >= state.limit && state.limit < self.max {
                 state.limit += 1;
                 state.successes = 0;
-                if state.surplus > 0 { state.surplus -= 1 } else { self.places.add_permits(1) }
+                if state.surplus > 0 { state.surplus -= 1 } else { self.permits.add_permits(1) }
             }
         }
         if state.surplus > 0 {
@@ -83,11 +83,11 @@ mod tests {
                 0..200,
             ),
         ) {
-            let limiter = Limiter::new(most);
+            let limiter = WriteLimiter::new(most);
             let mut taken = Vec::new();
             for step in steps {
                 match step {
-                    Step::Acquire => taken.extend(limiter.places.try_acquire().ok()),
+                    Step::Acquire => taken.extend(limiter.permits.try_acquire().ok()),
                     Step::Release { congested } => {
                         if let Some(permit) = taken.pop() {
                             limiter.release(permit, congested);
@@ -96,14 +96,14 @@ mod tests {
                 }
                 let state = limiter.state.lock().unwrap();
                 prop_assert!((1..=most).contains(&state.limit));
-                let places = limiter.places.available_permits() + taken.len();
+                let places = limiter.permits.available_permits() + taken.len();
                 prop_assert_eq!(places, state.limit + state.surplus);
             }
             while let Some(permit) = taken.pop() {
                 limiter.release(permit, false);
             }
             let limit = limiter.state.lock().unwrap().limit;
-            prop_assert_eq!(limiter.places.available_permits(), limit);
+            prop_assert_eq!(limiter.permits.available_permits(), limit);
         }
     }
 }

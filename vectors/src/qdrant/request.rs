@@ -9,15 +9,15 @@ use qdrant_client::qdrant::{NamedVectors, PointId, PointStruct, RetrievedPoint, 
 use uuid::Uuid;
 
 use crate::payload;
-use crate::shape::{DENSE, SPARSE};
+use crate::shape::{DENSE_VECTOR, SPARSE_VECTOR};
 use pipeline::PointKey;
 
 /// Converts a point to the client's form.
 pub(super) fn point_struct(point: Point) -> PointStruct {
-    let mut vectors = NamedVectors::default().add_vector(DENSE, point.vector);
+    let mut vectors = NamedVectors::default().add_vector(DENSE_VECTOR, point.vector);
     if let Some(SparseVector { indices, values }) = point.sparse.filter(|it| !it.is_empty()) {
         let pairs: Vec<(u32, f32)> = indices.into_iter().zip(values).collect();
-        vectors = vectors.add_vector(SPARSE, pairs);
+        vectors = vectors.add_vector(SPARSE_VECTOR, pairs);
     }
     PointStruct::new(point.id.to_string(), vectors, Payload::from(payload::to_json(point.payload)))
 }
@@ -30,7 +30,7 @@ fn id_of(id: Option<PointId>) -> Result<Uuid, BoxError> {
 }
 
 /// Converts a point without content from the client's form.
-pub(super) fn key(retrieved: RetrievedPoint) -> Result<PointKey, BoxError> {
+pub(super) fn point_key(retrieved: RetrievedPoint) -> Result<PointKey, BoxError> {
     let payload: serde_json::Value = Payload::from(retrieved.payload).into();
     let fields = payload.as_object().cloned().unwrap_or_default();
     payload::point_key(id_of(retrieved.id)?, &fields)
@@ -41,8 +41,8 @@ pub(super) fn point(retrieved: RetrievedPoint) -> Result<Point, BoxError> {
     let id = id_of(retrieved.id)?;
     let vectors = retrieved.vectors;
     let named = |name| vectors.as_ref().and_then(|vectors| vectors.get_vector_by_name(name));
-    let vector = named(DENSE);
-    let sparse = match named(SPARSE) {
+    let vector = named(DENSE_VECTOR);
+    let sparse = match named(SPARSE_VECTOR) {
         Some(vector_output::Vector::Sparse(it)) if !it.indices.is_empty() => {
             Some(SparseVector { indices: it.indices, values: it.values })
         }
@@ -51,11 +51,11 @@ pub(super) fn point(retrieved: RetrievedPoint) -> Result<Point, BoxError> {
     let Some(vector_output::Vector::Dense(vector)) = vector else {
         return Err(format!("point {id} has no dense vector").into());
     };
-    Ok(Point { id, vector: vector.data, sparse, payload: stored(retrieved.payload)? })
+    Ok(Point { id, vector: vector.data, sparse, payload: parse_payload(retrieved.payload)? })
 }
 
 /// Converts a payload from the client's form.
-pub(super) fn stored(
+pub(super) fn parse_payload(
     payload: HashMap<String, qdrant_client::qdrant::Value>,
 ) -> Result<pipeline::Payload, serde_json::Error> {
     payload::from_json(Payload::from(payload).into())
@@ -63,12 +63,12 @@ pub(super) fn stored(
 
 /// Divides points into requests of at most `most` bytes, in order. A document is split only if it
 /// fills more than one request; a point larger than `most` is a request by itself.
-pub(super) fn split(points: Vec<Point>, most: usize) -> Vec<Vec<Point>> {
+pub(super) fn split_requests(points: Vec<Point>, most: usize) -> Vec<Vec<Point>> {
     let mut requests = Vec::new();
     let mut request: Vec<Point> = Vec::new();
     let (mut bytes, mut first_of_document) = (0, 0);
     for point in points {
-        let weight = weight(&point);
+        let weight = point_bytes(&point);
         let last = request.last();
         if last.is_some_and(|last| last.payload.document != point.payload.document) {
             first_of_document = request.len();
@@ -77,7 +77,7 @@ pub(super) fn split(points: Vec<Point>, most: usize) -> Vec<Vec<Point>> {
             let cut = if first_of_document == 0 { request.len() } else { first_of_document };
             let rest = request.split_off(cut);
             requests.push(std::mem::replace(&mut request, rest));
-            bytes = request.iter().map(self::weight).sum();
+            bytes = request.iter().map(point_bytes).sum();
             first_of_document = 0;
         }
         bytes += weight;
@@ -90,7 +90,7 @@ pub(super) fn split(points: Vec<Point>, most: usize) -> Vec<Vec<Point>> {
 }
 
 /// Approximate size of a point in a request, in bytes.
-fn weight(point: &Point) -> usize {
+fn point_bytes(point: &Point) -> usize {
     let payload = &point.payload;
     let optional = |text: &Option<String>| text.as_ref().map_or(0, String::len);
     let texts = payload.content.len()
@@ -118,17 +118,17 @@ mod tests {
         ) {
             let points: Vec<Point> =
                 (0..).zip(&documents).flat_map(|(number, count)| chunks(number, *count, 1)).collect();
-            let requests = split(points.clone(), most);
+            let requests = split_requests(points.clone(), most);
             prop_assert_eq!(requests.concat(), points);
             for request in &requests {
-                let bytes: usize = request.iter().map(weight).sum();
+                let bytes: usize = request.iter().map(point_bytes).sum();
                 prop_assert!(bytes <= most || request.len() == 1);
             }
             // A document is split only if it fills more than one request.
             for two in requests.windows(2) {
                 let document = two[1][0].payload.document;
                 let both = two.iter().flatten().filter(|point| point.payload.document == document);
-                let bytes: usize = both.map(weight).sum();
+                let bytes: usize = both.map(point_bytes).sum();
                 let cut = two[0].last().is_some_and(|last| last.payload.document == document);
                 prop_assert!(!cut || bytes > most);
             }

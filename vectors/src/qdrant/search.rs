@@ -1,6 +1,8 @@
 //! Search requests to the server: one request per query, with the rankings to fuse as prefetches.
 
-use pipeline::{BoxError, Effort, Filter, Fusion, Hit, IndexQuery, Legs, SparseVector};
+use pipeline::{
+    BoxError, Filter, Fusion, Hit, IndexQuery, QueryVectors, SearchAccuracy, SparseVector,
+};
 use qdrant_client::qdrant::{
     PrefetchQuery, PrefetchQueryBuilder, QuantizationSearchParamsBuilder, Query, QueryPoints,
     QueryPointsBuilder, RrfBuilder, ScoredPoint, SearchParams, SearchParamsBuilder,
@@ -9,43 +11,43 @@ use qdrant_client::qdrant::{
 
 use crate::memory::cosine;
 use crate::qdrant::filter::filter;
-use crate::qdrant::request::stored;
-use crate::shape::{DENSE, SPARSE};
+use crate::qdrant::request::parse_payload;
+use crate::shape::{DENSE_VECTOR, SPARSE_VECTOR};
 use pipeline::Quantization;
 
 /// Request for the first `limit` hits.
-pub(super) fn request(
+pub(super) fn query_request(
     name: &str,
     query: &IndexQuery,
     quantization: Quantization,
     limit: usize,
 ) -> QueryPoints {
-    let params = search_params(quantization, query.effort == Effort::Exact);
+    let params = search_params(quantization, query.accuracy == SearchAccuracy::Exact);
     let conditions = query.filter.as_ref();
     let whole = QueryPointsBuilder::new(name).limit(limit as u64).with_payload(true);
-    let whole = match &query.legs {
-        Legs::Dense(vector) => {
-            let dense = whole.query(Query::from(vector.clone())).using(DENSE).params(params);
+    let whole = match &query.vectors {
+        QueryVectors::Dense(vector) => {
+            let dense = whole.query(Query::from(vector.clone())).using(DENSE_VECTOR).params(params);
             let filtered = match conditions {
                 Some(conditions) => dense.filter(filter(conditions)),
                 None => dense,
             };
-            match query.threshold {
+            match query.min_similarity {
                 Some(threshold) => filtered.score_threshold(threshold),
                 None => filtered,
             }
         }
-        Legs::Sparse { words, dense } => {
-            let sparse = whole.query(nearest(words)).using(SPARSE);
+        QueryVectors::Sparse { sparse: words, dense } => {
+            let sparse = whole.query(nearest(words)).using(SPARSE_VECTOR);
             let filtered = match conditions {
                 Some(conditions) => sparse.filter(filter(conditions)),
                 None => sparse,
             };
             if dense.is_some() { filtered.with_vectors(dense_only()) } else { filtered }
         }
-        Legs::Hybrid { dense, words, fusion } => whole
-            .prefetch(legs(dense, words, fusion, conditions, params))
-            .query(fused(fusion, words))
+        QueryVectors::Hybrid { dense, sparse: words, fusion } => whole
+            .prefetch(prefetches(dense, words, fusion, conditions, params))
+            .query(fusion_query(fusion, words))
             .with_vectors(dense_only()),
     };
     whole.build()
@@ -53,7 +55,7 @@ pub(super) fn request(
 
 /// The rankings to fuse. A sparse query without terms has no hits and the server refuses it, so it
 /// is omitted.
-fn legs(
+fn prefetches(
     dense: &[f32],
     words: &SparseVector,
     fusion: &Fusion,
@@ -70,14 +72,14 @@ fn legs(
             None => leg,
         }
     };
-    let mut legs = vec![leg(Query::from(dense.to_vec()), DENSE).params(params).build()];
+    let mut legs = vec![leg(Query::from(dense.to_vec()), DENSE_VECTOR).params(params).build()];
     if !words.is_empty() {
-        legs.push(leg(nearest(words), SPARSE).build());
+        legs.push(leg(nearest(words), SPARSE_VECTOR).build());
     }
     legs
 }
 
-fn fused(fusion: &Fusion, words: &SparseVector) -> Query {
+fn fusion_query(fusion: &Fusion, words: &SparseVector) -> Query {
     let mut weights = vec![fusion.dense];
     if !words.is_empty() {
         weights.push(fusion.sparse);
@@ -91,24 +93,24 @@ fn nearest(words: &SparseVector) -> Query {
 }
 
 fn dense_only() -> VectorsSelector {
-    VectorsSelector { names: vec![DENSE.to_owned()] }
+    VectorsSelector { names: vec![DENSE_VECTOR.to_owned()] }
 }
 
 /// Converts a hit. In dense mode the score is the similarity; in the others it is computed from the
 /// vector of the hit, if the query has a dense vector.
-pub(super) fn hit(point: ScoredPoint, legs: &Legs) -> Result<Hit, BoxError> {
+pub(super) fn hit(point: ScoredPoint, legs: &QueryVectors) -> Result<Hit, BoxError> {
     let similarity = match legs {
-        Legs::Dense(_) => Some(point.score),
-        Legs::Sparse { dense: None, .. } => None,
-        Legs::Sparse { dense: Some(dense), .. } | Legs::Hybrid { dense, .. } => {
-            let vector = point.vectors.and_then(|vectors| vectors.get_vector_by_name(DENSE));
+        QueryVectors::Dense(_) => Some(point.score),
+        QueryVectors::Sparse { dense: None, .. } => None,
+        QueryVectors::Sparse { dense: Some(dense), .. } | QueryVectors::Hybrid { dense, .. } => {
+            let vector = point.vectors.and_then(|vectors| vectors.get_vector_by_name(DENSE_VECTOR));
             let Some(vector_output::Vector::Dense(vector)) = vector else {
                 return Err("a hit has no dense vector".into());
             };
             Some(cosine(&vector.data, dense))
         }
     };
-    Ok(Hit { score: point.score, similarity, payload: stored(point.payload)? })
+    Ok(Hit { score: point.score, similarity, payload: parse_payload(point.payload)? })
 }
 
 /// With int8 quantization, twice as many candidates as requested are ranked by the quantized

@@ -6,7 +6,8 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use pipeline::{
-    Effort, Fusion, IndexQuery, Keyword, Legs, SparseVector, VectorIndex as _, VectorStore as _,
+    Fusion, IndexQuery, KeywordField, QueryVectors, SearchAccuracy, SparseVector, VectorIndex as _,
+    VectorStore as _,
 };
 use pipeline::{Inventory as _, Quantization, VectorsConfig};
 use vectors::{EdgeStore, FileFault, contract};
@@ -22,7 +23,7 @@ fn config() -> VectorsConfig {
     config
 }
 
-fn worded(number: u32, count: u32) -> Vec<pipeline::Point> {
+fn sparse_points(number: u32, count: u32) -> Vec<pipeline::Point> {
     let mut points = contract::chunks(number, count, u64::from(number) * 1000);
     for point in &mut points {
         let index = point.payload.chunk_index;
@@ -36,13 +37,13 @@ fn worded(number: u32, count: u32) -> Vec<pipeline::Point> {
 async fn write(folder: &Path) {
     let store = EdgeStore::open(folder, &config()).unwrap();
     for number in 0..DOCUMENTS {
-        store.upsert(worded(number, 60)).await.unwrap();
+        store.upsert(sparse_points(number, 60)).await.unwrap();
     }
     assert!(store.optimize().await.unwrap(), "it is above the threshold");
     store.remove(&[contract::document(1)]).await.unwrap();
-    store.upsert(worded(2, 40)).await.unwrap();
+    store.upsert(sparse_points(2, 40)).await.unwrap();
     store.truncate(contract::document(2), 40).await.unwrap();
-    store.upsert(worded(DOCUMENTS, 10)).await.unwrap();
+    store.upsert(sparse_points(DOCUMENTS, 10)).await.unwrap();
     store.flush().await.unwrap();
 }
 
@@ -55,11 +56,14 @@ async fn answers(store: &EdgeStore) -> Result<String, String> {
             let words = SparseVector { indices: vec![3, 1002, 5007], values: vec![1.0; 3] };
             let fusion = Fusion { candidates: 40, ..Fusion::default() };
             for legs in [
-                Legs::Dense(dense.clone()),
-                Legs::Sparse { words: words.clone(), dense: None },
-                Legs::Hybrid { dense: dense.clone(), words, fusion },
+                QueryVectors::Dense(dense.clone()),
+                QueryVectors::Sparse { sparse: words.clone(), dense: None },
+                QueryVectors::Hybrid { dense: dense.clone(), sparse: words, fusion },
             ] {
-                let query = IndexQuery { legs, ..IndexQuery::nearest(&[], 20, Effort::Exact) };
+                let query = IndexQuery {
+                    vectors: legs,
+                    ..IndexQuery::nearest(&[], 20, SearchAccuracy::Exact)
+                };
                 let hits = store.query(&query).await?;
                 said += &format!(
                     "{:?}\n",
@@ -69,7 +73,7 @@ async fn answers(store: &EdgeStore) -> Result<String, String> {
                 );
             }
         }
-        said += &format!("{:?}\n", store.facet(Keyword::Uri, None, 100).await?);
+        said += &format!("{:?}\n", store.facet(KeywordField::Uri, None, 100).await?);
         said += &format!("{:?}\n", store.documents().await?);
         said += &format!("{:?}\n", store.chunks(contract::document(5), 0, 60).await?);
         said += &format!("{:?}\n", store.count().await?);
@@ -97,7 +101,7 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 }
 
 /// Writes a file with holes for its zero blocks, as Edge does.
-fn put(path: &Path, bytes: &[u8]) {
+fn write_sparse_file(path: &Path, bytes: &[u8]) {
     let file = std::fs::File::create(path).unwrap();
     file.set_len(bytes.len() as u64).unwrap();
     for (number, block) in bytes.chunks(4096).enumerate() {
@@ -108,9 +112,9 @@ fn put(path: &Path, bytes: &[u8]) {
 }
 
 /// Pseudo-random numbers from a seed.
-struct Numbers(u64);
+struct SeededRng(u64);
 
-impl Numbers {
+impl SeededRng {
     fn below(&mut self, bound: usize) -> usize {
         // Steele, Lea, Flood: SplitMix64.
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -122,7 +126,7 @@ impl Numbers {
 }
 
 /// The bytes of a file after damage of kind `how`; `None` if it is deleted.
-fn damaged(how: usize, bytes: &[u8], numbers: &mut Numbers) -> Option<Vec<u8>> {
+fn damaged(how: usize, bytes: &[u8], numbers: &mut SeededRng) -> Option<Vec<u8>> {
     let mut bytes = bytes.to_vec();
     match how {
         0 => {
@@ -138,7 +142,7 @@ fn damaged(how: usize, bytes: &[u8], numbers: &mut Numbers) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-fn is_of_closed_segment(shard: &Path, name: &Path) -> bool {
+fn is_in_closed_segment(shard: &Path, name: &Path) -> bool {
     let segment: PathBuf = name.components().take(2).collect();
     shard.join(segment).join("id_tracker.mappings").exists()
 }
@@ -150,8 +154,8 @@ async fn damage_of_any_file_is_noticed_and_ends_no_process() {
     write(&shard).await;
     let whole = files(&shard);
     let wanted = answers(&EdgeStore::open(&shard, &config()).unwrap()).await.unwrap();
-    assert_eq!(EdgeStore::damage(&shard).unwrap(), []);
-    let mut numbers = Numbers(20_261_130);
+    assert_eq!(EdgeStore::damaged_files(&shard).unwrap(), []);
+    let mut numbers = SeededRng(20_261_130);
     let ours = ["sealed.json", "index-due"];
     let mut unread = 0;
     for (name, bytes) in whole.iter().filter(|(_, bytes)| !bytes.is_empty()) {
@@ -162,7 +166,7 @@ async fn damage_of_any_file_is_noticed_and_ends_no_process() {
             let path = shard.join(name);
             match damaged(how, bytes, &mut numbers) {
                 Some(other) if other == *bytes => continue,
-                Some(other) => put(&path, &other),
+                Some(other) => write_sparse_file(&path, &other),
                 None => fs_err::remove_file(&path).unwrap(),
             }
             let what = format!("{} ({how})", name.display());
@@ -171,9 +175,9 @@ async fn damage_of_any_file_is_noticed_and_ends_no_process() {
                 assert!(!EdgeStore::exists(&shard));
             } else if !path.exists() && ours.iter().any(|ours| name.ends_with(ours)) {
                 // These files only describe others, so their loss is not damage.
-                assert_eq!(EdgeStore::damage(&shard).unwrap(), [], "{what}");
+                assert_eq!(EdgeStore::damaged_files(&shard).unwrap(), [], "{what}");
             } else {
-                let found = EdgeStore::damage(&shard).unwrap();
+                let found = EdgeStore::damaged_files(&shard).unwrap();
                 assert!(!found.is_empty(), "{what} is not detected");
                 // Each file is opened once, because opening a shard takes time.
                 if how == opened_for {
@@ -185,7 +189,7 @@ async fn damage_of_any_file_is_noticed_and_ends_no_process() {
                         Ok(answered) if answered == wanted => unread += 1,
                         // Only `damage` reads large files of closed segments.
                         Ok(_) => assert!(
-                            bytes.len() > 64 << 10 && is_of_closed_segment(&shard, name),
+                            bytes.len() > 64 << 10 && is_in_closed_segment(&shard, name),
                             "{what} changes the results without an error"
                         ),
                         Err(said) => {
@@ -194,12 +198,12 @@ async fn damage_of_any_file_is_noticed_and_ends_no_process() {
                     }
                 }
             }
-            put(&path, bytes);
+            write_sparse_file(&path, bytes);
         }
     }
     println!("{unread} of {} damaged files change no result", whole.len());
     // The restored files are valid.
-    assert_eq!(EdgeStore::damage(&shard).unwrap(), []);
+    assert_eq!(EdgeStore::damaged_files(&shard).unwrap(), []);
     assert_eq!(answers(&EdgeStore::open(&shard, &config()).unwrap()).await.unwrap(), wanted);
 }
 
@@ -222,7 +226,7 @@ async fn a_panic_in_the_store_is_an_error_that_says_what_heals() {
         let store = EdgeStore::open(&shard, &config()).unwrap();
         for said in [
             answers(&store).await.unwrap_err(),
-            store.upsert(worded(3, 5)).await.unwrap_err().source.to_string(),
+            store.upsert(sparse_points(3, 5)).await.unwrap_err().source.to_string(),
         ] {
             assert!(said.contains(&shard.display().to_string()), "{said}");
             assert!(said.contains("assertion"), "{said}");
@@ -253,7 +257,7 @@ async fn reading_changes_no_file() {
 
 /// A process that was killed leaves no record of its last changes, so each point is checked.
 #[tokio::test(flavor = "multi_thread")]
-async fn damaged_points_are_found_by_what_they_hold() {
+async fn damaged_points_are_found_by_their_checksums() {
     let folder = tempfile::tempdir().unwrap();
     let shard = folder.path().join("shard");
     write(&shard).await;
@@ -283,34 +287,34 @@ async fn damaged_points_are_found_by_what_they_hold() {
     assert_eq!(faults[0].1, "its dense vector is not normalised to length 1");
     // A rewrite repairs the point.
     let number = if faults[0].0.document == contract::document(2) { 2 } else { DOCUMENTS };
-    store.upsert(worded(number, if number == 2 { 40 } else { 10 })).await.unwrap();
+    store.upsert(sparse_points(number, if number == 2 { 40 } else { 10 })).await.unwrap();
     assert!(store.inspect(None, 10_000).await.unwrap().iter().all(|it| it.fault.is_none()));
 }
 
 /// No operation changes the files that are listed as fixed.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_called_fixed_never_changes() {
+async fn immutable_files_never_change() {
     let folder = tempfile::tempdir().unwrap();
     let shard = folder.path().join("shard");
     write(&shard).await;
     for round in 0..4 {
         let store = EdgeStore::open(&shard, &config()).unwrap();
-        store.upsert(worded(7 + round, 30)).await.unwrap();
+        store.upsert(sparse_points(7 + round, 30)).await.unwrap();
         store.remove(&[contract::document(15 + round)]).await.unwrap();
         store.truncate(contract::document(3), 50 - round).await.unwrap();
-        let place = pipeline::Place {
+        let place = pipeline::DocumentLocation {
             uri: format!("file:///moved/{round}.txt"),
             source: "/moved".to_owned(),
             title: Some(format!("Moved {round}")),
             modified_at: Some(1_800_000_000_000_000),
         };
-        store.relocate(contract::document(9), &place).await.unwrap();
+        store.update_location(contract::document(9), &place).await.unwrap();
         store.flush().await.unwrap();
         if round == 2 {
             store.optimize().await.unwrap();
         }
         drop(store);
-        let found = EdgeStore::damage(&shard).unwrap();
+        let found = EdgeStore::damaged_files(&shard).unwrap();
         assert!(found.is_empty(), "{found:?}");
         let store = EdgeStore::open(&shard, &config()).unwrap();
         assert!(store.inspect(None, 10_000).await.unwrap().iter().all(|it| it.fault.is_none()));
@@ -320,7 +324,7 @@ async fn what_is_called_fixed_never_changes() {
     let (name, _) =
         files(&shard).into_iter().find(|(name, _)| name.ends_with("matrix.dat")).unwrap();
     fs_err::remove_file(shard.join(&name)).unwrap();
-    let found = EdgeStore::damage(&shard).unwrap();
+    let found = EdgeStore::damaged_files(&shard).unwrap();
     let of_it = found.iter().find(|it| Path::new(&it.file) == name).unwrap();
     assert_eq!(of_it.fault, FileFault::Missing);
 }

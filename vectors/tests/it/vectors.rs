@@ -6,8 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use pipeline::{
-    Effort, Hit, IndexQuery, Legs, Point, Remedy, Secret, SparseVector, VectorIndex as _,
-    VectorStore as _,
+    Hit, IndexQuery, Point, QueryVectors, Remedy, SearchAccuracy, Secret, SparseVector,
+    VectorIndex as _, VectorStore as _,
 };
 use pipeline::{Inventory as _, Quantization, Vectors, VectorsConfig};
 use proptest::prelude::*;
@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 use uuid::Uuid;
 use vectors::{EdgeStore, MemoryVectors, QdrantStore, contract};
 
-use pipeline::test_util::Doomed;
+use pipeline::test_util::KillableChild;
 
 fn config(quantization: Quantization) -> VectorsConfig {
     VectorsConfig::new("test", contract::DIM, quantization)
@@ -26,19 +26,20 @@ fn edge(folder: &Path) -> EdgeStore {
 }
 
 /// Settings of a collection with sparse vectors.
-fn with_words(quantization: Quantization) -> VectorsConfig {
+fn with_sparse(quantization: Quantization) -> VectorsConfig {
     VectorsConfig { sparse: true, ..config(quantization) }
 }
 
 #[tokio::test]
 async fn memory_keeps_the_contract() {
-    for (what, check) in contract::VECTORS.iter().chain(contract::NO_WORDS) {
+    for (what, check) in contract::VECTOR_STORE_CHECKS.iter().chain(contract::DENSE_ONLY_CHECKS) {
         println!("{what}");
         check(&MemoryVectors::new(contract::DIM)).await;
     }
-    for (what, check) in contract::VECTORS.iter().chain(contract::WORDS) {
+    for (what, check) in contract::VECTOR_STORE_CHECKS.iter().chain(contract::SPARSE_VECTOR_CHECKS)
+    {
         println!("with sparse vectors: {what}");
-        check(&MemoryVectors::with_words(contract::DIM)).await;
+        check(&MemoryVectors::with_sparse(contract::DIM)).await;
     }
 }
 
@@ -53,7 +54,8 @@ async fn edge_keeps_the_contract() {
     for quantization in [Quantization::Float32, Quantization::Float16, Quantization::Int8] {
         let folder = tempfile::tempdir().unwrap();
         let store = EdgeStore::open(folder.path(), &config(quantization)).unwrap();
-        for (what, check) in contract::VECTORS.iter().chain(contract::NO_WORDS) {
+        for (what, check) in contract::VECTOR_STORE_CHECKS.iter().chain(contract::DENSE_ONLY_CHECKS)
+        {
             println!("{quantization}: {what}");
             check(&store).await;
             clear(&store).await;
@@ -64,14 +66,14 @@ async fn edge_keeps_the_contract() {
 #[tokio::test(flavor = "multi_thread")]
 async fn edge_with_words_keeps_the_contract() {
     for quantization in [Quantization::Float16, Quantization::Int8] {
-        for (what, check) in contract::WORDS {
+        for (what, check) in contract::SPARSE_VECTOR_CHECKS {
             println!("{quantization}, with sparse vectors: {what}");
             let folder = tempfile::tempdir().unwrap();
-            check(&EdgeStore::open(folder.path(), &with_words(quantization)).unwrap()).await;
+            check(&EdgeStore::open(folder.path(), &with_sparse(quantization)).unwrap()).await;
         }
         let folder = tempfile::tempdir().unwrap();
-        let store = EdgeStore::open(folder.path(), &with_words(quantization)).unwrap();
-        for (what, check) in contract::VECTORS {
+        let store = EdgeStore::open(folder.path(), &with_sparse(quantization)).unwrap();
+        for (what, check) in contract::VECTOR_STORE_CHECKS {
             println!("{quantization}, with sparse vectors: {what}");
             check(&store).await;
             clear(&store).await;
@@ -83,9 +85,9 @@ async fn edge_with_words_keeps_the_contract() {
 #[tokio::test(flavor = "multi_thread")]
 async fn words_survive_indexing_and_reopening() {
     let folder = tempfile::tempdir().unwrap();
-    let mut small = with_words(Quantization::Float16);
+    let mut small = with_sparse(Quantization::Float16);
     small.indexing_threshold = 16;
-    let exact = MemoryVectors::with_words(contract::DIM);
+    let exact = MemoryVectors::with_sparse(contract::DIM);
     let worded = |number: u32| {
         let mut points = contract::chunks(number, 100, u64::from(number) * 1000);
         for point in &mut points {
@@ -97,8 +99,8 @@ async fn words_survive_indexing_and_reopening() {
     };
     let words = SparseVector { indices: vec![3, 1002, 5007], values: vec![1.0; 3] };
     let query = IndexQuery {
-        legs: Legs::Sparse { words, dense: None },
-        ..IndexQuery::nearest(&[], 50, Effort::Indexed)
+        vectors: QueryVectors::Sparse { sparse: words, dense: None },
+        ..IndexQuery::nearest(&[], 50, SearchAccuracy::Approximate)
     };
     let alike = async |store: &EdgeStore| {
         let (found, wanted) =
@@ -127,7 +129,8 @@ async fn words_survive_indexing_and_reopening() {
     alike(&EdgeStore::open(folder.path(), &unaware).unwrap()).await;
     let folder = tempfile::tempdir().unwrap();
     drop(edge(folder.path()));
-    let refused = EdgeStore::open(folder.path(), &with_words(Quantization::Float16)).err().unwrap();
+    let refused =
+        EdgeStore::open(folder.path(), &with_sparse(Quantization::Float16)).err().unwrap();
     insta::assert_snapshot!(
         format!("{refused}: {}", refused.source),
         @"could not open the vector collection: the collection `test` was created without sparse vectors"
@@ -137,9 +140,9 @@ async fn words_survive_indexing_and_reopening() {
 #[tokio::test(flavor = "multi_thread")]
 async fn edge_survives_reopening() {
     let folder = tempfile::tempdir().unwrap();
-    contract::written(&edge(folder.path())).await;
-    contract::is_still_there(&edge(folder.path())).await;
-    contract::is_still_there(&edge(folder.path())).await;
+    contract::write_before_reopening(&edge(folder.path())).await;
+    contract::check_after_reopening(&edge(folder.path())).await;
+    contract::check_after_reopening(&edge(folder.path())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -156,7 +159,7 @@ async fn edge_is_open_once() {
         "{said}"
     );
     assert_eq!(EdgeStore::delete(&shard).unwrap_err().remedy, Remedy::Conflict);
-    contract::written(&first).await;
+    contract::write_before_reopening(&first).await;
     drop(first);
     EdgeStore::delete(&shard).unwrap();
     EdgeStore::delete(&shard).unwrap();
@@ -216,8 +219,8 @@ async fn edge_builds_an_index_above_the_threshold() {
 #[tokio::test(flavor = "multi_thread")]
 async fn edge_closes_what_has_grown() {
     let folder = tempfile::tempdir().unwrap();
-    let config = with_words(Quantization::Float16);
-    let exact = MemoryVectors::with_words(contract::DIM);
+    let config = with_sparse(Quantization::Float16);
+    let exact = MemoryVectors::with_sparse(contract::DIM);
     let segments = || fs_err::read_dir(folder.path().join("segments")).unwrap().count();
     let grow = async |store: &EdgeStore, numbers: Range<u32>| {
         let before = segments();
@@ -258,8 +261,12 @@ async fn recall(store: &EdgeStore, exact: &MemoryVectors) {
     let mut found = 0;
     for seed in 0..50 {
         let query = contract::vector(seed * 31 + 5);
-        let wanted = exact.query(&IndexQuery::nearest(&query, 10, Effort::Exact)).await.unwrap();
-        let hits = store.query(&IndexQuery::nearest(&query, 10, Effort::Indexed)).await.unwrap();
+        let wanted =
+            exact.query(&IndexQuery::nearest(&query, 10, SearchAccuracy::Exact)).await.unwrap();
+        let hits = store
+            .query(&IndexQuery::nearest(&query, 10, SearchAccuracy::Approximate))
+            .await
+            .unwrap();
         assert_eq!(hits.len(), 10);
         found +=
             hits.iter().filter(|hit| wanted.iter().any(|it| it.payload == hit.payload)).count();
@@ -282,7 +289,11 @@ async fn edge_searches_while_it_builds_an_index() {
         for seed in 0..200 {
             assert_eq!(
                 {
-                    let query = IndexQuery::nearest(&contract::vector(seed), 5, Effort::Indexed);
+                    let query = IndexQuery::nearest(
+                        &contract::vector(seed),
+                        5,
+                        SearchAccuracy::Approximate,
+                    );
                     store.query(&query).await.unwrap().len()
                 },
                 5
@@ -307,16 +318,17 @@ async fn a_server_keeps_the_contract() {
     };
     for quantization in [Quantization::Float32, Quantization::Float16, Quantization::Int8] {
         let (store, config) = server(&url, quantization).await;
-        for (what, check) in contract::VECTORS.iter().chain(contract::NO_WORDS) {
+        for (what, check) in contract::VECTOR_STORE_CHECKS.iter().chain(contract::DENSE_ONLY_CHECKS)
+        {
             println!("{quantization}: {what}");
             check(&store).await;
             clear(&store).await;
         }
         QdrantStore::delete(&url, None, &config.name).await.unwrap();
-        for (what, check) in contract::WORDS {
+        for (what, check) in contract::SPARSE_VECTOR_CHECKS {
             println!("{quantization}, with sparse vectors: {what}");
             let name = format!("test_{}", Uuid::new_v4());
-            let config = VectorsConfig { name, ..with_words(quantization) };
+            let config = VectorsConfig { name, ..with_sparse(quantization) };
             check(&QdrantStore::connect(&url, None, &config).await.unwrap()).await;
             QdrantStore::delete(&url, None, &config.name).await.unwrap();
         }
@@ -331,9 +343,10 @@ async fn a_server_keeps_what_it_was_given() {
     };
     let name = format!("test_{}", Uuid::new_v4());
     let config = VectorsConfig { name, ..config(Quantization::Float16) };
-    contract::written(&QdrantStore::connect(&url, None, &config).await.unwrap()).await;
+    contract::write_before_reopening(&QdrantStore::connect(&url, None, &config).await.unwrap())
+        .await;
     let again = QdrantStore::connect(&url, None, &config).await.unwrap();
-    contract::is_still_there(&again).await;
+    contract::check_after_reopening(&again).await;
 
     let name = config.name.clone();
     let other = VectorsConfig { dim: 384, ..config };
@@ -381,7 +394,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-async fn take(store: &dyn Vectors, step: &Step) {
+async fn apply_step(store: &dyn Vectors, step: &Step) {
     match step {
         Step::Upsert { number, count, seed } => {
             store.upsert(contract::chunks(*number, *count, *seed)).await.unwrap();
@@ -408,8 +421,8 @@ proptest! {
             let exact = MemoryVectors::new(contract::DIM);
             let mut store = edge(folder.path());
             for step in &steps {
-                take(&store, step).await;
-                take(&exact, step).await;
+                apply_step(&store, step).await;
+                apply_step(&exact, step).await;
                 match step {
                     Step::Optimize => {
                         store.optimize().await.unwrap();
@@ -421,7 +434,7 @@ proptest! {
                     Step::Upsert { .. } | Step::Truncate { .. } | Step::Remove { .. } | Step::Flush => {}
                 }
             }
-            contract::same_as(&store, &exact).await;
+            contract::assert_matches_reference(&store, &exact).await;
         });
     }
 }
@@ -454,9 +467,9 @@ async fn edge_keeps_what_was_flushed_when_it_is_killed() {
     let folder = tempfile::tempdir().unwrap();
     let mut promised: Vec<u32> = Vec::new();
     for round in 0_u32..5 {
-        let mut child = Doomed::start("vectors::killed_child", KILL_FOLDER, folder.path());
+        let mut child = KillableChild::start("vectors::killed_child", KILL_FOLDER, folder.path());
         for _ in 0..=round * 2 {
-            promised.push(child.says("flushed").unwrap().parse().unwrap());
+            promised.push(child.wait_for_line("flushed").unwrap().parse().unwrap());
         }
         std::thread::sleep(Duration::from_micros(u64::from(round * 977 % 5000)));
         child.kill();
@@ -492,15 +505,16 @@ async fn indexing_child() {
 /// Edge leaves duplicates of all points if it is killed after it added a new segment and before it
 /// deleted the old ones. The kills aim at that moment.
 #[tokio::test(flavor = "multi_thread")]
-async fn edge_is_put_right_when_it_is_killed_while_its_index_is_built() {
+async fn edge_is_repaired_after_a_kill_during_indexing() {
     let exact = MemoryVectors::new(contract::DIM);
     for number in 0..20 {
         exact.upsert(contract::chunks(number, 100, u64::from(number) * 1000)).await.unwrap();
     }
     for changes in 1..5 {
         let folder = tempfile::tempdir().unwrap();
-        let mut child = Doomed::start("vectors::indexing_child", INDEX_FOLDER, folder.path());
-        child.says("building").unwrap();
+        let mut child =
+            KillableChild::start("vectors::indexing_child", INDEX_FOLDER, folder.path());
+        child.wait_for_line("building").unwrap();
         let segments = || {
             let entries = std::fs::read_dir(folder.path().join("segments")).unwrap();
             entries.map(|entry| entry.unwrap().file_name()).collect::<BTreeSet<_>>()

@@ -120,29 +120,29 @@ const CHARACTERS: &[(&str, &str)] = &[
 /// Limit of the text that the strings of a page add: this multiple of its size, plus a constant for
 /// small pages. Strings of real pages are names, quotes and signs, and add less than the size of
 /// the page.
-const GROWTH: usize = 4;
-const GROWTH_OF_ANY: usize = 64 << 10;
+const MAX_GROWTH_FACTOR: usize = 4;
+const MIN_GROWTH_BYTES: usize = 64 << 10;
 
 /// The predefined strings and those that a page defines.
 ///
 /// Every insertion of a string, into text or into another string, is subtracted from one allowance,
 /// so neither a page nor a string exceeds it. Once it is spent, a string is shown as its reference
 /// in the source, so the text of the page is kept.
-pub(super) struct Strings {
-    known: HashMap<String, String>,
+pub(super) struct StringRegisters {
+    values: HashMap<String, String>,
     /// Bytes that may still be inserted.
-    left: usize,
+    remaining_bytes: usize,
 }
 
-impl Default for Strings {
+impl Default for StringRegisters {
     fn default() -> Self {
-        Self::of(0)
+        Self::new(0)
     }
 }
 
-impl Strings {
+impl StringRegisters {
     /// `source` is the size of the source of the page in bytes.
-    pub(super) fn of(source: usize) -> Self {
+    pub(super) fn new(source: usize) -> Self {
         let known = [
             ("lq", "“"),
             ("rq", "”"),
@@ -153,11 +153,13 @@ impl Strings {
             ("C+", "C++"),
         ];
         Self {
-            known: known
+            values: known
                 .iter()
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
                 .collect(),
-            left: source.saturating_mul(GROWTH).saturating_add(GROWTH_OF_ANY),
+            remaining_bytes: source
+                .saturating_mul(MAX_GROWTH_FACTOR)
+                .saturating_add(MIN_GROWTH_BYTES),
         }
     }
 
@@ -166,7 +168,7 @@ impl Strings {
         let (name, value) = rest.split_once(' ').unwrap_or((rest, ""));
         let value = value.trim_start().trim_start_matches('"');
         let value = self.expand(value);
-        let known = self.known.entry(name.to_owned()).or_default();
+        let known = self.values.entry(name.to_owned()).or_default();
         if append {
             known.push_str(&value);
         } else {
@@ -175,19 +177,19 @@ impl Strings {
     }
 
     /// Subtracts bytes from the allowance; `false` if it is too small, and then it is unchanged.
-    pub(super) fn pay(&mut self, bytes: usize) -> bool {
-        let left = self.left.checked_sub(bytes);
-        self.left = left.unwrap_or(self.left);
+    pub(super) fn spend(&mut self, bytes: usize) -> bool {
+        let left = self.remaining_bytes.checked_sub(bytes);
+        self.remaining_bytes = left.unwrap_or(self.remaining_bytes);
         left.is_some()
     }
 
     /// Inserts a string; `false` if the allowance is too small.
-    fn put(&mut self, name: &str, out: &mut String) -> bool {
-        let length = self.known.get(name).map_or(0, String::len);
-        if !self.pay(length) {
+    fn interpolate(&mut self, name: &str, out: &mut String) -> bool {
+        let length = self.values.get(name).map_or(0, String::len);
+        if !self.spend(length) {
             return false;
         }
-        out.push_str(self.known.get(name).map_or("", String::as_str));
+        out.push_str(self.values.get(name).map_or("", String::as_str));
         true
     }
 
@@ -197,14 +199,14 @@ impl Strings {
         let mut rest = text;
         while let Some(at) = rest.find('\\') {
             out.push_str(&rest[..at]);
-            rest = self.escape(&rest[at + 1..], &mut out);
+            rest = self.expand_escape(&rest[at + 1..], &mut out);
         }
         out.push_str(rest);
         out
     }
 
     /// Expands the escape sequence at the start of `rest`, and returns the text after it.
-    fn escape<'a>(&mut self, rest: &'a str, out: &mut String) -> &'a str {
+    fn expand_escape<'a>(&mut self, rest: &'a str, out: &mut String) -> &'a str {
         let mut chars = rest.chars();
         let Some(kind) = chars.next() else { return "" };
         let rest = chars.as_str();
@@ -217,16 +219,16 @@ impl Strings {
             '`' => out.push('`'),
             '(' | '[' | 'C' => {
                 let (name, rest) = match kind {
-                    '(' => cut(rest, 2),
+                    '(' => split_at_chars(rest, 2),
                     '[' => rest.split_once(']').unwrap_or((rest, "")),
-                    _ => quoted(rest),
+                    _ => delimited(rest),
                 };
-                out.push_str(&character(name));
+                out.push_str(&special_character(name));
                 return rest;
             }
             '*' => {
-                let (name, behind) = name(rest);
-                if !self.put(name, out) {
+                let (name, behind) = register_name(rest);
+                if !self.interpolate(name, out) {
                     out.push_str("\\*");
                     out.push_str(&rest[..rest.len() - behind.len()]);
                 }
@@ -234,15 +236,15 @@ impl Strings {
             }
             'f' | 'F' | 'm' | 'M' | 'n' | 'g' | 'k' | 'V' | 'Y' => {
                 let rest = rest.strip_prefix(['+', '-']).filter(|_| kind == 'n').unwrap_or(rest);
-                return name(rest).1;
+                return register_name(rest).1;
             }
-            's' => return size(rest),
+            's' => return size_argument(rest),
             'h' | 'v' | 'w' | 'b' | 'D' | 'H' | 'l' | 'L' | 'N' | 'R' | 'S' | 'x' | 'X' | 'Z'
             | 'A' | 'B' => {
-                return quoted(rest).1;
+                return delimited(rest).1;
             }
             'o' => {
-                let (inside, rest) = quoted(rest);
+                let (inside, rest) = delimited(rest);
                 out.extend(inside.chars().next());
                 return rest;
             }
@@ -257,31 +259,31 @@ impl Strings {
 
 /// The name after `\f`, `\*` or the like, and the text after it: one character, two after `(`, or
 /// any number in brackets.
-fn name(rest: &str) -> (&str, &str) {
+fn register_name(rest: &str) -> (&str, &str) {
     if let Some(rest) = rest.strip_prefix('(') {
-        return cut(rest, 2);
+        return split_at_chars(rest, 2);
     }
     if let Some(rest) = rest.strip_prefix('[') {
         return rest.split_once(']').unwrap_or((rest, ""));
     }
-    cut(rest, 1)
+    split_at_chars(rest, 1)
 }
 
 /// The text after the argument of `\s`: a sign and a number, in one of four notations.
-fn size(rest: &str) -> &str {
+fn size_argument(rest: &str) -> &str {
     let rest = rest.strip_prefix(['+', '-']).unwrap_or(rest);
     if rest.starts_with(['(', '[']) {
-        return name(rest).1;
+        return register_name(rest).1;
     }
     if rest.starts_with('\'') {
-        return quoted(rest).1;
+        return delimited(rest).1;
     }
-    cut(rest, 1).1
+    split_at_chars(rest, 1).1
 }
 
 /// The text between two equal delimiters, and the text after them.
-fn quoted(rest: &str) -> (&str, &str) {
-    let (quote, inside) = cut(rest, 1);
+fn delimited(rest: &str) -> (&str, &str) {
+    let (quote, inside) = split_at_chars(rest, 1);
     if quote.is_empty() {
         return ("", "");
     }
@@ -289,12 +291,12 @@ fn quoted(rest: &str) -> (&str, &str) {
 }
 
 /// The first `count` characters, and the others.
-fn cut(text: &str, count: usize) -> (&str, &str) {
+fn split_at_chars(text: &str, count: usize) -> (&str, &str) {
     let at = text.char_indices().nth(count).map_or(text.len(), |(at, _)| at);
     text.split_at(at)
 }
 
-fn character(name: &str) -> String {
+fn special_character(name: &str) -> String {
     if let Some((_, shown)) = CHARACTERS.iter().find(|(known, _)| *known == name) {
         return (*shown).to_owned();
     }

@@ -1,6 +1,6 @@
 //! Macros of mdoc(7), which describe the meaning of text rather than its layout.
 
-use crate::extract::roff::{Awaits, Page, escape};
+use crate::extract::roff::{NextLine, RoffReader, escape};
 
 /// Macros that produce text or enclose it: name, text before each argument, before all, after all.
 const MACROS: &[(&str, &str, &str, &str)] = &[
@@ -83,41 +83,41 @@ fn find(name: &str) -> Option<&'static (&'static str, &'static str, &'static str
 }
 
 /// Parses a line that begins with a macro.
-pub(super) fn line(page: &mut Page, name: &str, rest: &str) {
+pub(super) fn line(page: &mut RoffReader, name: &str, rest: &str) {
     let arguments = escape::arguments(rest);
     match name {
         "Dd" => {
             let date = arguments.join(" ");
-            page.document.note("modified", &date);
+            page.document.add_metadata("modified", &date);
         }
         "Dt" => {
             if let [title, section, ..] = &arguments[..] {
                 page.title = Some(format!("{}({section})", title.to_lowercase()));
-                page.document.note("section", section);
+                page.document.add_metadata("section", section);
             }
         }
         "Os" => {}
         "It" => {
-            page.pen.block();
-            let words = phrase(page, &arguments);
+            page.builder.begin_block();
+            let words = render_macros(page, &arguments);
             if words.is_empty() {
-                page.pen.item("-");
+                page.builder.begin_item("-");
             } else {
-                page.awaits = Some(Awaits::Tag);
-                page.words(&words, true);
+                page.next_line = Some(NextLine::Tag);
+                page.push_words(&words, true);
             }
         }
         _ => {
             let mut words = vec![name.to_owned()];
             words.extend(arguments);
-            let words = phrase(page, &words);
-            page.words(&words, true);
+            let words = render_macros(page, &words);
+            page.push_words(&words, true);
         }
     }
 }
 
 /// The displayed text of words and macros.
-fn phrase(page: &mut Page, words: &[String]) -> String {
+fn render_macros(page: &mut RoffReader, words: &[String]) -> String {
     let mut shown = String::new();
     // Closing text of the open macros.
     let mut closing: Vec<&str> = Vec::new();
@@ -130,42 +130,42 @@ fn phrase(page: &mut Page, words: &[String]) -> String {
             match *name {
                 "Ns" => glue = true,
                 "Nm" => match words.peek() {
-                    Some(next) if find(next).is_none() && !is_sign(next) => {
+                    Some(next) if find(next).is_none() && !is_punctuation(next) => {
                         if page.name.is_empty() {
                             page.name = page.strings.expand(next);
                         }
                     }
                     _ => {
                         // The page controls the length of the name and the number of its uses.
-                        let paid = page.strings.pay(page.name.len());
+                        let paid = page.strings.spend(page.name.len());
                         let name = if paid { page.name.as_str() } else { "Nm" };
-                        add(&mut shown, name, &mut glue);
+                        append_words(&mut shown, name, &mut glue);
                     }
                 },
                 "Xr" => {
                     let title = words.next().cloned().unwrap_or_default();
-                    let section = words.next_if(|next| !is_sign(next));
+                    let section = words.next_if(|next| !is_punctuation(next));
                     let section = section.map(|section| format!("({section})")).unwrap_or_default();
-                    add(&mut shown, &format!("{title}{section}"), &mut glue);
+                    append_words(&mut shown, &format!("{title}{section}"), &mut glue);
                 }
                 "Fn" => {
                     let name =
                         words.next().map(|name| page.strings.expand(name)).unwrap_or_default();
                     let mut given = Vec::new();
                     while let Some(next) =
-                        words.next_if(|next| !is_sign(next) && find(next).is_none())
+                        words.next_if(|next| !is_punctuation(next) && find(next).is_none())
                     {
                         given.push(page.strings.expand(next));
                     }
-                    add(&mut shown, &format!("{name}({})", given.join(", ")), &mut glue);
+                    append_words(&mut shown, &format!("{name}({})", given.join(", ")), &mut glue);
                 }
-                "Ar" if words.peek().is_none_or(|next| is_sign(next)) => {
-                    add(&mut shown, "file ...", &mut glue);
+                "Ar" if words.peek().is_none_or(|next| is_punctuation(next)) => {
+                    append_words(&mut shown, "file ...", &mut glue);
                 }
-                "Fl" if words.peek().is_none() => add(&mut shown, "-", &mut glue),
+                "Fl" if words.peek().is_none() => append_words(&mut shown, "-", &mut glue),
                 _ => {
                     if !before.is_empty() {
-                        add(&mut shown, before, &mut glue);
+                        append_words(&mut shown, before, &mut glue);
                         glue = true;
                     }
                     if !behind.is_empty() {
@@ -176,7 +176,7 @@ fn phrase(page: &mut Page, words: &[String]) -> String {
             continue;
         }
         let text = page.strings.expand(word);
-        if is_closing(&text) {
+        if is_closing_punctuation(&text) {
             // A full stop at the end follows the closing text.
             if words.peek().is_none() {
                 shown.extend(closing.drain(..).rev());
@@ -184,7 +184,7 @@ fn phrase(page: &mut Page, words: &[String]) -> String {
             shown.push_str(&text);
             glue = false;
         } else {
-            add(&mut shown, &format!("{prefix}{text}"), &mut glue);
+            append_words(&mut shown, &format!("{prefix}{text}"), &mut glue);
             glue = matches!(text.as_str(), "(" | "[");
         }
     }
@@ -192,7 +192,7 @@ fn phrase(page: &mut Page, words: &[String]) -> String {
     shown
 }
 
-fn add(shown: &mut String, words: &str, glue: &mut bool) {
+fn append_words(shown: &mut String, words: &str, glue: &mut bool) {
     if !*glue && !shown.is_empty() && !shown.ends_with(' ') {
         shown.push(' ');
     }
@@ -200,10 +200,10 @@ fn add(shown: &mut String, words: &str, glue: &mut bool) {
     *glue = false;
 }
 
-fn is_sign(word: &str) -> bool {
-    is_closing(word) || matches!(word, "(" | "[" | "|")
+fn is_punctuation(word: &str) -> bool {
+    is_closing_punctuation(word) || matches!(word, "(" | "[" | "|")
 }
 
-fn is_closing(word: &str) -> bool {
+fn is_closing_punctuation(word: &str) -> bool {
     matches!(word, "." | "," | ";" | ":" | "?" | "!" | ")" | "]")
 }

@@ -1,19 +1,19 @@
 //! Tables of tbl(1) in manual pages, as rows of cells.
 
-use crate::extract::roff::{Mode, Page};
+use crate::extract::roff::{LineMode, RoffReader};
 
-impl Page {
+impl RoffReader {
     /// Parses a line between `.TS` and `.TE`.
     pub(super) fn table_line(&mut self, line: &str) {
-        if self.mode == Mode::Table(false) {
+        if self.mode == LineMode::Table(false) {
             // Options end with a semicolon, the format with a full stop.
             if line.trim_end().ends_with('.') {
-                self.mode = Mode::Table(true);
+                self.mode = LineMode::Table(true);
             }
             return;
         }
         if line.starts_with(".T&") {
-            self.mode = Mode::Table(false);
+            self.mode = LineMode::Table(false);
             return;
         }
         if self.in_cell {
@@ -70,8 +70,8 @@ impl Page {
 
     fn end_row(&mut self) {
         let row = std::mem::take(&mut self.row);
-        self.pen.line();
-        self.pen.flow(&row.join(" | "));
+        self.builder.begin_line();
+        self.builder.push_text(&row.join(" | "));
     }
 
     pub(super) fn end_table(&mut self) {
@@ -79,9 +79,9 @@ impl Page {
             self.end_row();
         }
         self.in_cell = false;
-        if matches!(self.mode, Mode::Table(_)) {
-            self.mode = Mode::Text;
+        if matches!(self.mode, LineMode::Table(_)) {
+            self.mode = LineMode::Text;
         }
-        self.pen.block();
+        self.builder.begin_block();
     }
 }

@@ -5,8 +5,8 @@ use std::io::{self, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::extract::Limits;
-use crate::extract::read::read;
+use crate::extract::ExtractLimits;
+use crate::extract::read::extract_document;
 use crate::extract::worker::sandbox::Sandbox;
 use crate::extract::worker::{EXTRACT_BUILD, probe, sandbox, wire};
 
@@ -19,11 +19,11 @@ use crate::extract::worker::{EXTRACT_BUILD, probe, sandbox, wire};
 /// # Errors
 /// If an argument is invalid, standard input or output fails, or the process cannot start a thread.
 pub fn extract_worker(args: impl IntoIterator<Item = OsString>) -> io::Result<()> {
-    let mut limits = Limits { time: Duration::from_secs(60), memory: 1 << 30 };
+    let mut limits = ExtractLimits { time: Duration::from_secs(60), memory: 1 << 30 };
     let (mut probes, mut is_probe) = (false, false);
     for arg in args {
         let arg = arg.to_string_lossy();
-        let number = |value: &str| value.parse::<u64>().map_err(|_| unknown(&arg));
+        let number = |value: &str| value.parse::<u64>().map_err(|_| unknown_argument(&arg));
         match arg.split_once('=') {
             Some(("--max-memory", bytes)) => limits.memory = number(bytes)?,
             Some(("--max-seconds", seconds)) => limits.time = Duration::from_secs(number(seconds)?),
@@ -31,7 +31,7 @@ pub fn extract_worker(args: impl IntoIterator<Item = OsString>) -> io::Result<()
             None if arg == "--probe" => probes = true,
             None if arg == "--within" => is_probe = true,
             None if arg == "extract-worker" => {}
-            Some(_) | None => return Err(unknown(&arg)),
+            Some(_) | None => return Err(unknown_argument(&arg)),
         }
     }
     let (memory, seconds) = (limits.memory, limits.time.as_secs());
@@ -39,7 +39,7 @@ pub fn extract_worker(args: impl IntoIterator<Item = OsString>) -> io::Result<()
         return start_probe(memory, seconds);
     }
     if is_probe {
-        let before = probe::before();
+        let before = probe::probe_targets();
         return sandbox::run(memory, seconds, false, move |sandbox| {
             probe::probe(&before, &sandbox, memory)
         });
@@ -65,7 +65,7 @@ fn start_probe(memory: u64, seconds: u64) -> io::Result<()> {
     Err(io::Error::other(format!("the probe failed ({})", probe.status)))
 }
 
-fn unknown(arg: &str) -> io::Error {
+fn unknown_argument(arg: &str) -> io::Error {
     let expected = "--max-memory=BYTES, --max-seconds=NUMBER, --probe or --build";
     io::Error::new(
         io::ErrorKind::InvalidInput,
@@ -73,7 +73,7 @@ fn unknown(arg: &str) -> io::Error {
     )
 }
 
-fn serve(limits: Limits, sandbox: &Sandbox) -> io::Result<()> {
+fn serve(limits: ExtractLimits, sandbox: &Sandbox) -> io::Result<()> {
     // The answer contains the panic message of a parser.
     std::panic::set_hook(Box::new(|_| {}));
     // Parsers that use rayon get a pool of this thread only, since the sandbox permits no other.
@@ -82,16 +82,16 @@ fn serve(limits: Limits, sandbox: &Sandbox) -> io::Result<()> {
         .use_current_thread()
         .build_global()
         .map_err(io::Error::other)?;
-    let mut input = BufReader::with_capacity(64 << 10, Standard);
-    let mut output = Standard;
+    let mut input = BufReader::with_capacity(64 << 10, UnbufferedStdio);
+    let mut output = UnbufferedStdio;
     let missing = sandbox.missing.join("; ").replace('\n', " ");
-    let ready = format!("{} {missing}", wire::READY);
-    let end = ready.floor_char_boundary(wire::LONGEST_LINE - 1);
+    let ready = format!("{} {missing}", wire::READY_PREFIX);
+    let end = ready.floor_char_boundary(wire::MAX_LINE - 1);
     output.write_all(format!("{}\n", &ready[..end]).as_bytes())?;
-    while let Some(request) = wire::next_request(&mut input)? {
-        let answer = read(&request, limits.unpacked());
+    while let Some(request) = wire::read_request(&mut input)? {
+        let answer = extract_document(&request, limits.max_unpacked_bytes());
         drop(request);
-        let (mut head, text) = wire::answer(answer).map_err(io::Error::other)?;
+        let (mut head, text) = wire::encode_answer(answer).map_err(io::Error::other)?;
         // Each answer is sent before the next document, which may end the process.
         if text.len() < 16 << 10 {
             head.extend_from_slice(text.as_bytes());
@@ -105,15 +105,15 @@ fn serve(limits: Limits, sandbox: &Sandbox) -> io::Result<()> {
 }
 
 /// Unbuffered standard input and output.
-struct Standard;
+struct UnbufferedStdio;
 
-impl Read for Standard {
+impl Read for UnbufferedStdio {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         Ok(rustix::io::read(io::stdin(), into)?)
     }
 }
 
-impl Write for Standard {
+impl Write for UnbufferedStdio {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         Ok(rustix::io::write(io::stdout(), bytes)?)
     }

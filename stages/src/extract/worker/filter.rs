@@ -9,7 +9,7 @@ use seccompiler::{
 };
 
 /// Calls that are permitted with any arguments.
-const CALLS: &[i64] = &[
+const ALLOWED_CALLS: &[i64] = &[
     libc::SYS_brk,
     libc::SYS_clock_getres,
     libc::SYS_clock_gettime,
@@ -39,28 +39,28 @@ const CALLS: &[i64] = &[
 
 /// The reason for a missing filter.
 #[derive(Debug)]
-pub(super) struct NoFilter(String);
+pub(super) struct FilterError(String);
 
-impl Display for NoFilter {
+impl Display for FilterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-fn no_filter(error: impl Display) -> NoFilter {
-    NoFilter(error.to_string())
+fn filter_error(error: impl Display) -> FilterError {
+    FilterError(error.to_string())
 }
 
 /// Restricts every thread of this process to the calls of this module.
-pub(super) fn apply() -> Result<(), NoFilter> {
-    let arch: TargetArch = std::env::consts::ARCH.try_into().map_err(no_filter)?;
+pub(super) fn apply() -> Result<(), FilterError> {
+    let arch: TargetArch = std::env::consts::ARCH.try_into().map_err(filter_error)?;
     let mut rules: Vec<(i64, Vec<SeccompRule>)> =
-        CALLS.iter().map(|call| (*call, Vec::new())).collect();
+        ALLOWED_CALLS.iter().map(|call| (*call, Vec::new())).collect();
     let executable = u64::from(libc::PROT_EXEC.unsigned_abs());
     let own = u64::from(std::process::id());
-    let is = |argument, value| one(argument, SeccompCmpOp::Eq, value);
+    let is = |argument, value| low_half_equals(argument, SeccompCmpOp::Eq, value);
     // No executable memory, and no mapped files: a descriptor cannot be read this way either.
-    let no_code = |argument| one(argument, SeccompCmpOp::MaskedEq(executable), 0);
+    let no_code = |argument| low_half_equals(argument, SeccompCmpOp::MaskedEq(executable), 0);
     let anonymous = u64::from(u32::MAX);
     rules.extend([
         (libc::SYS_read, vec![rule([is(0, 0)?])?]),
@@ -72,27 +72,31 @@ pub(super) fn apply() -> Result<(), NoFilter> {
         // A fatal error, such as a stack overflow, ends the process by a signal to itself.
         (libc::SYS_tgkill, vec![rule([is(0, own)?])?]),
         // Limits can be read, not set.
-        (libc::SYS_prlimit64, vec![rule([wide(2, 0)?])?]),
+        (libc::SYS_prlimit64, vec![rule([argument_equals(2, 0)?])?]),
     ]);
     let refused = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     let rules = rules.into_iter().collect();
     let filter =
-        SeccompFilter::new(rules, refused, SeccompAction::Allow, arch).map_err(no_filter)?;
-    let program: BpfProgram = filter.try_into().map_err(no_filter)?;
-    seccompiler::apply_filter_all_threads(&program).map_err(no_filter)
+        SeccompFilter::new(rules, refused, SeccompAction::Allow, arch).map_err(filter_error)?;
+    let program: BpfProgram = filter.try_into().map_err(filter_error)?;
+    seccompiler::apply_filter_all_threads(&program).map_err(filter_error)
 }
 
-fn rule<const N: usize>(conditions: [SeccompCondition; N]) -> Result<SeccompRule, NoFilter> {
-    SeccompRule::new(conditions.into()).map_err(no_filter)
+fn rule<const N: usize>(conditions: [SeccompCondition; N]) -> Result<SeccompRule, FilterError> {
+    SeccompRule::new(conditions.into()).map_err(filter_error)
 }
 
 /// A condition on the lower half of an argument; the kernel reads only this half of an `int`.
-fn one(argument: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompCondition, NoFilter> {
-    SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value).map_err(no_filter)
+fn low_half_equals(
+    argument: u8,
+    operator: SeccompCmpOp,
+    value: u64,
+) -> Result<SeccompCondition, FilterError> {
+    SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value).map_err(filter_error)
 }
 
 /// The condition that a 64-bit argument equals `value`.
-fn wide(argument: u8, value: u64) -> Result<SeccompCondition, NoFilter> {
+fn argument_equals(argument: u8, value: u64) -> Result<SeccompCondition, FilterError> {
     SeccompCondition::new(argument, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, value)
-        .map_err(no_filter)
+        .map_err(filter_error)
 }

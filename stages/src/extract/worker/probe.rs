@@ -16,17 +16,17 @@ use serde_json::{Map, Value, json};
 use crate::extract::worker::sandbox::Sandbox;
 
 /// State from before the sandbox was set up.
-pub(super) struct Before {
+pub(super) struct ProbeTargets {
     parent: Option<Pid>,
     command: Option<std::path::PathBuf>,
 }
 
-pub(super) fn before() -> Before {
-    Before { parent: getppid(), command: std::env::current_exe().ok() }
+pub(super) fn probe_targets() -> ProbeTargets {
+    ProbeTargets { parent: getppid(), command: std::env::current_exe().ok() }
 }
 
 /// Prints a line of JSON: for each attempt its error, or `null` if it succeeded.
-pub(super) fn probe(before: &Before, sandbox: &Sandbox, memory: u64) -> io::Result<()> {
+pub(super) fn probe(before: &ProbeTargets, sandbox: &Sandbox, memory: u64) -> io::Result<()> {
     let own = before.command.as_deref();
     let folder = std::env::temp_dir();
     let attempts: [(&str, io::Result<()>); 16] = [

@@ -27,14 +27,14 @@ use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new
 use crate::extract::worker::filter;
 
 /// Stack size of the thread that extracts documents.
-const STACK: usize = 16 << 20;
+const STACK_BYTES: usize = 16 << 20;
 
 /// Processor time of a worker in seconds, after which it is replaced; the parent limits the time of
 /// each document.
-const LIFETIME: u64 = 3600;
+const MAX_CPU_SECONDS: u64 = 3600;
 
 /// Standard input, output and error.
-const DESCRIPTORS: u64 = 3;
+const MAX_DESCRIPTORS: u64 = 3;
 
 /// The restrictions of the process.
 #[derive(Debug, Default)]
@@ -84,7 +84,7 @@ where
         // document.
         drop(std::hint::black_box(vec![0_u8; 4096]));
         let own = statm.and_then(|statm| address_space(&statm)).ok();
-        limit(&mut sandbox, own, memory, seconds);
+        set_limits(&mut sandbox, own, memory, seconds);
         sandbox.note("seccomp", filter::apply());
         if let Err(error) = work(sandbox) {
             writeln!(io::stderr(), "extract-worker: {error}").ok();
@@ -92,10 +92,12 @@ where
         }
         exit(0);
     };
-    let reader =
-        std::thread::Builder::new().name("extract".to_owned()).stack_size(STACK).spawn(reader)?;
+    let reader = std::thread::Builder::new()
+        .name("extract".to_owned())
+        .stack_size(STACK_BYTES)
+        .spawn(reader)?;
     if watch {
-        until_closed();
+        wait_for_close();
     }
     // The thread ends the process itself, unless it panics.
     drop(reader.join());
@@ -142,7 +144,7 @@ fn address_space(statm: &fs_err::File) -> io::Result<u64> {
 }
 
 /// Lowers the hard limits; without a capability, the process cannot raise them again.
-fn limit(sandbox: &mut Sandbox, own: Option<u64>, memory: u64, seconds: u64) {
+fn set_limits(sandbox: &mut Sandbox, own: Option<u64>, memory: u64, seconds: u64) {
     // The limit of address space includes existing mappings, whose size `/proc` gives. Without it,
     // private data is limited instead.
     let memory = match own {
@@ -151,12 +153,12 @@ fn limit(sandbox: &mut Sandbox, own: Option<u64>, memory: u64, seconds: u64) {
     };
     let limits = [
         memory,
-        (Resource::Cpu, LIFETIME.saturating_add(seconds)),
+        (Resource::Cpu, MAX_CPU_SECONDS.saturating_add(seconds)),
         (Resource::Core, 0),
         (Resource::Fsize, 0),
         (Resource::Memlock, 0),
         (Resource::Msgqueue, 0),
-        (Resource::Nofile, DESCRIPTORS),
+        (Resource::Nofile, MAX_DESCRIPTORS),
         (Resource::Nproc, 0),
     ];
     for (resource, most) in limits {
@@ -169,7 +171,7 @@ fn limit(sandbox: &mut Sandbox, own: Option<u64>, memory: u64, seconds: u64) {
 
 /// Ends the process when the other end of standard input is closed: the parent has finished or
 /// died.
-fn until_closed() {
+fn wait_for_close() {
     let input = io::stdin();
     loop {
         let mut polled = [PollFd::new(&input, PollFlags::empty())];

@@ -16,18 +16,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::extract::document::Document;
-use crate::extract::read::{Answer, Format, Refusal, Request};
+use crate::extract::read::{ExtractErrorKind, ExtractRequest, ExtractResult, Format};
 
 /// The first word of the ready line.
-pub(super) const READY: &str = "ready";
+pub(super) const READY_PREFIX: &str = "ready";
 
 /// Maximum length of the ready line in bytes.
-pub(super) const LONGEST_LINE: usize = 1024;
+pub(super) const MAX_LINE: usize = 1024;
 
 /// Maximum length of a parser message in characters; longer ones are truncated.
-const LONGEST_MESSAGE: usize = 500;
+const MAX_MESSAGE_CHARS: usize = 500;
 
-const LENGTHS: usize = 12;
+const LENGTH_PREFIX_BYTES: usize = 12;
 
 #[derive(Serialize, Deserialize)]
 struct RequestHead<'a> {
@@ -36,8 +36,8 @@ struct RequestHead<'a> {
 }
 
 /// The lengths of a frame, followed by its head.
-fn prefix(head: &[u8], body: usize) -> Result<Vec<u8>, BoxError> {
-    let mut out = Vec::with_capacity(LENGTHS + head.len());
+fn encode_prefix(head: &[u8], body: usize) -> Result<Vec<u8>, BoxError> {
+    let mut out = Vec::with_capacity(LENGTH_PREFIX_BYTES + head.len());
     out.extend_from_slice(&u32::try_from(head.len())?.to_le_bytes());
     out.extend_from_slice(&(body as u64).to_le_bytes());
     out.extend_from_slice(head);
@@ -45,39 +45,39 @@ fn prefix(head: &[u8], body: usize) -> Result<Vec<u8>, BoxError> {
 }
 
 /// The frame of a request without its body, the content of the document.
-pub(super) fn request(request: &Request<'_>) -> Result<Vec<u8>, BoxError> {
+pub(super) fn encode_request(request: &ExtractRequest<'_>) -> Result<Vec<u8>, BoxError> {
     let head = RequestHead {
         mime_type: Cow::Borrowed(&request.mime_type),
         extension: Cow::Borrowed(&request.extension),
     };
-    prefix(&rmp_serde::to_vec(&head)?, request.bytes.len())
+    encode_prefix(&rmp_serde::to_vec(&head)?, request.bytes.len())
 }
 
 /// The next request; `None` at the end of the input.
-pub(super) fn next_request(input: &mut impl Read) -> io::Result<Option<Request<'static>>> {
-    let mut lengths = [0; LENGTHS];
+pub(super) fn read_request(input: &mut impl Read) -> io::Result<Option<ExtractRequest<'static>>> {
+    let mut lengths = [0; LENGTH_PREFIX_BYTES];
     match input.read_exact(&mut lengths) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
         Err(error) => return Err(error),
     }
-    let (head, body) = split(&lengths);
-    let head = take(input, head)?;
+    let (head, body) = decode_lengths(&lengths);
+    let head = read_exact(input, head)?;
     let head: RequestHead<'_> = rmp_serde::from_slice(&head).map_err(io::Error::other)?;
-    Ok(Some(Request {
+    Ok(Some(ExtractRequest {
         mime_type: Cow::Owned(head.mime_type.into_owned()),
         extension: Cow::Owned(head.extension.into_owned()),
-        bytes: Cow::Owned(take(input, body)?),
+        bytes: Cow::Owned(read_exact(input, body)?),
     }))
 }
 
-fn split(lengths: &[u8; LENGTHS]) -> (u64, u64) {
+fn decode_lengths(lengths: &[u8; LENGTH_PREFIX_BYTES]) -> (u64, u64) {
     let (head, body) = lengths.split_at(4);
     let head = head.try_into().map_or(0, u32::from_le_bytes);
     (head.into(), body.try_into().map_or(0, u64::from_le_bytes))
 }
 
-fn take(input: &mut impl Read, length: u64) -> io::Result<Vec<u8>> {
+fn read_exact(input: &mut impl Read, length: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(usize::try_from(length).map_err(io::Error::other)?);
     input.take(length).read_to_end(&mut bytes)?;
     if (bytes.len() as u64) < length {
@@ -87,57 +87,65 @@ fn take(input: &mut impl Read, length: u64) -> io::Result<Vec<u8>> {
 }
 
 /// The frame of an answer: lengths and head, and the body (the text).
-pub(super) fn answer(mut answer: Answer) -> Result<(Vec<u8>, String), BoxError> {
+pub(super) fn encode_answer(mut answer: ExtractResult) -> Result<(Vec<u8>, String), BoxError> {
     let text = match &mut answer {
         Ok((_, document)) => std::mem::take(&mut document.text),
         Err(_) => String::new(),
     };
-    Ok((prefix(&rmp_serde::to_vec(&answer)?, text.len())?, text))
+    Ok((encode_prefix(&rmp_serde::to_vec(&answer)?, text.len())?, text))
 }
 
 /// Invalid output of a child.
 #[derive(Debug, PartialEq)]
-pub(super) struct Nonsense;
+pub(super) struct ProtocolError;
 
 /// The first answer in `received` with the length of its frame; `None` while it is incomplete.
 /// `most` is the maximum of head and body in bytes.
-pub(super) fn first_answer(
+pub(super) fn decode_answer(
     received: &[u8],
     most: u64,
-) -> Result<Option<(Answer, usize)>, Nonsense> {
+) -> Result<Option<(ExtractResult, usize)>, ProtocolError> {
     let Some(lengths) = received.first_chunk() else { return Ok(None) };
-    let (head, body) = split(lengths);
+    let (head, body) = decode_lengths(lengths);
     if head.saturating_add(body) > most {
-        return Err(Nonsense);
+        return Err(ProtocolError);
     }
-    let of = |length: u64| usize::try_from(length).map_err(|_| Nonsense);
+    let of = |length: u64| usize::try_from(length).map_err(|_| ProtocolError);
     let (head, body) = (of(head)?, of(body)?);
-    let Some(frame) = received[LENGTHS..].get(..head + body) else { return Ok(None) };
+    let Some(frame) = received[LENGTH_PREFIX_BYTES..].get(..head + body) else { return Ok(None) };
     let (head_bytes, text) = frame.split_at(head);
-    let answer: Answer = rmp_serde::from_slice(head_bytes).map_err(|_| Nonsense)?;
-    Ok(Some((sound(answer, text)?, LENGTHS + head + body)))
+    let answer: ExtractResult = rmp_serde::from_slice(head_bytes).map_err(|_| ProtocolError)?;
+    Ok(Some((validate_answer(answer, text)?, LENGTH_PREFIX_BYTES + head + body)))
 }
 
 /// The answer with its text, checked so that later code can rely on it.
-fn sound(answer: Answer, text: &[u8]) -> Result<Answer, Nonsense> {
+fn validate_answer(answer: ExtractResult, text: &[u8]) -> Result<ExtractResult, ProtocolError> {
     let (mime_type, mut document) = match answer {
         Ok(read) => read,
         Err(mut refused) => {
-            match &mut refused.refusal {
-                Refusal::Unsupported(said) | Refusal::Corrupt(said) | Refusal::Limit(said) => {
-                    *said = crate::extract::document::one_line(said)
+            match &mut refused.kind {
+                ExtractErrorKind::Unsupported(said)
+                | ExtractErrorKind::Corrupt(said)
+                | ExtractErrorKind::LimitExceeded(said) => {
+                    *said = crate::extract::document::collapse_whitespace(said)
                         .chars()
-                        .take(LONGEST_MESSAGE)
+                        .take(MAX_MESSAGE_CHARS)
                         .collect();
                 }
-                Refusal::Images(..) | Refusal::Empty | Refusal::NotText | Refusal::Encrypted => {}
+                ExtractErrorKind::ImagesOnly(..)
+                | ExtractErrorKind::Empty
+                | ExtractErrorKind::NotText
+                | ExtractErrorKind::Encrypted => {}
             }
             return Ok(Err(refused));
         }
     };
-    let text = std::str::from_utf8(text).map_err(|_| Nonsense)?;
-    if Format::of(&mime_type).is_none() || mime_type.len() > 128 || !is_sound(text, &document) {
-        return Err(Nonsense);
+    let text = std::str::from_utf8(text).map_err(|_| ProtocolError)?;
+    if Format::from_mime_type(&mime_type).is_none()
+        || mime_type.len() > 128
+        || !is_valid(text, &document)
+    {
+        return Err(ProtocolError);
     }
     text.clone_into(&mut document.text);
     Ok(Ok((mime_type, document)))
@@ -145,7 +153,7 @@ fn sound(answer: Answer, text: &[u8]) -> Result<Answer, Nonsense> {
 
 /// `true` if all offsets are character boundaries of the text in ascending order, and no string
 /// contains NUL, which PostgreSQL rejects.
-fn is_sound(text: &str, document: &Document) -> bool {
+fn is_valid(text: &str, document: &Document) -> bool {
     let is_place = |at: u64| usize::try_from(at).is_ok_and(|at| text.is_char_boundary(at));
     let Document { title, language, metadata, pages, outline, .. } = document;
     let words = [title.as_deref(), language.as_deref(), Some(text)].into_iter().flatten();
@@ -181,12 +189,12 @@ mod tests {
             outline: vec![Heading { at: 0, level: 1, title: "Über uns".to_owned() }],
             ..Document::default()
         };
-        document.note("author", "A. Author");
+        document.add_metadata("author", "A. Author");
         document
     }
 
-    fn sent(answer: Answer) -> Vec<u8> {
-        let (mut bytes, text) = super::answer(answer).unwrap();
+    fn sent(answer: ExtractResult) -> Vec<u8> {
+        let (mut bytes, text) = encode_answer(answer).unwrap();
         bytes.extend_from_slice(text.as_bytes());
         bytes
     }
@@ -195,28 +203,28 @@ mod tests {
     fn what_is_sent_arrives_once_it_is_whole() {
         for answer in [
             Ok(("text/html".to_owned(), document())),
-            Err(Refusal::Corrupt("no trailer".to_owned()).of(Some(Format::Pdf))),
-            Err(Refusal::Images(2, 3).of(Some(Format::Pdf))),
+            Err(ExtractErrorKind::Corrupt("no trailer".to_owned()).with_format(Some(Format::Pdf))),
+            Err(ExtractErrorKind::ImagesOnly(2, 3).with_format(Some(Format::Pdf))),
         ] {
             let bytes = sent(answer.clone());
             for cut in 0..bytes.len() {
-                assert_eq!(first_answer(&bytes[..cut], 1 << 20), Ok(None));
+                assert_eq!(decode_answer(&bytes[..cut], 1 << 20), Ok(None));
             }
             let more = [bytes.as_slice(), b"the next"].concat();
-            assert_eq!(first_answer(&more, 1 << 20), Ok(Some((answer, bytes.len()))));
+            assert_eq!(decode_answer(&more, 1 << 20), Ok(Some((answer, bytes.len()))));
         }
-        let sent = Request {
+        let sent = ExtractRequest {
             mime_type: "text/html".into(),
             extension: "html".into(),
             bytes: Cow::Borrowed(b"<p>text"),
         };
-        let bytes = [request(&sent).unwrap().as_slice(), &sent.bytes].concat();
+        let bytes = [encode_request(&sent).unwrap().as_slice(), &sent.bytes].concat();
         let mut input = bytes.as_slice();
-        let received = next_request(&mut input).unwrap().unwrap();
+        let received = read_request(&mut input).unwrap().unwrap();
         assert_eq!((&*received.mime_type, &*received.extension), ("text/html", "html"));
         assert_eq!(&*received.bytes, b"<p>text");
-        assert!(next_request(&mut input).unwrap().is_none());
-        assert!(next_request(&mut &bytes[..bytes.len() - 1]).is_err());
+        assert!(read_request(&mut input).unwrap().is_none());
+        assert!(read_request(&mut &bytes[..bytes.len() - 1]).is_err());
     }
 
     #[test]
@@ -224,7 +232,7 @@ mod tests {
         let said = |mime_type: &str, change: &dyn Fn(&mut Document)| {
             let mut document = document();
             change(&mut document);
-            first_answer(&sent(Ok((mime_type.to_owned(), document))), 1 << 20)
+            decode_answer(&sent(Ok((mime_type.to_owned(), document))), 1 << 20)
         };
         assert!(said("text/html", &|_| {}).is_ok());
         let changes: [&dyn Fn(&mut Document); 9] = [
@@ -239,14 +247,14 @@ mod tests {
             &|document| drop(document.metadata.insert("x".to_owned(), Value::from("\0"))),
         ];
         for change in changes {
-            assert_eq!(said("text/html", change), Err(Nonsense));
+            assert_eq!(said("text/html", change), Err(ProtocolError));
         }
-        assert_eq!(said("image/png", &|_| {}), Err(Nonsense));
+        assert_eq!(said("image/png", &|_| {}), Err(ProtocolError));
         let mut bytes = sent(Ok(("text/html".to_owned(), document())));
-        assert_eq!(first_answer(&bytes, 8), Err(Nonsense));
+        assert_eq!(decode_answer(&bytes, 8), Err(ProtocolError));
         *bytes.last_mut().unwrap() = 0xff;
-        assert_eq!(first_answer(&bytes, 1 << 20), Err(Nonsense));
-        assert_eq!(first_answer(&[0xff; 64], 1 << 20), Err(Nonsense));
-        assert_eq!(first_answer(&[0; 64], 1 << 20), Err(Nonsense));
+        assert_eq!(decode_answer(&bytes, 1 << 20), Err(ProtocolError));
+        assert_eq!(decode_answer(&[0xff; 64], 1 << 20), Err(ProtocolError));
+        assert_eq!(decode_answer(&[0; 64], 1 << 20), Err(ProtocolError));
     }
 }
