@@ -1,25 +1,25 @@
 //! The command line: verbs and their arguments as clap types. Execution is in `cmd`.
 
+mod automation;
 mod documents;
 mod embed;
 mod models;
 mod operation;
+mod parse;
 mod serve;
-mod typed;
-mod unattended;
 mod users;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+pub(crate) use self::automation::{ScheduleVerb, TestArgs, TopArgs, WorkerArgs};
 pub(crate) use self::documents::{DocumentsVerb, ReasonArg, StatusArg};
 pub(crate) use self::embed::{EmbedArgs, TextKindArg};
 pub(crate) use self::models::ModelsVerb;
 pub(crate) use self::operation::{IdPrefix, OperationName};
+pub(crate) use self::parse::parse;
 pub(crate) use self::serve::ServeArgs;
-pub(crate) use self::typed::parse;
-pub(crate) use self::unattended::{ScheduleVerb, TestArgs, TopArgs, WorkerArgs};
 pub(crate) use self::users::UsersVerb;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -213,7 +213,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "SECONDS")]
     pub grace: Option<u32>,
     /// Serve metrics at `/metrics` of this address during the run
-    #[arg(long, value_name = "ADDRESS", value_parser = typed::address)]
+    #[arg(long, value_name = "ADDRESS", value_parser = parse::address)]
     pub metrics: Option<SocketAddr>,
     /// Write metrics to this file at the end
     ///

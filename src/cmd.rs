@@ -5,21 +5,22 @@ use std::process::ExitCode;
 use pipeline::{BoxError, Findings};
 
 use crate::cli::Verb;
+use crate::compose;
 use crate::telemetry::Telemetry;
-use crate::wiring;
 
 pub(crate) use self::signals::Signals;
 
-mod change;
 mod check;
 mod collections;
+mod confirm;
+mod document_ref;
+mod document_view;
 mod documents;
 mod embed;
 mod eval;
 mod graph;
 mod migrate;
 mod models;
-mod named;
 mod operations;
 mod plan;
 mod report;
@@ -32,7 +33,6 @@ mod serve;
 mod signals;
 mod sources;
 mod status;
-mod story;
 mod test;
 mod top;
 mod users;
@@ -100,7 +100,7 @@ impl<E: Into<BoxError>> From<E> for Exit {
             Ok(findings) => return Self::BadConfig(*findings),
             Err(error) => error,
         };
-        match error.downcast::<wiring::UnreadableFile>() {
+        match error.downcast::<compose::UnreadableFile>() {
             Ok(unreadable) => Self::Misconfigured(unreadable.to_string()),
             Err(error) => Self::Failed(error),
         }

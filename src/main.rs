@@ -4,19 +4,19 @@ use std::process::ExitCode;
 
 mod cli;
 mod cmd;
-mod extraction;
-mod fetching;
+mod compose;
+mod extract_worker;
 mod logging;
+mod model_download;
 mod operate;
-mod pace;
+mod progress_bar;
+mod rates;
 mod render;
-mod sample;
+mod sample_runner;
 mod serve;
 mod shards;
 mod telemetry;
 mod top;
-mod view;
-mod wiring;
 
 /// Also serves libtorch's tensors (see `docs/adr/0020-allocator.md`).
 #[global_allocator]

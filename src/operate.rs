@@ -6,21 +6,21 @@
 //! the collection, detects cancellation, and ends the operation in every case.
 
 mod check;
-pub(crate) mod clock;
-mod elsewhere;
-mod errand;
-mod executor;
-mod files;
-mod forecast;
+mod delegate;
+mod dry_run;
 mod generations;
-mod measures;
-mod pass;
+mod operation_metrics;
+mod pipeline_files;
+mod progress;
 mod removal;
-mod stopped;
+mod request;
+mod runtime;
+pub(crate) mod scheduler;
+mod stop_outcome;
+mod sync;
 mod verify;
-mod watched;
 pub(crate) mod webhooks;
-mod workplace;
+mod worker;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -37,18 +37,18 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-pub(crate) use self::errand::{GenerationSwap, ModelTime, OperationRequest};
-pub(crate) use self::executor::{Worker, WorkerConfig};
-pub(crate) use self::files::{LoadedPipeline, PipelineFiles};
-pub(crate) use self::forecast::{ChangeCause, DryRunReport, Tally, dry_run};
+pub(crate) use self::dry_run::{ChangeCause, DryRunReport, Tally, dry_run};
 use self::generations::DiscardPolicy;
-use self::measures::run_metrics;
-use self::stopped::{StopOutcome, StopPolicy};
+use self::operation_metrics::run_metrics;
+pub(crate) use self::pipeline_files::{LoadedPipeline, PipelineFiles};
+pub(crate) use self::request::{GenerationSwap, ModelTime, OperationRequest};
+pub(crate) use self::runtime::Runtime;
+use self::stop_outcome::{StopOutcome, StopPolicy};
 pub(crate) use self::verify::{DocumentFault, VerifyReport};
-pub(crate) use self::workplace::Runtime;
+pub(crate) use self::worker::{Worker, WorkerConfig};
+use crate::compose::{self, Database, GenerationVectors, IfMissing};
 use crate::shards::Shards;
 use crate::telemetry::Telemetry;
-use crate::wiring::{self, Database, GenerationVectors, IfMissing};
 
 /// Options of an operation request.
 #[derive(Clone, Copy, Debug, Default)]
@@ -152,7 +152,7 @@ impl Operator {
         stop: CancellationToken,
         wish: OperationOptions,
     ) -> Result<Self, BoxError> {
-        let memo = wiring::open_cache(&spec);
+        let memo = compose::open_cache(&spec);
         let engine = Arc::new(workplace.engine.sharing_models(memo.clone()));
         Ok(Self { engine, cache: memo, ..Self::without_cache(workplace, spec, plan, stop, wish)? })
     }
@@ -166,7 +166,7 @@ impl Operator {
         wish: OperationOptions,
     ) -> Result<Self, BoxError> {
         let model = model_of(plan)?;
-        let settings = wiring::generation_settings(&spec, plan, &model);
+        let settings = compose::generation_settings(&spec, plan, &model);
         let metrics = Arc::new(Metrics::new(plan.name()));
         let feed = RejectionLog::default();
         let nodes = plan.graph().map(|(id, _, _)| id.to_owned()).collect();
@@ -239,7 +239,7 @@ impl Operator {
     }
 
     fn plan(&self) -> Result<Plan, BoxError> {
-        Ok(Plan::compile(&self.spec, &wiring::registry(), self.engine.as_ref())?)
+        Ok(Plan::compile(&self.spec, &compose::registry(), self.engine.as_ref())?)
     }
 
     /// Stores new and changed documents and deletes missing ones. Builds a new generation if the
@@ -307,7 +307,7 @@ impl Operator {
     /// Returns the collection of the file. Creates it if it does not exist; first completes an
     /// interrupted deletion.
     async fn collection(&self) -> Result<Collection, BoxError> {
-        let new = wiring::new_collection(&self.spec, self.settings.clone());
+        let new = compose::new_collection(&self.spec, self.settings.clone());
         loop {
             let collection = self.database.postgres().ensure_collection(&new).await?;
             if collection.deleting_since.is_none() {
@@ -408,7 +408,7 @@ impl Operator {
         absent: IfMissing,
     ) -> Result<(Generation, GenerationVectors), BoxError> {
         let live = self.database.postgres().generations().live(collection.id).await?;
-        let model = wiring::resolve_model(&live, &self.plan()?, self.engine.as_ref())?;
+        let model = compose::resolve_model(&live, &self.plan()?, self.engine.as_ref())?;
         let vectors = self.open_vectors(&live, &model, absent).await?;
         Ok((live, vectors))
     }
@@ -496,7 +496,7 @@ impl Operator {
         report: &RunReport,
         swap: Option<GenerationSwap>,
     ) -> Result<(), BoxError> {
-        let result = errand::OperationResult {
+        let result = request::OperationResult {
             report: Some(report.clone()),
             model: Some(self.model_time()),
             swap,

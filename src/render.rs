@@ -1,4 +1,4 @@
-//! Output of the command: errors, tables, figures. All output passes through [`out`], [`say`] and
+//! Output of the command: errors, tables, figures. All output passes through [`print`], [`print_error_line`] and
 //! [`json`], which escape characters that a terminal would interpret.
 
 mod table;

@@ -8,13 +8,13 @@
 
 mod accounts;
 mod catalogue;
+mod collections;
+mod convert;
 mod descriptors;
 mod listen;
 mod lists;
-mod rows;
 mod setup;
 mod targets;
-mod work;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -35,8 +35,8 @@ pub(crate) use self::listen::bind_error;
 
 use self::accounts::StoredAccounts;
 use self::catalogue::StoredCatalogue;
+use self::collections::ServedCollections;
 use self::targets::Targets;
-use self::work::ServedCollections;
 use crate::cli::ServeArgs;
 use crate::cmd::Signals;
 use crate::operate::{PipelineFiles, Runtime, Worker, WorkerConfig};
@@ -209,7 +209,12 @@ async fn forward_changes(
                     collections.remove(&id);
                     app.invalidate(collection);
                 }
-                drop(told.send(ports::OperationChange { operation: id, collection: Some(collection) }));
+                drop(
+                    told.send(ports::OperationChange {
+                        operation: id,
+                        collection: Some(collection),
+                    }),
+                );
             }
             OperationEvent::Progress(id) => {
                 let collection = collections.get(&id).copied();

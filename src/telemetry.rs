@@ -4,7 +4,7 @@
 //! of the stores is queried on each scrape, not continuously.
 
 mod endpoint;
-mod listener;
+mod metrics_layer;
 mod push;
 #[cfg(feature = "otel")]
 mod traces;
@@ -17,7 +17,7 @@ use metadata::{OperationStatus, OperationType, Postgres, StoreStatus};
 use pipeline::{MetricsExporter, StoreMetrics, register_gauges, register_histograms};
 use prometheus::{HistogramVec, IntGaugeVec};
 
-pub(crate) use self::listener::MetricsLayer;
+pub(crate) use self::metrics_layer::MetricsLayer;
 pub(crate) use self::push::push;
 #[cfg(feature = "otel")]
 pub(crate) use self::traces::TraceExporter;

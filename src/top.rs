@@ -12,7 +12,7 @@ use ratatui::text::{Line, Span, Text};
 use ratatui::widgets::{Block, Paragraph, Row, Sparkline, Table};
 use serde_json::{Value, json};
 
-use crate::pace::{self, NodeRates};
+use crate::rates::{self, NodeRates};
 use crate::render::{format_bytes, format_count, format_seconds, visible_line};
 
 /// Minimum heights in lines: the title, the chart of the rate with its border, border and header of
@@ -64,7 +64,7 @@ impl OperationView {
         }
         let before = std::mem::replace(&mut self.now, progress);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rounded")]
-        let rate = (pace::document_rate(&self.now, &before) * RATE_SCALE).round() as u64;
+        let rate = (rates::document_rate(&self.now, &before) * RATE_SCALE).round() as u64;
         if self.rates.len() == RATE_SAMPLES {
             self.rates.pop_front();
         }
@@ -148,10 +148,10 @@ impl OperationView {
             Span::from(by).dim(),
         ]);
         let now = &self.now;
-        let second = Line::from(format!(" {}", pace::fit_parts(&pace::outcome_parts(now), room)));
+        let second = Line::from(format!(" {}", rates::fit_parts(&rates::outcome_parts(now), room)));
         let mut parts = Vec::new();
         if status == "processing" {
-            parts.extend(now.share.map(|share| (0, format!("{} %", pace::format_percent(share)))));
+            parts.extend(now.share.map(|share| (0, format!("{} %", rates::format_percent(share)))));
         }
         parts.extend([
             (4, format!("{} chunks", format_count(now.chunks))),
@@ -160,9 +160,9 @@ impl OperationView {
             (1, format_seconds(now.elapsed_seconds)),
         ]);
         if status == "processing" {
-            parts.extend(pace::remaining_time(now).map(|words| (0, words)));
+            parts.extend(rates::remaining_time(now).map(|words| (0, words)));
         }
-        let third = Line::from(format!(" {}", pace::fit_parts(&parts, room)));
+        let third = Line::from(format!(" {}", rates::fit_parts(&parts, room)));
         let fourth = match error {
             Some(error) => Line::from(format!(" {}", visible_line(error))).red(),
             None => Line::default(),
@@ -185,11 +185,11 @@ impl OperationView {
         let last = self.rates.iter().rev().take(RECENT_SAMPLES);
         let looks = last.len();
         if looks == 0 || !self.is_running() {
-            return pace::format_rate(pace::document_rate(&self.now, &Progress::default()));
+            return rates::format_rate(rates::document_rate(&self.now, &Progress::default()));
         }
         #[expect(clippy::cast_precision_loss, reason = "a rate for display")]
         let mean = last.sum::<u64>() as f64 / looks as f64 / RATE_SCALE;
-        pace::format_rate(mean)
+        rates::format_rate(mean)
     }
 
     fn is_running(&self) -> bool {
@@ -205,7 +205,7 @@ impl OperationView {
         let all = self.now.nodes.len();
         let fit = usize::from(height.saturating_sub(FRAME_LINES)).max(1);
         let over = self.scrolled.min(all.saturating_sub(fit));
-        let rows = pace::node_rates(&self.now, before).skip(over).take(fit).map(|(node, pace)| {
+        let rows = rates::node_rates(&self.now, before).skip(over).take(fit).map(|(node, pace)| {
             let style =
                 if pace.is_bottleneck { Style::new().bold().yellow() } else { Style::new() };
             Row::new(columns.of(node_cells(node, pace, columns.has_bars))).style(style)
@@ -307,7 +307,7 @@ fn node_cells(node: &NodeState, pace: NodeRates, has_bars: bool) -> [String; 7] 
     [
         visible_line(&node.id).into_owned(),
         format_count(node.finished_rows()),
-        pace::format_rate(pace.rate),
+        rates::format_rate(pace.rate),
         format_bytes(node.queue_bytes),
         format!("{bar}{:>3.0} %", pace.busy * 100.0),
         format!("{:.0} %", pace.idle * 100.0),

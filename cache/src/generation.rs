@@ -54,7 +54,7 @@ impl From<rusqlite::Error> for CacheError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::Full,
-            // Besides the plain codes: a missing table is `Unknown`; a file with a damaged header
+            // Besides the plain codes: a missing table is `NotFound`; a file with a damaged header
             // or that was deleted while open is `ReadOnly`; a column of the wrong type has no
             // SQLite code.
             Some(

@@ -1,4 +1,4 @@
-//! Cache of computed results in a folder of this machine, shared by all runs; implements [`Memo`].
+//! Cache of computed results in a folder of this machine, shared by all runs; implements [`Cache`].
 //!
 //! The cache has two generations, each a SQLite file of at most half the limit. New values go to
 //! the young generation. When it is full, the old one is deleted, the young one becomes the old
@@ -11,7 +11,7 @@
 //! process leaves the values of all calls that had returned. A crash of the machine can destroy the
 //! cache, because writes are not synced. A corrupt cache is deleted and recreated.
 //!
-//! The content of values is opaque to the cache, and its calls never fail: see [`Memo`].
+//! The content of values is opaque to the cache, and its calls never fail: see [`Cache`].
 
 mod generation;
 
@@ -190,7 +190,7 @@ struct CacheFolder {
 impl CacheFolder {
     /// Opens the newest generations; creates the first one if necessary.
     fn open(&self) -> Result<GenerationPair, CacheError> {
-        pipeline::private::create_private_folder(&self.path)?;
+        pipeline::private_files::create_private_folder(&self.path)?;
         // Another process may delete a listed file, but only after creating a newer one.
         for _ in 0..MAX_OPEN_ATTEMPTS {
             let Some(newest) = self.generation_numbers()?.into_iter().max() else {

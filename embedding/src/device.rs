@@ -76,7 +76,7 @@ impl Precision {
     }
 }
 
-/// Errors of [`Setting::of`].
+/// Errors of [`ExecutionConfig::of`].
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DeviceError {
     #[error("device `{asked}` not found: available are {there}")]

@@ -13,20 +13,20 @@ use tch::{Device, TchError};
 
 use crate::batcher::{Batch, BatchLimits, plan_batches};
 use crate::budget::{BudgetProbe, TokenBudget};
+use crate::cached_embedder::{CachedEmbedder, LoadModel};
 use crate::device::ExecutionConfig;
 use crate::folder::ModelFolder;
 use crate::model::Model;
+use crate::model_threads::{ModelHandle, ModelThreads};
 use crate::probe;
-use crate::remembering::{CachedEmbedder, LoadModel};
-use crate::shortened::truncate_dimensions;
 use crate::stand_in::StandInEmbedder;
 use crate::tokenizer::FolderTokenizer;
-use crate::worker::{ModelHandle, ModelThreads};
+use crate::truncate::truncate_dimensions;
 
 /// The embedding engine. Requested tokenizers and models stay loaded for the lifetime of the
 /// engine.
 ///
-/// Several engines can share models ([`Engine::beside`]): a model is loaded once, and dropped with
+/// Several engines can share models ([`EmbeddingEngine::beside`]): a model is loaded once, and dropped with
 /// the last engine that uses it.
 #[derive(Default)]
 pub struct EmbeddingEngine {

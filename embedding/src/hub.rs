@@ -122,7 +122,7 @@ impl ModelCacheDir {
     }
 }
 
-/// The cache of `huggingface_hub`: `HF_HUB_CACHE`, or `hub` in [`home`].
+/// The cache of `huggingface_hub`: `HF_HUB_CACHE`, or `hub` in [`hf_home`].
 fn hub_cache_dir() -> Option<PathBuf> {
     env_path("HF_HUB_CACHE").or_else(|| Some(hf_home()?.join("hub")))
 }

@@ -1,6 +1,6 @@
 //! libtorch in process: a Hugging Face folder becomes a tokenizer and an embedder.
 //!
-//! [`Engine`] is the entry point. `folder` parses a folder, `tokenizer` and `cuts` turn text into
+//! [`EmbeddingEngine`] is the entry point. `folder` parses a folder, `tokenizer` and `cuts` turn text into
 //! ids, `batcher` groups ids into batches, and the threads of `worker` run them through the model
 //! (`model`). `remembering` returns cached vectors instead of embedding a text again. A model is an
 //! architecture (`architecture`, one file each) built from the shared `layers` and `attention`,
@@ -15,7 +15,7 @@ mod attention;
 mod batcher;
 mod bert;
 mod budget;
-mod cuts;
+mod cached_embedder;
 mod dense;
 mod device;
 mod engine;
@@ -25,6 +25,7 @@ mod head;
 mod hub;
 mod layers;
 mod model;
+mod model_threads;
 mod modernbert;
 mod modules;
 mod mpnet;
@@ -32,14 +33,13 @@ mod nomic;
 mod probe;
 mod prompts;
 mod qwen3;
-mod remembering;
 mod roberta;
 mod short_name;
-mod shortened;
+mod split_points;
 mod stand_in;
 mod tokenizer;
+mod truncate;
 mod weights;
-mod worker;
 
 pub use engine::EmbeddingEngine;
 pub use folder::{is_available_locally, model_folder};

@@ -13,20 +13,20 @@ use pipeline::{BoxError, EncodedInput, TextKind, TokenizedText, Tokenizer};
 use serde_json::Value;
 use tokenizers::{Model as _, OffsetType, PreTokenizer as _};
 
-use crate::cuts::{SEGMENT_BYTES, SplitPoints, SplitRule};
 use crate::prompts::Prompts;
+use crate::split_points::{SEGMENT_BYTES, SplitPoints, SplitRule};
 
 /// A tokenizer with the prompts and special tokens of its model.
 pub(crate) struct FolderTokenizer {
     inner: tokenizers::Tokenizer,
-    cuts: SplitPoints,
+    split_points: SplitPoints,
     /// The id of every word that is too long for the vocabulary; `None` if the tokenizer has no
     /// such rule.
     long_word_id: Option<u32>,
     /// Special tokens only.
-    special: InputTemplate,
+    special_template: InputTemplate,
     /// Special tokens and the document prompt.
-    document: InputTemplate,
+    document_template: InputTemplate,
     prompts: Prompts,
     max_tokens: usize,
 }
@@ -34,17 +34,17 @@ pub(crate) struct FolderTokenizer {
 /// Ids before and after those of a text.
 #[derive(Default)]
 struct InputTemplate {
-    head: Vec<u32>,
-    tail: Vec<u32>,
+    prefix: Vec<u32>,
+    suffix: Vec<u32>,
 }
 
 impl InputTemplate {
-    fn around(&self, ids: &[u32]) -> Vec<u32> {
-        [&self.head, ids, &self.tail].concat()
+    fn wrap(&self, ids: &[u32]) -> Vec<u32> {
+        [&self.prefix, ids, &self.suffix].concat()
     }
 
-    fn size(&self) -> usize {
-        self.head.len() + self.tail.len()
+    fn num_tokens(&self) -> usize {
+        self.prefix.len() + self.suffix.len()
     }
 }
 
@@ -78,28 +78,32 @@ impl FolderTokenizer {
 
         let mut tokenizer = Self {
             long_word_id: long_word_id(&json, &inner),
-            cuts: SplitPoints::from_tokenizer(&json),
+            split_points: SplitPoints::from_tokenizer(&json),
             inner,
-            special: InputTemplate::default(),
-            document: InputTemplate::default(),
+            special_template: InputTemplate::default(),
+            document_template: InputTemplate::default(),
             prompts: prompts.clone(),
             max_tokens,
         };
-        tokenizer.special = tokenizer.special()?;
-        let mut head = tokenizer.special.head.clone();
+        tokenizer.special_template = tokenizer.read_special_template()?;
+        let mut head = tokenizer.special_template.prefix.clone();
         head.extend(tokenizer.prefix_ids(&prompts.document)?);
-        tokenizer.document = InputTemplate { head, tail: tokenizer.special.tail.clone() };
+        tokenizer.document_template =
+            InputTemplate { prefix: head, suffix: tokenizer.special_template.suffix.clone() };
         Ok(tokenizer)
     }
 
     /// The special tokens that the post-processor adds around a probe text.
-    fn special(&self) -> Result<InputTemplate, BoxError> {
+    fn read_special_template(&self) -> Result<InputTemplate, BoxError> {
         let probe = self.inner.encode("a", true)?;
         let special = probe.get_special_tokens_mask();
         let front = special.iter().take_while(|&&special| special == 1).count();
         let behind = special.iter().rev().take_while(|&&special| special == 1).count();
         let ids = probe.get_ids();
-        Ok(InputTemplate { head: ids[..front].to_vec(), tail: ids[ids.len() - behind..].to_vec() })
+        Ok(InputTemplate {
+            prefix: ids[..front].to_vec(),
+            suffix: ids[ids.len() - behind..].to_vec(),
+        })
     }
 
     /// The ids of a document prompt. Some tokenizers attach its trailing space to the following
@@ -144,7 +148,7 @@ impl FolderTokenizer {
         for (&(start, end), &of) in encoding.get_offsets().iter().zip(encoding.get_word_ids()) {
             let begins = of != word;
             word = of;
-            to.can_split_before.push(begins && self.cuts.can_split_at(text, at + start));
+            to.can_split_before.push(begins && self.split_points.can_split_at(text, at + start));
             to.offsets.push(at + start..at + end);
         }
         extend_over_absorbed(text, end, &mut to.offsets[first..]);
@@ -166,7 +170,7 @@ impl Tokenizer for FolderTokenizer {
                 at = end;
                 continue;
             }
-            let end = self.cuts.segment_end(text, at);
+            let end = self.split_points.segment_end(text, at);
             self.encode_segment(text, at, end, &mut tokens)?;
             at = end;
         }
@@ -174,11 +178,11 @@ impl Tokenizer for FolderTokenizer {
     }
 
     fn add_special_tokens(&self, ids: &[u32]) -> Vec<u32> {
-        self.document.around(ids)
+        self.document_template.wrap(ids)
     }
 
     fn num_added_tokens(&self) -> usize {
-        self.document.size()
+        self.document_template.num_tokens()
     }
 
     fn encode_input(&self, text: &str, kind: TextKind) -> Result<EncodedInput, BoxError> {
@@ -188,10 +192,10 @@ impl Tokenizer for FolderTokenizer {
         } else {
             self.encode(&format!("{prefix}{text}"))?.ids
         };
-        let room = self.max_tokens.saturating_sub(self.special.size());
+        let room = self.max_tokens.saturating_sub(self.special_template.num_tokens());
         let cut = ids.len() > room;
         ids.truncate(room);
-        Ok(EncodedInput { ids: self.special.around(&ids), truncated: cut })
+        Ok(EncodedInput { ids: self.special_template.wrap(&ids), truncated: cut })
     }
 
     fn max_tokens(&self) -> usize {

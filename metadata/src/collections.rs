@@ -7,8 +7,8 @@ use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::audit::{Actor, CollectionEvent, record_collection_event, without_nulls};
-use super::failure::QueryError;
 use super::generations::{self, GenerationSettings};
+use super::query_error::QueryError;
 use super::{LOCAL_ACCOUNT, retry_call};
 use pipeline::{Quantization, VectorsConfig};
 

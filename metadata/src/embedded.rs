@@ -8,7 +8,7 @@
 //! starting and stopping. This module does not use any table and downloads nothing: see
 //! `docs/adr/0006-embedded-postgres.md`.
 
-mod place;
+mod paths;
 mod process;
 mod server;
 
@@ -17,7 +17,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use place::ClusterPaths;
+use paths::ClusterPaths;
 use server::Server;
 
 /// Name of the database and of the role that owns it.
@@ -88,7 +88,7 @@ impl EmbeddedPostgres {
     /// # Errors
     /// If PostgreSQL is not installed or does not start.
     pub fn start(folder: &Path) -> Result<Self, EmbeddedError> {
-        pipeline::private::create_private_folder(folder)
+        pipeline::private_files::create_private_folder(folder)
             .map_err(|e| io_error("create the data folder", e))?;
         let folder =
             fs_err::canonicalize(folder).map_err(|e| io_error("find the data folder", e))?;

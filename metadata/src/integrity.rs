@@ -7,8 +7,8 @@ use pipeline::StoreError;
 use sqlx::{FromRow, PgPool};
 use uuid::Uuid;
 
-use super::claim::OperationLease;
 use super::documents::{DocumentStatus, Documents};
+use super::lease::OperationLease;
 use super::retry_call;
 
 /// Number of examples of each kind.
@@ -95,7 +95,7 @@ impl Documents<'_> {
 async fn integrity(
     pool: &PgPool,
     collection: Uuid,
-) -> Result<Integrity, super::failure::QueryError> {
+) -> Result<Integrity, super::query_error::QueryError> {
     let sql = format!(
         "WITH stored AS (
              SELECT count(*) AS documents, coalesce(sum(chunk_count), 0)::bigint AS chunks,

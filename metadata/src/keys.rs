@@ -7,7 +7,7 @@ use sqlx::{FromRow, PgPool};
 use uuid::Uuid;
 
 use super::audit::{Actor, record_account_event};
-use super::failure::is_read_only;
+use super::query_error::is_read_only;
 use super::retry_call;
 
 /// A key, as stored.

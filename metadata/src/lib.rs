@@ -7,41 +7,41 @@
 
 mod audit;
 mod browser_sessions;
-mod changes;
-mod claim;
 mod collections;
 mod connect;
+mod deletions;
+mod document_history;
 mod documents;
+mod dry_run;
 mod embedded;
-mod failure;
-mod foresee;
+mod enqueue;
+mod events;
 mod generations;
 mod grants;
-mod growth;
 mod history;
-mod hot;
 mod identify;
 mod integrity;
 mod keys;
+mod lease;
 mod limits;
 mod listing;
 mod locations;
 mod memory;
-mod messages;
 mod migrations;
-mod missing;
-mod moved;
+mod notifications;
 mod operations;
+mod query_error;
+mod query_plans;
 mod queue;
+mod rejections;
+mod relocations;
 mod removal;
-mod requests;
 mod run;
 mod schedules;
 mod sessions;
-mod set_aside;
 mod sources;
-mod standing;
-mod story;
+mod status;
+mod table_statistics;
 mod takeover;
 mod users;
 mod write;
@@ -56,59 +56,59 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 pub use audit::{Actor, AuditEntry, AuditLog, ListCursor};
 pub use browser_sessions::SessionLifetime;
-pub use changes::{OperationEvent, OperationEvents};
-pub use claim::{ExclusiveLock, OPERATION_EVENTS, OperationLease, WaitPolicy};
 pub use collections::{
     Collection, CollectionStatus, CollectionUpdate, Collections, DeletedCollection, NewCollection,
 };
+pub use deletions::{ForgottenBatch, MissingDocuments};
+pub use document_history::{DocumentAction, DocumentDetails, DocumentHistory, SeenLocation};
 pub use documents::{DocumentStatus, Documents};
+pub use dry_run::{ContentMatch, LocationEntry};
 pub use embedded::{EmbeddedError, EmbeddedPostgres};
-pub use foresee::{ContentMatch, LocationEntry};
+pub use enqueue::EnqueueResult;
+pub use events::{OperationEvent, OperationEvents};
 pub use generations::{
     Generation, GenerationComparison, GenerationSettings, GenerationStatus, Generations, SwapResult,
 };
 pub use grants::{Grant, Grantee, Grants, Principal, VisibleCollection};
 pub use history::OperationRecord;
-pub use hot::{HOT_QUERIES, HotQuery, ReadScope};
 pub use integrity::Integrity;
 pub use keys::{ApiKey, ApiKeys, AuthenticatedKey, NewKey};
+pub use lease::{ExclusiveLock, OPERATION_EVENTS, OperationLease, WaitPolicy};
 pub use limits::{Limits, ResourceLimits, Usage};
 pub use listing::{
     DocumentList, DocumentSelection, DocumentSort, ListQuery, ListedDocument, RejectionCount,
     document_list_queries,
 };
 pub use memory::{MemoryDocument, MemoryMetadata};
-pub use messages::{Notification, NotificationOutbox};
 pub use migrations::{AppliedMigration, DowngradePlan, SchemaState};
-pub use missing::{ForgottenBatch, MissingDocuments};
-pub use moved::Relocation;
+pub use notifications::{Notification, NotificationOutbox};
 pub use operations::{
     OperationOutcome, OperationStatus, OperationSummary, OperationType, Operations, Throughput,
 };
+pub use query_plans::{HOT_QUERIES, HotQuery, ReadScope};
 pub use queue::{QueuedOperation, WorkerSummary, Workers};
+pub use rejections::RejectedLocation;
+pub use relocations::Relocation;
 pub use removal::RemovedSource;
-pub use requests::EnqueueResult;
 pub use run::{GenerationSlot, RunMetadata};
 pub use schedules::{
     DueRun, OverlapPolicy, ScheduleKey, SchedulePoll, ScheduleRun, ScheduleSummary,
     ScheduledRunOutcome, Schedules,
 };
 pub use sessions::{NewToken, RotationResult, Sessions, SigningKey};
-pub use set_aside::RejectedLocation;
 pub use sources::{SourceSummary, Sources};
-pub use standing::{CollectionFigures, ScheduleStatus, StoreStatus};
-pub use story::{DocumentAction, DocumentDetails, DocumentHistory, SeenLocation};
+pub use status::{CollectionFigures, ScheduleStatus, StoreStatus};
 pub use users::{NewUser, User, UserUpdate, Users};
 
-use failure::QueryError;
 use pipeline::retrying_while;
 use pipeline::store_call;
+use query_error::QueryError;
 
 /// The built-in account that the command line acts as.
 pub const LOCAL_ACCOUNT: &str = "local";
 
 /// Planner settings of every session. The hot queries look up a few hundred rows by index,
-/// regardless of the statistics (`hot.rs`).
+/// regardless of the statistics (`query_plans.rs`).
 #[doc(hidden)]
 pub const SESSION_SETTINGS: [(&str, &str); 4] = [
     // A custom plan for the actual arrays often scans a medium-sized table, on every call.
@@ -345,7 +345,7 @@ where
     Fut: Future<Output = Result<T, QueryError>>,
 {
     // A pool timeout already lasted longer than all retries would.
-    let may_pass = |error: &StoreError| !failure::is_pool_timeout(error);
+    let may_pass = |error: &StoreError| !query_error::is_pool_timeout(error);
     let answer = retrying_while(may_pass, || {
         let answer = ask();
         async move { answer.await.map_err(|failure| failure.at(pool).into_store_error(doing)) }

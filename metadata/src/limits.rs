@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::audit::{Actor, record_collection_event};
 use super::collections::Collection;
-use super::failure::QueryError;
+use super::query_error::QueryError;
 use super::{LOCAL_ACCOUNT, retry_call};
 
 /// The limits of a collection.

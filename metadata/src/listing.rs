@@ -384,7 +384,7 @@ async fn find(
     pool: &PgPool,
     collection: Uuid,
     document: Uuid,
-) -> Result<Option<ListedDocument>, super::failure::QueryError> {
+) -> Result<Option<ListedDocument>, super::query_error::QueryError> {
     let sql = format!(
         "SELECT {COLUMNS}, {SORT_NAME} AS sort_name FROM documents WHERE collection_id = $1 AND id = $2"
     );

@@ -5,7 +5,7 @@ use pipeline::StoreError;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{AssertSqlSafe, Connection as _, FromRow, PgConnection};
 
-use super::failure::QueryError;
+use super::query_error::QueryError;
 use super::{Postgres, retry_call};
 
 static MIGRATOR: Migrator = sqlx::migrate!("../migrations");

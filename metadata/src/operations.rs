@@ -1,5 +1,5 @@
 //! Operations: type, requester, status and result. The database enforces the transitions of the
-//! status (migration 0003); `claim.rs` assigns operations to workers.
+//! status (migration 0003); `lease.rs` assigns operations to workers.
 
 use chrono::{DateTime, Utc};
 use pipeline::StoreError;
@@ -8,7 +8,7 @@ use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::audit::CollectionEvent;
-use super::failure::QueryError;
+use super::query_error::QueryError;
 use super::takeover::end_transactions;
 use super::{collections, retry_call, sources};
 

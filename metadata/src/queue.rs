@@ -12,16 +12,16 @@ use sqlx::types::Json;
 use sqlx::{Connection as _, FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::claim::{
+use super::collections::Collection;
+use super::lease::{
     OperationLease, WaitPolicy, at_work, is_lock_of, lock_collection, mark_started,
 };
-use super::collections::Collection;
-use super::failure::QueryError;
 use super::limits::check_operation_rate;
 use super::operations::{
     OperationOutcome, OperationStatus, OperationSummary, OperationType, Operations, finish_within,
     summary,
 };
+use super::query_error::QueryError;
 use super::takeover::fail_orphaned_operations;
 use super::{Postgres, retry_call};
 
@@ -352,7 +352,7 @@ impl Workers<'_> {
                  SET seen_at = now(), collections = EXCLUDED.collections, files = EXCLUDED.files",
             )
             .bind(id)
-            .bind(super::claim::worker_name())
+            .bind(super::lease::worker_name())
             .bind(collections)
             .bind(files)
             .execute(self.0)

@@ -12,10 +12,10 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use uuid::Uuid;
 
 use super::audit::CollectionEvent;
-use super::claim::OperationLease;
-use super::failure::QueryError;
+use super::lease::OperationLease;
 use super::locations::WITHHELD;
 use super::operations::{OperationOutcome, OperationStatus, finish_within, summary};
+use super::query_error::QueryError;
 use super::retry_call;
 
 /// Schemas with tables of documents.

@@ -13,9 +13,9 @@ use pipeline::{
 use sqlx::{PgPool, Transaction};
 use uuid::Uuid;
 
-use super::claim::assert_owned;
-use super::failure::QueryError;
-use super::growth::StatisticsUpdater;
+use super::lease::assert_owned;
+use super::query_error::QueryError;
+use super::table_statistics::StatisticsUpdater;
 use super::{identify, locations, retry_call, write};
 
 /// The documents of one collection, for one operation with one fingerprint. The search path of the
@@ -131,7 +131,7 @@ impl RunMetadata {
 
     /// At most `limit` documents whose points are to be removed: deleted ones, failed ones, and
     /// those that a run was writing when it died and never committed. Remove the points, call
-    /// [`MetadataStore::purged`], and repeat until the result is empty. Before the first and after
+    /// [`MetadataStore::mark_purged`], and repeat until the result is empty. Before the first and after
     /// the last batch of a run this repairs the effects of a crash and removes no point that a sink
     /// is writing.
     ///

@@ -11,9 +11,9 @@ use serde_json::Value;
 use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::failure::QueryError;
 use super::limits::find_reached_limit;
 use super::operations::{OperationOutcome, OperationStatus, finish_within};
+use super::query_error::QueryError;
 use super::queue::{QueuedOperation, enqueue};
 use super::{Postgres, retry_call};
 
@@ -442,7 +442,7 @@ async fn fire_run(
     .bind(due.at)
     .bind(fate)
     .bind(message)
-    .bind(super::claim::worker_name())
+    .bind(super::lease::worker_name())
     .fetch_optional(&mut *connection)
     .await?;
     let Some(run) = run.filter(|_| fate == ScheduledRunOutcome::Fired) else { return Ok(None) };

@@ -13,7 +13,7 @@ use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::audit::{Actor, record_account_event};
-use super::failure::QueryError;
+use super::query_error::QueryError;
 use super::retry_call;
 use super::users::{NewUser, User, has_administrator, insert, select_user};
 

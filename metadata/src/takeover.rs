@@ -1,12 +1,12 @@
 //! Takeover of an operation whose process is dead or hangs: its session, its transactions and its
-//! row are ended by the next process that works on the collection (`claim.rs`).
+//! row are ended by the next process that works on the collection (`lease.rs`).
 
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::claim::{LOCK_SESSION_NAME, is_lock_of};
-use super::failure::QueryError;
+use super::lease::{LOCK_SESSION_NAME, is_lock_of};
 use super::operations::{OperationOutcome, OperationStatus, record_end};
+use super::query_error::QueryError;
 use super::queue::requeue;
 
 /// Terminates the session that holds the lock of a collection, if its operation has lost its lease.

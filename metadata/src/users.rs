@@ -7,7 +7,7 @@ use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::audit::{Actor, record_account_event, without_nulls};
-use super::failure::QueryError;
+use super::query_error::QueryError;
 use super::{LOCAL_ACCOUNT, retry_call, sessions};
 
 /// An account.

@@ -55,7 +55,7 @@ pub enum NumericField {
 pub enum TextField {
     /// [`Payload::title`].
     Title,
-    /// [`Payload::headings`].
+    /// [`Payload::read_headings`].
     Headings,
 }
 

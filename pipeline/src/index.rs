@@ -101,7 +101,7 @@ pub enum SearchAccuracy {
 /// A chunk in the result of a search.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hit {
-    /// Score of the ranking; see [`Legs`].
+    /// Score of the ranking; see [`QueryVectors`].
     pub score: f32,
     /// Cosine similarity to the dense vector of the query; `None` for a query without one.
     pub similarity: Option<f32>,

@@ -3,36 +3,38 @@
 //! Data flows one way: [`PipelineSpec`] (content of the file) → [`Plan`] (checked) → [`run`] →
 //! [`RunReport`] (result). This crate contains no concrete stage, store or model.
 
-mod accounts;
+mod batch_sizer;
 mod byte_size;
-mod causes;
+mod cache;
 mod channel;
 pub mod column;
 mod compile;
+mod document_tracker;
 mod editor;
 mod embedder;
+mod error_text;
 mod filter;
 mod finding;
 mod hub_model;
 mod index;
-mod inlet;
 mod inventory;
-mod mask;
-mod memo;
 mod metrics;
 mod node;
+mod node_input;
+mod node_output;
 mod outcome;
-mod outlet;
 mod pattern;
 mod plan;
-pub mod private;
+pub mod private_files;
 mod progress;
+mod redact;
 mod report;
 mod retry;
 mod run;
 mod schedule;
 mod schema;
 mod secret;
+mod sparse;
 mod spec;
 mod store;
 mod store_call;
@@ -43,24 +45,22 @@ pub mod uri;
 mod validate;
 mod vectors_config;
 mod when;
-mod window;
-mod words;
 mod yaml;
 
-pub use accounts::chunk_and_token_counts;
 pub use byte_size::ByteSize;
-pub use causes::{error_chain, io_error_text, strip_os_error_code, url_origin};
+pub use cache::{Cache, CacheKey};
+pub use document_tracker::chunk_and_token_counts;
 pub use editor::file_schema;
 pub use embedder::{
     Embedder, EmbedderOptions, EmbedderUsage, EncodedInput, ModelInfo, ModelProvider, TextKind,
     TokenizedText, Tokenizer,
 };
+pub use error_text::{error_chain, io_error_text, strip_os_error_code, url_origin};
 pub use filter::{Filter, KeywordField, NumericField, NumericRange, TextField};
 pub use finding::{Finding, Findings};
 pub use hub_model::{HubModel, HubModelError, is_plain_name};
 pub use index::{Facet, Fusion, Hit, IndexQuery, QueryVectors, SearchAccuracy, VectorIndex};
 pub use inventory::{InspectedPoint, Inventory, PointKey, Vectors};
-pub use memo::{Cache, CacheKey};
 pub use metrics::{
     ExportedRun, Metrics, MetricsExporter, StoreMetrics, register_counters, register_gauges,
     register_histograms,
@@ -85,6 +85,7 @@ pub use run::{RunError, RunOptions, run};
 pub use schedule::{Occurrence, OccurrenceStatus, Schedule, ScheduleError};
 pub use schema::{RowsExt, SchemaError, SchemaExt};
 pub use secret::Secret;
+pub use sparse::{SparseEncoder, SparseVector};
 pub use spec::{
     ChunkSpec, ChunksSpec, ExpectSpec, GoldenSpec, HumanDuration, InputSpec, LifecycleSpec,
     Migrate, MinScoresSpec, MissedRunPolicy, NodeSpec, NotifyEvent, NotifySpec, Overlap,
@@ -99,4 +100,3 @@ pub use store::{
 pub use store_call::{TARGET as STORE_CALLS, store_call};
 pub use title::is_meaningful_title;
 pub use vectors_config::{Quantization, VectorsConfig};
-pub use words::{SparseEncoder, SparseVector};

@@ -6,7 +6,7 @@
 //! or a message.
 
 mod embedding;
-mod exposition;
+mod exporter;
 mod node;
 mod stores;
 
@@ -21,7 +21,7 @@ use prometheus::{
 };
 
 use self::embedding::EmbeddingMetrics;
-pub use self::exposition::{ExportedRun, MetricsExporter};
+pub use self::exporter::{ExportedRun, MetricsExporter};
 pub(crate) use self::node::NodeMetrics;
 use self::node::NodeVecs;
 pub use self::stores::StoreMetrics;
@@ -164,7 +164,7 @@ fn register_seconds(registry: &Registry, name: &str, help: &str, labels: &[&str]
 /// Registers gauges of integers.
 ///
 /// # Panics
-/// As [`counters`].
+/// As [`register_counters`].
 pub fn register_gauges(
     registry: &Registry,
     name: &str,
@@ -177,7 +177,7 @@ pub fn register_gauges(
 /// Registers histograms.
 ///
 /// # Panics
-/// As [`counters`], and if the buckets are not sorted.
+/// As [`register_counters`], and if the buckets are not sorted.
 pub fn register_histograms(
     registry: &Registry,
     name: &str,

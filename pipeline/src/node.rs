@@ -108,14 +108,14 @@ pub enum ModelUse<'a> {
 /// Batch policy: the runtime combines batches until they reach this weight.
 #[derive(Clone, Copy)]
 pub struct BatchPolicy {
-    /// Minimum weight of a batch. With [`Gather::first`], the maximum weight.
+    /// Minimum weight of a batch. With [`BatchPolicy::first`], the maximum weight.
     pub target_weight: usize,
     /// Weight of a batch, in a unit of the node. The weights of the slices of a batch add up to its
     /// weight.
     pub weight: fn(&RecordBatch) -> usize,
     /// Weight of the first batch, for a stage with adaptive batches. Later batches should take
     /// about two seconds each: their weight follows the measured rate, from a quarter of this
-    /// weight up to [`Gather::at_least`]. Batches are split between rows to keep to the weight. Two
+    /// weight up to [`BatchPolicy::target_weight`]. Batches are split between rows to keep to the weight. Two
     /// batches are in progress concurrently, so that the device of the stage does not idle between
     /// them. `None` keeps the weight fixed and never splits batches.
     pub initial_weight: Option<usize>,
@@ -135,12 +135,12 @@ pub trait Source: Send {
     /// The runtime never drops the future; it stops calling the method.
     async fn next_batch(&mut self) -> Result<Option<Outcome>, BoxError>;
 
-    /// Source roots ([`crate::column::SOURCE`]) of which all documents were produced; called after
+    /// Source roots ([`crate::build_column::SOURCE`]) of which all documents were produced; called after
     /// [`Source::next`] returned `None`. Known documents of these roots that were not produced are
     /// gone.
     fn exhausted_roots(&self) -> Vec<String>;
 
-    /// Totals for the report; called together with [`Source::covered`].
+    /// Totals for the report; called together with [`Source::exhausted_roots`].
     fn totals(&self) -> SourceTotals {
         SourceTotals::default()
     }
@@ -171,7 +171,7 @@ pub trait SourceConfig: Send + Sync {
         None
     }
 
-    /// Source roots, as in [`crate::column::SOURCE`]; empty if the source does not know them.
+    /// Source roots, as in [`crate::build_column::SOURCE`]; empty if the source does not know them.
     fn roots(&self) -> Vec<String> {
         Vec::new()
     }
@@ -194,7 +194,7 @@ pub struct SourceWarning {
     pub help: String,
 }
 
-/// Decision of a source about a URI ([`crate::column::URI`]).
+/// Decision of a source about a URI ([`crate::build_column::URI`]).
 #[derive(Clone, Debug, PartialEq)]
 pub enum SourceDecision {
     /// The source produces the document, if it is new or changed.

@@ -174,7 +174,7 @@ pub enum RejectReason {
     PreviouslyRejected {
         /// Node that set it aside.
         node: String,
-        /// Reason code of the rejection, as in [`Why::reason`].
+        /// Reason code of the rejection, as in [`RejectReason::reason`].
         reason: String,
         /// Message of the rejection.
         message: String,
@@ -192,7 +192,7 @@ fn image_page_text(images: u64, pages: u64) -> String {
     }
 }
 
-/// [`Why::reason`] of a failed document. Exit code 2 reports failures that were not known before.
+/// [`RejectReason::reason`] of a failed document. Exit code 2 reports failures that were not known before.
 pub const FAILED_REASON: &str = "failed";
 
 impl RejectReason {

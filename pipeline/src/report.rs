@@ -38,7 +38,7 @@ pub struct RunReport {
     pub deleted: u64,
     /// `true` if the run was stopped before its sources had ended, or was cut short.
     pub stopped: bool,
-    /// Source roots of which every document was seen; see [`crate::Source::covered`].
+    /// Source roots of which every document was seen; see [`crate::Source::exhausted_roots`].
     #[serde(skip)]
     pub exhausted_roots: Vec<String>,
     /// Covered source roots without a document.

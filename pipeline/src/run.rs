@@ -22,11 +22,11 @@ use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span};
 
-use crate::accounts::DocumentTracker;
 use crate::channel::{BatchReceiver, channel};
-use crate::inlet::NodeInput;
+use crate::document_tracker::DocumentTracker;
 use crate::metrics::Metrics;
-use crate::outlet::{Edge, NodeOutput, NodeRejection};
+use crate::node_input::NodeInput;
+use crate::node_output::{Edge, NodeOutput, NodeRejection};
 use crate::plan::{Node, NodeIndex};
 use crate::progress::RejectionLog;
 use crate::report::{DocumentCounts, NodeReport, RunReport};
@@ -113,7 +113,7 @@ pub enum RunError {
     },
 }
 
-/// Concurrent batches of a stage with adaptive batch weight ([`Gather::first`]).
+/// Concurrent batches of a stage with adaptive batch weight ([`BatchPolicy::first`]).
 const ADAPTIVE_CONCURRENCY: usize = 2;
 
 /// Time limit for batches in the model after a run was cut short.
@@ -458,7 +458,7 @@ async fn drive_sink(
     }
 }
 
-/// Records rejections, up to [`RECORD_AT_ONCE`] per transaction. The points of documents that are
+/// Records rejections, up to [`RECORD_BATCH`] per transaction. The points of documents that are
 /// deleted by this are removed after the run, because a sink may be restoring one of them.
 async fn drive_recorder(
     mut queue: mpsc::Receiver<NodeRejection>,

@@ -2,8 +2,8 @@
 //!
 //! Environment variables are replaced here, in `stores` only.
 
+pub(crate) mod automation;
 pub(crate) mod samples;
-pub(crate) mod unattended;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -14,15 +14,15 @@ use serde_json::{Map, Value};
 
 use crate::Secret;
 use crate::finding::{Finding, Findings};
-use crate::mask::{redact, redact_unparsed};
+use crate::redact::{redact, redact_unparsed};
 use crate::validate::{SchemaViolation, validate};
 use crate::yaml::YamlDocument;
 
-pub use samples::{ChunkSpec, ChunksSpec, ExpectSpec, InputSpec, RouteSpec, SampleSpec, TextSpec};
-pub use unattended::{
+pub use automation::{
     HumanDuration, MissedRunPolicy, NotifyEvent, NotifySpec, Overlap, RetrySpec, ScheduleSpec,
     ScheduledOperation, WebhookSpec, Webhooks,
 };
+pub use samples::{ChunkSpec, ChunksSpec, ExpectSpec, InputSpec, RouteSpec, SampleSpec, TextSpec};
 
 /// A parsed pipeline file.
 pub struct PipelineSpec {

@@ -84,7 +84,7 @@ pub enum KnownState {
     Rejected {
         /// Node that set it aside.
         node: String,
-        /// Reason code; see [`crate::Why::reason`].
+        /// Reason code; see [`crate::RejectReason::reason`].
         reason: String,
         /// Message of the rejection.
         message: String,

@@ -71,10 +71,10 @@ impl BlockingPool {
     /// Runs a job on a blocking thread and awaits it.
     ///
     /// # Errors
-    /// [`Busy`] if the queue is full.
+    /// [`QueueFull`] if the queue is full.
     ///
     /// # Cancellation
-    /// A queued job is dropped. A running job sees its [`Cancelled`] flag and keeps its permit
+    /// A queued job is dropped. A running job sees its [`CancelFlag`] flag and keeps its permit
     /// until it returns, so that no more than `at_once` jobs run at any time.
     ///
     /// # Panics

@@ -36,7 +36,7 @@ pub(crate) struct QueryKey {
     pub(crate) query: String,
     pub(crate) mode: SearchMode,
     /// As requested. The values that a pattern matches depend on the state of the generation, which
-    /// is part of the key ([`Version`]).
+    /// is part of the key ([`GenerationVersion`]).
     pub(crate) filter: Option<Condition>,
     pub(crate) threshold: Option<u32>,
     pub(crate) fusion: [u32; 3],

@@ -2,10 +2,10 @@
 //!
 //! This module measures and compares; the caller decides on minimum scores (`docs/evaluation.md`).
 
-mod chance;
 mod compare;
 mod judgements;
 mod measures;
+mod rng;
 
 use std::sync::Arc;
 

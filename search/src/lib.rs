@@ -3,7 +3,6 @@
 //! A [`Searcher`] sends a [`Request`] to the [`Target`]s that it names and combines their hits into
 //! one [`Answer`]. `docs/search.md` describes requests, docs/adr/0013-hybrid-search.md the design.
 
-mod answer;
 pub mod blocking;
 mod caches;
 pub mod cost;
@@ -13,19 +12,20 @@ mod filter;
 mod glob;
 mod merge;
 pub mod metrics;
-mod questions;
+mod query_batcher;
 mod request;
+mod results;
 mod searcher;
 mod target;
 pub mod title;
 mod wildcards;
 
-pub use answer::{CollectionFailure, CollectionResult, MergedHit, SearchResults, Timings};
 pub use caches::SearchCaches;
 pub use cost::COST_BUDGET;
 pub use filter::{Condition, FACET_FIELDS, FilterError};
 pub use glob::Patterns;
 pub use metrics::SearchMetrics;
 pub use request::{InvalidRequest, Request, SearchMode};
+pub use results::{CollectionFailure, CollectionResult, MergedHit, SearchResults, Timings};
 pub use searcher::{SearchError, Searcher};
 pub use target::{QueryModel, Target, TargetResolver};

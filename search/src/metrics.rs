@@ -5,8 +5,8 @@ use std::time::Duration;
 use pipeline::{register_counters, register_histograms};
 use prometheus::{HistogramVec, IntCounterVec, Registry};
 
-use crate::answer::SearchResults;
 use crate::request::SearchMode;
+use crate::results::SearchResults;
 
 /// Buckets of the duration of a search in seconds, from a cached answer to an unusably slow one.
 const SEARCH_SECONDS: [f64; 11] =

@@ -67,7 +67,7 @@ impl FromStr for SearchMode {
 pub struct Request {
     /// The text of the query.
     pub query: String,
-    /// The collections to search, by the names that [`crate::Resolve`] accepts.
+    /// The collections to search, by the names that [`crate::TargetResolver`] accepts.
     pub collections: Vec<String>,
     /// `None` selects hybrid for collections with sparse vectors, and dense for others.
     pub mode: Option<SearchMode>,

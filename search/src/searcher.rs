@@ -15,14 +15,14 @@ use pipeline::{
 };
 use serde_json::Value;
 
-use crate::answer::{CollectionFailure, CollectionResult, MergedHit, SearchResults, Timings};
 use crate::blocking::{BlockingPool, CancelFlag, QueueFull};
 use crate::caches::{CachedHits, GenerationVersion, QueryKey, SearchCaches};
 use crate::cursor::Cursor;
 use crate::filter::{Condition, FilterError};
 use crate::merge::{self, Ranking};
-use crate::questions::QueryBatcher;
+use crate::query_batcher::QueryBatcher;
 use crate::request::{InvalidRequest, Request, SearchMode};
+use crate::results::{CollectionFailure, CollectionResult, MergedHit, SearchResults, Timings};
 use crate::target::{Target, TargetResolver};
 use crate::wildcards::FieldValues;
 
@@ -400,7 +400,7 @@ impl Searcher {
     ) -> Result<Filter, StoreError> {
         let mut values = FieldValues::new();
         for field in condition.pattern_fields() {
-            // At most `MOST_VALUES` values are matched, a limit for collections with more documents
+            // At most `MAX_PATTERN_VALUES` values are matched, a limit for collections with more documents
             // than that.
             let of_field = self.field_values(target, version, field, MAX_PATTERN_VALUES).await?;
             values.insert(field, of_field);

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::App;
 use super::credential::Credential;
-use super::logged;
+use super::log_text;
 use super::ports::{Actor, Principal};
 use super::problem::{HandlerResult, Problem, ProblemCode};
 use super::rate::{ClientId, RateClass};
@@ -61,7 +61,7 @@ impl Caller {
     /// The account. The right of the endpoint ensures that it exists.
     ///
     /// # Errors
-    /// [`Code::Unauthenticated`] for an anonymous caller.
+    /// [`ProblemCode::Unauthenticated`] for an anonymous caller.
     pub(super) fn user(&self) -> HandlerResult<Uuid> {
         self.identity.user().ok_or_else(|| Problem::from_code(ProblemCode::Unauthenticated))
     }
@@ -138,7 +138,7 @@ async fn authorize(app: &App, admission: Admission, parts: &mut Parts) -> Handle
         return Err(Problem::internal("the layers set no `Address`"));
     };
     let agent = parts.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
-    let agent = agent.map(|agent| logged::sanitized(agent, logged::MAX_USER_AGENT));
+    let agent = agent.map(|agent| log_text::sanitized(agent, log_text::MAX_USER_AGENT));
     let (identity, credential) = if right == Right::Public {
         (Identity::Anonymous, Credential::None)
     } else {
@@ -205,7 +205,7 @@ fn places_of(class: RateClass, uri: &Uri) -> u32 {
 }
 
 /// Rate-limits requests for files without a right (the page, the description of the API), by
-/// address in [`Class::Look`].
+/// address in [`RateClass::Look`].
 pub(super) async fn count_file(app: App, request: Request, next: Next) -> Response {
     let Some(ClientAddress(address)) = request.extensions().get().copied() else {
         return Problem::internal("the layers set no `Address`").into_response();

@@ -26,7 +26,7 @@ use super::browser::IsSecure;
 use super::guard::{Caller, ClientAddress, count_file};
 use super::problem::{Problem, render_problem};
 use super::right::Identity;
-use super::{App, ServerConfig, client, head, logged, openapi, table};
+use super::{App, ServerConfig, client, endpoints, host, log_text, openapi};
 use search::Timings;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -40,7 +40,7 @@ const PAGE_CSP: &str = "default-src 'self'; img-src 'self' data:; style-src 'sel
 /// The complete server. `page` serves the web UI and responds to unknown paths. It and the
 /// description of the API need no right; only their rate is limited.
 pub fn router(app: &App, page: Router) -> Router {
-    let (api, description) = table::guarded_routes(app);
+    let (api, description) = endpoints::guarded_routes(app);
     let docs = SwaggerUi::new(openapi::DOCS_PATH).url(openapi::SPEC_PATH, description);
     let timeout = TimeoutLayer::with_status_code(
         StatusCode::SERVICE_UNAVAILABLE,
@@ -84,7 +84,7 @@ async fn request_layer(app: App, mut request: Request, next: Next) -> Response {
     let asked = RequestLog::of(&request);
     let is_known = request.extensions().get::<MatchedPath>().is_some();
     let is_from_proxy = client::is_trusted(peer, &app.config.trusted_proxies);
-    let response = match head::check_host(&request, &app.config.hosts, is_from_proxy) {
+    let response = match host::check_host(&request, &app.config.hosts, is_from_proxy) {
         Err(problem) => problem.into_response(),
         Ok(()) => match preflight(&request, origin.as_ref()) {
             Some(response) => response,
@@ -138,7 +138,7 @@ impl RequestLog {
     fn of(request: &Request) -> Self {
         let path = match request.extensions().get::<MatchedPath>() {
             Some(matched) => matched.as_str().into(),
-            None => logged::sanitized(request.uri().path(), logged::MAX_PATH).into(),
+            None => log_text::sanitized(request.uri().path(), log_text::MAX_PATH).into(),
         };
         Self { method: request.method().clone(), path }
     }
@@ -152,7 +152,7 @@ impl RequestLog {
         problem: Option<&Problem>,
         began: Instant,
     ) {
-        let method = logged::sanitized(self.method.as_str(), logged::MAX_METHOD);
+        let method = log_text::sanitized(self.method.as_str(), log_text::MAX_METHOD);
         let (path, status) = (&*self.path, status.as_u16());
         let by = caller.and_then(|caller| match &caller.identity {
             Identity::Anonymous => None,
@@ -161,7 +161,7 @@ impl RequestLog {
         });
         let code = problem.map(|it| it.code.name());
         let cause = problem.and_then(|problem| problem.cause.as_deref());
-        let cause = cause.map(|cause| logged::sanitized(cause, logged::MAX_CAUSE));
+        let cause = cause.map(|cause| log_text::sanitized(cause, log_text::MAX_CAUSE));
         let ms = began.elapsed().as_secs_f64() * 1000.0;
         if status >= 500 {
             tracing::error!(request_id = id, %address, by, method, path, status, code, ms, cause, "failed");

@@ -4,16 +4,17 @@
 //! runs, and `layers.rs` applies to every response. Handlers are in `routes/`, one file per kind of
 //! resource, and JSON types in `wire/`. The caller of [`router`] owns sockets, TLS and signals.
 
+mod access_caches;
 mod browser;
-mod caches;
 mod client;
 mod credential;
+mod endpoints;
 mod events;
 mod extract;
 mod guard;
-mod head;
+mod host;
 mod layers;
-mod logged;
+mod log_text;
 mod openapi;
 mod password;
 pub mod ports;
@@ -23,7 +24,6 @@ pub mod right;
 mod routes;
 pub mod secret;
 mod streams;
-mod table;
 mod throttle;
 mod token;
 pub mod web;
@@ -39,14 +39,14 @@ use uuid::Uuid;
 
 pub use self::browser::{ABSOLUTE_TIMEOUT, IDLE_TIMEOUT};
 pub use self::client::Network;
-pub use self::head::{AllowedHosts, PublicUrl};
+pub use self::endpoints::{Endpoint, endpoints};
+pub use self::host::{AllowedHosts, PublicUrl};
 pub use self::layers::router;
 pub use self::password::PasswordService;
 pub use self::rate::{RATE_CLASSES, RateClass, RateLimit};
-pub use self::table::{Endpoint, endpoints};
 pub use self::token::{ACCESS_TOKEN_LIFETIME, REFRESH_TOKEN_LIFETIME};
 
-use self::caches::AccessCaches;
+use self::access_caches::AccessCaches;
 use self::ports::{Accounts, Catalogue, CollectionService};
 use self::rate::RequestLimiter;
 use self::streams::StreamLimiter;

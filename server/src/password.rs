@@ -52,7 +52,7 @@ impl PasswordService {
     ///
     /// # Errors
     /// If the password is too short, too long, or equal to the name of its account.
-    /// [`Code::Unavailable`] if too many requests wait.
+    /// [`ProblemCode::Unavailable`] if too many requests wait.
     pub async fn hash(&self, password: &str, username: &str) -> HandlerResult<String> {
         let length = password.chars().count();
         if length < MIN_LENGTH || password.len() > MAX_LENGTH {
@@ -78,7 +78,7 @@ impl PasswordService {
     /// Returns true if the password matches the hash. Takes the same time without a hash.
     ///
     /// # Errors
-    /// [`Code::Unavailable`] if too many requests wait; the password was not verified.
+    /// [`ProblemCode::Unavailable`] if too many requests wait; the password was not verified.
     pub async fn verify(&self, password: &str, known: Option<&str>) -> HandlerResult<bool> {
         if password.len() > MAX_LENGTH {
             return Ok(false);

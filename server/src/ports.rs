@@ -322,7 +322,7 @@ pub struct OperationChange {
 }
 
 /// Operations and searches on the collections that this server serves. Others are refused with
-/// [`super::problem::Code::NotServed`].
+/// [`super::problem::ProblemCode::NotServed`].
 #[async_trait]
 pub trait CollectionService: Send + Sync {
     /// Requests an operation; returns its id. It starts when the collection has no other.

@@ -78,7 +78,7 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(60 * 60);
 /// Rate limiters of all classes.
 pub(crate) struct RequestLimiter {
     limiters: HashMap<RateClass, DefaultKeyedRateLimiter<ClientId>>,
-    /// Time until which clients are over the rate of [`Class::Login`].
+    /// Time until which clients are over the rate of [`RateClass::Login`].
     over_login_limit: Cache<ClientId, Instant>,
     last_sweep: Mutex<Instant>,
     clock: DefaultClock,
@@ -106,7 +106,7 @@ impl RequestLimiter {
     /// Counts a request.
     ///
     /// # Errors
-    /// [`Code::RateLimited`] above the rate, with the time until the next request.
+    /// [`ProblemCode::RateLimited`] above the rate, with the time until the next request.
     pub(super) fn check(&self, class: RateClass, client: ClientId) -> HandlerResult<()> {
         self.check_many(class, client, 1)
     }
@@ -115,7 +115,7 @@ impl RequestLimiter {
     /// except the place that the request took when it arrived.
     ///
     /// # Errors
-    /// [`Code::RateLimited`] above the rate, with the time until enough places are free.
+    /// [`ProblemCode::RateLimited`] above the rate, with the time until enough places are free.
     pub(super) fn check_many(
         &self,
         class: RateClass,
@@ -154,7 +154,7 @@ impl RequestLimiter {
     /// verified.
     ///
     /// # Errors
-    /// [`Code::RateLimited`] if it is, with the remaining time.
+    /// [`ProblemCode::RateLimited`] if it is, with the remaining time.
     pub(super) fn check_login_attempts(&self, client: ClientId) -> HandlerResult<()> {
         let left = |until: Instant| until.saturating_duration_since(Instant::now());
         match self.over_login_limit.get(&client).map(left) {

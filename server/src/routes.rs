@@ -20,8 +20,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::endpoints::BASE_PATH;
 use super::problem::{HandlerResult, Problem, ProblemCode};
-use super::table::BASE_PATH;
 
 /// A requested operation.
 #[derive(Debug, Serialize, ToSchema)]

@@ -64,7 +64,7 @@ impl StreamLimiter {
     /// Opens a stream.
     ///
     /// # Errors
-    /// [`Code::RateLimited`] at the limit of the client, [`Code::Unavailable`] at that of the
+    /// [`ProblemCode::RateLimited`] at the limit of the client, [`ProblemCode::Unavailable`] at that of the
     /// server.
     pub(super) fn open(&self, account: Option<Uuid>, address: IpAddr) -> HandlerResult<OpenStream> {
         let client = ClientId::from_address(address);

@@ -105,7 +105,7 @@ impl LoginThrottle {
     /// logins of the account from this network, which may precede the start of this process.
     ///
     /// # Errors
-    /// [`Code::RateLimited`] during a delay, with the remaining time; otherwise if the store cannot
+    /// [`ProblemCode::RateLimited`] during a delay, with the remaining time; otherwise if the store cannot
     /// be reached.
     pub(super) async fn begin(
         &self,

@@ -20,7 +20,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::parquet::dataset::Dataset;
-use crate::upsert::documents::batch_weight;
+use crate::upsert::batch::batch_weight;
 
 mod dataset;
 mod tables;

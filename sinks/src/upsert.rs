@@ -51,10 +51,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::upsert::documents::{UpsertBatch, plan_requests};
+use crate::upsert::batch::{UpsertBatch, plan_requests};
 use pipeline::{Quantization, Vectors, VectorsConfig};
 
-pub(crate) mod documents;
+pub(crate) mod batch;
 
 /// Longest wait of documents for a full window.
 const MAX_GATHER_DELAY: Duration = Duration::from_secs(2);
@@ -175,7 +175,7 @@ impl SinkConfig for UpsertOptions {
     }
 
     fn batch_policy(&self) -> Option<BatchPolicy> {
-        let (at_least, weight) = (self.window, documents::batch_weight);
+        let (at_least, weight) = (self.window, batch::batch_weight);
         Some(BatchPolicy {
             target_weight: at_least,
             weight,

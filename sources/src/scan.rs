@@ -11,8 +11,8 @@ mod filter;
 mod gitignore;
 mod globs;
 mod open;
-mod places;
 mod read;
+mod roots;
 mod walk;
 
 use std::path::{Path, PathBuf};
@@ -46,7 +46,7 @@ pub(crate) const NODE: NodeDef = NodeDef {
         let mut config: ScanOptions = serde_json::from_value(with)?;
         for path in &mut config.paths {
             // A URL is not a path; it stays as written, and building the source reports it.
-            if places::scheme_of(path).is_none() {
+            if roots::scheme_of(path).is_none() {
                 *path = folder.join(&path);
             }
         }
@@ -131,7 +131,7 @@ impl SourceConfig for ScanOptions {
     }
 
     fn warnings(&self) -> Vec<SourceWarning> {
-        places::warnings(self)
+        roots::warnings(self)
     }
 }
 
@@ -150,7 +150,7 @@ impl ScanOptions {
     fn roots(&self) -> Result<Vec<PathBuf>, BoxError> {
         let mut roots = Vec::with_capacity(self.paths.len());
         for path in &self.paths {
-            let root = places::absolute_root(path)?;
+            let root = roots::absolute_root(path)?;
             if !roots.contains(&root) {
                 roots.push(root);
             }
@@ -164,8 +164,8 @@ impl ScanOptions {
             let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
             absolute.components().collect()
         };
-        let paths = self.paths.iter().filter(|path| places::scheme_of(path).is_none());
-        paths.map(|path| places::absolute_root(path).unwrap_or_else(|_| as_written(path))).collect()
+        let paths = self.paths.iter().filter(|path| roots::scheme_of(path).is_none());
+        paths.map(|path| roots::absolute_root(path).unwrap_or_else(|_| as_written(path))).collect()
     }
 }
 

@@ -14,7 +14,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
     pub config: Vec<PathBuf>,
     /// Listen on this address
-    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR", value_parser = super::typed::address)]
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR", value_parser = super::parse::address)]
     pub listen: SocketAddr,
     /// Accept requests for this URL (repeatable)
     ///
@@ -35,7 +35,7 @@ pub(crate) struct ServeArgs {
     /// Serve metrics without authentication on this address
     ///
     /// The main address serves them to administrators at /api/v1/metrics.
-    #[arg(long, value_name = "ADDR", value_parser = super::typed::address)]
+    #[arg(long, value_name = "ADDR", value_parser = super::parse::address)]
     pub metrics: Option<SocketAddr>,
     /// Allow browser requests from this origin (repeatable)
     ///

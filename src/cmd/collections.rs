@@ -4,10 +4,10 @@ use metadata::{Collection, DeletedCollection, Generation};
 use pipeline::BoxError;
 use serde_json::{Value, json};
 
-use super::{change, migrate, story};
+use super::{confirm, document_view, migrate};
 use crate::cli::{CollectionArgs, CollectionsVerb};
+use crate::compose;
 use crate::render::{self, snake_case_name};
-use crate::wiring;
 
 pub(super) async fn collections(verb: CollectionsVerb) -> Result<(), BoxError> {
     match verb {
@@ -38,10 +38,10 @@ pub(super) async fn collections(verb: CollectionsVerb) -> Result<(), BoxError> {
         CollectionsVerb::Show { of } => show(&of).await,
         CollectionsVerb::Audit { of, limit } => show_audit_log(&of, limit).await,
         CollectionsVerb::Delete { change } => {
-            let operator = change::open_operator(&change).await?;
+            let operator = confirm::open_operator(&change).await?;
             let collection = operator.database.collection(&operator.spec).await?;
             let (name, documents) = (&collection.name, collection.document_count);
-            change::confirm(
+            confirm::confirm(
                 &change,
                 &format!(
                     "permanently delete the collection `{name}` with {}",
@@ -85,7 +85,7 @@ fn list_deleted(found: &[DeletedCollection], json: bool) -> Result<(), BoxError>
 
 /// Prints the audit log of the file's collection, including deleted collections of that name.
 async fn show_audit_log(of: &CollectionArgs, limit: u32) -> Result<(), BoxError> {
-    let (database, ids) = wiring::open_with_past_collections(&of.config).await?;
+    let (database, ids) = compose::open_with_past_collections(&of.config).await?;
     let mut found = Vec::new();
     for id in ids {
         found.extend(database.postgres().audit_log().for_collection(id, None, limit).await?);
@@ -120,7 +120,7 @@ async fn show_audit_log(of: &CollectionArgs, limit: u32) -> Result<(), BoxError>
 }
 
 async fn show(of: &CollectionArgs) -> Result<(), BoxError> {
-    let (database, collection) = wiring::open_collection(&of.config).await?;
+    let (database, collection) = compose::open_collection(&of.config).await?;
     let generations = database.postgres().generations().list(collection.id).await?;
     let documents = database.postgres().documents().count_by_status(collection.id).await?;
     let set_aside = database.postgres().documents().count_rejected_locations(collection.id).await?;
@@ -128,7 +128,7 @@ async fn show(of: &CollectionArgs) -> Result<(), BoxError> {
         let mut json = collection_json(&collection);
         let counts = documents.iter().map(|(status, n)| (snake_case_name(status), Value::from(*n)));
         json["documents"] = Value::Object(counts.collect());
-        json["set_aside"] = story::set_aside_json(&set_aside);
+        json["set_aside"] = document_view::set_aside_json(&set_aside);
         json["generations"] = generations.iter().map(generation_json).collect();
         return render::print_json(&json);
     }
@@ -146,7 +146,7 @@ async fn show(of: &CollectionArgs) -> Result<(), BoxError> {
         row("chunks", render::format_count(collection.vector_count)),
         row("size", render::format_bytes(collection.total_size_bytes)),
     ]);
-    rows.extend(story::count_rows(&documents, &set_aside));
+    rows.extend(document_view::count_rows(&documents, &set_aside));
     render::print(&render::table(&[], rows))?;
     let rows = generations.iter().map(|it| {
         let since = it.retired_at.or(it.live_at).unwrap_or(it.created_at);

@@ -10,12 +10,12 @@ use pipeline::BoxError;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::named::{self, DocumentRef};
-use super::{Exit, change, story};
+use super::document_ref::{self, DocumentRef};
+use super::{Exit, confirm, document_view};
 use crate::cli::{CollectionArgs, DocumentsVerb, ReasonArg, StatusArg};
+use crate::compose;
 use crate::operate::Operator;
 use crate::render::{self, snake_case_name};
-use crate::wiring;
 
 pub(super) async fn documents(verb: DocumentsVerb) -> Exit {
     match try_documents(verb).await {
@@ -32,16 +32,16 @@ async fn try_documents(verb: DocumentsVerb) -> Result<Exit, BoxError> {
         }
         DocumentsVerb::Show { document, of } => show(&of, &document).await?,
         DocumentsVerb::Delete { documents, change } => {
-            let operator = change::open_operator(&change).await?;
+            let operator = confirm::open_operator(&change).await?;
             let ids = resolve_ids(&operator, &documents).await?;
             let many = render::count_of(ids.len(), "document");
-            change::confirm(&change, &format!("delete {many}"))?;
+            confirm::confirm(&change, &format!("delete {many}"))?;
             let deleted = operator.delete_documents(&ids).await?.documents;
             let words = format!("deleted {}\n", render::count_of(deleted, "document"));
             render::print_answer(change.json, &json!({ "documents": deleted }), &words)?;
         }
         DocumentsVerb::Undelete { documents, change } => {
-            let operator = change::open_operator(&change).await?;
+            let operator = confirm::open_operator(&change).await?;
             let ids = resolve_ids(&operator, &documents).await?;
             let readmitted = operator.undelete_documents(&ids).await?;
             if readmitted == 0 {
@@ -87,7 +87,7 @@ async fn list(of: &CollectionArgs, which: DocumentFilter) -> Result<(), BoxError
         (Err(_), _) => return Err("invalid `--after`: expected the id of a document".into()),
     };
     let after_uri = after_uri.as_ref().and_then(DocumentRef::uri);
-    let (database, collection) = wiring::open_collection(&of.config).await?;
+    let (database, collection) = compose::open_collection(&of.config).await?;
     let documents = database.postgres().documents();
     let list = DocumentList {
         selection: selection(status, reason),
@@ -115,7 +115,7 @@ async fn list(of: &CollectionArgs, which: DocumentFilter) -> Result<(), BoxError
             it.id.to_string(),
             status_text(it.status, it.reason.as_deref()),
             render::format_count(it.chunk_count),
-            named::display_path(it),
+            document_ref::display_path(it),
             it.error_message.clone().unwrap_or_default(),
         ]
     });
@@ -124,7 +124,7 @@ async fn list(of: &CollectionArgs, which: DocumentFilter) -> Result<(), BoxError
             String::new(),
             status_text(DocumentStatus::Failed, Some(&it.reason)),
             String::new(),
-            named::display_uri(&it.uri),
+            document_ref::display_uri(&it.uri),
             it.message.clone().unwrap_or_default(),
         ]
     });
@@ -132,7 +132,7 @@ async fn list(of: &CollectionArgs, which: DocumentFilter) -> Result<(), BoxError
     render::print(&render::table(&head, rows.chain(places_rows)))?;
     if found.len() + places.len() == limit as usize {
         let last = match (places.last(), found.last()) {
-            (Some(place), _) => named::display_uri(&place.uri),
+            (Some(place), _) => document_ref::display_uri(&place.uri),
             (None, Some(document)) => document.id.to_string(),
             (None, None) => return Ok(()),
         };
@@ -187,24 +187,24 @@ fn location_json(place: &RejectedLocation) -> Value {
 fn status_text(status: DocumentStatus, reason: Option<&str>) -> String {
     match (status, reason) {
         (DocumentStatus::Failed, Some(reason)) => format!("set aside: {reason}"),
-        (status, _) => story::status_text(status),
+        (status, _) => document_view::status_text(status),
     }
 }
 
 async fn show(of: &CollectionArgs, document: &OsStr) -> Result<(), BoxError> {
-    let (database, collection) = wiring::open_collection(&of.config).await?;
+    let (database, collection) = compose::open_collection(&of.config).await?;
     let named = resolve_argument(document, database.postgres(), &collection).await?;
     let (told, _) = named.history(database.postgres(), &collection).await?;
     let document = told.document.ok_or_else(|| not_found_message(&collection.name, document))?;
     if of.json {
-        let mut json = story::document_json(&document);
-        json["places"] = told.locations.iter().map(story::location_json).collect();
+        let mut json = document_view::document_json(&document);
+        json["places"] = told.locations.iter().map(document_view::location_json).collect();
         return render::print_json(&json);
     }
-    render::print(&render::table(&[], story::document_rows(&document)))?;
+    render::print(&render::table(&[], document_view::document_rows(&document)))?;
     render::print(&render::next_table(
-        &story::LOCATION_COLUMNS,
-        story::location_rows(&told.locations),
+        &document_view::LOCATION_COLUMNS,
+        document_view::location_rows(&told.locations),
     ))
 }
 

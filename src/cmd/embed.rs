@@ -13,7 +13,7 @@ use indicatif::ProgressBar;
 use pipeline::{BoxError, EmbedderOptions, EncodedInput, ModelProvider as _, TextKind, Tokenizer};
 
 use crate::cli::{EmbedArgs, TextKindArg};
-use crate::fetching;
+use crate::model_download;
 use crate::render::{self, count_of, format_count};
 
 mod read;
@@ -45,7 +45,7 @@ pub(super) fn embed(args: &EmbedArgs) -> Result<(), BoxError> {
     };
     // Errors in the input are found before a large model is loaded.
     let pieces = read::read_batches(args.input.as_deref())?;
-    fetching::fetch_if_missing(&args.model)?;
+    model_download::fetch_if_missing(&args.model)?;
     let tokenizer = engine.tokenizer(&args.model)?;
     let embedder = engine.embedder(&args.model, &options)?;
     let dim = embedder.info().dim;

@@ -11,8 +11,8 @@ use search::{SearchMode, Searcher, Target, TargetResolver as _};
 use serde_json::{Value, json};
 
 use crate::cli::EvalArgs;
-use crate::wiring::FileTargets;
-use crate::{fetching, render};
+use crate::compose::FileTargets;
+use crate::{model_download, render};
 
 /// Significance level: a difference with a smaller p-value counts as real.
 const SIGNIFICANCE_LEVEL: f64 = 0.05;
@@ -26,7 +26,7 @@ struct EvaluationRun {
 pub(super) async fn eval(args: &EvalArgs) -> Result<(), BoxError> {
     let judgements = judgements(&args.judgements, args.topics.as_deref())?;
     let least = args.min.iter().map(|text| parse_minimum(text)).collect::<Result<Vec<_>, _>>()?;
-    fetching::fetch_models_of(&args.config).await?;
+    model_download::fetch_models_of(&args.config).await?;
     let files = std::slice::from_ref(&args.config);
     let files = FileTargets::open(files, Arc::new(embedding::EmbeddingEngine::new())).await?;
     let target = match args.generation {

@@ -4,10 +4,10 @@ use metadata::DowngradePlan;
 use pipeline::{BoxError, PipelineSpec, VectorsSpec};
 use serde_json::json;
 
-use super::change;
+use super::confirm;
 use crate::cli::{Direction, ExplicitStoreArgs, StoreArgs};
+use crate::compose::{Database, load};
 use crate::render;
-use crate::wiring::{Database, load};
 
 /// Collections that are listed by name.
 const MAX_NAMED: usize = 20;
@@ -77,7 +77,7 @@ async fn down(
     }
     let place = postgres.describe();
     render::print_error_line(format_args!("{}", describe_downgrade(&what, &place)));
-    change::confirm_unless(
+    confirm::confirm_unless(
         yes,
         &format!("revert these migrations in {place} and permanently delete the data above"),
     )?;

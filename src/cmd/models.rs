@@ -6,14 +6,14 @@ use pipeline::{BoxError, ModelProvider as _};
 use serde_json::{Value, json};
 
 use crate::cli::ModelsVerb;
-use crate::{fetching, render};
+use crate::{model_download, render};
 
 pub(super) fn models(verb: &ModelsVerb) -> Result<(), BoxError> {
     match verb {
         ModelsVerb::Fetch { models, json } => {
             let mut fetched = Vec::new();
             for model in models {
-                fetching::refetch(model)?;
+                model_download::refetch(model)?;
                 if *json {
                     fetched.push(as_json(model)?);
                 } else {

@@ -8,11 +8,11 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::PlanArgs;
 use crate::operate::{ChangeCause, DryRunReport, OperationOptions, Tally, dry_run};
-use crate::{render, wiring};
+use crate::{compose, render};
 
 pub(super) async fn plan(args: &PlanArgs) -> Result<(), BoxError> {
     let engine = Arc::new(embedding::EmbeddingEngine::new());
-    let (spec, plan) = wiring::load(&args.file, engine.as_ref())?;
+    let (spec, plan) = compose::load(&args.file, engine.as_ref())?;
     let wish = OperationOptions {
         allow_deletes: args.allow_deletes,
         retry_failed: args.retry_failed,

@@ -6,10 +6,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::RollbackArgs;
 use crate::operate::{GenerationSwap, OperationOptions, Operator};
-use crate::{render, wiring};
+use crate::{compose, render};
 
 pub(super) async fn rollback(args: &RollbackArgs) -> Result<(), BoxError> {
-    let (spec, plan) = wiring::load(&args.file, &embedding::EmbeddingEngine::new())?;
+    let (spec, plan) = compose::load(&args.file, &embedding::EmbeddingEngine::new())?;
     let wish = OperationOptions { wait: args.wait, ..OperationOptions::default() };
     let operator = Operator::new(spec, &plan, CancellationToken::new(), wish).await?;
     let GenerationSwap { live, retired } = operator.roll_back().await?;

@@ -13,9 +13,9 @@ use crate::cli::RunArgs;
 use crate::operate::{
     GenerationSwap, Interrupted, OperationOptions, Operator, RunSummary, Runtime,
 };
+use crate::progress_bar::ProgressView;
 use crate::telemetry::{self, Telemetry};
-use crate::view::ProgressView;
-use crate::{fetching, render};
+use crate::{model_download, render};
 
 /// The variant of the operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub(super) async fn run(args: &RunArgs, which: RunMode, telemetry: &Telemetry) -
 }
 
 async fn try_run(args: &RunArgs, which: RunMode, telemetry: &Telemetry) -> Result<Exit, BoxError> {
-    let (spec, plan) = fetching::load(&args.file).await?;
+    let (spec, plan) = model_download::load(&args.file).await?;
     if let Some(exit) = unsupported_pipeline(&args.file, &plan) {
         return Ok(exit);
     }

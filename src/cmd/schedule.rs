@@ -9,7 +9,7 @@ use pipeline::{BoxError, Schedule, ScheduleSpec};
 use serde_json::{Value, json};
 
 use crate::cli::ScheduleVerb;
-use crate::operate::{LoadedPipeline, Runtime, clock};
+use crate::operate::{LoadedPipeline, Runtime, scheduler};
 use crate::render::{self, snake_case_name};
 use crate::telemetry::Telemetry;
 
@@ -170,7 +170,7 @@ async fn open_stored_schedule(
     let loaded = LoadedPipeline::read(file)?;
     let (spec, _) = schedule_of(&loaded)?;
     let workplace = Runtime::open(&loaded.spec, &Telemetry::new()).await?;
-    let known = clock::register(workplace.database.postgres(), &loaded, spec).await?;
+    let known = scheduler::register(workplace.database.postgres(), &loaded, spec).await?;
     Ok((loaded, workplace, known))
 }
 
@@ -179,7 +179,7 @@ async fn run_now(file: &Path, as_json: bool) -> Result<(), BoxError> {
     schedule_of(&loaded)?;
     let workplace = Runtime::open(&loaded.spec, &Telemetry::new()).await?;
     let postgres = workplace.database.postgres();
-    let operation = clock::run_now(postgres, &loaded).await?;
+    let operation = scheduler::run_now(postgres, &loaded).await?;
     let found = postgres.operations().find(operation).await?;
     let collection = found.map(|it| it.collection_id);
     let alive = postgres.workers().list_alive(collection).await?;

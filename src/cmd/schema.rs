@@ -4,10 +4,10 @@
 use clap::CommandFactory as _;
 use pipeline::BoxError;
 
-use crate::{cli, render, wiring};
+use crate::{cli, compose, render};
 
 pub(super) fn schema() -> Result<(), BoxError> {
-    let schema = pipeline::file_schema(&wiring::registry());
+    let schema = pipeline::file_schema(&compose::registry());
     render::print(&format!("{}\n", serde_json::to_string_pretty(&schema)?))
 }
 

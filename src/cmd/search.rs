@@ -9,16 +9,16 @@ use search::{CollectionResult, Condition, MergedHit, Request, SearchResults, Sea
 use serde_json::{Value, json};
 
 use crate::cli::SearchArgs;
+use crate::compose::FileTargets;
 use crate::render::Paint;
-use crate::wiring::FileTargets;
-use crate::{fetching, render};
+use crate::{model_download, render};
 
 mod snippet;
 
 pub(super) async fn search(args: &SearchArgs) -> Result<(), BoxError> {
     let request = request(args)?;
     for file in &args.config {
-        fetching::fetch_models_of(file).await?;
+        model_download::fetch_models_of(file).await?;
     }
     let files =
         FileTargets::open(&args.config, Arc::new(embedding::EmbeddingEngine::new())).await?;

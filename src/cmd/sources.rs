@@ -3,15 +3,15 @@
 use pipeline::BoxError;
 use serde_json::json;
 
-use super::change;
+use super::confirm;
 use crate::cli::SourcesVerb;
+use crate::compose;
 use crate::render;
-use crate::wiring;
 
 pub(super) async fn sources(verb: SourcesVerb) -> Result<(), BoxError> {
     match verb {
         SourcesVerb::List { of } => {
-            let (database, collection) = wiring::open_collection(&of.config).await?;
+            let (database, collection) = compose::open_collection(&of.config).await?;
             let sources = database.postgres().sources().list(collection.id).await?;
             if of.json {
                 let sources = sources.iter().map(|it| {
@@ -41,8 +41,11 @@ pub(super) async fn sources(verb: SourcesVerb) -> Result<(), BoxError> {
             ))
         }
         SourcesVerb::Delete { source, change } => {
-            let operator = change::open_operator(&change).await?;
-            change::confirm(&change, &format!("delete the documents that only {source} provides"))?;
+            let operator = confirm::open_operator(&change).await?;
+            confirm::confirm(
+                &change,
+                &format!("delete the documents that only {source} provides"),
+            )?;
             let removed = operator.remove_source(&source).await?;
             let words = format!(
                 "removed {source} with {}; if the file still names it, the next run stores it \

@@ -3,16 +3,16 @@
 use pipeline::BoxError;
 use serde_json::json;
 
-use super::story;
+use super::document_view;
 use crate::cli::StatusArgs;
+use crate::compose;
 use crate::render::{self, snake_case_name};
-use crate::wiring;
 
 /// Operations shown.
 const RECENT: u32 = 5;
 
 pub(super) async fn status(args: &StatusArgs) -> Result<(), BoxError> {
-    let (database, collection) = wiring::open_collection(&args.file).await?;
+    let (database, collection) = compose::open_collection(&args.file).await?;
     let operations = database.postgres().operations().recent(collection.id, None, RECENT).await?;
     let documents = database.postgres().documents().count_by_status(collection.id).await?;
     let set_aside = database.postgres().documents().count_rejected_locations(collection.id).await?;
@@ -43,7 +43,7 @@ pub(super) async fn status(args: &StatusArgs) -> Result<(), BoxError> {
             "model": collection.embedding_model,
             "vectors": collection.vector_store_name,
             "documents": documents,
-            "set_aside": story::set_aside_json(&set_aside),
+            "set_aside": document_view::set_aside_json(&set_aside),
             "document_count": collection.document_count,
             "vector_count": collection.vector_count,
             "total_size_bytes": collection.total_size_bytes,
@@ -65,7 +65,7 @@ pub(super) async fn status(args: &StatusArgs) -> Result<(), BoxError> {
         vec!["chunks".to_owned(), render::format_count(collection.vector_count)],
         vec!["size".to_owned(), render::format_bytes(collection.total_size_bytes)],
     ]);
-    rows.extend(story::count_rows(&documents, &set_aside));
+    rows.extend(document_view::count_rows(&documents, &set_aside));
     render::print(&render::table(&[], rows))?;
     let rows = operations.iter().map(|operation| {
         vec![

@@ -12,9 +12,9 @@ use similar::TextDiff;
 
 use super::Exit;
 use crate::cli::TestArgs;
+use crate::compose;
 use crate::render;
-use crate::sample::{self, SampleChunk, SampleDocument, SampleOutcome};
-use crate::wiring;
+use crate::sample_runner::{self, SampleChunk, SampleDocument, SampleOutcome};
 
 /// An expectation that was not met.
 struct SampleFailure {
@@ -41,14 +41,14 @@ pub(super) async fn test(args: &TestArgs) -> Exit {
 }
 
 async fn try_test(args: &TestArgs) -> Result<Exit, BoxError> {
-    let spec = wiring::read_spec(&args.file)?;
+    let spec = compose::read_spec(&args.file)?;
     let wanted = |sample: &&SampleSpec| {
         args.only.as_ref().is_none_or(|only| sample.name.contains(only.as_str()))
     };
-    let models = sample::models();
+    let models = sample_runner::models();
     let mut judged = Vec::new();
     for sample in spec.file.tests.iter().filter(wanted) {
-        let came = sample::run(&spec, Arc::clone(&models), &sample.input).await?;
+        let came = sample_runner::run(&spec, Arc::clone(&models), &sample.input).await?;
         judged.push(check_sample(&spec, sample, &came, args.update)?);
     }
     let failed = judged.iter().filter(|it| !it.failures.is_empty()).count();

@@ -13,9 +13,9 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::cli::TopArgs;
+use crate::compose::{self, Database};
 use crate::render::{self, snake_case_name};
 use crate::top::{OperationTitle, OperationView};
-use crate::wiring::{self, Database};
 
 /// Interval of reading the progress, which the worker writes once a second.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -40,7 +40,7 @@ struct ServerClient {
 
 pub(super) async fn top(args: &TopArgs) -> Result<(), BoxError> {
     let from = match (&args.config, &args.server) {
-        (Some(file), _) => ProgressSource::Store(Box::new(wiring::open_collection(file).await?)),
+        (Some(file), _) => ProgressSource::Store(Box::new(compose::open_collection(file).await?)),
         (None, Some(url)) => ProgressSource::Server(ServerClient::new(url, args.token.clone())),
         (None, None) => return Err("expected --config FILE or --server URL".into()),
     };

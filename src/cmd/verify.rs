@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::Exit;
 use crate::cli::VerifyArgs;
 use crate::operate::{DocumentFault, OperationOptions, Operator, VerifyReport};
-use crate::{fetching, render, wiring};
+use crate::{compose, model_download, render};
 
 /// Documents or files shown per kind of problem.
 const MAX_SHOWN: usize = 20;
@@ -22,9 +22,9 @@ pub(super) async fn verify(args: &VerifyArgs) -> Exit {
 async fn try_verify(args: &VerifyArgs) -> Result<Exit, BoxError> {
     // A repair may embed missing documents.
     if args.repair {
-        fetching::fetch_models_of(&args.file).await?;
+        model_download::fetch_models_of(&args.file).await?;
     }
-    let (spec, plan) = wiring::load(&args.file, &embedding::EmbeddingEngine::new())?;
+    let (spec, plan) = compose::load(&args.file, &embedding::EmbeddingEngine::new())?;
     let wish = OperationOptions { wait: args.wait, ..OperationOptions::default() };
     let mut operator = if args.repair {
         Operator::new(spec, &plan, CancellationToken::new(), wish).await?

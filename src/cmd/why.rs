@@ -8,11 +8,11 @@ use metadata::{
 use pipeline::{BoxError, Fingerprint, Location, Plan, SourceDecision};
 use serde_json::{Value, json};
 
-use super::named::{DocumentRef, PathCandidates};
-use super::story;
+use super::document_ref::{DocumentRef, PathCandidates};
+use super::document_view;
 use crate::cli::WhyArgs;
+use crate::compose::{self, Database};
 use crate::render;
-use crate::wiring::{self, Database};
 
 /// The collected facts about a document or location.
 struct Explanation {
@@ -29,7 +29,7 @@ struct Explanation {
 }
 
 pub(super) async fn why(args: &WhyArgs) -> Result<(), BoxError> {
-    let (spec, plan) = wiring::load(&args.of.config, &embedding::EmbeddingEngine::new())?;
+    let (spec, plan) = compose::load(&args.of.config, &embedding::EmbeddingEngine::new())?;
     let found = Database::open_existing(&spec).await?;
     let place = found
         .as_ref()
@@ -358,11 +358,11 @@ impl Explanation {
         rows.extend(told.change.iter().map(|change| row("to change this", change.clone())));
         let mut out = render::table(&[], rows);
         if let Some(document) = &self.story.document {
-            out.push_str(&render::next_table(&[], story::document_rows(document)));
+            out.push_str(&render::next_table(&[], document_view::document_rows(document)));
         }
         if !self.story.locations.is_empty() {
-            let places = story::location_rows(&self.story.locations);
-            out.push_str(&render::next_table(&story::LOCATION_COLUMNS, places));
+            let places = document_view::location_rows(&self.story.locations);
+            out.push_str(&render::next_table(&document_view::LOCATION_COLUMNS, places));
         }
         if !self.story.actions.is_empty() {
             let rows = self.story.actions.iter().map(|deed| {
@@ -395,8 +395,8 @@ impl Explanation {
             "next_run": told.next,
             "to_change": told.change,
             "generation": self.live.as_ref().map(|live| live.number),
-            "document": self.story.document.as_ref().map(story::document_json),
-            "places": self.story.locations.iter().map(story::location_json).collect::<Vec<_>>(),
+            "document": self.story.document.as_ref().map(document_view::document_json),
+            "places": self.story.locations.iter().map(document_view::location_json).collect::<Vec<_>>(),
             "deeds": deeds.collect::<Vec<_>>(),
             "sources": sources.collect::<serde_json::Map<_, _>>(),
         })

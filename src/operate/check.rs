@@ -10,7 +10,7 @@ use search::evaluation::{Measure, evaluate};
 use search::{Request, Searcher};
 
 use super::{Operator, exceeds_ratio};
-use crate::wiring::{self, GenerationVectors};
+use crate::compose::{self, GenerationVectors};
 
 /// Number of sampled chunks.
 const SAMPLE_SIZE: usize = 100;
@@ -60,7 +60,7 @@ impl Operator {
         let collection = self.database.collection(&self.spec).await?;
         let (engine, model) = (&self.engine, self.model.clone());
         let target =
-            wiring::build_target(&self.spec, engine, &collection, generation, model, vectors);
+            compose::build_target(&self.spec, engine, &collection, generation, model, vectors);
         let target = Arc::new(target);
         let searcher = Searcher::default();
         for GoldenSpec { query, expect, k } in golden {

@@ -9,10 +9,10 @@ use metadata::{
 };
 use pipeline::BoxError;
 
-use super::errand::{self, GenerationSwap, OperationRequest};
-use super::measures::{document_count_metric, run_metrics};
+use super::operation_metrics::{document_count_metric, run_metrics};
+use super::request::{self, GenerationSwap, OperationRequest};
 use super::{Operator, RunSummary, finish_operation};
-use crate::wiring::{self, GenerationVectors, IfMissing};
+use crate::compose::{self, GenerationVectors, IfMissing};
 
 /// The unfinished generations to drop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,7 +128,7 @@ impl Operator {
         let ended = self
             .with_lease(&operation, async {
                 let to = self.previous_generation(&collection).await?;
-                let model = wiring::resolve_model(&to, &self.plan()?, self.engine.as_ref())?;
+                let model = compose::resolve_model(&to, &self.plan()?, self.engine.as_ref())?;
                 let vectors = self.open_vectors(&to, &model, IfMissing::Refuse).await?;
                 // Documents that were deleted since must not return.
                 let deleted = operation.unpurged_documents(&to).await?;
@@ -145,7 +145,8 @@ impl Operator {
                     .into());
                 }
                 let swap = Some(self.swap_summary(&operation, &to).await?);
-                let result = errand::OperationResult { swap, ..errand::OperationResult::default() };
+                let result =
+                    request::OperationResult { swap, ..request::OperationResult::default() };
                 operation.record_result(&serde_json::to_value(result)?, None).await?;
                 let metrics = document_count_metric("chunks", Some(chunks));
                 Ok(operation.roll_back(&to, &metrics).await?)

@@ -8,10 +8,10 @@ use metadata::{
 use pipeline::BoxError;
 use uuid::Uuid;
 
-use super::errand::{self, OperationRequest};
-use super::measures::document_count_metric;
-use super::{Operator, finish_operation, pass};
-use crate::wiring::{GenerationVectors, IfMissing};
+use super::operation_metrics::document_count_metric;
+use super::request::{self, OperationRequest};
+use super::{Operator, finish_operation, sync};
+use crate::compose::{GenerationVectors, IfMissing};
 
 /// The result of a deletion.
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,9 +21,9 @@ pub(crate) struct RemovalResult {
 
 /// Records the number of documents that an operation concerned.
 async fn record_document_count(operation: &OperationLease, documents: u64) -> Result<(), BoxError> {
-    let result = errand::OperationResult {
+    let result = request::OperationResult {
         documents: Some(documents),
-        ..errand::OperationResult::default()
+        ..request::OperationResult::default()
     };
     Ok(operation.record_result(&serde_json::to_value(result)?, None).await?)
 }
@@ -167,8 +167,8 @@ impl Operator {
         let (_, vectors) = self.open_live(collection, IfMissing::Create).await?;
         let metadata = operation.metadata(GenerationSlot::Live, self.settings.fingerprint);
         let purged = async {
-            pass::relocate(&metadata, &vectors).await?;
-            pass::purge(&metadata, vectors.store.as_ref()).await
+            sync::relocate(&metadata, &vectors).await?;
+            sync::purge(&metadata, vectors.store.as_ref()).await
         }
         .await;
         // Also after a failure, since a server keeps the vectors open.

@@ -19,8 +19,8 @@ use pipeline::InspectedPoint;
 use uuid::Uuid;
 use vectors::DamagedFile;
 
-use super::{OperationRequest, Operator, finish_operation, pass};
-use crate::wiring::{GenerationVectors, IfMissing};
+use super::{OperationRequest, Operator, finish_operation, sync};
+use crate::compose::{GenerationVectors, IfMissing};
 
 /// Documents per query to the metadata store.
 const DOCUMENTS_PER_PAGE: usize = 10_000;
@@ -195,7 +195,7 @@ impl Operator {
         vectors: &GenerationVectors,
     ) -> Result<VerifyReport, BoxError> {
         let metadata = operation.metadata(GenerationSlot::Live, self.settings.fingerprint);
-        pass::purge(&metadata, vectors.store.as_ref()).await?;
+        sync::purge(&metadata, vectors.store.as_ref()).await?;
         let (findings, expected, foreign) = self.compare(collection, live, vectors).await?;
         sinks::remove_orphaned_points(vectors.store.as_ref(), &expected).await?;
         for trouble in &findings.surplus {

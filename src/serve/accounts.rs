@@ -10,7 +10,7 @@ use server::ports::{self, Accounts, AuthenticatedKey, ListCursor, RotationResult
 use server::wire;
 use uuid::Uuid;
 
-use super::rows;
+use super::convert;
 
 /// The accounts of a metadata store.
 pub(super) struct StoredAccounts(pub(super) Postgres);
@@ -37,7 +37,7 @@ impl Accounts for StoredAccounts {
     }
 
     async fn active_user(&self, session: Uuid) -> Result<Option<wire::User>, StoreError> {
-        Ok(self.0.sessions().active_user(session).await?.map(rows::to_user))
+        Ok(self.0.sessions().active_user(session).await?.map(convert::to_user))
     }
 
     async fn authenticate_key(&self, hash: &str) -> Result<Option<AuthenticatedKey>, StoreError> {
@@ -60,9 +60,9 @@ impl Accounts for StoredAccounts {
         let made = self
             .0
             .sessions()
-            .create_first_administrator(hash, &new_user(new), &rows::to_actor(by))
+            .create_first_administrator(hash, &new_user(new), &convert::to_actor(by))
             .await?;
-        Ok(made.map(rows::to_user))
+        Ok(made.map(convert::to_user))
     }
 
     async fn begin_session(
@@ -72,7 +72,7 @@ impl Accounts for StoredAccounts {
         lifetime: Duration,
         by: &ports::Actor,
     ) -> Result<Uuid, StoreError> {
-        self.0.sessions().begin(user, NewToken { hash, lifetime }, &rows::to_actor(by)).await
+        self.0.sessions().begin(user, NewToken { hash, lifetime }, &convert::to_actor(by)).await
     }
 
     async fn rotate_refresh_token(
@@ -83,9 +83,9 @@ impl Accounts for StoredAccounts {
         by: &ports::Actor,
     ) -> Result<RotationResult, StoreError> {
         let token = NewToken { hash, lifetime };
-        Ok(match self.0.sessions().rotate(spent, token, &rows::to_actor(by)).await? {
+        Ok(match self.0.sessions().rotate(spent, token, &convert::to_actor(by)).await? {
             metadata::RotationResult::Rotated(user, session) => {
-                RotationResult::Rotated(Box::new(rows::to_user(*user)), session)
+                RotationResult::Rotated(Box::new(convert::to_user(*user)), session)
             }
             metadata::RotationResult::Unknown => RotationResult::Unknown,
             metadata::RotationResult::Reused => RotationResult::Reused,
@@ -99,7 +99,7 @@ impl Accounts for StoredAccounts {
         by: &ports::Actor,
     ) -> Result<Uuid, StoreError> {
         let token = NewToken { hash, lifetime: server::IDLE_TIMEOUT };
-        self.0.sessions().begin_browser_session(user, token, &rows::to_actor(by)).await
+        self.0.sessions().begin_browser_session(user, token, &convert::to_actor(by)).await
     }
 
     async fn resume_browser_session(
@@ -109,11 +109,11 @@ impl Accounts for StoredAccounts {
         let lifetime =
             SessionLifetime { idle: server::IDLE_TIMEOUT, absolute: server::ABSOLUTE_TIMEOUT };
         let found = self.0.sessions().resume_browser_session(hash, lifetime).await?;
-        Ok(found.map(|(user, session)| (rows::to_user(user), session)))
+        Ok(found.map(|(user, session)| (convert::to_user(user), session)))
     }
 
     async fn end_browser_session(&self, hash: &str, by: &ports::Actor) -> Result<bool, StoreError> {
-        self.0.sessions().end_browser_session(hash, &rows::to_actor(by)).await
+        self.0.sessions().end_browser_session(hash, &convert::to_actor(by)).await
     }
 
     async fn has_administrator(&self) -> Result<bool, StoreError> {
@@ -121,7 +121,7 @@ impl Accounts for StoredAccounts {
     }
 
     async fn end_session(&self, hash: &str, by: &ports::Actor) -> Result<(), StoreError> {
-        self.0.sessions().end(hash, &rows::to_actor(by)).await.map(drop)
+        self.0.sessions().end(hash, &convert::to_actor(by)).await.map(drop)
     }
 
     async fn login_addresses(&self, username: &str) -> Result<Vec<String>, StoreError> {
@@ -133,7 +133,7 @@ impl Accounts for StoredAccounts {
         user: Option<Uuid>,
         by: &ports::Actor,
     ) -> Result<(), StoreError> {
-        self.0.users().record_failed_login(user, &rows::to_actor(by)).await
+        self.0.users().record_failed_login(user, &convert::to_actor(by)).await
     }
 
     async fn list_users(
@@ -142,15 +142,15 @@ impl Accounts for StoredAccounts {
         limit: u32,
     ) -> Result<Vec<wire::User>, StoreError> {
         let users = self.0.users().list(after, limit).await?;
-        Ok(users.into_iter().map(rows::to_user).collect())
+        Ok(users.into_iter().map(convert::to_user).collect())
     }
 
     async fn find_user(&self, id: Uuid) -> Result<Option<wire::User>, StoreError> {
-        Ok(self.0.users().find(id).await?.map(rows::to_user))
+        Ok(self.0.users().find(id).await?.map(convert::to_user))
     }
 
     async fn find_user_by_name(&self, username: &str) -> Result<Option<wire::User>, StoreError> {
-        Ok(self.0.users().find_by_name(username).await?.map(rows::to_user))
+        Ok(self.0.users().find_by_name(username).await?.map(convert::to_user))
     }
 
     async fn password_hash(&self, user: Uuid) -> Result<Option<String>, StoreError> {
@@ -162,7 +162,7 @@ impl Accounts for StoredAccounts {
         new: ports::NewUser,
         by: &ports::Actor,
     ) -> Result<wire::User, StoreError> {
-        self.0.users().create(&new_user(new), &rows::to_actor(by)).await.map(rows::to_user)
+        self.0.users().create(&new_user(new), &convert::to_actor(by)).await.map(convert::to_user)
     }
 
     async fn update_user(
@@ -178,7 +178,7 @@ impl Accounts for StoredAccounts {
             is_superuser: change.is_superuser,
             preferences: change.preferences.map(Value::Object),
         };
-        Ok(self.0.users().update(id, &change, &rows::to_actor(by)).await?.map(rows::to_user))
+        Ok(self.0.users().update(id, &change, &convert::to_actor(by)).await?.map(convert::to_user))
     }
 
     async fn set_password(
@@ -187,7 +187,7 @@ impl Accounts for StoredAccounts {
         hash: &str,
         by: &ports::Actor,
     ) -> Result<bool, StoreError> {
-        self.0.users().set_password(id, hash, &rows::to_actor(by)).await
+        self.0.users().set_password(id, hash, &convert::to_actor(by)).await
     }
 
     async fn list_keys(
@@ -197,7 +197,7 @@ impl Accounts for StoredAccounts {
         limit: u32,
     ) -> Result<Vec<wire::Key>, StoreError> {
         let keys = self.0.api_keys().list(user, after, limit).await?;
-        Ok(keys.into_iter().map(rows::to_key).collect())
+        Ok(keys.into_iter().map(convert::to_key).collect())
     }
 
     async fn create_key(
@@ -213,7 +213,7 @@ impl Accounts for StoredAccounts {
             scopes: new.scopes,
             expires_at: new.expires_at,
         };
-        self.0.api_keys().create(user, &new, &rows::to_actor(by)).await.map(rows::to_key)
+        self.0.api_keys().create(user, &new, &convert::to_actor(by)).await.map(convert::to_key)
     }
 
     async fn revoke_key(
@@ -222,7 +222,7 @@ impl Accounts for StoredAccounts {
         key: Uuid,
         by: &ports::Actor,
     ) -> Result<bool, StoreError> {
-        self.0.api_keys().revoke(user, key, &rows::to_actor(by)).await
+        self.0.api_keys().revoke(user, key, &convert::to_actor(by)).await
     }
 
     async fn audit_log(
@@ -231,6 +231,6 @@ impl Accounts for StoredAccounts {
         limit: u32,
     ) -> Result<Vec<wire::AuditEntry>, StoreError> {
         let entries = self.0.audit_log().for_accounts(before, limit).await?;
-        Ok(entries.into_iter().map(rows::to_audit_entry).collect())
+        Ok(entries.into_iter().map(convert::to_audit_entry).collect())
     }
 }

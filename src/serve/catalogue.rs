@@ -7,7 +7,7 @@ use server::ports::{self, Catalogue, ListCursor};
 use server::{right, wire};
 use uuid::Uuid;
 
-use super::{lists, rows};
+use super::{convert, lists};
 use crate::operate::PipelineFiles;
 
 /// The collections of a metadata store.
@@ -23,7 +23,7 @@ impl StoredCatalogue {
         seen: metadata::VisibleCollection,
     ) -> (wire::Collection, right::AccessGrants) {
         let is_served = self.files.find(&seen.owner, &seen.collection.name, None).is_some();
-        rows::to_collection(seen, is_served)
+        convert::to_collection(seen, is_served)
     }
 }
 
@@ -34,7 +34,7 @@ impl Catalogue for StoredCatalogue {
         reader: ports::Principal,
         id: Uuid,
     ) -> Result<Option<(wire::Collection, right::AccessGrants)>, StoreError> {
-        let seen = self.postgres.grants().visible(rows::to_principal(reader), id).await?;
+        let seen = self.postgres.grants().visible(convert::to_principal(reader), id).await?;
         Ok(seen.map(|seen| self.to_wire(seen)))
     }
 
@@ -49,7 +49,7 @@ impl Catalogue for StoredCatalogue {
         limit: u32,
     ) -> Result<Vec<(wire::Collection, right::AccessGrants)>, StoreError> {
         let found =
-            self.postgres.grants().readable(rows::to_principal(reader), after, limit).await?;
+            self.postgres.grants().readable(convert::to_principal(reader), after, limit).await?;
         Ok(found.into_iter().map(|seen| self.to_wire(seen)).collect())
     }
 
@@ -61,22 +61,22 @@ impl Catalogue for StoredCatalogue {
     ) -> Result<bool, StoreError> {
         let ports::CollectionUpdate { description, is_public, owner } = change;
         let change = CollectionUpdate { description, is_public, owner };
-        self.postgres.collections().update(id, &change, &rows::to_actor(by)).await
+        self.postgres.collections().update(id, &change, &convert::to_actor(by)).await
     }
 
     async fn generations(&self, collection: Uuid) -> Result<Vec<wire::Generation>, StoreError> {
         let generations = self.postgres.generations().list(collection).await?;
-        Ok(generations.into_iter().map(rows::to_generation).collect())
+        Ok(generations.into_iter().map(convert::to_generation).collect())
     }
 
     async fn sources(&self, collection: Uuid) -> Result<Vec<wire::Source>, StoreError> {
         let sources = self.postgres.sources().list(collection).await?;
-        Ok(sources.into_iter().map(rows::to_source).collect())
+        Ok(sources.into_iter().map(convert::to_source).collect())
     }
 
     async fn grants(&self, collection: Uuid) -> Result<Vec<wire::Grant>, StoreError> {
         let grants = self.postgres.grants().list(collection).await?;
-        Ok(grants.into_iter().map(rows::to_grant).collect())
+        Ok(grants.into_iter().map(convert::to_grant).collect())
     }
 
     async fn grant(
@@ -90,7 +90,7 @@ impl Catalogue for StoredCatalogue {
             ports::Grantee::User(id) => Grantee::User(id),
             ports::Grantee::Key(id) => Grantee::Key(id),
         };
-        self.postgres.grants().grant(collection, to, permission, &rows::to_actor(by)).await
+        self.postgres.grants().grant(collection, to, permission, &convert::to_actor(by)).await
     }
 
     async fn revoke_grant(
@@ -99,11 +99,11 @@ impl Catalogue for StoredCatalogue {
         grant: Uuid,
         by: &ports::Actor,
     ) -> Result<bool, StoreError> {
-        self.postgres.grants().revoke(collection, grant, &rows::to_actor(by)).await
+        self.postgres.grants().revoke(collection, grant, &convert::to_actor(by)).await
     }
 
     async fn limits(&self, collection: Uuid) -> Result<Option<wire::LimitsAndUsage>, StoreError> {
-        Ok(self.postgres.limits().with_usage(collection).await?.map(rows::to_limits))
+        Ok(self.postgres.limits().with_usage(collection).await?.map(convert::to_limits))
     }
 
     async fn set_limits(
@@ -118,7 +118,7 @@ impl Catalogue for StoredCatalogue {
             max_operations_per_hour: limits.max_operations_per_hour,
             max_sources: limits.max_sources,
         };
-        self.postgres.limits().set(collection, &limits, &rows::to_actor(by)).await
+        self.postgres.limits().set(collection, &limits, &convert::to_actor(by)).await
     }
 
     async fn audit_log(
@@ -128,7 +128,7 @@ impl Catalogue for StoredCatalogue {
         limit: u32,
     ) -> Result<Vec<wire::AuditEntry>, StoreError> {
         let entries = self.postgres.audit_log().for_collection(collection, before, limit).await?;
-        Ok(entries.into_iter().map(rows::to_audit_entry).collect())
+        Ok(entries.into_iter().map(convert::to_audit_entry).collect())
     }
 
     async fn documents(
@@ -168,7 +168,7 @@ impl Catalogue for StoredCatalogue {
         limit: u32,
     ) -> Result<Vec<wire::Operation>, StoreError> {
         let found = self.postgres.operations().for_collection(collection, before, limit).await?;
-        Ok(found.into_iter().map(rows::to_operation).collect())
+        Ok(found.into_iter().map(convert::to_operation).collect())
     }
 
     async fn readable_operations(
@@ -177,12 +177,12 @@ impl Catalogue for StoredCatalogue {
         before: ListCursor,
         limit: u32,
     ) -> Result<Vec<wire::Operation>, StoreError> {
-        let reader = rows::to_principal(reader);
+        let reader = convert::to_principal(reader);
         let found = self.postgres.operations().readable_by(reader, before, limit).await?;
-        Ok(found.into_iter().map(rows::to_operation).collect())
+        Ok(found.into_iter().map(convert::to_operation).collect())
     }
 
     async fn operation(&self, id: Uuid) -> Result<Option<wire::Operation>, StoreError> {
-        Ok(self.postgres.operations().find_record(id).await?.map(rows::to_operation))
+        Ok(self.postgres.operations().find_record(id).await?.map(convert::to_operation))
     }
 }

@@ -11,13 +11,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use metadata::{VisibleCollection, Principal};
+use metadata::{Principal, VisibleCollection};
 use pipeline::{BoxError, ModelProvider as _};
 use search::Target;
 use uuid::Uuid;
 
+use crate::compose::{self, GenerationVectors, IfMissing};
 use crate::operate::{LoadedPipeline, PipelineFiles, Runtime};
-use crate::wiring::{self, GenerationVectors, IfMissing};
 
 /// Holds an open target; other searches of the collection wait while it is opened.
 #[derive(Default)]
@@ -127,12 +127,12 @@ impl Targets {
         let generations = self.workplace.database.postgres().generations();
         let live = generations.live(collection.id).await?;
         let LoadedPipeline { spec, plan, .. } = loaded;
-        let model = wiring::resolve_model(&live, plan, engine.as_ref())?;
+        let model = compose::resolve_model(&live, plan, engine.as_ref())?;
         // Without a completed run, no vectors may exist yet.
         let absent = if live.fingerprint.is_none() { IfMissing::Create } else { IfMissing::Refuse };
         let shards = &self.workplace.shards;
         let vectors = GenerationVectors::open(spec, &live, &model, absent, shards).await?;
-        Ok(wiring::build_target(spec, engine, collection, &live, model, &vectors))
+        Ok(compose::build_target(spec, engine, collection, &live, model, &vectors))
     }
 
     /// Looks up the live generations, and closes others and those that are being deleted.
@@ -172,7 +172,7 @@ impl Targets {
     pub(super) fn load_models(&self) {
         for loaded in self.files.loaded() {
             if let Some(model) = loaded.plan.model() {
-                let options = wiring::embed_options(&loaded.spec);
+                let options = compose::embed_options(&loaded.spec);
                 match self.workplace.engine.embedder(&model.path, &options) {
                     Ok(embedder) => tracing::info!(model = embedder.info().short_name, "loaded"),
                     Err(error) => {

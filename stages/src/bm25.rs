@@ -22,7 +22,7 @@ use serde_json::Value;
 
 mod lexer;
 mod murmur;
-mod spelling;
+mod normalize;
 
 use lexer::{TokenKind, lex};
 
@@ -120,7 +120,7 @@ impl Bm25Options {
 pub(crate) struct Bm25Encoder {
     options: Bm25Options,
     stemmers: BTreeMap<&'static str, Stemmer>,
-    /// Term indices computed by [`Words::found`]; most occurrences are of the same few terms.
+    /// Term indices computed by [`SparseEncoder::found`]; most occurrences are of the same few terms.
     index_cache: Mutex<IndexCache>,
 }
 
@@ -154,14 +154,14 @@ fn cached_index(
 
 /// The stop words of each language that has a stemmer and a list.
 static STOP_WORDS: LazyLock<BTreeMap<&str, HashSet<&str>>> = LazyLock::new(|| {
-    let languages = spelling::LANGUAGES.iter().map(|(code, _)| *code);
+    let languages = normalize::LANGUAGES.iter().map(|(code, _)| *code);
     languages.filter_map(|code| Some((code, load_stop_words(code)?))).collect()
 });
 
 impl Bm25Encoder {
     pub(crate) fn new(options: Bm25Options) -> Self {
-        let languages = spelling::LANGUAGES.iter().map(|(code, _)| *code);
-        let stemmers = languages.filter_map(|code| Some((code, spelling::stemmer(code)?)));
+        let languages = normalize::LANGUAGES.iter().map(|(code, _)| *code);
+        let stemmers = languages.filter_map(|code| Some((code, normalize::stemmer(code)?)));
         Self { stemmers: stemmers.collect(), options, index_cache: Mutex::default() }
     }
 
@@ -200,8 +200,7 @@ impl Bm25Encoder {
         let languages = if self.options.language == "auto" { languages } else { &fixed };
         let codes = languages.iter().map(String::as_str).chain([DEFAULT_LANGUAGE]);
         let lists: Vec<_> = codes.filter_map(|code| STOP_WORDS.get(code)).collect();
-        let known =
-            |list: &HashSet<&str>| words.iter().filter(|it| list.contains(&***it)).count();
+        let known = |list: &HashSet<&str>| words.iter().filter(|it| list.contains(&***it)).count();
         // On a tie the first list is used: that of the most frequent language. `max_by_key` returns
         // the last of equals, hence `rev`.
         lists.into_iter().rev().max_by_key(|list| known(list))
@@ -253,12 +252,12 @@ impl Bm25Encoder {
 
 /// The index of a term: a hash of its stem in lower case without accents. Names are not stemmed.
 fn word_index(kind: TokenKind, word: &str, stemmer: Option<&Stemmer>) -> u32 {
-    let lower = spelling::lowercase(word);
+    let lower = normalize::lowercase(word);
     let stem = match kind {
-        TokenKind::Word => spelling::stem(&lower, stemmer),
+        TokenKind::Word => normalize::stem(&lower, stemmer),
         TokenKind::Identifier => Cow::Borrowed(&*lower),
     };
-    murmur::token_index(&spelling::strip_diacritics(&stem))
+    murmur::token_index(&normalize::strip_diacritics(&stem))
 }
 
 fn load_stop_words(code: &str) -> Option<HashSet<&'static str>> {
@@ -280,7 +279,7 @@ impl SparseEncoder for Bm25Encoder {
         let mut words: Vec<(TokenKind, Cow<'_, str>)> = Vec::new();
         lex(text, &mut |kind, word, _| words.push((kind, Cow::Owned(word.to_owned()))));
         let lower: Vec<Cow<'_, str>> =
-            words.iter().map(|(_, word)| spelling::lowercase(word)).collect();
+            words.iter().map(|(_, word)| normalize::lowercase(word)).collect();
         let stop_words = self.stop_words(&lower, languages);
         let counts = |word: &&str| !stop_words.is_some_and(|list| list.contains(word));
         let has_others = lower.iter().any(|word| counts(&&**word));

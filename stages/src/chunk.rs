@@ -7,8 +7,8 @@
 //! at least one chunk.
 
 mod atoms;
+mod chunk_builder;
 mod columns;
-mod pieces;
 mod sections;
 mod windows;
 
@@ -279,8 +279,12 @@ impl Chunker {
                 windows::split(&atoms, section, &self.limits, windows::select_best)
             }
         });
-        let cutter =
-            pieces::ChunkBuilder { text, atoms: &atoms, tokens: &tokens, limits: &self.limits };
+        let cutter = chunk_builder::ChunkBuilder {
+            text,
+            atoms: &atoms,
+            tokens: &tokens,
+            limits: &self.limits,
+        };
         let mut pieces = Vec::new();
         for window in windows {
             cutter.build(window, self.tokenizer.as_deref(), &mut pieces)?;

@@ -7,6 +7,8 @@
 //! media type becomes that of its content. Documents extracted before come from the cache
 //! (`remembered`).
 
+mod cache;
+mod columns;
 mod document;
 mod docx;
 mod gzip;
@@ -15,9 +17,7 @@ mod language;
 mod markdown;
 mod pdf;
 mod read;
-mod remembered;
 mod roff;
-mod rows;
 mod text;
 mod title;
 mod worker;
@@ -37,11 +37,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::extract::cache::{BatchCache, ExtractionCache};
+use crate::extract::columns::DocumentColumns;
 use crate::extract::read::{
     ExtractRequest, ExtractResult, extract_document, is_gzip, reject_by_type,
 };
-use crate::extract::remembered::{BatchCache, ExtractionCache};
-use crate::extract::rows::DocumentColumns;
 use crate::extract::title::with_title;
 use crate::extract::worker::WorkerClient;
 use pipeline::ByteSize;

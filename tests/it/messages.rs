@@ -3,7 +3,7 @@
 //! just the error of a library.
 
 mod faults;
-mod typed;
+mod mistyped;
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};

@@ -4,9 +4,9 @@
 //!
 //! The documents are those of this repository.
 
+mod administration;
 mod documents;
-mod people;
-mod phone;
+mod mobile;
 mod sessions;
 
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! A folder with a pipeline file and documents, and the command run in it. `held.rs` checks the
+//! A folder with a pipeline file and documents, and the command run in it. `store_contents.rs` checks the
 //! content of the stores.
 
 use std::collections::BTreeMap;

@@ -58,38 +58,78 @@ fn no_file_outgrows_its_question() {
     }
 }
 
-/// Tasks and threads have few addresses: the runtime, and the owners of a model or of a shard.
+/// Files that may start tasks or threads, or wait for several events: the runtime, the owners of a
+/// model or of a shard, blocking work of a search, the extract worker, and the main loops of the
+/// command.
+const CONCURRENT: [&str; 18] = [
+    "pipeline/src/run.rs",
+    "pipeline/src/channel.rs",
+    "embedding/src/model_threads.rs",
+    // The worker extracts on a thread with a larger stack; its self-test tries to start a thread.
+    "stages/src/extract/worker/sandbox.rs",
+    "stages/src/extract/worker/probe.rs",
+    "search/src/query_batcher.rs",
+    "search/src/blocking.rs",
+    "vectors/src/edge/threads.rs",
+    "src/cmd/embed.rs",
+    "src/cmd/run.rs",
+    "src/cmd/signals.rs",
+    "src/cmd/worker.rs",
+    "src/model_download.rs",
+    "src/operate.rs",
+    "src/operate/delegate.rs",
+    "src/operate/worker.rs",
+    "src/serve.rs",
+    "src/telemetry/endpoint.rs",
+];
+
+/// The folders with the code of the product: the libraries, and the command.
+fn code_folders() -> impl Iterator<Item = String> {
+    CRATES.iter().map(|krate| format!("{krate}/src")).chain(["src".to_owned()])
+}
+
+/// Lines of code outside unit tests and comments, with their file.
+fn code_lines() -> Vec<(String, String)> {
+    let mut lines = Vec::new();
+    for (name, text) in code_folders().flat_map(|folder| sources(&folder)) {
+        let code = text.lines().take_while(|line| !line.contains("#[cfg(test)]"));
+        for line in code.filter(|line| !line.trim_start().starts_with("//")) {
+            lines.push((name.clone(), line.to_owned()));
+        }
+    }
+    lines
+}
+
 #[test]
 fn concurrency_has_an_address() {
-    let allowed = [
-        "pipeline/src/run.rs",
-        "pipeline/src/channel.rs",
-        "embedding/src/worker.rs",
-        // The worker process reads documents on a thread whose stack has its own size, and tries in vain to start one.
-        "stages/src/extract/worker/sandbox.rs",
-        "stages/src/extract/worker/probe.rs",
-        "search/src/questions.rs",
-        "vectors/src/edge/owner.rs",
-        "search/src/blocking.rs",
-    ];
-    for krate in CRATES {
-        for (name, text) in sources(&format!("{krate}/src")) {
-            if allowed.contains(&name.as_str()) {
-                continue;
-            }
-            let code = text.lines().take_while(|line| !line.contains("#[cfg(test)]"));
-            for line in code.filter(|line| !line.trim_start().starts_with("//")) {
-                for word in [
-                    "tokio::spawn",
-                    "spawn_blocking",
-                    "tokio::select!",
-                    "thread::spawn",
-                    "thread::Builder",
-                ] {
-                    assert!(!line.contains(word), "{name} uses `{word}`");
-                }
-            }
+    let words =
+        ["tokio::spawn", "spawn_blocking", "tokio::select!", "thread::spawn", "thread::Builder"];
+    for (name, line) in code_lines() {
+        for word in words {
+            let is_allowed = CONCURRENT.contains(&name.as_str()) || !line.contains(word);
+            assert!(is_allowed, "{name} uses `{word}`");
         }
+    }
+}
+
+/// Configuration is a value that is passed, so the environment is read in few places: the command
+/// line, conventions of other programs (`HF_HOME`, `OTEL_EXPORTER_OTLP_ENDPOINT`, `PATH`,
+/// `LD_LIBRARY_PATH`), and the worker's self-test, which counts the variables.
+#[test]
+fn the_environment_is_read_in_few_places() {
+    let allowed = [
+        "src/cli.rs",
+        "src/telemetry/traces.rs",
+        "embedding/src/hub.rs",
+        "metadata/src/embedded/server.rs",
+        "stages/src/extract/worker.rs",
+        "stages/src/extract/worker/probe.rs",
+    ];
+    for (name, line) in code_lines() {
+        let reads = line.contains("env::var(")
+            || line.contains("env::var_os(")
+            || line.contains("env::vars");
+        assert!(!reads || allowed.contains(&name.as_str()), "{name} reads the environment");
     }
 }
 
@@ -183,5 +223,107 @@ fn the_readme_names_only_verbs_that_there_are() {
     assert!(verbs.contains(&"demo") && verbs.contains(&"test"), "{verbs:?}");
     for verb in verbs {
         assert!(makefile.contains(&format!("\n{verb}:")), "the Makefile has no `{verb}`");
+    }
+}
+
+/// Words of the private dialect that the prose of this project replaced; see the language rules in
+/// CONTRIBUTING.md.
+const UNPLAIN: [&str; 14] = [
+    "whoever",
+    "somebody",
+    "nobody",
+    "anybody",
+    "sign of life",
+    "signs of life",
+    "is none",
+    "are none",
+    "goes on",
+    "carries out",
+    "carried out",
+    "is told of",
+    "is not there",
+    "are not there",
+];
+
+/// Longest line of prose, in characters.
+const PROSE_WIDTH: usize = 100;
+
+/// Lines of prose with their file and number: comments of sources, and pages without their tables,
+/// code blocks and links, which cannot be wrapped.
+fn prose() -> Vec<(String, usize, String)> {
+    let mut lines = Vec::new();
+    for (name, text) in every_source() {
+        for (at, line) in text.lines().enumerate() {
+            if let Some(start) = line.find("//")
+                && line[..start].trim().is_empty()
+            {
+                lines.push((name.clone(), at + 1, line.to_owned()));
+            }
+        }
+    }
+    for (name, text) in pages() {
+        let mut in_code = false;
+        for (at, line) in text.lines().enumerate() {
+            in_code ^= line.trim_start().starts_with("```");
+            if !in_code && !line.trim_start().starts_with('|') && !line.contains("](") {
+                lines.push((name.clone(), at + 1, line.to_owned()));
+            }
+        }
+    }
+    lines
+}
+
+/// The pages of the documentation, by path.
+fn pages() -> Vec<(String, String)> {
+    let tops = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"];
+    let mut paths: Vec<PathBuf> = tops.iter().map(|name| Path::new(ROOT).join(name)).collect();
+    for folder in ["docs", "docs/adr"] {
+        let entries = std::fs::read_dir(Path::new(ROOT).join(folder)).unwrap();
+        paths.extend(entries.map(|entry| entry.unwrap().path()));
+    }
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
+    let named = |path: PathBuf| {
+        let name = path.strip_prefix(ROOT).unwrap().to_str().unwrap().to_owned();
+        (name, std::fs::read_to_string(&path).unwrap())
+    };
+    paths.into_iter().map(named).collect()
+}
+
+#[test]
+fn prose_is_plain_and_fits_its_width() {
+    let mut faults = Vec::new();
+    for (name, number, line) in prose() {
+        // Text in backticks is quoted: names of users, output of commands.
+        let quoted = line.split('`').step_by(2).collect::<Vec<_>>().join("`").to_lowercase();
+        for word in UNPLAIN {
+            if quoted.contains(word) {
+                faults.push(format!("{name}:{number}: {word:?}"));
+            }
+        }
+        if line.chars().count() > PROSE_WIDTH {
+            faults.push(format!("{name}:{number}: over {PROSE_WIDTH} columns"));
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// A public type has one meaning in its crate.
+#[test]
+fn no_public_type_name_stands_twice_in_a_crate() {
+    for krate in CRATES {
+        let mut seen = std::collections::BTreeMap::<String, String>::new();
+        for (name, text) in sources(&format!("{krate}/src")) {
+            for line in text.lines().take_while(|line| !line.contains("#[cfg(test)]")) {
+                let declared = ["pub struct ", "pub enum ", "pub trait ", "pub type "]
+                    .iter()
+                    .find_map(|start| line.strip_prefix(start));
+                let Some(declared) = declared else { continue };
+                let word: String =
+                    declared.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                if let Some(other) = seen.insert(word.clone(), name.clone()) {
+                    panic!("`{krate}` has two public types `{word}`: {other} and {name}");
+                }
+            }
+        }
     }
 }

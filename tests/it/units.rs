@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::moved::{NOBODY, install};
+use crate::relocated_install::{NOBODY, install};
 use crate::support::{ROOT, end, signal, wait_for};
 
 /// The folders that systemd creates for a unit, as the units name them.

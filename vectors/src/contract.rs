@@ -11,12 +11,12 @@ use pipeline::{
 };
 use uuid::Uuid;
 
-pub use self::finding::{DENSE_ONLY_CHECKS, SPARSE_VECTOR_CHECKS};
+pub use self::search::{DENSE_ONLY_CHECKS, SPARSE_VECTOR_CHECKS};
 use crate::MemoryVectors;
 use crate::memory::cosine;
 use pipeline::{Inventory, PointKey, Vectors};
 
-mod finding;
+mod search;
 
 /// Dimension of the vectors that the checks write.
 pub const DIM: usize = 8;
@@ -28,7 +28,7 @@ const TOLERANCE: f32 = 2e-3;
 /// One check of the contract.
 pub type ContractCheck = fn(&dyn Vectors) -> BoxFuture<'_, ()>;
 
-/// The contract of every vector store, except for [`written`] and [`is_still_there`], which need a
+/// The contract of every vector store, except for [`written`] and [`check_after_reopening`], which need a
 /// restart between them.
 pub static VECTOR_STORE_CHECKS: &[(&str, ContractCheck)] = &[
     ("an empty store responds with empty results", |s| Box::pin(empty_store_returns_nothing(s))),
@@ -40,7 +40,7 @@ pub static VECTOR_STORE_CHECKS: &[(&str, ContractCheck)] = &[
     ("removing documents keeps the others", |s| Box::pin(remove_leaves_the_others(s))),
     ("scrolling returns every point once, by id", |s| Box::pin(scroll_is_complete(s))),
     ("a payload is returned as it was written", |s| Box::pin(payloads_come_back(s))),
-    ("filters return exactly the matching points", finding::filters_check),
+    ("filters return exactly the matching points", search::filters_check),
     ("a vector of another dimension is refused", |s| Box::pin(invalid_points_are_rejected(s))),
     ("a document of thousands of chunks is accepted", |s| {
         Box::pin(large_documents_are_accepted(s))
@@ -339,7 +339,7 @@ async fn writing_while_searching(store: &dyn Vectors) {
     assert_matches_reference(store, &exact).await;
 }
 
-/// Writes and flushes the points that [`is_still_there`] expects.
+/// Writes and flushes the points that [`check_after_reopening`] expects.
 pub async fn write_before_reopening(store: &dyn Vectors) {
     for points in [chunks(1, 10, 1), chunks(2, 10, 100), chunks(3, 10, 200)] {
         upsert(store, points).await;

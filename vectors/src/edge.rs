@@ -34,8 +34,8 @@ use qdrant_edge::{
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::edge::seal::CheckDepth;
-use crate::edge::session::ShardHandle;
+use crate::edge::handle::ShardHandle;
+use crate::edge::manifest::CheckDepth;
 use crate::shape::{
     CHUNK_INDEX_FIELD, DENSE_VECTOR, DOCUMENT_FIELD, SEARCHING, SPARSE_VECTOR, VectorLayout,
     permanent_error,
@@ -43,21 +43,21 @@ use crate::shape::{
 use crate::{payload, ranking};
 use pipeline::{InspectedPoint, Inventory, PointKey, Quantization, VectorsConfig};
 
-pub use self::seal::{DamagedFile, FileFault};
+pub use self::manifest::{DamagedFile, FileFault};
 pub use self::shard::is_damage_error;
 
-mod caught;
+mod disk_space;
 mod filter;
+mod handle;
 mod holder;
 mod indexing;
 mod inspect;
-mod owner;
-mod room;
+mod manifest;
+mod panics;
 mod scratch;
-mod seal;
 mod search;
-mod session;
 mod shard;
+mod threads;
 mod view;
 
 /// An embedded vector store. The shard is opened on demand.
@@ -109,7 +109,7 @@ impl EdgeStore {
     pub fn damaged_files(folder: &Path) -> Result<Vec<DamagedFile>, StoreError> {
         let doing = "check the files of the vector collection";
         let _lock = shard::lock(folder, doing, shard::LockMode::Shared)?;
-        Ok(seal::damaged_files(folder, CheckDepth::AllFiles))
+        Ok(manifest::damaged_files(folder, CheckDepth::AllFiles))
     }
 
     /// Returns true if `folder` contains a shard.
@@ -139,7 +139,7 @@ impl EdgeStore {
         }
         let folder = self.shard.folder();
         // Each segment may be rewritten before the one that it replaces is deleted.
-        let needed = room::used_bytes(&folder.join("segments"));
+        let needed = disk_space::used_bytes(&folder.join("segments"));
         let room = match self.shard.check_space(doing, needed) {
             Ok(room) => room,
             Err(error) => {
@@ -223,7 +223,7 @@ impl EdgeStore {
         let bare = self.shard.lacks_any_graph();
         let close = move |shard: &EdgeShard| indexing::close(shard, bare);
         let doing = "close a segment of the vector collection";
-        let taken = room::used_bytes(&self.shard.folder().join("segments"));
+        let taken = disk_space::used_bytes(&self.shard.folder().join("segments"));
         let room = self.shard.check_space(doing, taken.min(indexing::CLOSE_SEGMENT_BYTES))?;
         self.shard.write(doing, room, close).await
     }
@@ -247,7 +247,7 @@ impl VectorStore for EdgeStore {
         if points.is_empty() {
             return Ok(());
         }
-        let (count, bytes) = (points.len(), room::bytes_of_points(&points));
+        let (count, bytes) = (points.len(), disk_space::bytes_of_points(&points));
         let points = points.into_iter().map(persisted).collect();
         let points = PointInsertOperations::PointsList(points);
         self.update("upsert points", bytes, PointOperations::UpsertPoints(points)).await?;

@@ -121,7 +121,7 @@ pub(crate) fn checksum_matches(
 }
 
 /// CRC-32 of payload and sparse vector, without the fields that a relocation changes
-/// ([`place_to_json`]) and without the dense vector, which the store rounds.
+/// ([`location_to_json`]) and without the dense vector, which the store rounds.
 fn checksum(payload: &Map<String, Value>, sparse: Option<&SparseVector>) -> u32 {
     let mut hash = crc32fast::Hasher::new();
     let mut add = |name: &str, value: Option<&Value>| {
@@ -174,7 +174,7 @@ pub(crate) fn text_path(field: TextField) -> &'static str {
     }
 }
 
-/// Key of the object that [`place_to_json`] updates.
+/// Key of the object that [`location_to_json`] updates.
 pub(crate) const METADATA_FIELD: &str = "metadata";
 
 /// Fields of a new location, relative to `metadata`. Fields without value are omitted and stay

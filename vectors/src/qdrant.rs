@@ -24,7 +24,7 @@ use qdrant_client::qdrant::{
 use qdrant_client::{Payload, Qdrant, QdrantError};
 use uuid::Uuid;
 
-use crate::qdrant::ask::{call_retrying, connect_retrying};
+use crate::qdrant::calls::{call_retrying, connect_retrying};
 use crate::qdrant::error::congestion_delay;
 use crate::qdrant::limiter::WriteLimiter;
 use crate::qdrant::request::{parse_payload, point, point_key, point_struct, split_requests};
@@ -32,7 +32,7 @@ use crate::shape::{CHUNK_INDEX_FIELD, DOCUMENT_FIELD, SEARCHING, VectorLayout, p
 use crate::{payload, ranking};
 use pipeline::{Inventory, PointKey, Quantization, VectorsConfig};
 
-mod ask;
+mod calls;
 mod collection;
 mod error;
 mod filter;

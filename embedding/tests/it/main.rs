@@ -3,11 +3,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod cached_embedder;
 mod configurations;
-mod cuts;
-mod folders;
+mod model_folders;
 mod reference;
-mod remembering;
+mod split_points;
 mod stand_in;
 
 use std::path::{Path, PathBuf};

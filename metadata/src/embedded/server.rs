@@ -10,10 +10,10 @@ use std::process::{Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::place::{ClusterPaths, SOCKET_LOCK};
+use super::paths::{ClusterPaths, SOCKET_LOCK};
 use super::process;
 use super::{DATABASE_NAME, EmbeddedError, io_error};
-use pipeline::private;
+use pipeline::private_files;
 
 /// Timeout for the recovery of a server after a crash.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
@@ -117,7 +117,7 @@ impl Server {
                 .map_err(|e| io_error("rename the log", e))?;
         }
         let conf = data.join("semantik.conf");
-        private::write_private_file(&conf, &settings(&self.paths.socket))
+        private_files::write_private_file(&conf, &settings(&self.paths.socket))
             .and_then(|()| {
                 self.paths.user.map_or(Ok(()), |user| chown(&conf, Some(user.uid), Some(user.gid)))
             })
@@ -179,7 +179,7 @@ impl Server {
             Err(EmbeddedError::Program { output, .. }) if output.contains("already exists") => {}
             Err(error) => return Err(error),
         }
-        private::write_private_file(&done, "")
+        private_files::write_private_file(&done, "")
             .map_err(|e| io_error("record that the database exists", e))
     }
 

@@ -8,8 +8,8 @@ use super::{
     DOCUMENT_COLUMNS, Generation, GenerationSettings, GenerationStatus, LOCATION_COLUMNS, insert,
     select, update_vector_store_names,
 };
-use crate::claim::OperationLease;
-use crate::failure::QueryError;
+use crate::lease::OperationLease;
+use crate::query_error::QueryError;
 use crate::retry_call;
 
 /// Comparison of a new generation with the live one.

@@ -7,9 +7,9 @@ use uuid::Uuid;
 
 use super::{DOCUMENT_COLUMNS, Generation, LOCATION_COLUMNS, select, update_vector_store_names};
 use crate::audit::CollectionEvent;
-use crate::claim::OperationLease;
-use crate::failure::QueryError;
+use crate::lease::OperationLease;
 use crate::operations::{OperationOutcome, finish_within};
+use crate::query_error::QueryError;
 use crate::retry_call;
 
 /// Result of a swap.

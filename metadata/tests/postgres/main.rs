@@ -2,8 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
+mod connection_faults;
 mod embedded;
-mod faults;
 mod generations;
 mod leases;
 mod lists;

@@ -179,7 +179,10 @@ async fn a_document_is_deleted_and_readmitted_in_every_generation() {
         let content_hash = known.content_hash;
         let why = RejectReason::Withheld { message };
         metadata
-            .record_rejections(&[("scan".to_owned(), Rejection { location, content_hash, reason: why })])
+            .record_rejections(&[(
+                "scan".to_owned(),
+                Rejection { location, content_hash, reason: why },
+            )])
             .await
             .unwrap();
     }

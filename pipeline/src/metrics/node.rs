@@ -11,7 +11,7 @@ use prometheus::{
 };
 
 use super::{lock, register_counters, register_gauges, register_histograms, register_seconds};
-use crate::accounts::token_count;
+use crate::document_tracker::token_count;
 use crate::progress::NodeState;
 
 /// Bucket bounds in seconds: from a database query to a batch of thousands of chunks on one core.
@@ -134,14 +134,8 @@ impl NodeVecs {
                 "Documents set aside by a node, by reason",
                 &["pipeline", "node", "reason"],
             ),
-            queue_bytes: gauges(
-                "semantik_node_queue_bytes",
-                "Bytes in the queue of a node",
-            ),
-            queue_batches: gauges(
-                "semantik_node_queue_batches",
-                "Batches in the queue of a node",
-            ),
+            queue_bytes: gauges("semantik_node_queue_bytes", "Bytes in the queue of a node"),
+            queue_batches: gauges("semantik_node_queue_batches", "Batches in the queue of a node"),
             queue_limit: gauges(
                 "semantik_node_queue_limit_bytes",
                 "Limit of the queue of a node in bytes",

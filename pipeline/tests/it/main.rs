@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot continue panics with its position")]
 
-mod check;
-mod flow;
+mod config_errors;
+mod pipeline_runs;
 mod schedule;
 mod support;

@@ -191,7 +191,7 @@ impl Source for OneByOneSource {
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BatchRecorder {
-    /// Key for [`windows`].
+    /// Key for [`recorded_batches`].
     pub(crate) name: String,
     /// Rows per batch.
     pub(crate) at_least: usize,
@@ -204,7 +204,7 @@ pub(crate) struct BatchRecorder {
 static RECORDED_BATCHES: LazyLock<Mutex<HashMap<String, Vec<usize>>>> =
     LazyLock::new(Mutex::default);
 
-/// Rows of the batches that a [`Windows`] of this name received.
+/// Rows of the batches that a [`BatchRecorder`] of this name received.
 pub(crate) fn recorded_batches(name: &str) -> Vec<usize> {
     RECORDED_BATCHES.lock().unwrap().remove(name).unwrap_or_default()
 }
@@ -339,7 +339,7 @@ pub(crate) struct CollectingSink {
 
 static COLLECTED: LazyLock<Mutex<HashMap<String, Vec<String>>>> = LazyLock::new(Mutex::default);
 
-/// The URIs that a [`Keep`] of this name received, in order.
+/// The URIs that a [`CollectingSink`] of this name received, in order.
 pub(crate) fn collected(name: &str) -> Vec<String> {
     COLLECTED.lock().unwrap().remove(name).unwrap_or_default()
 }

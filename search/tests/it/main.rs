@@ -4,7 +4,7 @@
 
 mod costs;
 mod evaluation;
-mod finding;
+mod multi_collection;
 mod paging;
-mod several;
+mod search;
 mod support;

@@ -2,8 +2,8 @@
 //!
 //! The counts of a whole collection show its content; the store computes them and they are cached.
 //! The counts of the chunks that match a query show the effect of a filter. A sparse search
-//! excludes chunks, so its whole result is counted, up to [`MATCHES`]. A dense or hybrid search
-//! ranks all chunks, so the best [`BEST`] are counted.
+//! excludes chunks, so its whole result is counted, up to [`MAX_MATCHES`]. A dense or hybrid search
+//! ranks all chunks, so the best [`DENSE_DEPTH`] are counted.
 
 use std::collections::HashMap;
 

@@ -11,7 +11,7 @@ use arrow::datatypes::{DataType, Field, Schema, UInt64Type};
 use pipeline::column::{self, BYTES, CHUNKS, CONTENT_HASH, KNOWN_HASH, SPARSE, TEXT, URI};
 use pipeline::{BoxError, RowsExt as _};
 
-use crate::upsert::documents::item_range;
+use crate::upsert::batch::item_range;
 
 /// One row per document with the columns that describe it. Chunks and vectors are in the other
 /// table; the raw content is left out.

@@ -5,7 +5,7 @@
 //! for either matches, and one for the whole name ranks best. Scripts without spaces between words
 //! yield overlapping pairs of characters.
 //!
-//! The lexer knows neither languages nor weights; `spelling.rs` normalises the terms.
+//! The lexer knows neither languages nor weights; `normalize.rs` normalises the terms.
 
 use std::ops::Range;
 

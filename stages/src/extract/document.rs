@@ -88,7 +88,7 @@ struct OpenHeading {
     at: Option<usize>,
 }
 
-/// A position for [`Pen::rewind`].
+/// A position for [`DocumentBuilder::rollback`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Checkpoint {
     text: usize,

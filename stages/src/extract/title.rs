@@ -33,7 +33,7 @@ pub(crate) fn with_title(mut document: Document, mime_type: &str, path: &Path) -
     document
 }
 
-/// The first heading of the highest level, apart from [`PARTS`].
+/// The first heading of the highest level, apart from [`SECTION_NAMES`].
 fn first_heading(document: &Document) -> Option<String> {
     let headings = document.outline.iter();
     let headings = headings.filter(|heading| {

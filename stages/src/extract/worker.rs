@@ -13,9 +13,9 @@
 //! ([`wire`]). It ends when its input is closed, so it does not outlive its parent.
 
 mod child;
-mod filter;
 mod probe;
 mod sandbox;
+mod seccomp;
 mod wire;
 
 use std::collections::VecDeque;

@@ -2,13 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
+mod adversarial_inputs;
 mod chunk;
 mod dedup;
 mod embed;
 mod extract;
+mod extraction_cache;
 mod hash;
-mod hostile;
-mod remembered;
 mod sandbox;
+mod sparse_vectors;
 mod support;
-mod words;

@@ -143,7 +143,7 @@ fn rewrite(shard: &EdgeShard) -> OperationResult<bool> {
     let marker = shard.path().join(BUILDING_MARKER);
     // After an interruption only the old segments remain, so they must be durable.
     shard.flush();
-    pipeline::private::create_private_file(&marker).and_then(|file| file.sync_all())?;
+    pipeline::private_files::create_private_file(&marker).and_then(|file| file.sync_all())?;
     let built = shard.optimize()?;
     shard.flush();
     fs_err::remove_file(&marker)?;

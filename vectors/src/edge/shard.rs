@@ -15,10 +15,10 @@ use qdrant_edge::{
 use rustix::fs::{FlockOperation, flock};
 use serde_json::json;
 
-use crate::edge::caught::catch_panic;
-use crate::edge::room::SpaceCheck;
-use crate::edge::seal::CheckDepth;
-use crate::edge::{holder, indexing, room, seal};
+use crate::edge::disk_space::SpaceCheck;
+use crate::edge::manifest::CheckDepth;
+use crate::edge::panics::catch_panic;
+use crate::edge::{disk_space, holder, indexing, manifest};
 use crate::shape::{
     DENSE_VECTOR, FILTERABLE, FieldKind, SPARSE_VECTOR, VectorLayout, check_collection,
     permanent_error,
@@ -78,8 +78,9 @@ pub(super) fn stored_config(folder: &Path) -> Result<EdgeConfig, StoreError> {
 
 /// Creates a shard and opens it for writing.
 pub(super) fn create(folder: &Path, config: &VectorsConfig) -> Result<EdgeShard, StoreError> {
-    room::ensure_free_space(folder, OPENING, 0)?;
-    pipeline::private::create_private_folder(folder).map_err(|e| permanent_error(OPENING, e))?;
+    disk_space::ensure_free_space(folder, OPENING, 0)?;
+    pipeline::private_files::create_private_folder(folder)
+        .map_err(|e| permanent_error(OPENING, e))?;
     begin_writing(folder)?;
     let shape = VectorLayout { dim: config.dim, sparse: config.sparse };
     let shard = EdgeShard::new(folder, edge_config(config, shape));
@@ -102,7 +103,7 @@ pub(super) fn open(
 }
 
 fn begin_writing(folder: &Path) -> Result<(), StoreError> {
-    seal::unseal(folder).map_err(|e| permanent_error(OPENING, e))
+    manifest::unseal(folder).map_err(|e| permanent_error(OPENING, e))
 }
 
 fn ready(folder: &Path, shard: EdgeShard) -> Result<EdgeShard, StoreError> {
@@ -121,7 +122,7 @@ pub(super) fn is_index_stale(folder: &Path, config: &VectorsConfig, shape: Vecto
 
 /// Records that the index lacks written points.
 pub(super) fn mark_index_stale(folder: &Path) -> std::io::Result<()> {
-    pipeline::private::create_private_file(&folder.join(INDEX_STALE_MARKER)).map(drop)
+    pipeline::private_files::create_private_file(&folder.join(INDEX_STALE_MARKER)).map(drop)
 }
 
 /// Records that the index was built.
@@ -153,7 +154,7 @@ pub(super) fn lock(
 
 /// Fails if a file of the shard differs from its record.
 pub(super) fn ensure_undamaged(folder: &Path, depth: CheckDepth) -> Result<(), StoreError> {
-    let found = seal::damaged_files(folder, depth);
+    let found = manifest::damaged_files(folder, depth);
     let Some(first) = found.first() else { return Ok(()) };
     let more = found.len() - 1;
     let what = if more == 0 {

@@ -12,7 +12,7 @@ use qdrant_client::qdrant::{
     SparseVectorParamsBuilder, VectorParamsBuilder, VectorParamsMap,
 };
 
-use crate::qdrant::ask::call_retrying;
+use crate::qdrant::calls::call_retrying;
 use crate::qdrant::error::call_error;
 use crate::shape::{
     DENSE_VECTOR, FILTERABLE, FieldKind, SPARSE_VECTOR, VectorLayout, check_collection,

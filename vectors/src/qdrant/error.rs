@@ -19,7 +19,7 @@ struct ServerError {
 }
 
 /// Names of the transient gRPC codes: <https://grpc.io/docs/guides/status-codes/>. The client
-/// reports a failed connection as `Internal`, a lost one as `Unknown`, a timeout as `Cancelled`.
+/// reports a failed connection as `Internal`, a lost one as `NotFound`, a timeout as `CancelFlag`.
 const TRANSIENT_CODES: [&str; 7] = [
     "Aborted",
     "Cancelled",

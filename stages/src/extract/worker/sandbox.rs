@@ -24,7 +24,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs};
 
-use crate::extract::worker::filter;
+use crate::extract::worker::seccomp;
 
 /// Stack size of the thread that extracts documents.
 const STACK_BYTES: usize = 16 << 20;
@@ -85,7 +85,7 @@ where
         drop(std::hint::black_box(vec![0_u8; 4096]));
         let own = statm.and_then(|statm| address_space(&statm)).ok();
         set_limits(&mut sandbox, own, memory, seconds);
-        sandbox.note("seccomp", filter::apply());
+        sandbox.note("seccomp", seccomp::apply());
         if let Err(error) = work(sandbox) {
             writeln!(io::stderr(), "extract-worker: {error}").ok();
             exit(1);

@@ -1,0 +1,144 @@
+//! Arguments of the verbs for unattended runs: workers, schedules, sample tests and `top`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+#[derive(Debug, Args)]
+pub(crate) struct WorkerArgs {
+    /// Pipeline files, and folders that contain them
+    ///
+    /// A changed file is loaded again.
+    #[arg(required = true, value_name = "FILE|DIR")]
+    pub files: Vec<PathBuf>,
+    /// Limit the number of concurrent operations
+    ///
+    /// Each works on a different collection.
+    #[arg(long, value_name = "NUMBER", default_value = "2", value_parser = one_or_more)]
+    pub operations: usize,
+    /// Limit the time to store documents after a signal
+    ///
+    /// In seconds. Documents that are not stored in time are requeued.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub grace: u32,
+    /// Serve metrics at `/metrics` of this address
+    #[arg(long, value_name = "ADDRESS", value_parser = super::parse::address)]
+    pub metrics: Option<SocketAddr>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ScheduleVerb {
+    /// List the schedules of a metadata store
+    List {
+        /// Use the metadata store of this pipeline file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Print the schedules as a JSON array
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the next due times of a file
+    ///
+    /// Reads the file only, not the metadata store.
+    Next {
+        /// Pipeline file
+        file: PathBuf,
+        /// Set the number of due times
+        #[arg(long, short = 'n', default_value = "5", value_parser = one_or_more)]
+        count: usize,
+        /// Print the due times as a JSON array
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run a scheduled pipeline now on a worker
+    RunNow {
+        /// Pipeline file
+        file: PathBuf,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Pause a schedule until it is resumed
+    Pause {
+        /// Pipeline file
+        file: PathBuf,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Resume a paused schedule (missed runs are skipped)
+    Resume {
+        /// Pipeline file
+        file: PathBuf,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the past runs of a schedule, newest first
+    ///
+    /// Each run is listed with its result.
+    History {
+        /// Pipeline file
+        file: PathBuf,
+        /// Limit the number of runs
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        limit: u32,
+        /// Print the runs as a JSON array
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+fn one_or_more(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("expected a number of at least 1".to_owned()),
+        Ok(number) => Ok(number),
+        Err(error) => Err(format!("{error}")),
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TestArgs {
+    /// Pipeline file
+    pub file: PathBuf,
+    /// Run only samples whose name contains this text
+    #[arg(long, value_name = "TEXT")]
+    pub only: Option<String>,
+    /// Update snapshots that differ from the results
+    #[arg(long)]
+    pub update: bool,
+    /// Print the result of each sample as a JSON array
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TopArgs {
+    /// Id of the operation
+    ///
+    /// Default: the running operation, otherwise the last one.
+    pub operation: Option<uuid::Uuid>,
+    /// Show an operation of this pipeline file's collection
+    #[arg(
+        long,
+        value_name = "FILE",
+        required_unless_present = "server",
+        conflicts_with = "server"
+    )]
+    pub config: Option<PathBuf>,
+    /// Connect to this server instead of reading a file
+    #[arg(long, value_name = "URL")]
+    pub server: Option<String>,
+    /// Authenticate with this access token or API key
+    #[arg(long, env = "SEMANTIK_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    pub token: Option<String>,
+    /// Print one snapshot and exit
+    ///
+    /// This is the default without a terminal.
+    #[arg(long)]
+    pub once: bool,
+    /// Print the state as a JSON object and exit
+    #[arg(long)]
+    pub json: bool,
+}

@@ -1,0 +1,168 @@
+//! A collection as a search target: a generation with its model, sparse encoder and vectors.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use metadata::{Collection, Generation};
+use pipeline::{BoxError, EmbedderOptions, ModelInfo, PipelineSpec, Plan};
+use search::{QueryModel, Target, TargetResolver};
+use tokio::sync::Mutex;
+
+use super::{
+    Database, GenerationVectors, IfMissing, embed_options, find_model, load, resolve_model,
+};
+use crate::model_download;
+use crate::shards::Shards;
+
+/// The search target of a generation; `info` is the model that created its vectors ([`model_of`]).
+pub(crate) fn build_target(
+    spec: &PipelineSpec,
+    engine: &Arc<embedding::EmbeddingEngine>,
+    collection: &Collection,
+    generation: &Generation,
+    info: ModelInfo,
+    vectors: &GenerationVectors,
+) -> Target {
+    // The dimension of this generation; the file may request another one now.
+    let options = EmbedderOptions { dim: Some(info.dim), ..embed_options(spec) };
+    let words = generation.sparse.as_ref().map(stages::sparse_encoder);
+    let (words, sparse) = match words {
+        Some(Ok(words)) => (words, true),
+        Some(Err(error)) => {
+            let number = generation.number;
+            tracing::warn!(
+                error = pipeline::error_chain(error.as_ref()),
+                "cannot create the sparse encoder of generation {number} of `{}`; searching its \
+                 dense vectors only",
+                collection.name
+            );
+            (stages::default_sparse_encoder(), false)
+        }
+        None => (stages::default_sparse_encoder(), false),
+    };
+    Target {
+        collection: collection.id,
+        name: collection.name.clone(),
+        generation: generation.number,
+        store: generation.vector_store_name.clone(),
+        model: QueryModel { info, options, models: Arc::clone(engine) as _ },
+        sparse_encoder: words,
+        sparse,
+        index: Arc::clone(&vectors.store) as _,
+    }
+}
+
+/// The collections of pipeline files. A request names them by the index of the file: `0`, `1` ….
+pub(crate) struct FileTargets {
+    engine: Arc<embedding::EmbeddingEngine>,
+    files: Vec<OpenFile>,
+    shards: Shards,
+    /// By name of the vectors: an embedded store cannot be opened twice.
+    open_targets: Mutex<HashMap<String, Arc<Target>>>,
+}
+
+struct OpenFile {
+    spec: PipelineSpec,
+    plan: Plan,
+    database: Database,
+    collection: Collection,
+}
+
+impl FileTargets {
+    /// Opens the metadata stores of these files.
+    ///
+    /// # Errors
+    /// If a file is invalid, its store cannot be reached, or its collection does not exist or is
+    /// being deleted.
+    pub(crate) async fn open(
+        files: &[PathBuf],
+        engine: Arc<embedding::EmbeddingEngine>,
+    ) -> Result<Self, BoxError> {
+        let mut opened = Vec::with_capacity(files.len());
+        for file in files {
+            opened.push(open(file, &engine).await?);
+        }
+        Ok(Self {
+            engine,
+            files: opened,
+            shards: Shards::default(),
+            open_targets: Mutex::default(),
+        })
+    }
+
+    /// The names of all files in requests.
+    pub(crate) fn names(&self) -> Vec<String> {
+        (0..self.files.len()).map(|index| index.to_string()).collect()
+    }
+
+    /// The name of the collection that a request names by the index of its file.
+    pub(crate) fn name_of<'a>(&'a self, asked: &'a str) -> &'a str {
+        let file = asked.parse::<usize>().ok().and_then(|index| self.files.get(index));
+        file.map_or(asked, |file| &file.collection.name)
+    }
+
+    async fn open_target(
+        &self,
+        file: &OpenFile,
+        generation: &Generation,
+    ) -> Result<Arc<Target>, BoxError> {
+        let mut opened = self.open_targets.lock().await;
+        if let Some(target) = opened.get(&generation.vector_store_name) {
+            return Ok(Arc::clone(target));
+        }
+        let OpenFile { spec, plan, collection, .. } = file;
+        if find_model(plan, generation).is_none() {
+            model_download::fetch_on_thread(generation.model_path.as_str().into()).await?;
+        }
+        let model = resolve_model(generation, plan, self.engine.as_ref())?;
+        let vectors =
+            GenerationVectors::open(spec, generation, &model, IfMissing::Refuse, &self.shards)
+                .await?;
+        let target =
+            Arc::new(build_target(spec, &self.engine, collection, generation, model, &vectors));
+        opened.insert(generation.vector_store_name.clone(), Arc::clone(&target));
+        Ok(target)
+    }
+
+    /// A generation of the first file, live or not.
+    pub(crate) async fn generation(&self, number: i32) -> Result<Arc<Target>, BoxError> {
+        let file = self.files.first().ok_or("no pipeline file given")?;
+        let generations = file.database.postgres().generations().list(file.collection.id).await?;
+        let found = generations.into_iter().find(|it| it.number == number);
+        let name = &file.collection.name;
+        let generation =
+            found.ok_or_else(|| format!("collection `{name}` has no generation {number}"))?;
+        self.open_target(file, &generation).await
+    }
+}
+
+async fn open(file: &Path, engine: &embedding::EmbeddingEngine) -> Result<OpenFile, BoxError> {
+    let (spec, plan) = load(file, engine)?;
+    let database = Database::open(&spec).await?;
+    let collection = database.collection(&spec).await?;
+    if collection.deleting_since.is_some() {
+        return Err(format!("collection `{}` is being deleted", collection.name).into());
+    }
+    Ok(OpenFile { spec, plan, database, collection })
+}
+
+#[async_trait]
+impl TargetResolver for FileTargets {
+    async fn resolve(&self, asked: &str) -> Result<Arc<Target>, BoxError> {
+        let file = asked.parse::<usize>().ok().and_then(|index| self.files.get(index));
+        let file = file.ok_or_else(|| format!("unknown file {asked}"))?;
+        let generations = file.database.postgres().generations();
+        let mut live = generations.live(file.collection.id).await?;
+        loop {
+            let target = self.open_target(file, &live).await;
+            // The generation may have been replaced and deleted after `live` returned it.
+            let now = generations.live(file.collection.id).await?;
+            if target.is_ok() || now.id == live.id {
+                return target;
+            }
+            live = now;
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! The port `Work`: searches and operations on the collections of the server's files.
+//!
+//! A requested operation is queued, like those that the command delegates; the executor of this
+//! process or of another one executes it.
+
+use std::path::{Component, Path};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
+use metadata::{EnqueueResult, QueuedOperation, VisibleCollection};
+use pipeline::BoxError;
+use search::Target;
+use serde_json::{Value, json};
+use server::ports::{self, Actor, CollectionService, OperationChange};
+use server::problem::{HandlerResult, Problem, ProblemCode};
+use server::wire;
+use tokio::sync::broadcast;
+use tokio_stream::wrappers::BroadcastStream;
+use uuid::Uuid;
+
+use super::convert;
+use super::targets::Targets;
+use crate::cmd::why;
+use crate::operate::{LoadedPipeline, OperationOptions, OperationRequest};
+use crate::telemetry::Telemetry;
+
+/// Searches and operations of the server.
+pub(super) struct ServedCollections {
+    pub(super) targets: Arc<Targets>,
+    pub(super) changes: broadcast::Sender<OperationChange>,
+    pub(super) telemetry: Telemetry,
+}
+
+impl ServedCollections {
+    fn postgres(&self) -> &metadata::Postgres {
+        self.targets.workplace.database.postgres()
+    }
+
+    /// Queues an operation if the limits of the collection permit it.
+    async fn enqueue(
+        &self,
+        seen: &VisibleCollection,
+        loaded: &LoadedPipeline,
+        errand: &OperationRequest,
+        by: &Actor,
+    ) -> HandlerResult<Uuid> {
+        let mut config = errand.details();
+        config["pipeline"] = json!(loaded.spec.file.name);
+        let kind = errand.kind();
+        let what = QueuedOperation { collection: &seen.collection, kind, config: &config };
+        let operations = self.postgres().operations();
+        match operations
+            .enqueue_within_limits(&what, adds_documents(errand), &convert::to_actor(by))
+            .await?
+        {
+            EnqueueResult::Queued(operation) => Ok(operation),
+            EnqueueResult::LimitReached { of, most, retry_after } => {
+                let detail = format!("the collection has reached its limit of {most} {of}");
+                let code = if retry_after.is_some() {
+                    ProblemCode::RateLimited
+                } else {
+                    ProblemCode::LimitReached
+                };
+                let retry_after = retry_after.and_then(|seconds| u64::try_from(seconds).ok());
+                Err(Problem { retry_after, ..Problem::new(code, detail) })
+            }
+        }
+    }
+
+    async fn served(
+        &self,
+        collection: Uuid,
+    ) -> HandlerResult<(VisibleCollection, Arc<LoadedPipeline>)> {
+        let served = self.targets.served_collection(collection).await.map_err(internal_problem)?;
+        served.ok_or_else(|| Problem::from_code(ProblemCode::NotServed))
+    }
+}
+
+/// A problem whose cause is logged for the operator of the server and not sent to the client.
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
+fn internal_problem(error: BoxError) -> Problem {
+    Problem {
+        cause: Some(pipeline::error_chain(error.as_ref())),
+        ..Problem::retry_later(ProblemCode::Unavailable, 5)
+    }
+}
+
+fn to_request(order: ports::OperationRequest) -> OperationRequest {
+    match order {
+        ports::OperationRequest::Run { kind, allow_deletes, retry_failed } => {
+            let anew = kind == wire::RequestedOperation::Reindex;
+            OperationRequest::run(OperationOptions {
+                allow_deletes,
+                retry_failed,
+                rebuild: anew,
+                ..OperationOptions::default()
+            })
+        }
+        ports::OperationRequest::RemoveSource { source } => {
+            OperationRequest::RemoveSource { source }
+        }
+        ports::OperationRequest::DeleteDocuments(documents) => {
+            OperationRequest::DeleteDocuments { documents }
+        }
+        // The run restores them, so they are stored when it ends.
+        ports::OperationRequest::UndeleteDocuments(documents) => {
+            OperationRequest::run_readmitting(documents, OperationOptions::default())
+        }
+        ports::OperationRequest::Delete => OperationRequest::DeleteCollection,
+    }
+}
+
+fn adds_documents(errand: &OperationRequest) -> bool {
+    matches!(errand, OperationRequest::Run { .. })
+}
+
+#[async_trait]
+impl CollectionService for ServedCollections {
+    async fn start_operation(
+        &self,
+        collection: Uuid,
+        order: ports::OperationRequest,
+        by: &Actor,
+    ) -> HandlerResult<Uuid> {
+        let (seen, loaded) = self.served(collection).await?;
+        self.enqueue(&seen, &loaded, &to_request(order), by).await
+    }
+
+    async fn cancel_operation(&self, operation: Uuid, by: &Actor) -> HandlerResult<()> {
+        let ended = || Problem::new(ProblemCode::Conflict, "the operation has ended");
+        let operations = self.postgres().operations();
+        let found = operations.find(operation).await?;
+        let collection = found.ok_or_else(|| Problem::not_found("operation"))?.collection_id;
+        operations.cancel(operation).await.map_err(|error| match error.remedy {
+            pipeline::Remedy::Conflict => ended(),
+            pipeline::Remedy::Retry | pipeline::Remedy::GiveUp => error.into(),
+        })?;
+        Ok(operations.record_cancellation(collection, operation, &convert::to_actor(by)).await?)
+    }
+
+    fn operation_changes(&self) -> BoxStream<'static, OperationChange> {
+        // A slow reader misses changes, and polls from time to time.
+        let changes = BroadcastStream::new(self.changes.subscribe());
+        changes.filter_map(|change| std::future::ready(change.ok())).boxed()
+    }
+
+    async fn search_target(&self, collection: Uuid) -> Result<Arc<Target>, BoxError> {
+        self.targets.get(collection).await
+    }
+
+    fn invalidate(&self, collection: Option<Uuid>) {
+        self.targets.invalidate(collection);
+    }
+
+    async fn chunks(
+        &self,
+        collection: Uuid,
+        document: Uuid,
+        from: u32,
+        limit: u32,
+    ) -> HandlerResult<wire::Chunks> {
+        self.served(collection).await?;
+        let found = self.postgres().documents().find(collection, document).await?;
+        let total = found.map_or(0, |it| it.chunk_count);
+        let target = self.targets.get(collection).await.map_err(internal_problem)?;
+        let chunks = target.index.chunks(document, from, limit).await?;
+        let items = chunks.into_iter().map(|chunk| wire::Chunk {
+            index: chunk.chunk_index,
+            text: chunk.content,
+            headings: chunk.headings,
+            page: chunk.page,
+            start: chunk.start,
+            end: chunk.end,
+        });
+        Ok(wire::Chunks { items: items.collect(), total: u32::try_from(total).unwrap_or(u32::MAX) })
+    }
+
+    async fn why(&self, collection: Uuid, named: &str) -> HandlerResult<Value> {
+        let (seen, loaded) = self.served(collection).await?;
+        if !is_document_name(named) {
+            let detail =
+                "invalid `document`: expected an id, a URL or an absolute path without `..`";
+            return Err(Problem::new(ProblemCode::InvalidQuery, detail));
+        }
+        // Only the name of the file: clients must not learn its folder.
+        let file = loaded.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let place = (self.postgres(), &seen.collection);
+        let told = why::explain_as_json(named, &loaded.plan, place, file).await;
+        told.map_err(|error| match named.parse::<Uuid>() {
+            Ok(_) => Problem::not_found("document"),
+            Err(_) => internal_problem(error),
+        })
+    }
+
+    async fn health(&self) -> Vec<(String, Result<(), String>)> {
+        let asked = self.postgres().collections().list(None, 1).await;
+        let said = asked.map(drop).map_err(|error| pipeline::error_chain(&error));
+        let mut health = vec![("postgres".to_owned(), said)];
+        for loaded in self.targets.files.loaded() {
+            let file = &loaded.spec.file;
+            let vectors = self.check_vectors(file).await;
+            health.push((
+                format!("vectors of {}", file.name),
+                vectors.map_err(|it| pipeline::error_chain(it.as_ref())),
+            ));
+        }
+        for (path, fault) in self.targets.files.faults() {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            health.push((name, Err(fault)));
+        }
+        health
+    }
+
+    async fn metrics(&self) -> String {
+        self.telemetry.render().await
+    }
+}
+
+impl ServedCollections {
+    /// Checks the vectors of a file's collection; succeeds if the collection does not exist yet.
+    async fn check_vectors(&self, file: &pipeline::PipelineFile) -> Result<(), BoxError> {
+        let collections = self.postgres().collections();
+        let Some(collection) = collections.find(Some(&file.owner), &file.collection).await? else {
+            return Ok(());
+        };
+        if collection.deleting_since.is_some() {
+            return Ok(());
+        }
+        self.targets.get(collection.id).await?.index.count().await?;
+        Ok(())
+    }
+}
+
+/// `true` if a client may name a document so: the name must not lead outside its apparent folder or
+/// depend on the working directory of the server.
+fn is_document_name(named: &str) -> bool {
+    let is_whole = named.parse::<Uuid>().is_ok() || named.contains("://") || named.starts_with('/');
+    let decoded = named.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/");
+    let leads_up = Path::new(&decoded).components().any(|part| part == Component::ParentDir);
+    is_whole && !leads_up && !decoded.contains("%00") && !named.contains('\0')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_lead_elsewhere_are_none() {
+        for good in ["/corpus/a.txt", "file:///corpus/a..b.txt", "https://example.org/x", "/"] {
+            assert!(is_document_name(good), "{good}");
+        }
+        for bad in [
+            "a.txt",
+            "../a.txt",
+            "/corpus/../etc/passwd",
+            "file:///corpus/%2e%2E/%2e./etc/passwd",
+            "file:///corpus/..%2Fetc",
+            "/corpus/a\0",
+            "",
+        ] {
+            assert!(!is_document_name(bad), "{bad}");
+        }
+    }
+}
