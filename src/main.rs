@@ -22,10 +22,6 @@ mod wiring;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// Bytes of the stack of each thread of the runtime. The future of an operation is large, and a build without optimisation
-/// comes close to the 2 MiB that threads have by themselves. What is not used takes no memory.
-const STACK: usize = 8 << 20;
-
 fn main() -> ExitCode {
     let cli = match cli::parse(std::env::args_os()) {
         Ok(cli) => cli,
@@ -47,8 +43,7 @@ fn main() -> ExitCode {
         cli::Verb::Run(_) | cli::Verb::Reindex(_) | cli::Verb::Serve(_) | cli::Verb::Worker(_)
     );
     let telemetry = telemetry::Telemetry::new();
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    let runtime = match builder.thread_stack_size(STACK).enable_all().build() {
+    let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return cmd::Exit::Failed(error.into()).report(),
     };
