@@ -8,7 +8,8 @@
 //!
 //! | command | measures |
 //! |---|---|
-//! | `ask MODE CONNECTIONS SECONDS FROM` | queries of MODE on so many connections, in order from index FROM |
+//! | `ask MODE CONNECTIONS SECONDS FROM` | queries of MODE on so many connections, in order from
+//! index FROM |
 //! | `write MODE FILE` | nothing; writes the bodies of the same queries for Qdrant's REST API |
 
 #![expect(

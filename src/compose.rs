@@ -412,7 +412,8 @@ impl GenerationVectors {
         Ok(())
     }
 
-    /// Closes an embedded store for writing, so that other processes can read it. An operation ends with it.
+    /// Closes an embedded store for writing, so that other processes can read it. An operation ends
+    /// with it.
     pub(crate) async fn end_writing(&self) {
         if let Some(store) = &self.edge {
             store.end_writing().await;

@@ -1,5 +1,5 @@
-//! Logs go to standard error, as text or as JSON lines. In addition, a [`MetricsLayer`] counts store
-//! calls and operations, whatever the log filter.
+//! Logs go to standard error, as text or as JSON lines. In addition, a [`MetricsLayer`] counts
+//! store calls and operations, whatever the log filter.
 
 use std::io::{IsTerminal as _, stderr};
 

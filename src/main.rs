@@ -22,10 +22,6 @@ mod top;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// Stack size of each runtime thread, in bytes. The future of an operation is large, and an
-/// unoptimised build comes close to the default of 2 MiB. Unused stack takes no memory.
-const STACK: usize = 8 << 20;
-
 fn main() -> ExitCode {
     let cli = match cli::parse(std::env::args_os()) {
         Ok(cli) => cli,
@@ -47,8 +43,7 @@ fn main() -> ExitCode {
         cli::Verb::Run(_) | cli::Verb::Reindex(_) | cli::Verb::Serve(_) | cli::Verb::Worker(_)
     );
     let telemetry = telemetry::Telemetry::new();
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    let runtime = match builder.thread_stack_size(STACK).enable_all().build() {
+    let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return cmd::Exit::Failed(error.into()).report(),
     };

@@ -1,5 +1,5 @@
-//! Output of the command: errors, tables, figures. All output passes through [`print`], [`print_error_line`] and
-//! [`json`], which escape characters that a terminal would interpret.
+//! Output of the command: errors, tables, figures. All output passes through [`print`],
+//! [`print_error_line`] and [`json`], which escape characters that a terminal would interpret.
 
 mod table;
 mod visible;
@@ -192,8 +192,8 @@ pub(crate) fn format_count(number: impl TryInto<u64>) -> String {
     out
 }
 
-/// How many of a list are shown, where `most` are enough: all if only one would be left, whose line says less than the
-/// item.
+/// How many of a list are shown, where `most` are enough: all if only one would be left, whose line
+/// says less than the item.
 pub(crate) fn shown(count: usize, most: usize) -> usize {
     if count == most.saturating_add(1) { count } else { count.min(most) }
 }

@@ -300,8 +300,7 @@ fn a_killed_process_leaves_what_it_had_written() {
     let folder = tempfile::tempdir().unwrap();
     let mut beside = None;
     for kill in 0..12 {
-        let mut child =
-            KillableChild::start("memo::writes_until_it_is_killed", FOLDER, folder.path());
+        let mut child = KillableChild::start("writes_until_it_is_killed", FOLDER, folder.path());
         // Kills some children during their first calls, others after several generations.
         let mut last = child.wait_for_line("wrote ").unwrap();
         for _ in 0..kill * 7 {

@@ -82,7 +82,8 @@ pub(crate) trait Encoder: Send {
     /// The model's position id scheme.
     fn position_ids(&self) -> PositionIds;
 
-    /// Output of the last layer, one row per token, or one per index in [`pooled_rows`](Input::picked).
+    /// Output of the last layer, one row per token, or one per index in
+    /// [`pooled_rows`](Input::picked).
     ///
     /// # Errors
     /// Errors of libtorch, mostly out of memory.

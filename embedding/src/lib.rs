@@ -1,11 +1,12 @@
 //! libtorch in process: a Hugging Face folder becomes a tokenizer and an embedder.
 //!
-//! [`EmbeddingEngine`] is the entry point. `folder` parses a folder, `tokenizer` and `cuts` turn text into
-//! ids, `batcher` groups ids into batches, and the threads of `worker` run them through the model
-//! (`model`). `remembering` returns cached vectors instead of embedding a text again. A model is an
-//! architecture (`architecture`, one file each) built from the shared `layers` and `attention`,
-//! followed by a `head` that the folder's `modules` define. A folder can also belong to a model of
-//! the Hugging Face hub (`hub`) that [`fetch`] has downloaded; an engine downloads nothing.
+//! [`EmbeddingEngine`] is the entry point. `folder` parses a folder, `tokenizer` and `cuts` turn
+//! text into ids, `batcher` groups ids into batches, and the threads of `worker` run them through
+//! the model (`model`). `remembering` returns cached vectors instead of embedding a text again. A
+//! model is an architecture (`architecture`, one file each) built from the shared `layers` and
+//! `attention`, followed by a `head` that the folder's `modules` define. A folder can also belong
+//! to a model of the Hugging Face hub (`hub`) that [`fetch`] has downloaded; an engine downloads
+//! nothing.
 //!
 //! This is the only crate that uses `tch`; it depends on no stage and no store. It falls back
 //! silently on nothing: an unsupported model or device is an error that lists the supported ones.

@@ -105,7 +105,8 @@ impl Model {
     }
 
     /// The rows that the head reads; `None` for all. On a CPU, oneDNN compiles kernels per number
-    /// of rows, so the list is padded to a multiple of [`CPU_TOKEN_MULTIPLE`] with copies of the first row.
+    /// of rows, so the list is padded to a multiple of [`CPU_TOKEN_MULTIPLE`] with copies of the
+    /// first row.
     fn pooled_rows(&self, batch: &Batch, lengths: &[i64]) -> Option<Vec<i64>> {
         let (mut start, mut members) = (0, lengths.iter());
         let mut rows = Vec::with_capacity(lengths.len());

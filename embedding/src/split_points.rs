@@ -88,8 +88,8 @@ impl SplitPoints {
         }
     }
 
-    /// The end of the segment that starts at `start`: the last safe position within [`SEGMENT_BYTES`]
-    /// bytes, else the first one after them, else the end of the text.
+    /// The end of the segment that starts at `start`: the last safe position within
+    /// [`SEGMENT_BYTES`] bytes, else the first one after them, else the end of the text.
     pub(crate) fn segment_end(&self, text: &str, start: usize) -> usize {
         let near = start + SEGMENT_BYTES;
         if near >= text.len() || self.rule == SplitRule::Never {

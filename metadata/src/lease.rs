@@ -507,8 +507,8 @@ async fn renew(
     Ok(renewed.rows_affected() > 0)
 }
 
-/// Locks a collection until the connection closes. With [`WaitPolicy::FailIfBusy`] it retries for 1.5 s, because
-/// the server may need a moment to notice a killed process.
+/// Locks a collection until the connection closes. With [`WaitPolicy::FailIfBusy`] it retries for
+/// 1.5 s, because the server may need a moment to notice a killed process.
 pub(super) async fn lock_collection(
     connection: &mut PgConnection,
     collection: Uuid,

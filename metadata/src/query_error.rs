@@ -58,7 +58,8 @@ impl QueryError {
         StoreError { doing, remedy, source: self.into() }
     }
 
-    /// Like [`Failure::into_store_error`], with another message for errors of the server or the connection.
+    /// Like [`Failure::into_store_error`], with another message for errors of the server or the
+    /// connection.
     pub(super) fn into_store_error_with(
         self,
         doing: &'static str,

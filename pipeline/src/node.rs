@@ -115,9 +115,9 @@ pub struct BatchPolicy {
     pub weight: fn(&RecordBatch) -> usize,
     /// Weight of the first batch, for a stage with adaptive batches. Later batches should take
     /// about two seconds each: their weight follows the measured rate, from a quarter of this
-    /// weight up to [`BatchPolicy::target_weight`]. Batches are split between rows to keep to the weight. Two
-    /// batches are in progress concurrently, so that the device of the stage does not idle between
-    /// them. `None` keeps the weight fixed and never splits batches.
+    /// weight up to [`BatchPolicy::target_weight`]. Batches are split between rows to keep to the
+    /// weight. Two batches are in progress concurrently, so that the device of the stage does not
+    /// idle between them. `None` keeps the weight fixed and never splits batches.
     pub initial_weight: Option<usize>,
     /// Longest wait for further rows. `None` waits until the batch is full or the input has ended.
     pub max_wait: Option<Duration>,
@@ -135,9 +135,9 @@ pub trait Source: Send {
     /// The runtime never drops the future; it stops calling the method.
     async fn next_batch(&mut self) -> Result<Option<Outcome>, BoxError>;
 
-    /// Source roots ([`crate::build_column::SOURCE`]) of which all documents were produced; called after
-    /// [`Source::next`] returned `None`. Known documents of these roots that were not produced are
-    /// gone.
+    /// Source roots ([`crate::build_column::SOURCE`]) of which all documents were produced; called
+    /// after [`Source::next`] returned `None`. Known documents of these roots that were not
+    /// produced are gone.
     fn exhausted_roots(&self) -> Vec<String>;
 
     /// Totals for the report; called together with [`Source::exhausted_roots`].

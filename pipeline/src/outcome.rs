@@ -192,7 +192,8 @@ fn image_page_text(images: u64, pages: u64) -> String {
     }
 }
 
-/// [`RejectReason::reason`] of a failed document. Exit code 2 reports failures that were not known before.
+/// [`RejectReason::reason`] of a failed document. Exit code 2 reports failures that were not known
+/// before.
 pub const FAILED_REASON: &str = "failed";
 
 impl RejectReason {

@@ -37,7 +37,8 @@ pub fn create_private_folder(path: &Path) -> io::Result<()> {
     })
 }
 
-/// The data folder of a path: the parent of the innermost component of [`OWN_ENTRIES`], or the path itself without one.
+/// The data folder of a path: the parent of the innermost component of [`OWN_ENTRIES`], or the path
+/// itself without one.
 fn data_folder(path: &Path) -> &Path {
     let is_ours =
         |it: &&Path| it.file_name().is_some_and(|name| OWN_ENTRIES.iter().any(|our| name == *our));

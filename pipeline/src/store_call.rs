@@ -1,8 +1,8 @@
 //! Runs store calls in spans, which metrics and traces are derived from. Stores do not count;
 //! without a subscriber, `debug_span!` costs one comparison.
 //!
-//! The target of the spans is [`TARGET`]; their fields are `store`, `call` ([`StoreError::into_store_error`])
-//! and, after an error, `failed`.
+//! The target of the spans is [`TARGET`]; their fields are `store`, `call`
+//! ([`StoreError::into_store_error`]) and, after an error, `failed`.
 
 use std::future::Future;
 

@@ -1,8 +1,11 @@
-//! Titles that tell nothing about a document: placeholders that programs write into its metadata, and names of files.
+//! Titles that tell nothing about a document: placeholders that programs write into its metadata,
+//! and names of files.
 //!
-//! Extraction replaces such a title. Search shows the file name instead of one that an earlier version stored.
+//! Extraction replaces such a title. Search shows the file name instead of one that an earlier
+//! version stored.
 
-/// Placeholders in lower case, without the number that distinguishes several of them (`Untitled-3`, `Slide 12`).
+/// Placeholders in lower case, without the number that distinguishes several of them (`Untitled-3`,
+/// `Slide 12`).
 const PLACEHOLDERS: &[&str] = &[
     "(anonymous)",
     "(no title)",

@@ -400,8 +400,8 @@ impl Searcher {
     ) -> Result<Filter, StoreError> {
         let mut values = FieldValues::new();
         for field in condition.pattern_fields() {
-            // At most `MAX_PATTERN_VALUES` values are matched, a limit for collections with more documents
-            // than that.
+            // At most `MAX_PATTERN_VALUES` values are matched, a limit for collections with more
+            // documents than that.
             let of_field = self.field_values(target, version, field, MAX_PATTERN_VALUES).await?;
             values.insert(field, of_field);
         }

@@ -3,9 +3,9 @@
 //! An event has the complete state of an operation, so a client that misses one loses nothing.
 //! Changes are notified by the database; a stream also polls, in case it missed a notification.
 //!
-//! A stream may outlive the right to it. Before every event, and every [`ACCESS_CHECK_INTERVAL`], the caller is
-//! authenticated and authorised again. Without the right, the stream sends `end` and closes. If the
-//! store cannot be reached for the check, the event is not sent.
+//! A stream may outlive the right to it. Before every event, and every [`ACCESS_CHECK_INTERVAL`],
+//! the caller is authenticated and authorised again. Without the right, the stream sends `end` and
+//! closes. If the store cannot be reached for the check, the event is not sent.
 
 use std::collections::HashSet;
 use std::convert::Infallible;

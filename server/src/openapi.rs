@@ -82,6 +82,11 @@ pub(super) fn describe_right(paths: &mut Paths, right: Right) {
                 | Right::Admin
                 | Right::Owner => Some(vec![bearer]),
             };
+            // The HTTP library refuses a request whose head exceeds its buffer, before any handler.
+            operation.responses.responses.entry("431".to_owned()).or_insert_with(|| {
+                let description = "Request header fields or URL too large; no body";
+                ResponseBuilder::new().description(description).build().into()
+            });
             let takes_body = operation.request_body.is_some();
             for (_, _, status, title) in
                 PROBLEM_CODES.iter().filter(|row| can_return(row.0, right, takes_body))

@@ -64,8 +64,8 @@ impl StreamLimiter {
     /// Opens a stream.
     ///
     /// # Errors
-    /// [`ProblemCode::RateLimited`] at the limit of the client, [`ProblemCode::Unavailable`] at that of the
-    /// server.
+    /// [`ProblemCode::RateLimited`] at the limit of the client, [`ProblemCode::Unavailable`] at
+    /// that of the server.
     pub(super) fn open(&self, account: Option<Uuid>, address: IpAddr) -> HandlerResult<OpenStream> {
         let client = ClientId::from_address(address);
         let own = account.map_or(Holder::Anonymous(client), Holder::Account);

@@ -105,8 +105,8 @@ impl LoginThrottle {
     /// logins of the account from this network, which may precede the start of this process.
     ///
     /// # Errors
-    /// [`ProblemCode::RateLimited`] during a delay, with the remaining time; otherwise if the store cannot
-    /// be reached.
+    /// [`ProblemCode::RateLimited`] during a delay, with the remaining time; otherwise if the store
+    /// cannot be reached.
     pub(super) async fn begin(
         &self,
         accounts: &dyn Accounts,

@@ -120,7 +120,8 @@ impl Bm25Options {
 pub(crate) struct Bm25Encoder {
     options: Bm25Options,
     stemmers: BTreeMap<&'static str, Stemmer>,
-    /// Term indices computed by [`SparseEncoder::found`]; most occurrences are of the same few terms.
+    /// Term indices computed by [`SparseEncoder::found`]; most occurrences are of the same few
+    /// terms.
     index_cache: Mutex<IndexCache>,
 }
 

@@ -439,8 +439,8 @@ fn lists_show_what_there_is() {
     assert_eq!(show(short).json()["id"], append["id"]);
     assert_eq!(show(&newest[..18].to_uppercase()).json()["id"], append["id"]);
     place.execute(&format!(
-        "INSERT INTO operations (id, collection_id, user_id, type)
-         SELECT '{short}-{twin}', collection_id, user_id, 'append' FROM operations WHERE id = '{newest}'"
+        "INSERT INTO operations (id, collection_id, user_id, type, config)
+         SELECT '{short}-{twin}', collection_id, user_id, type, '{{}}' FROM operations WHERE id = '{newest}'"
     ));
     let refused = show(short);
     assert_eq!(refused.code, 1, "{}", refused.stdout);

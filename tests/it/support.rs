@@ -1,5 +1,5 @@
-//! A folder with a pipeline file and documents, and the command run in it. `store_contents.rs` checks the
-//! content of the stores.
+//! A folder with a pipeline file and documents, and the command run in it. `store_contents.rs`
+//! checks the content of the stores.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};

@@ -195,7 +195,7 @@ fn vectors_on_a_read_only_volume_can_be_searched() {
     }
     let found = search(&volume, &place);
     // As after a process was killed during a write: opening would first repair that.
-    volume.shell("touch vectors/*/unsealed");
+    volume.shell("for shard in vectors/*; do touch $shard/unsealed; done");
     volume.remount("ro");
     assert_eq!(search(&volume, &place), found);
     for args in [

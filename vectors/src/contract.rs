@@ -28,8 +28,8 @@ const TOLERANCE: f32 = 2e-3;
 /// One check of the contract.
 pub type ContractCheck = fn(&dyn Vectors) -> BoxFuture<'_, ()>;
 
-/// The contract of every vector store, except for [`written`] and [`check_after_reopening`], which need a
-/// restart between them.
+/// The contract of every vector store, except for [`written`] and [`check_after_reopening`], which
+/// need a restart between them.
 pub static VECTOR_STORE_CHECKS: &[(&str, ContractCheck)] = &[
     ("an empty store responds with empty results", |s| Box::pin(empty_store_returns_nothing(s))),
     ("an upsert of the same points is idempotent", |s| Box::pin(upsert_is_idempotent(s))),

@@ -76,7 +76,8 @@ struct AtomBuilder<'a, H: Iterator<Item = usize>> {
 impl<H: Iterator<Item = usize>> AtomBuilder<'_, H> {
     /// Adds an atom for each run of tokens without a possible split.
     fn add_token_runs(&mut self, tokens: &TokenizedText) {
-        // Of a large document these are most of what a run keeps in memory; a vector that grows takes up to twice that.
+        // Of a large document these are most of what a run keeps in memory; a vector that grows
+        // takes up to twice that.
         self.atoms.reserve_exact(tokens.can_split_before.iter().filter(|may| **may).count() + 1);
         let mut end = 0;
         for (index, span) in tokens.offsets.iter().enumerate() {

@@ -30,7 +30,8 @@ pub(super) fn catch_panic<T>(job: impl FnOnce() -> T) -> Result<T, String> {
     result.map_err(|panic| panic_message(panic.as_ref()).to_owned())
 }
 
-/// Edge propagates panics of its own threads to the calling thread, where [`catch_panic`] reports them.
+/// Edge propagates panics of its own threads to the calling thread, where [`catch_panic`] reports
+/// them.
 fn is_from_edge(info: &PanicHookInfo<'_>) -> bool {
     info.location().is_some_and(|at| at.file().contains("/qdrant-edge-"))
 }
