@@ -93,7 +93,7 @@ impl Modules {
                     pooling_folder = Some(module.path);
                 }
                 "Dense" if pooled.is_some() => {
-                    steps.push(ModuleStep::Dense(dense(path, module.path)?))
+                    steps.push(ModuleStep::Dense(dense(path, module.path)?));
                 }
                 "Normalize" => steps.push(ModuleStep::Normalize),
                 other => {

@@ -66,7 +66,7 @@ impl Limits<'_> {
         retry_call(self.0, "add documents", || async {
             let mut connection = self.0.acquire().await?;
             match find_reached_limit(&mut connection, collection.id, true).await? {
-                Some(limit) => Err(limit.into_conflict(&collection.name)),
+                Some(limit) => Err(limit.to_conflict(&collection.name)),
                 None => Ok(()),
             }
         })
@@ -130,7 +130,7 @@ impl LimitReached {
     }
 
     /// The error for the refused request.
-    pub(super) fn into_conflict(&self, collection: &str) -> QueryError {
+    pub(super) fn to_conflict(&self, collection: &str) -> QueryError {
         QueryError::Permanent(self.message(collection))
     }
 }
@@ -208,7 +208,7 @@ pub(super) async fn check_operation_rate(
     collection: &Collection,
 ) -> Result<(), QueryError> {
     match find_reached_limit(connection, collection.id, false).await? {
-        Some(limit) => Err(limit.into_conflict(&collection.name)),
+        Some(limit) => Err(limit.to_conflict(&collection.name)),
         None => Ok(()),
     }
 }

@@ -40,7 +40,10 @@ impl QueryError {
             Self::Sql(error) if is_of_connection(&error) => {
                 Self::Connection { error, server: connect::server(&pool.connect_options()) }
             }
-            other => other,
+            unchanged @ (Self::Sql(_)
+            | Self::Connection { .. }
+            | Self::Conflict(_)
+            | Self::Permanent(_)) => unchanged,
         }
     }
 

@@ -366,7 +366,7 @@ impl Schedules<'_> {
             // A client requested the run and receives an error; skipping would hide it.
             let collection = errand.collection;
             if let Some(limit) = find_reached_limit(&mut transaction, collection.id, true).await? {
-                return Err(limit.into_conflict(&collection.name));
+                return Err(limit.to_conflict(&collection.name));
             }
             let at: DateTime<Utc> =
                 sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&mut *transaction).await?;

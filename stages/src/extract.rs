@@ -188,7 +188,7 @@ impl Stage for Extractor {
                     read.add(&mime_type, document);
                 }
                 Err(refused) => {
-                    set_aside.push(Rejection::from_row(&rows, row, refused.into_reject_reason())?)
+                    set_aside.push(Rejection::from_row(&rows, row, refused.into_reject_reason())?);
                 }
             }
         }

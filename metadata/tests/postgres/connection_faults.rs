@@ -73,7 +73,8 @@ async fn a_connection_that_breaks_names_server_and_database() {
     let socket = folder.join(format!(".s.PGSQL.{}", options.get_port()));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let proxy = tokio::spawn(async move {
+    let mut proxy = tokio::task::JoinSet::new();
+    proxy.spawn(async move {
         let mut served = tokio::task::JoinSet::new();
         loop {
             let (mut client, _) = listener.accept().await.unwrap();
@@ -93,7 +94,7 @@ async fn a_connection_that_breaks_names_server_and_database() {
         postgres.sessions().rotate("x", token, &Actor::default()).await
     };
     rotate().await.expect("the connection is open");
-    proxy.abort();
+    proxy.abort_all();
     let Err(error) = rotate().await else { panic!("expected an error without a connection") };
     let words = pipeline::error_chain(&error);
     assert!(words.contains(&format!("127.0.0.1:{port} (database `{name}`)")), "{words}");

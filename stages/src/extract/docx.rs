@@ -350,7 +350,7 @@ fn read_properties(core: &str, document: &mut Document) -> Result<(), ExtractErr
             let Some(text) = text_of(event) else { return };
             match name.as_str() {
                 "title" if !text.trim().is_empty() => {
-                    document.title = Some(collapse_whitespace(&text))
+                    document.title = Some(collapse_whitespace(&text));
                 }
                 "language" => document.language = language::iso_code(&text),
                 "creator" => document.add_metadata("author", &text),

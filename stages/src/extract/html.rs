@@ -323,7 +323,7 @@ impl HtmlReader {
             "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => self.builder.end_heading(),
             "pre" => self.pre_depth = self.pre_depth.saturating_sub(1),
             "main" | "article" | "section" => {
-                self.content_depth = self.content_depth.saturating_sub(1)
+                self.content_depth = self.content_depth.saturating_sub(1);
             }
             "ul" | "ol" => {
                 self.list_counters.pop();

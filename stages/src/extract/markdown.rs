@@ -106,7 +106,7 @@ fn read_front_matter(front_matter: &str, document: &mut Document) {
         let (key, value) = (canonical_key(key.trim()), value.trim());
         match (key.as_str(), unquote(value)) {
             ("title", title) if !title.is_empty() => {
-                document.title = Some(collapse_whitespace(title))
+                document.title = Some(collapse_whitespace(title));
             }
             ("language", language) if !language.is_empty() => {
                 document.language = super::language::iso_code(language);
