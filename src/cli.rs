@@ -30,7 +30,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) struct Cli {
     /// Set the log level or filter
     ///
-    /// A level (error, warn, info, debug, trace) or a filter such as `info,sinks=debug`.
+    /// A level (error, warn, info, debug, trace) or a filter such as `info,metadata=debug`.
     #[arg(long, global = true, env = "SEMANTIK_LOG", value_name = "FILTER")]
     pub log: Option<String>,
     /// Set the log format

@@ -16,12 +16,12 @@ impl CacheKey {
     /// contains a version, which is incremented when the format of the value changes.
     ///
     /// ```
-    /// use pipeline::MemoKey;
+    /// use pipeline::CacheKey;
     ///
-    /// let key = MemoKey::of("sum 1", &[b"1", b"23"]);
-    /// assert_eq!(key, MemoKey::of("sum 1", &[b"1", b"23"]));
-    /// assert_ne!(key, MemoKey::of("sum 1", &[b"12", b"3"]));
-    /// assert_ne!(key, MemoKey::of("sum 2", &[b"1", b"23"]));
+    /// let key = CacheKey::new("sum 1", &[b"1", b"23"]);
+    /// assert_eq!(key, CacheKey::new("sum 1", &[b"1", b"23"]));
+    /// assert_ne!(key, CacheKey::new("sum 1", &[b"12", b"3"]));
+    /// assert_ne!(key, CacheKey::new("sum 2", &[b"1", b"23"]));
     /// ```
     pub fn new(what: &str, parts: &[&[u8]]) -> Self {
         let mut hash = Sha256::new();
