@@ -6,6 +6,7 @@ mod embed;
 mod models;
 mod operation;
 mod parse;
+mod search;
 mod serve;
 mod users;
 
@@ -19,6 +20,7 @@ pub(crate) use self::embed::{EmbedArgs, TextKindArg};
 pub(crate) use self::models::ModelsVerb;
 pub(crate) use self::operation::{IdPrefix, OperationName};
 pub(crate) use self::parse::parse;
+pub(crate) use self::search::{EvalArgs, ModeArg, SearchArgs};
 pub(crate) use self::serve::ServeArgs;
 pub(crate) use self::users::UsersVerb;
 
@@ -277,121 +279,6 @@ pub(crate) struct RollbackArgs {
     /// Wait while another operation works on the collection
     #[arg(long)]
     pub wait: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct SearchArgs {
-    /// Search the collection of this pipeline file (repeatable)
-    #[arg(long, value_name = "FILE", required = true)]
-    pub config: Vec<PathBuf>,
-    /// Text of the query
-    #[arg(required = true)]
-    pub words: Vec<String>,
-    /// Limit the number of hits
-    ///
-    /// With `--per-document`, the number of documents.
-    #[arg(long, short, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    pub k: u16,
-    /// Select the search mode
-    ///
-    /// Default: hybrid if the collection has sparse vectors, otherwise dense.
-    #[arg(long, value_enum)]
-    pub mode: Option<ModeArg>,
-    /// Set the constant of reciprocal rank fusion
-    ///
-    /// Applies to hybrid search. The larger the constant, the less the first ranks stand out.
-    /// Default: 60.
-    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
-    pub fusion_k: Option<u32>,
-    /// Weight the dense and the sparse ranking
-    ///
-    /// Applies to hybrid search, for example '2:1'. Default: equal weights.
-    #[arg(long, value_name = "DENSE:SPARSE", value_parser = weights)]
-    pub weights: Option<(f32, f32)>,
-    /// Return only hits that match this filter
-    ///
-    /// For example '{"path": {"glob": "docs/**"}, "modified_at": {"gte": "2024-01-01"}}'.
-    #[arg(long, value_name = "JSON")]
-    pub filter: Option<String>,
-    /// Set the minimum cosine similarity of a hit
-    ///
-    /// The similarity is that to the query. Applies in all modes.
-    #[arg(long, value_name = "COSINE", allow_negative_numbers = true)]
-    pub threshold: Option<f32>,
-    /// Skip this many of the best hits
-    #[arg(long, default_value_t = 0)]
-    pub offset: usize,
-    /// Group hits by document, at most N of each
-    #[arg(long, value_name = "N")]
-    pub per_document: Option<usize>,
-    /// Print the hits as a JSON array
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Parses `2:1`; the search checks the range of the weights.
-fn weights(text: &str) -> Result<(f32, f32), String> {
-    let number = |part: &str| part.trim().parse::<f32>().ok();
-    let weights = text.split_once(':');
-    let weights = weights.and_then(|(dense, sparse)| Some((number(dense)?, number(sparse)?)));
-    weights.ok_or_else(|| "expected two numbers separated by a colon, such as 2:1".to_owned())
-}
-
-/// Search mode.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ModeArg {
-    /// Vector similarity (semantic)
-    Dense,
-    /// BM25 (words)
-    Sparse,
-    /// Both, with fused rankings
-    Hybrid,
-}
-
-impl From<ModeArg> for search::SearchMode {
-    fn from(mode: ModeArg) -> Self {
-        match mode {
-            ModeArg::Dense => Self::Dense,
-            ModeArg::Sparse => Self::Sparse,
-            ModeArg::Hybrid => Self::Hybrid,
-        }
-    }
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct EvalArgs {
-    /// Evaluate the collection of this pipeline file
-    #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
-    /// Read judged queries from this file
-    ///
-    /// JSON Lines, or TREC qrels with `--topics`.
-    #[arg(long, value_name = "FILE")]
-    pub judgements: PathBuf,
-    /// Read the queries of the qrels from this file
-    ///
-    /// One query per line: its name, a tab and its text.
-    #[arg(long, value_name = "FILE")]
-    pub topics: Option<PathBuf>,
-    /// Evaluate this search mode (repeatable)
-    ///
-    /// Further modes are compared with the first. Default: all modes of the collection.
-    #[arg(long, value_enum)]
-    pub mode: Vec<ModeArg>,
-    /// Evaluate this generation instead of the live one
-    #[arg(long, value_name = "N")]
-    pub generation: Option<i32>,
-    /// Compare with this generation
-    #[arg(long, value_name = "N")]
-    pub against: Option<i32>,
-    /// Require a minimum score, such as 'ndcg@10=0.4' (repeatable)
-    ///
-    /// The measures are ndcg@10, recall@10, recall@100 and mrr@10.
-    #[arg(long, value_name = "MEASURE=SCORE")]
-    pub min: Vec<String>,
-    /// Print all results as JSON, with scores per query
-    #[arg(long)]
-    pub json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -50,7 +50,7 @@ impl Cursor {
             return Err(invalid("it belongs to another request"));
         }
         // The first page may have had any offset and length.
-        let most = candidates_up_to(request, MAX_CURSOR_OFFSET + MAX_HITS);
+        let most = candidates_up_to(request, MAX_OFFSET + MAX_HITS);
         if cursor.offset > MAX_CURSOR_OFFSET || !(1..=most).contains(&cursor.candidates) {
             return Err(invalid("not a cursor of an earlier response"));
         }

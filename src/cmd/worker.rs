@@ -33,7 +33,10 @@ async fn try_worker(args: &WorkerArgs, telemetry: &Telemetry) -> Result<Exit, Bo
         for (_, fault) in files.faults() {
             render::print_error_line(fault.trim_end());
         }
-        return Ok(Exit::Misconfigured("no valid pipeline file to serve".to_owned()));
+        let named: Vec<String> =
+            args.files.iter().map(|it| format!("`{}`", it.display())).collect();
+        let message = format!("no valid pipeline file to serve in {}", named.join(", "));
+        return Ok(Exit::Misconfigured(message));
     };
     let workplace = Runtime::open(&first.spec, telemetry).await?;
     let manner = WorkerConfig {

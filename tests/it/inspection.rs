@@ -207,7 +207,7 @@ fn a_plan_says_what_settings_and_deletions_would_do() {
     assert_eq!(rebuilt["operation"], "reindex");
     assert_eq!(rebuilt["generation"]["new"], true);
     let because = rebuilt["generation"]["because"].to_string();
-    assert!(because.contains("dimension was 16, and is 24"), "{because}");
+    assert!(because.contains("dimension was 16 and is now 24"), "{because}");
     assert_eq!(rebuilt["to_embed"]["documents"], 30, "{rebuilt:#}");
     let report = place.run();
     assert_eq!(rebuilt["to_embed"]["chunks"], report["chunks"]);

@@ -37,7 +37,7 @@ async fn a_run_survives_lost_connections() {
             .await
             .unwrap();
             killed += now;
-            tokio::time::sleep(Duration::from_millis(60)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
     tokio::select! {
