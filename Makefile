@@ -50,6 +50,10 @@ check: setup ## Check formatting and lints
 	@cargo fmt --all --check
 	@cargo clippy --workspace --all-targets --quiet -- -D warnings
 
+.PHONY: doc
+doc: setup ## Build the documentation of all items, and check its links
+	@RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
+
 .PHONY: fmt
 fmt: ## Format the code
 	@cargo fmt --all

@@ -111,7 +111,7 @@ impl BackgroundFetcher {
     }
 
     /// Starts to fetch a model unless a fetch of it is in progress. After a failure, the next call
-    /// starts it again once [`PAUSE`] has passed.
+    /// starts it again once [`RETRY_DELAY`] has passed.
     pub(crate) fn start(&self, model: &Path) {
         if !self.lock().insert(model.to_owned()) {
             return;

@@ -37,7 +37,7 @@ impl ProgressView {
         Self { screen: draws.then(TerminalView::new) }
     }
 
-    /// Interval between two calls of [`View::update`].
+    /// Interval between two calls of [`ProgressView::update`].
     pub(crate) fn period(&self) -> Duration {
         if self.screen.is_some() { DRAW_INTERVAL } else { LOG_INTERVAL }
     }

@@ -1,5 +1,6 @@
-//! Output of the command: errors, tables, figures. All output passes through [`print`],
-//! [`print_error_line`] and [`json`], which escape characters that a terminal would interpret.
+//! Output of the command: errors, tables, figures. All output passes through [`print()`],
+//! [`print_error_line`] and [`print_json`], which escape characters that a terminal would
+//! interpret.
 
 mod table;
 mod visible;

@@ -34,7 +34,7 @@ pub(crate) struct Architecture {
     pub(crate) read: fn(&Value) -> Result<Box<dyn Config>, ConfigError>,
 }
 
-/// Errors of [`read`].
+/// Errors of [`parse`].
 #[derive(Debug)]
 pub(crate) enum ConfigError {
     /// An architecture that is not in the table.
@@ -83,7 +83,7 @@ pub(crate) trait Encoder: Send {
     fn position_ids(&self) -> PositionIds;
 
     /// Output of the last layer, one row per token, or one per index in
-    /// [`pooled_rows`](Input::picked).
+    /// [`pooled_rows`](EncoderInput::pooled_rows).
     ///
     /// # Errors
     /// Errors of libtorch, mostly out of memory.

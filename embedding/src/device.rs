@@ -76,7 +76,7 @@ impl Precision {
     }
 }
 
-/// Errors of [`ExecutionConfig::of`].
+/// Errors of [`ExecutionConfig::from_options`].
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DeviceError {
     #[error("device `{asked}` not found: available are {there}")]

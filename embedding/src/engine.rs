@@ -26,8 +26,8 @@ use crate::truncate::truncate_dimensions;
 /// The embedding engine. Requested tokenizers and models stay loaded for the lifetime of the
 /// engine.
 ///
-/// Several engines can share models ([`EmbeddingEngine::beside`]): a model is loaded once, and
-/// dropped with the last engine that uses it.
+/// Several engines can share models ([`EmbeddingEngine::sharing_models`]): a model is loaded once,
+/// and dropped with the last engine that uses it.
 #[derive(Default)]
 pub struct EmbeddingEngine {
     tokenizers: OnceMap<PathBuf, dyn Tokenizer>,

@@ -32,7 +32,7 @@ pub(crate) struct ModelFolder {
     pub(crate) prompts: Prompts,
 }
 
-/// Errors of [`Folder::read`].
+/// Errors of [`ModelFolder::read`].
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FolderError {
     #[error("model folder `{}` does not exist{}", .0.display(), hub_hint(.0))]

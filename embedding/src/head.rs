@@ -66,7 +66,7 @@ impl PoolingHead {
     }
 
     /// One row per sequence. `rows` are those of all tokens for mean pooling, else only those that
-    /// [`pooled_token`](Self::picks) selects.
+    /// [`pooled_token`](Self::pooled_token) selects.
     pub(crate) fn apply(&self, rows: &Tensor, spans: &[GroupSpan]) -> Result<Tensor, TchError> {
         let mut vectors: Tensor = match self.pooling {
             Pooling::Mean => {

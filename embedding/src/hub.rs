@@ -142,7 +142,7 @@ fn env_value(variable: &str) -> Option<String> {
     (!value.is_empty()).then_some(value)
 }
 
-/// As [`set`], for a path that may start with `~/`.
+/// As [`env_value`], for a path that may start with `~/`.
 fn env_path(variable: &str) -> Option<PathBuf> {
     let value = env_value(variable)?;
     match value.strip_prefix("~/") {

@@ -6,8 +6,8 @@
 //! thousands of chunks of an operation. Waiting calls of this kind are computed together. Calls
 //! that fit in one batch but are divided among the threads have the second priority.
 //!
-//! The threads ([`ModelThreads`]) can serve several handles ([`Worker`]): a search and an operation
-//! in one process share a model, and each handle has its own usage counters.
+//! The threads ([`ModelThreads`]) can serve several handles ([`ModelHandle`]): a search and an
+//! operation in one process share a model, and each handle has its own usage counters.
 //!
 //! An error or panic of the model is returned to the call that caused it; the thread continues with
 //! the next batch. A batch that runs out of memory is halved and retried, down to one sequence,
@@ -70,7 +70,7 @@ struct Task {
     usage: UsageCounter,
 }
 
-/// Errors of [`Worker::embed`].
+/// Errors of [`ModelHandle::embed`].
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum ModelError {
     #[error("model `{model}` failed: {cause}")]

@@ -1,9 +1,9 @@
 //! Maps text to a model's token ids, by the folder's `tokenizer.json`.
 //!
 //! Uses the `tokenizers` crate. Truncation and padding of the file are disabled: the chunker splits
-//! long texts, and the batcher avoids padding. [`Tokenizer::frame`] adds special tokens and the
-//! document prompt to ids, so that a text is encoded once and any range of its ids can be framed. A
-//! query is encoded together with its prompt.
+//! long texts, and the batcher avoids padding. [`Tokenizer::add_special_tokens`] adds special
+//! tokens and the document prompt to ids, so that a text is encoded once and any range of its ids
+//! can be framed. A query is encoded together with its prompt.
 
 use std::ops::Range;
 use std::path::Path;

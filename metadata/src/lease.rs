@@ -3,9 +3,9 @@
 //! Three mechanisms protect it. A session lock on a separate connection, which the server releases
 //! when the process dies, shows the next process immediately that the collection is free. A unique
 //! index allows only one operation in `processing`. Each transaction of a run checks that its
-//! operation is still `processing` ([`hold`]), so a run that was declared dead writes nothing more.
-//! A live process that makes no progress, for example because its machine sleeps, loses its lease
-//! and with it the lock.
+//! operation is still `processing` ([`assert_owned`]), so a run that was declared dead writes
+//! nothing more. A live process that makes no progress, for example because its machine sleeps,
+//! loses its lease and with it the lock.
 //!
 //! The lease is a separate row (`operation_leases`) that no transaction of a run locks, so the
 //! heartbeat never waits for one. Each transaction of a run holds a shared advisory lock with the
@@ -91,7 +91,7 @@ pub enum WaitPolicy {
 }
 
 /// The right to write to a collection. While the value lives, no other process can start an
-/// operation on the collection. If the value is dropped without [`Operation::finish`], or the
+/// operation on the collection. If the value is dropped without [`OperationLease::finish`], or the
 /// process dies, the next operation to start marks this one as failed.
 #[derive(Debug)]
 pub struct OperationLease {
@@ -225,8 +225,8 @@ impl OperationLease {
         self.lost_while_reporting(|| None).await;
     }
 
-    /// Like [`Operation::lost`]; also stores the progress at each renewal, for clients that follow
-    /// it.
+    /// Like [`OperationLease::lost`]; also stores the progress at each renewal, for clients that
+    /// follow it.
     pub async fn lost_while_reporting(
         &self,
         mut progress: impl FnMut() -> Option<Progress> + Send,
@@ -254,7 +254,7 @@ impl OperationLease {
         matches!(status, Ok(Some(it)) if it.status != OperationStatus::Completed)
     }
 
-    /// Checks that a transaction may write to the collection; see [`hold`].
+    /// Checks that a transaction may write to the collection; see [`assert_owned`].
     pub(super) async fn assert_owned(
         &self,
         connection: &mut PgConnection,

@@ -1,9 +1,10 @@
 //! The metadata store: Postgres, the source of truth for documents, collections and operations.
 //!
 //! [`Postgres`] is the connection and the entry point. [`RunMetadata`] implements the port
-//! `pipeline::MetadataStore` for a run; an [`Operation`] holds the right to write to a collection.
-//! The repositories are structs over a pool, with the SQL next to the function. This crate stores
-//! no vectors: docs/adr/0005-document-and-location.md describes how the two stores stay consistent.
+//! `pipeline::MetadataStore` for a run; an [`OperationLease`] holds the right to write to a
+//! collection. The repositories are structs over a pool, with the SQL next to the function. This
+//! crate stores no vectors: docs/adr/0005-document-and-location.md describes how the two stores
+//! stay consistent.
 
 mod audit;
 mod browser_sessions;

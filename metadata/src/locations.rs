@@ -27,7 +27,7 @@ pub(super) fn rejection_json(node: &str, reason: &str, message: &str) -> Value {
     json!({ "node": node, "reason": reason, "message": without_nul(message), "since": Utc::now() })
 }
 
-/// The time stored by [`set_aside`]; `None` in rows of earlier versions.
+/// The time stored by [`rejection_json`]; `None` in rows of earlier versions.
 fn rejected_since(set_aside: &Value) -> Option<DateTime<Utc>> {
     set_aside["since"].as_str()?.parse().ok()
 }

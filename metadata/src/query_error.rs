@@ -61,7 +61,7 @@ impl QueryError {
         StoreError { doing, remedy, source: self.into() }
     }
 
-    /// Like [`Failure::into_store_error`], with another message for errors of the server or the
+    /// Like [`QueryError::into_store_error`], with another message for errors of the server or the
     /// connection.
     pub(super) fn into_store_error_with(
         self,

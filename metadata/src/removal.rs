@@ -34,7 +34,7 @@ pub struct RemovedSource {
 }
 
 impl OperationLease {
-    /// Deletes documents until [`Operation::readmit`] and returns the ones that existed. Their
+    /// Deletes documents until [`OperationLease::readmit`] and returns the ones that existed. Their
     /// points are to be removed; see [`super::RunMetadata::unpurged`].
     ///
     /// # Errors

@@ -53,7 +53,7 @@ impl StatisticsUpdater {
         due
     }
 
-    /// `true` if at least [`FEW`] rows were written since the last ANALYZE.
+    /// `true` if at least [`MIN_ROWS`] rows were written since the last ANALYZE.
     fn has_unanalyzed_rows(&self) -> bool {
         let written = self.written.load(Ordering::Relaxed);
         let before = self.analyzed.swap(written, Ordering::Relaxed);

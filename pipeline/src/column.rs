@@ -105,7 +105,7 @@ pub fn chunk_fields() -> Fields {
     ])
 }
 
-/// Fields of an element of [`SPARSE_VECTOR`].
+/// Fields of an element of [`SPARSE`].
 pub fn sparse_fields() -> Fields {
     Fields::from(vec![
         Field::new("indices", list_of(DataType::UInt32), NOT_NULL),

@@ -47,7 +47,8 @@ pub struct EmbedderOptions {
     /// Maximum number of tokens in one forward pass, padding included; `None` lets the engine
     /// choose.
     pub tokens_per_batch: Option<usize>,
-    /// Dimension of the vectors; see [`ModelInfo::shortened`]. `None` is that of the model.
+    /// Dimension of the vectors; see [`ModelInfo::with_truncated_dim`]. `None` is that of the
+    /// model.
     pub dim: Option<usize>,
 }
 
@@ -121,7 +122,7 @@ pub trait Tokenizer: Send + Sync {
     /// Encoded input of a passage with these ids: adds prompt and special tokens.
     fn add_special_tokens(&self, ids: &[u32]) -> Vec<u32>;
 
-    /// Number of ids that [`Tokenizer::frame`] adds.
+    /// Number of ids that [`Tokenizer::add_special_tokens`] adds.
     fn num_added_tokens(&self) -> usize;
 
     /// Encoded input of a whole text: its prompt, and as much of the text as fits. For a passage
@@ -132,7 +133,7 @@ pub trait Tokenizer: Send + Sync {
     /// Those of [`Tokenizer::encode`].
     fn encode_input(&self, text: &str, kind: TextKind) -> Result<EncodedInput, BoxError>;
 
-    /// Maximum number of ids per input, [`Tokenizer::overhead`] included.
+    /// Maximum number of ids per input, [`Tokenizer::num_added_tokens`] included.
     fn max_tokens(&self) -> usize;
 }
 
@@ -142,8 +143,8 @@ pub trait Embedder: Send + Sync {
     /// Description of the model.
     fn info(&self) -> &ModelInfo;
 
-    /// Embeds token sequences from [`Tokenizer::frame`] or [`Tokenizer::read`], each of 1 to
-    /// [`ModelInfo::max_tokens`] ids.
+    /// Embeds token sequences from [`Tokenizer::add_special_tokens`] or
+    /// [`Tokenizer::encode_input`], each of 1 to [`ModelInfo::max_tokens`] ids.
     ///
     /// Returns `sequences.len() × dim` numbers, row-major in input order, pooled as the folder of
     /// the model specifies, and normalised if it specifies so.

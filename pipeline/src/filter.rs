@@ -55,7 +55,7 @@ pub enum NumericField {
 pub enum TextField {
     /// [`Payload::title`].
     Title,
-    /// [`Payload::read_headings`].
+    /// [`crate::Payload::headings`].
     Headings,
 }
 

@@ -1,6 +1,6 @@
 //! The framework: batches, nodes, checks of a pipeline file, and runs.
 //!
-//! Data flows one way: [`PipelineSpec`] (content of the file) → [`Plan`] (checked) → [`run`] →
+//! Data flows one way: [`PipelineSpec`] (content of the file) → [`Plan`] (checked) → [`run()`] →
 //! [`RunReport`] (result). This crate contains no concrete stage, store or model.
 
 mod batch_sizer;

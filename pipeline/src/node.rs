@@ -21,7 +21,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// A running stage: a function from one batch to one outcome. It has no channel, thread, clock or
 /// store.
 ///
-/// An `Err` ends the run. A document that cannot be processed goes into [`Outcome::set_aside`]
+/// An `Err` ends the run. A document that cannot be processed goes into [`Outcome::rejected`]
 /// instead, and its row is left out.
 pub trait Stage: Send {
     /// Processes one batch, which has the schema that the plan gave the edge.
@@ -108,7 +108,7 @@ pub enum ModelUse<'a> {
 /// Batch policy: the runtime combines batches until they reach this weight.
 #[derive(Clone, Copy)]
 pub struct BatchPolicy {
-    /// Minimum weight of a batch. With [`BatchPolicy::first`], the maximum weight.
+    /// Minimum weight of a batch. With [`BatchPolicy::initial_weight`], the maximum weight.
     pub target_weight: usize,
     /// Weight of a batch, in a unit of the node. The weights of the slices of a batch add up to its
     /// weight.
@@ -135,8 +135,8 @@ pub trait Source: Send {
     /// The runtime never drops the future; it stops calling the method.
     async fn next_batch(&mut self) -> Result<Option<Outcome>, BoxError>;
 
-    /// Source roots ([`crate::build_column::SOURCE`]) of which all documents were produced; called
-    /// after [`Source::next`] returned `None`. Known documents of these roots that were not
+    /// Source roots ([`crate::column::SOURCE`]) of which all documents were produced; called
+    /// after [`Source::next_batch`] returned `None`. Known documents of these roots that were not
     /// produced are gone.
     fn exhausted_roots(&self) -> Vec<String>;
 
@@ -171,7 +171,7 @@ pub trait SourceConfig: Send + Sync {
         None
     }
 
-    /// Source roots, as in [`crate::build_column::SOURCE`]; empty if the source does not know them.
+    /// Source roots, as in [`crate::column::SOURCE`]; empty if the source does not know them.
     fn roots(&self) -> Vec<String> {
         Vec::new()
     }
@@ -194,7 +194,7 @@ pub struct SourceWarning {
     pub help: String,
 }
 
-/// Decision of a source about a URI ([`crate::build_column::URI`]).
+/// Decision of a source about a URI ([`crate::column::URI`]).
 #[derive(Clone, Debug, PartialEq)]
 pub enum SourceDecision {
     /// The source produces the document, if it is new or changed.

@@ -116,7 +116,7 @@ impl NodeInput {
         self.batching.as_ref().map_or(0, |(gather, _)| (gather.weight)(rows))
     }
 
-    /// Records the time of a batch of this weight; see [`Window::took`].
+    /// Records the time of a batch of this weight; see [`BatchSizer::record`].
     pub(crate) fn record_duration(&mut self, weight: usize, began: Instant, done: Instant) {
         if let Some((_, window)) = &mut self.batching {
             window.record(weight, began, done);

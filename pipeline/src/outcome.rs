@@ -174,7 +174,7 @@ pub enum RejectReason {
     PreviouslyRejected {
         /// Node that set it aside.
         node: String,
-        /// Reason code of the rejection, as in [`RejectReason::reason`].
+        /// Reason code of the rejection, as in [`RejectReason::code`].
         reason: String,
         /// Message of the rejection.
         message: String,
@@ -192,7 +192,7 @@ fn image_page_text(images: u64, pages: u64) -> String {
     }
 }
 
-/// [`RejectReason::reason`] of a failed document. Exit code 2 reports failures that were not known
+/// [`RejectReason::code`] of a failed document. Exit code 2 reports failures that were not known
 /// before.
 pub const FAILED_REASON: &str = "failed";
 

@@ -75,7 +75,7 @@ impl Plan {
         Some((&node.id, node.model.as_ref()?))
     }
 
-    /// The model of [`Plan::embedding`].
+    /// The model of [`Plan::embedding_node`].
     pub fn model(&self) -> Option<&ModelInfo> {
         self.embedding_node().map(|(_, model)| model)
     }
@@ -156,7 +156,7 @@ impl Plan {
         self.sources().filter_map(|(id, source)| Some((id, source.decide(uri)?))).collect()
     }
 
-    /// Source roots of all sources, as in [`crate::build_column::SOURCE`].
+    /// Source roots of all sources, as in [`crate::column::SOURCE`].
     pub fn source_roots(&self) -> Vec<String> {
         self.sources().flat_map(|(_, source)| source.roots()).collect()
     }

@@ -113,7 +113,7 @@ pub enum RunError {
     },
 }
 
-/// Concurrent batches of a stage with adaptive batch weight ([`BatchPolicy::first`]).
+/// Concurrent batches of a stage with adaptive batch weight ([`BatchPolicy::initial_weight`]).
 const ADAPTIVE_CONCURRENCY: usize = 2;
 
 /// Time limit for batches in the model after a run was cut short.

@@ -84,7 +84,7 @@ pub enum KnownState {
     Rejected {
         /// Node that set it aside.
         node: String,
-        /// Reason code; see [`crate::RejectReason::reason`].
+        /// Reason code; see [`crate::RejectReason::code`].
         reason: String,
         /// Message of the rejection.
         message: String,
@@ -135,7 +135,7 @@ pub struct DocumentIdentity {
 pub struct StoredDocument {
     /// Location and content hash.
     pub incoming: IncomingDocument,
-    /// Id from [`MetadataStore::identify`].
+    /// Id from [`MetadataStore::assign_ids`].
     pub document: Uuid,
     /// Media type.
     pub mime_type: String,

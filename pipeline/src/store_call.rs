@@ -2,7 +2,7 @@
 //! without a subscriber, `debug_span!` costs one comparison.
 //!
 //! The target of the spans is [`TARGET`]; their fields are `store`, `call`
-//! ([`StoreError::into_store_error`]) and, after an error, `failed`.
+//! ([`StoreError::doing`]) and, after an error, `failed`.
 
 use std::future::Future;
 

@@ -1,8 +1,8 @@
 //! Caches of query vectors, of hits, and of field values of collections.
 //!
-//! [`Caches::forget`] invalidates the entries of a collection after a change. Entries of a replaced
-//! generation are never confused with those of the new one, because their vector stores have
-//! different names.
+//! [`SearchCaches::invalidate`] invalidates the entries of a collection after a change. Entries of
+//! a replaced generation are never confused with those of the new one, because their vector stores
+//! have different names.
 
 use std::collections::HashMap;
 use std::ops::{Deref, Range};

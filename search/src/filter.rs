@@ -146,7 +146,7 @@ pub static FACET_FIELDS: &[(&str, KeywordField)] = &[
 
 impl Condition {
     /// Parses a filter and compiles its patterns. This is slow, so a server calls it on a blocking
-    /// thread ([`crate::Searcher::parse`]).
+    /// thread ([`crate::Searcher::parse_filter`]).
     ///
     /// # Errors
     /// The first error or exceeded limit, with its position.

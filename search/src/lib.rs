@@ -1,7 +1,8 @@
 //! Search over the ports. Reads vectors, and writes neither vectors nor metadata.
 //!
 //! A [`Searcher`] sends a [`Request`] to the [`Target`]s that it names and combines their hits into
-//! one [`Answer`]. `docs/search.md` describes requests, docs/adr/0013-hybrid-search.md the design.
+//! one [`SearchResults`]. `docs/search.md` describes requests, docs/adr/0013-hybrid-search.md the
+//! design.
 
 pub mod blocking;
 mod caches;

@@ -75,7 +75,8 @@ pub struct Request {
     pub k: usize,
     /// Number of best hits to skip, in the unit of `k`.
     pub offset: usize,
-    /// [`Answer::cursor`](crate::Answer::cursor) of the previous page; it contains the offset.
+    /// [`Answer::cursor`](crate::SearchResults::cursor) of the previous page; it contains the
+    /// offset.
     pub cursor: Option<String>,
     /// Condition on the hits.
     pub filter: Option<Condition>,

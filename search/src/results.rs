@@ -28,7 +28,7 @@ pub struct SearchResults {
 /// A passage in the result.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MergedHit {
-    /// Index of its collection in [`Answer::searched`].
+    /// Index of its collection in [`SearchResults::searched`].
     pub collection_index: usize,
     /// The score that ranks it within its collection: cosine similarity, BM25, or the sum of
     /// reciprocal ranks.

@@ -120,7 +120,7 @@ impl Searcher {
     /// Answers a request without counting it, because it is part of another one.
     ///
     /// # Errors
-    /// As [`Searcher::answer`].
+    /// As [`Searcher::search`].
     pub async fn search_uncounted(
         &self,
         request: &Request,

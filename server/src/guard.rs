@@ -205,7 +205,7 @@ fn places_of(class: RateClass, uri: &Uri) -> u32 {
 }
 
 /// Rate-limits requests for files without a right (the page, the description of the API), by
-/// address in [`RateClass::Look`].
+/// address in [`RateClass::ReadOnly`].
 pub(super) async fn count_file(app: App, request: Request, next: Next) -> Response {
     let Some(ClientAddress(address)) = request.extensions().get().copied() else {
         return Problem::internal("the layers set no `Address`").into_response();

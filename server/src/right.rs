@@ -195,8 +195,8 @@ pub fn effective_level(identity: &Identity, given: AccessGrants) -> Option<Acces
     given.user_level.max(given.key_level).max(given.is_public.then_some(AccessLevel::Read))
 }
 
-/// Decides whether a caller has the right of an endpoint. `level` is the result of [`level`] for
-/// the collection of the path.
+/// Decides whether a caller has the right of an endpoint. `effective_level` is the result of
+/// [`effective_level`] for the collection of the path.
 ///
 /// # Errors
 /// The problem to respond with.

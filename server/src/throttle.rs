@@ -9,7 +9,7 @@
 //!   elsewhere do not lock out the owner;
 //! - per network, over all accounts.
 //!
-//! The delay doubles with each failure, up to [`LONGEST_WAIT`]. An attempt during a delay is
+//! The delay doubles with each failure, up to [`MAX_WAIT`]. An attempt during a delay is
 //! refused without being counted, so it does not extend the delay. A count restarts [`WINDOW`]
 //! after its first failure, however many followed. Unknown accounts are treated like existing ones.
 

@@ -18,8 +18,8 @@ pub(crate) struct ServeArgs {
     pub listen: SocketAddr,
     /// Accept requests for this URL (repeatable)
     ///
-    /// For example https://search.example.org. Requests for other hosts are refused, except for the
-    /// address of --listen, and for localhost if that address is on this machine.
+    /// For example `https://search.example.org`. Requests for other hosts are refused, except for
+    /// the address of --listen, and for localhost if that address is on this machine.
     #[arg(long, value_name = "URL")]
     pub public_url: Vec<PublicUrl>,
     /// Use TLS with these certificates
@@ -39,7 +39,7 @@ pub(crate) struct ServeArgs {
     pub metrics: Option<SocketAddr>,
     /// Allow browser requests from this origin (repeatable)
     ///
-    /// For example https://example.org.
+    /// For example `https://example.org`.
     #[arg(long, value_name = "ORIGIN")]
     pub cors_origin: Vec<String>,
     /// Trust client addresses reported by this proxy (repeatable)

@@ -21,7 +21,7 @@ pub(super) fn confirm(change: &ChangeArgs, what: &str) -> Result<(), BoxError> {
     confirm_unless(change.yes, what)
 }
 
-/// Like [`confirm`], for verbs without [`Change`] arguments.
+/// Like [`confirm`], for verbs without [`ChangeArgs`] arguments.
 pub(super) fn confirm_unless(yes: bool, what: &str) -> Result<(), BoxError> {
     if yes {
         return Ok(());

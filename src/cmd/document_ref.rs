@@ -209,7 +209,7 @@ pub(super) fn display_path(document: &ListedDocument) -> String {
     }
 }
 
-/// Like [`shown`], for a URI.
+/// Like [`display_path`], for a URI.
 pub(super) fn display_uri(uri: &str) -> String {
     let path = uri::to_path(uri).map(PathBuf::into_os_string).map(OsString::into_string);
     match path {

@@ -96,7 +96,7 @@ enum KeyAction {
     Scroll(isize),
 }
 
-/// Waits for a key for at most [`KEY`].
+/// Waits for a key for at most [`KEY_TIMEOUT`].
 fn read_key() -> std::io::Result<KeyAction> {
     if !event::poll(KEY_TIMEOUT)? {
         return Ok(KeyAction::None);

@@ -16,7 +16,8 @@ use super::{
 use crate::model_download;
 use crate::shards::Shards;
 
-/// The search target of a generation; `info` is the model that created its vectors ([`model_of`]).
+/// The search target of a generation; `info` is the model that created its vectors
+/// ([`resolve_model`]).
 pub(crate) fn build_target(
     spec: &PipelineSpec,
     engine: &Arc<embedding::EmbeddingEngine>,

@@ -166,7 +166,7 @@ impl PipelineFiles {
         known.values().filter(|it| !it.is_removed).filter_map(|it| it.loaded.clone()).collect()
     }
 
-    /// Removed pipelines that [`Files::forget`] has not acknowledged.
+    /// Removed pipelines that [`PipelineFiles::acknowledge_removed`] has not acknowledged.
     pub(crate) fn removed(&self) -> BTreeSet<RemovedPipeline> {
         self.0.removed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

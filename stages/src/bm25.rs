@@ -33,7 +33,7 @@ const VERSION: u32 = 1;
 /// contain English more often than any other language.
 const DEFAULT_LANGUAGE: &str = "en";
 
-/// The sparse encoder for options stored with a collection ([`Bm25Options::settings`]).
+/// The sparse encoder for options stored with a collection (`Bm25Options::settings`).
 ///
 /// # Errors
 /// If the options are invalid, or were stored by a version with other indices or weights.
@@ -120,8 +120,8 @@ impl Bm25Options {
 pub(crate) struct Bm25Encoder {
     options: Bm25Options,
     stemmers: BTreeMap<&'static str, Stemmer>,
-    /// Term indices computed by [`SparseEncoder::found`]; most occurrences are of the same few
-    /// terms.
+    /// Term indices computed by [`SparseEncoder::match_ranges`]; most occurrences are of the same
+    /// few terms.
     index_cache: Mutex<IndexCache>,
 }
 

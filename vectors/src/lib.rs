@@ -1,6 +1,6 @@
 //! Vector stores behind the ports of `pipeline`: a Qdrant server, embedded Qdrant Edge, and memory.
 //!
-//! [`contract`] holds the tests that every store must pass, as functions.
+//! `contract` holds the tests that every store must pass, as functions.
 
 #[cfg(feature = "test-util")]
 pub mod contract;

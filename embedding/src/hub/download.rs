@@ -182,8 +182,8 @@ fn file_len(file: &Path) -> u64 {
     fs::metadata(file).map_or(0, |it| it.len())
 }
 
-/// Retries with backoff until success, a final error, or [`ATTEMPTS`] consecutive attempts without
-/// progress.
+/// Retries with backoff until success, a final error, or [`MAX_ATTEMPTS`] consecutive attempts
+/// without progress.
 fn with_retries<T>(
     mut attempt: impl FnMut() -> Result<T, DownloadError>,
     mut has_come_on: impl FnMut() -> bool,

@@ -37,7 +37,8 @@ pub enum FetchProgress {
 /// Default hub; `HF_ENDPOINT` overrides it.
 const DEFAULT_HUB_URL: &str = "https://huggingface.co";
 
-/// Small files of a model that the engine reads, except those of modules and [`READING`].
+/// Small files of a model that the engine reads, except those of modules and
+/// [`TEXT_SETTINGS_FILES`].
 const SMALL_FILES: &[&str] = &[
     "config.json",
     "config_sentence_transformers.json",

@@ -37,7 +37,7 @@ impl OperationLease {
     ///
     /// # Errors
     /// [`pipeline::Remedy::Conflict`] if one for other settings is being built; see
-    /// [`Operation::forget`].
+    /// [`OperationLease::delete_generation`].
     pub async fn building_generation(
         &self,
         settings: &GenerationSettings,

@@ -7,7 +7,7 @@
 //!
 //! A page is parsed in time and memory linear in its size, whatever its content: conditions on one
 //! line are evaluated in a loop, macros are never called, and the expansion of strings is bounded
-//! ([`expand_escape::StringRegisters`]).
+//! ([`escape::StringRegisters`]).
 
 mod escape;
 mod mdoc;

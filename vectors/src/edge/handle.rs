@@ -167,7 +167,7 @@ impl ShardHandle {
         disk_space::ensure_free_space(&self.folder, doing, bytes)
     }
 
-    /// Changes points, which makes the index out of date; otherwise like [`Session::write`].
+    /// Changes points, which makes the index out of date; otherwise like [`ShardHandle::write`].
     pub(super) async fn update_points<T: Send + 'static>(
         &self,
         doing: &'static str,
@@ -262,8 +262,8 @@ impl ShardHandle {
     }
 }
 
-/// Opens a shard, retrying up to [`PATIENCE`] while another process has it open: a search holds it
-/// only briefly.
+/// Opens a shard, retrying up to [`LOCK_TIMEOUT`] while another process has it open: a search holds
+/// it only briefly.
 async fn open_when_unlocked(
     access: impl Fn() -> Result<ShardOpener, StoreError>,
 ) -> Result<ShardThreads, StoreError> {

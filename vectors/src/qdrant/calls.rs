@@ -12,7 +12,7 @@ use pipeline::{retrying, retrying_while};
 /// Makes an idempotent call, with retries after transient errors.
 ///
 /// # Errors
-/// The last error, converted by [`failed`].
+/// The last error, converted by [`call_error`].
 pub(super) async fn call_retrying<T, Fut>(
     doing: &'static str,
     mut request: impl FnMut() -> Fut,

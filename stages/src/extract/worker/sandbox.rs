@@ -4,8 +4,9 @@
 //!
 //! The order matters, since each step removes what the previous ones needed: inherited descriptors
 //! are closed, capabilities dropped, Landlock denies files and TCP, limits are set as *hard*
-//! limits, and seccomp permits only a few system calls ([`crate::extract::worker::filter`]). If the
-//! kernel lacks one of these, the others still apply, and the ready line reports it to the parent.
+//! limits, and seccomp permits only a few system calls ([`crate::extract::worker::seccomp`]). If
+//! the kernel lacks one of these, the others still apply, and the ready line reports it to the
+//! parent.
 //!
 //! Documents are extracted on a thread with a fixed stack size, independent of the inherited limit.
 //! The main thread waits for the end of the parent, and then ends the process immediately.
