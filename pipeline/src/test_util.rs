@@ -38,6 +38,19 @@ pub fn resources_knowing(known: Vec<KnownLocation>) -> Resources {
     Resources { metadata: Arc::new(metadata), ..no_resources() }
 }
 
+/// File name and reason of each document that was set aside, sorted.
+pub fn reasons(set_aside: &[Rejection]) -> Vec<(String, String)> {
+    let mut all: Vec<_> = set_aside
+        .iter()
+        .map(|document| {
+            let name = document.location.uri.rsplit('/').next().unwrap();
+            (name.to_owned(), format!("{}: {}", document.reason.code(), document.reason))
+        })
+        .collect();
+    all.sort();
+    all
+}
+
 /// Models that panic, for nodes that use no model.
 pub struct NoModels;
 

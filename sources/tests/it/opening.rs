@@ -20,8 +20,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::support::{reasons, source};
-use pipeline::test_util::no_resources;
+use crate::support::source;
+use pipeline::test_util::{no_resources, reasons};
 
 /// A change of a folder between the walk and the read.
 type Replace = fn(&Path);

@@ -18,8 +18,8 @@ use pipeline::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{reasons, source};
-use pipeline::test_util::{no_resources, resources_knowing};
+use crate::support::source;
+use pipeline::test_util::{no_resources, reasons, resources_knowing};
 
 /// A folder with these files.
 fn folder(files: &[(&str, &str)]) -> TempDir {

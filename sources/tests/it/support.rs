@@ -1,8 +1,8 @@
-//! Builds sources, and formats rejections.
+//! Builds sources.
 
 use std::path::Path;
 
-use pipeline::{NodeKind, Rejection, SourceConfig};
+use pipeline::{NodeKind, SourceConfig};
 use serde_json::Value;
 
 /// The source with this name and these options, relative to this folder.
@@ -12,17 +12,4 @@ pub(crate) fn source(name: &str, options: Value, folder: &Path) -> Box<dyn Sourc
         NodeKind::Source(config) => config,
         NodeKind::Stage(_) | NodeKind::Sink(_) => panic!("{name} is not a source"),
     }
-}
-
-/// File name and reason of each document that was set aside, sorted.
-pub(crate) fn reasons(set_aside: &[Rejection]) -> Vec<(String, String)> {
-    let mut all: Vec<_> = set_aside
-        .iter()
-        .map(|document| {
-            let name = document.location.uri.rsplit('/').next().unwrap();
-            (name.to_owned(), format!("{}: {}", document.reason.code(), document.reason))
-        })
-        .collect();
-    all.sort();
-    all
 }

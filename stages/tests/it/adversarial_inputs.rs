@@ -3,11 +3,12 @@
 
 use pipeline::Outcome;
 use pipeline::column::{TEXT, URI};
+use pipeline::test_util::reasons;
 use proptest::prelude::*;
 use serde_json::json;
 
 use crate::extract::{DOCX, docx, gzip, pdf, texts, with_worker};
-use crate::support::{files, reasons, run, stage};
+use crate::support::{files, run, stage};
 
 const ROFF: &str = "text/troff";
 const HTML: &str = "text/html";

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use pipeline::column::{CONTENT_HASH, KNOWN_HASH, URI};
+use pipeline::test_util::reasons;
 use pipeline::{ContentHash, Resources};
 use proptest::prelude::*;
 use serde_json::json;
 
-use crate::support::{empty_resources, files, hashes, reasons, run, stage, with_column};
+use crate::support::{empty_resources, files, hashes, run, stage, with_column};
 
 fn rows(contents: &[(u8, Option<u8>)]) -> RecordBatch {
     let names: Vec<String> = (0..contents.len()).map(|index| format!("{index:03}")).collect();

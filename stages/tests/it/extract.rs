@@ -10,12 +10,13 @@ use arrow::datatypes::UInt64Type;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use pipeline::column::{LANGUAGE, METADATA, MIME_TYPE, OUTLINE, PAGES, TEXT, TITLE};
+use pipeline::test_util::reasons;
 use pipeline::{Outcome, Resources};
 use serde_json::{Value, json};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-use crate::support::{empty_resources, files, reasons, run, stage};
+use crate::support::{empty_resources, files, run, stage};
 
 pub(crate) const DOCX: &str =
     "application/vnd.openxmlformats-officedocument.wordprocessingml.document";

@@ -9,12 +9,13 @@ use std::sync::{Arc, Mutex};
 
 use arrow::array::{FixedSizeBinaryArray, RecordBatch};
 use pipeline::column::{BYTES, CONTENT_HASH, MIME_TYPE, TEXT, TITLE};
+use pipeline::test_util::reasons;
 use pipeline::{Cache, CacheKey, Outcome, Resources, RowsExt as _};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::extract::{DOCX, docx, gzip, pdf};
-use crate::support::{empty_resources, files, reasons, run, stage, with_column};
+use crate::support::{empty_resources, files, run, stage, with_column};
 
 /// A cache without eviction.
 #[derive(Default)]

@@ -12,7 +12,7 @@ use pipeline::column::{BYTES, CTIME, INODE, MIME_TYPE, MTIME, SIZE, SOURCE, URI}
 use pipeline::test_util::no_resources;
 use pipeline::{
     BoxError, Embedder, EmbedderOptions, EmbedderUsage, EncodedInput, ModelInfo, ModelProvider,
-    NodeKind, Outcome, Rejection, Resources, StageConfig, TextKind, TokenizedText, Tokenizer,
+    NodeKind, Outcome, Resources, StageConfig, TextKind, TokenizedText, Tokenizer,
 };
 use serde_json::Value;
 
@@ -35,19 +35,6 @@ pub(crate) fn run(config: &dyn StageConfig, with: &Resources, rows: RecordBatch)
     let outcome = config.build(with).unwrap().process(rows).unwrap();
     assert_eq!(outcome.rows.schema(), expected);
     outcome
-}
-
-/// File name and reason of each document that was set aside.
-pub(crate) fn reasons(set_aside: &[Rejection]) -> Vec<(String, String)> {
-    let mut all: Vec<_> = set_aside
-        .iter()
-        .map(|document| {
-            let name = document.location.uri.rsplit('/').next().unwrap();
-            (name.to_owned(), format!("{}: {}", document.reason.code(), document.reason))
-        })
-        .collect();
-    all.sort();
-    all
 }
 
 /// Rows with the columns of `scan`, without `known_hash`.
