@@ -250,15 +250,15 @@ impl Operator {
 
     /// Like [`Operator::run`], and restores documents that were deleted on request.
     async fn run_readmitting(&self, undelete: &[Uuid]) -> Result<RunSummary, BoxError> {
-        let errand = OperationRequest::run_readmitting(undelete.to_vec(), self.options);
+        let request = OperationRequest::run_readmitting(undelete.to_vec(), self.options);
         self.check_quota().await?;
-        if let Some(result) = self.delegate(&errand).await? {
+        if let Some(result) = self.delegate(&request).await? {
             return Ok(result.into_summary());
         }
         loop {
             let collection = self.collection().await?;
             let asked = self.run_type(&collection).await?;
-            let operation = self.acquire_lease(&collection, asked, errand.details()).await?;
+            let operation = self.acquire_lease(&collection, asked, request.details()).await?;
             // Another process may have changed the collection between this check and the lease.
             if !self.still_exists(&collection).await? {
                 continue;

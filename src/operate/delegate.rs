@@ -24,7 +24,7 @@ impl Operator {
     /// `None` if this process must execute it.
     pub(super) async fn delegate(
         &self,
-        errand: &OperationRequest,
+        request: &OperationRequest,
     ) -> Result<Option<request::OperationResult>, BoxError> {
         if self.is_worker || matches!(self.spec.file.stores.vectors, VectorsSpec::Server(_)) {
             return Ok(None);
@@ -40,7 +40,7 @@ impl Operator {
         }
         // Subscribes before the operation is queued, so that no change is missed.
         let changes = postgres.listen().await?;
-        let id = self.enqueue(&collection, errand).await?;
+        let id = self.enqueue(&collection, request).await?;
         tracing::info!(
             operation = %id,
             worker = executor.worker,
@@ -53,20 +53,20 @@ impl Operator {
     pub(crate) async fn enqueue(
         &self,
         collection: &Collection,
-        errand: &OperationRequest,
+        request: &OperationRequest,
     ) -> Result<Uuid, BoxError> {
-        let config = self.config(errand.details());
-        let kind = match errand {
+        let config = self.config(request.details());
+        let kind = match request {
             OperationRequest::Run { .. } => self.run_type(collection).await?,
             OperationRequest::DeleteDocuments { .. }
             | OperationRequest::UndeleteDocuments { .. }
             | OperationRequest::RemoveSource { .. }
             | OperationRequest::RollBack
             | OperationRequest::Repair
-            | OperationRequest::DeleteCollection => errand.kind(),
+            | OperationRequest::DeleteCollection => request.kind(),
         };
-        let handed_over = QueuedOperation { collection, kind, config: &config };
-        Ok(self.database.postgres().operations().enqueue(&handed_over).await?)
+        let queued = QueuedOperation { collection, kind, config: &config };
+        Ok(self.database.postgres().operations().enqueue(&queued).await?)
     }
 
     /// Follows an operation and its successors to the end; `None` if no process is left to execute

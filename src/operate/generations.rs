@@ -116,15 +116,15 @@ impl Operator {
 
     /// Makes the previous generation live again.
     pub(crate) async fn roll_back(&self) -> Result<GenerationSwap, BoxError> {
-        let errand = OperationRequest::RollBack;
-        if let Some(result) = self.delegate(&errand).await? {
+        let request = OperationRequest::RollBack;
+        if let Some(result) = self.delegate(&request).await? {
             return Ok(result
                 .swap
                 .ok_or("the result of the operation lacks the live generation")?);
         }
         let collection = self.database.collection(&self.spec).await?;
         let operation =
-            self.acquire_lease(&collection, OperationType::Reindex, errand.details()).await?;
+            self.acquire_lease(&collection, OperationType::Reindex, request.details()).await?;
         let ended = self
             .with_lease(&operation, async {
                 let to = self.previous_generation(&collection).await?;

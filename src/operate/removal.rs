@@ -34,13 +34,13 @@ impl Operator {
         &self,
         documents: &[Uuid],
     ) -> Result<RemovalResult, BoxError> {
-        let errand = OperationRequest::DeleteDocuments { documents: documents.to_vec() };
-        if let Some(result) = self.delegate(&errand).await? {
+        let request = OperationRequest::DeleteDocuments { documents: documents.to_vec() };
+        if let Some(result) = self.delegate(&request).await? {
             return Ok(RemovalResult { documents: result.documents.unwrap_or(0) });
         }
         let collection = self.database.collection(&self.spec).await?;
         let operation =
-            self.acquire_lease(&collection, OperationType::Delete, errand.details()).await?;
+            self.acquire_lease(&collection, OperationType::Delete, request.details()).await?;
         let ended = self
             .with_lease(&operation, async {
                 let by = format!("`{}`", self.spec.file.owner);
@@ -58,13 +58,13 @@ impl Operator {
 
     /// Permits deleted documents again and returns their number; the next run stores them.
     pub(crate) async fn undelete_documents(&self, documents: &[Uuid]) -> Result<u64, BoxError> {
-        let errand = OperationRequest::UndeleteDocuments { documents: documents.to_vec() };
-        if let Some(result) = self.delegate(&errand).await? {
+        let request = OperationRequest::UndeleteDocuments { documents: documents.to_vec() };
+        if let Some(result) = self.delegate(&request).await? {
             return Ok(result.documents.unwrap_or(0));
         }
         let collection = self.database.collection(&self.spec).await?;
         let operation =
-            self.acquire_lease(&collection, OperationType::Append, errand.details()).await?;
+            self.acquire_lease(&collection, OperationType::Append, request.details()).await?;
         let ended = self
             .with_lease(&operation, async {
                 let readmitted = operation.readmit(documents).await?.len() as u64;
@@ -78,8 +78,8 @@ impl Operator {
 
     /// Deletes the documents that only this source provides.
     pub(crate) async fn remove_source(&self, source: &str) -> Result<RemovalResult, BoxError> {
-        let errand = OperationRequest::RemoveSource { source: source.to_owned() };
-        if let Some(result) = self.delegate(&errand).await? {
+        let request = OperationRequest::RemoveSource { source: source.to_owned() };
+        if let Some(result) = self.delegate(&request).await? {
             return Ok(RemovalResult { documents: result.documents.unwrap_or(0) });
         }
         let collection = self.database.collection(&self.spec).await?;
@@ -96,7 +96,7 @@ impl Operator {
             .into());
         }
         let operation =
-            self.acquire_lease(&collection, OperationType::RemoveSource, errand.details()).await?;
+            self.acquire_lease(&collection, OperationType::RemoveSource, request.details()).await?;
         let ended = self
             .with_lease(&operation, async {
                 let mut removed = RemovalResult::default();
@@ -115,12 +115,12 @@ impl Operator {
 
     /// Deletes the collection from both stores.
     pub(crate) async fn delete_collection(&self, collection: &Collection) -> Result<(), BoxError> {
-        let errand = OperationRequest::DeleteCollection;
-        if self.delegate(&errand).await?.is_some() {
+        let request = OperationRequest::DeleteCollection;
+        if self.delegate(&request).await?.is_some() {
             return Ok(());
         }
         let operation =
-            self.acquire_lease(collection, OperationType::Delete, errand.details()).await?;
+            self.acquire_lease(collection, OperationType::Delete, request.details()).await?;
         let ended = self
             .with_lease(&operation, async {
                 let counts =

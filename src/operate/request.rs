@@ -154,9 +154,9 @@ impl Operator {
     /// of a thread's stack.
     pub(crate) fn execute<'a>(
         &'a self,
-        errand: &'a OperationRequest,
+        request: &'a OperationRequest,
     ) -> LocalBoxFuture<'a, Result<(), BoxError>> {
-        match errand {
+        match request {
             OperationRequest::Run { undelete, .. } => Box::pin(async move {
                 self.run_readmitting(undelete).await?;
                 Ok(())

@@ -293,7 +293,7 @@ impl OperationTask {
 
     /// Executes the operation and ends it in every case.
     async fn run_to_end(self) -> Result<(), BoxError> {
-        let (operator, errand) = match self.prepare() {
+        let (operator, request) = match self.prepare() {
             Ok(prepared) => prepared,
             Err(error) => return finish_operation(self.operation, Err(error), &[]).await,
         };
@@ -309,17 +309,17 @@ impl OperationTask {
         };
         let operator = operator.with_operation(self.operation, job.on_stop.clone());
         let ended = {
-            let carrying_out = operator.execute(&errand);
-            tokio::pin!(carrying_out, overdue);
+            let execution = operator.execute(&request);
+            tokio::pin!(execution, overdue);
             tokio::select! {
-                ended = &mut carrying_out => ended,
+                ended = &mut execution => ended,
                 () = &mut overdue => {
                     let deadline = deadline.as_ref().map_or(0, pipeline::HumanDuration::as_secs);
                     let why = format!("exceeded the deadline of {deadline} s");
                     tracing::warn!(operation = %id, why, "stopping a run");
                     job.on_stop.fail(why);
                     job.stop.cancel();
-                    carrying_out.await
+                    execution.await
                 }
             }
         };
@@ -337,10 +337,10 @@ impl OperationTask {
     /// names.
     fn prepare(&self) -> Result<(Operator, OperationRequest), BoxError> {
         let Self { workplace, loaded, summary, job, .. } = self;
-        let errand: OperationRequest = serde_json::from_value(summary.config.clone())?;
+        let request: OperationRequest = serde_json::from_value(summary.config.clone())?;
         let (spec, stop) = (Arc::clone(&loaded.spec), job.stop.clone());
         let operator =
-            Operator::with_runtime(workplace.clone(), spec, &loaded.plan, stop, errand.options())?;
+            Operator::with_runtime(workplace.clone(), spec, &loaded.plan, stop, request.options())?;
         let asked = summary.config["fingerprint"].as_str();
         if asked.is_some_and(|asked| asked != operator.fingerprint()) {
             return Err(format!(
@@ -349,7 +349,7 @@ impl OperationTask {
             )
             .into());
         }
-        Ok((operator, errand))
+        Ok((operator, request))
     }
 }
 

@@ -43,16 +43,16 @@ impl ServedCollections {
         &self,
         seen: &VisibleCollection,
         loaded: &LoadedPipeline,
-        errand: &OperationRequest,
+        request: &OperationRequest,
         by: &Actor,
     ) -> HandlerResult<Uuid> {
-        let mut config = errand.details();
+        let mut config = request.details();
         config["pipeline"] = json!(loaded.spec.file.name);
-        let kind = errand.kind();
+        let kind = request.kind();
         let what = QueuedOperation { collection: &seen.collection, kind, config: &config };
         let operations = self.postgres().operations();
         match operations
-            .enqueue_within_limits(&what, adds_documents(errand), &convert::to_actor(by))
+            .enqueue_within_limits(&what, adds_documents(request), &convert::to_actor(by))
             .await?
         {
             EnqueueResult::Queued(operation) => Ok(operation),
@@ -112,8 +112,8 @@ fn to_request(order: ports::OperationRequest) -> OperationRequest {
     }
 }
 
-fn adds_documents(errand: &OperationRequest) -> bool {
-    matches!(errand, OperationRequest::Run { .. })
+fn adds_documents(request: &OperationRequest) -> bool {
+    matches!(request, OperationRequest::Run { .. })
 }
 
 #[async_trait]
