@@ -129,8 +129,8 @@ impl Operator {
     ) -> Result<Self, BoxError> {
         // Fails before anything is created.
         model_of(plan)?;
-        let workplace = Runtime::open(&spec, &Telemetry::new()).await?;
-        Self::with_runtime(workplace, Arc::new(spec), plan, stop, wish)
+        let runtime = Runtime::open(&spec, &Telemetry::new()).await?;
+        Self::with_runtime(runtime, Arc::new(spec), plan, stop, wish)
     }
 
     /// Like [`Operator::new`], for a read-only verb: creates and changes nothing.
@@ -140,26 +140,26 @@ impl Operator {
         wish: OperationOptions,
     ) -> Result<Self, BoxError> {
         model_of(plan)?;
-        let workplace = Runtime::open_read_only(&spec, &Telemetry::new()).await?;
-        Self::with_runtime(workplace, Arc::new(spec), plan, CancellationToken::new(), wish)
+        let runtime = Runtime::open_read_only(&spec, &Telemetry::new()).await?;
+        Self::with_runtime(runtime, Arc::new(spec), plan, CancellationToken::new(), wish)
     }
 
     /// Creates an operator on an open runtime, with the cache of the file.
     pub(crate) fn with_runtime(
-        workplace: Runtime,
+        runtime: Runtime,
         spec: Arc<PipelineSpec>,
         plan: &Plan,
         stop: CancellationToken,
         wish: OperationOptions,
     ) -> Result<Self, BoxError> {
         let memo = compose::open_cache(&spec);
-        let engine = Arc::new(workplace.engine.sharing_models(memo.clone()));
-        Ok(Self { engine, cache: memo, ..Self::without_cache(workplace, spec, plan, stop, wish)? })
+        let engine = Arc::new(runtime.engine.sharing_models(memo.clone()));
+        Ok(Self { engine, cache: memo, ..Self::without_cache(runtime, spec, plan, stop, wish)? })
     }
 
     /// Creates an operator without a cache.
     fn without_cache(
-        workplace: Runtime,
+        runtime: Runtime,
         spec: Arc<PipelineSpec>,
         plan: &Plan,
         stop: CancellationToken,
@@ -171,7 +171,7 @@ impl Operator {
         let feed = RejectionLog::default();
         let nodes = plan.graph().map(|(id, _, _)| id.to_owned()).collect();
         let watch = ProgressSampler::new(nodes, Arc::clone(&metrics), feed.clone());
-        let Runtime { database, shards, telemetry, engine } = workplace;
+        let Runtime { database, shards, telemetry, engine } = runtime;
         let exposed = telemetry.exposition().export(&metrics);
         Ok(Self {
             spec,

@@ -66,8 +66,8 @@ pub(crate) async fn serve(args: &ServeArgs, telemetry: &Telemetry) -> Result<(),
         (Some(certificates), Some(key)) => Some(listen::tls(certificates, key)?),
         _ => None,
     };
-    let workplace = Runtime::open(&first.spec, telemetry).await?;
-    let postgres = workplace.database.postgres().clone();
+    let runtime = Runtime::open(&first.spec, telemetry).await?;
+    let postgres = runtime.database.postgres().clone();
     // On a read-only database searches, lists, keys and existing sessions work; other requests get
     // 503.
     let is_read_only = postgres.is_read_only().await?;
@@ -81,8 +81,8 @@ pub(crate) async fn serve(args: &ServeArgs, telemetry: &Telemetry) -> Result<(),
     }
     let grace = Duration::from_secs(args.grace);
     let manner = WorkerConfig { grace, ..WorkerConfig::default() };
-    let executor = Worker::new(workplace.clone(), files.clone(), manner);
-    let targets = Arc::new(Targets::new(workplace, files.clone()));
+    let executor = Worker::new(runtime.clone(), files.clone(), manner);
+    let targets = Arc::new(Targets::new(runtime, files.clone()));
     tokio::task::block_in_place(|| targets.load_models());
 
     let (close, closing) = watch::channel(false);

@@ -13,9 +13,9 @@ use uuid::Uuid;
 
 pub use self::child::KillableChild;
 use crate::{
-    BoxError, DocumentIdentity, DocumentLocation, Embedder, EmbedderOptions, IncomingDocument,
-    KnownHashes, KnownLocation, MetadataStore, ModelInfo, ModelProvider, Point, Rejection,
-    Resources, StoreError, StoredDocument, Tokenizer, VectorStore,
+    BoxError, Cache, CacheKey, DocumentIdentity, DocumentLocation, Embedder, EmbedderOptions,
+    IncomingDocument, KnownHashes, KnownLocation, MetadataStore, ModelInfo, ModelProvider, Point,
+    Rejection, Resources, StoreError, StoredDocument, Tokenizer, VectorStore,
 };
 
 /// Resources for a node that uses none of them: every call panics.
@@ -134,5 +134,32 @@ impl VectorStore for NoVectors {
 
     async fn flush(&self) -> Result<(), StoreError> {
         unreachable!("only sinks do this")
+    }
+}
+
+/// A cache in memory without eviction.
+#[derive(Default)]
+pub struct InMemoryCache(Mutex<HashMap<CacheKey, Vec<u8>>>);
+
+impl InMemoryCache {
+    /// The number of entries.
+    pub fn count(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+
+    /// Changes every value, as damage on disk would.
+    pub fn damage(&self, change: impl FnMut(&mut Vec<u8>)) {
+        self.0.lock().unwrap().values_mut().for_each(change);
+    }
+}
+
+impl Cache for InMemoryCache {
+    fn get(&self, keys: &[CacheKey]) -> Vec<Option<Vec<u8>>> {
+        let values = self.0.lock().unwrap();
+        keys.iter().map(|key| values.get(key).cloned()).collect()
+    }
+
+    fn put(&self, entries: &[(CacheKey, Vec<u8>)]) {
+        self.0.lock().unwrap().extend(entries.iter().cloned());
     }
 }

@@ -1,6 +1,6 @@
 //! Work that occupies a thread: hashing a password, tokenising a query, compiling and matching the
 //! patterns of a filter. It runs on Tokio's blocking threads, not on those that serve requests.
-//! Only this module and `questions` of the crate use them.
+//! Only this module and `query_batcher` of the crate use them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -67,15 +67,17 @@ impl Caller {
     }
 }
 
+/// A value that the guard set before the handler.
+fn from_guard<T: Clone + Send + Sync + 'static>(parts: &Parts, name: &str) -> HandlerResult<T> {
+    let value = parts.extensions.get().cloned();
+    value.ok_or_else(|| Problem::internal(format!("the guard set no `{name}`")))
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> HandlerResult<Self> {
-        parts
-            .extensions
-            .get()
-            .cloned()
-            .ok_or_else(|| Problem::internal("the guard set no `Caller`"))
+        from_guard(parts, "Caller")
     }
 }
 
@@ -90,11 +92,7 @@ impl<S: Send + Sync> FromRequestParts<S> for AuthorizedCollection {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> HandlerResult<Self> {
-        parts
-            .extensions
-            .get()
-            .cloned()
-            .ok_or_else(|| Problem::internal("the guard set no `Target`"))
+        from_guard(parts, "AuthorizedCollection")
     }
 }
 
@@ -235,8 +233,8 @@ async fn authenticate(
     headers: &HeaderMap,
     address: IpAddr,
 ) -> HandlerResult<(Identity, Credential)> {
-    let nobody = (Identity::Anonymous, Credential::None);
-    let Some(header) = headers.get(AUTHORIZATION) else { return Ok(nobody) };
+    let anonymous = (Identity::Anonymous, Credential::None);
+    let Some(header) = headers.get(AUTHORIZATION) else { return Ok(anonymous) };
     let bearer = header.to_str().ok().and_then(|header| {
         let (scheme, bearer) = header.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then_some(bearer.trim())

@@ -70,10 +70,10 @@ pub(super) fn describe_right(paths: &mut Paths, right: Right) {
                 .build();
             operation.extensions.get_or_insert_default().merge(extension);
             let bearer = SecurityRequirement::new(BEARER, Vec::<String>::new());
-            let nobody = SecurityRequirement::default();
+            let anonymous = SecurityRequirement::default();
             operation.security = match right {
                 Right::Public => None,
-                Right::Search | Right::Browse | Right::Read => Some(vec![nobody, bearer]),
+                Right::Search | Right::Browse | Right::Read => Some(vec![anonymous, bearer]),
                 Right::Authenticated
                 | Right::Session
                 | Right::Superuser

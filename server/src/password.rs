@@ -44,8 +44,8 @@ impl PasswordService {
     pub fn new(at_once: usize) -> Self {
         let params = Params::new(MEMORY_KIB, PASSES, LANES, None).expect("within Argon2's bounds");
         let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        let nobody = hash(&argon, &super::secret::random_secret()).expect("a short password");
-        Self { argon, workers: BlockingPool::new(at_once, QUEUE_LENGTH), dummy_hash: nobody }
+        let dummy_hash = hash(&argon, &super::secret::random_secret()).expect("a short password");
+        Self { argon, workers: BlockingPool::new(at_once, QUEUE_LENGTH), dummy_hash }
     }
 
     /// The hash of a new password, in the PHC string format.

@@ -77,8 +77,8 @@ async fn run_with_progress(
     let stop = CancellationToken::new();
     // No batch is in flight before the operation starts, so a signal ends the command immediately.
     let opening = async {
-        let workplace = Runtime::open(&spec, telemetry).await?;
-        Operator::with_runtime(workplace, Arc::new(spec), &plan, stop.clone(), wish)
+        let runtime = Runtime::open(&spec, telemetry).await?;
+        Operator::with_runtime(runtime, Arc::new(spec), &plan, stop.clone(), wish)
     };
     let operator = tokio::select! {
         operator = opening => operator?,

@@ -26,12 +26,12 @@ pub(super) async fn schedule(verb: ScheduleVerb) -> Result<(), BoxError> {
 
 async fn list(config: &Path, json: bool) -> Result<(), BoxError> {
     let loaded = LoadedPipeline::read(config)?;
-    let workplace = Runtime::open_read_only(&loaded.spec, &Telemetry::new()).await?;
-    if workplace.database.is_empty(&format!("--config {}", config.display())).await? {
+    let runtime = Runtime::open_read_only(&loaded.spec, &Telemetry::new()).await?;
+    if runtime.database.is_empty(&format!("--config {}", config.display())).await? {
         return print_empty(json);
     }
-    let found = workplace.database.postgres().schedules().list().await?;
-    let alive = workplace.database.postgres().workers().list_alive(None).await?;
+    let found = runtime.database.postgres().schedules().list().await?;
+    let alive = runtime.database.postgres().workers().list_alive(None).await?;
     let files: Vec<&Value> = alive.iter().filter_map(|it| it.files.as_array()).flatten().collect();
     let state_of = |schedule: &ScheduleSummary| schedule_state(schedule, &files, &loaded);
     if json {
@@ -169,16 +169,16 @@ async fn open_stored_schedule(
 ) -> Result<(LoadedPipeline, Runtime, ScheduleSummary), BoxError> {
     let loaded = LoadedPipeline::read(file)?;
     let (spec, _) = schedule_of(&loaded)?;
-    let workplace = Runtime::open(&loaded.spec, &Telemetry::new()).await?;
-    let known = scheduler::register(workplace.database.postgres(), &loaded, spec).await?;
-    Ok((loaded, workplace, known))
+    let runtime = Runtime::open(&loaded.spec, &Telemetry::new()).await?;
+    let known = scheduler::register(runtime.database.postgres(), &loaded, spec).await?;
+    Ok((loaded, runtime, known))
 }
 
 async fn run_now(file: &Path, as_json: bool) -> Result<(), BoxError> {
     let loaded = LoadedPipeline::read(file)?;
     schedule_of(&loaded)?;
-    let workplace = Runtime::open(&loaded.spec, &Telemetry::new()).await?;
-    let postgres = workplace.database.postgres();
+    let runtime = Runtime::open(&loaded.spec, &Telemetry::new()).await?;
+    let postgres = runtime.database.postgres();
     let operation = scheduler::run_now(postgres, &loaded).await?;
     let found = postgres.operations().find(operation).await?;
     let collection = found.map(|it| it.collection_id);
@@ -189,8 +189,8 @@ async fn run_now(file: &Path, as_json: bool) -> Result<(), BoxError> {
 }
 
 async fn pause(file: &Path, paused: bool, as_json: bool) -> Result<(), BoxError> {
-    let (loaded, workplace, known) = open_stored_schedule(file).await?;
-    workplace.database.postgres().schedules().pause(known.id, paused).await?;
+    let (loaded, runtime, known) = open_stored_schedule(file).await?;
+    runtime.database.postgres().schedules().pause(known.id, paused).await?;
     let name = &loaded.spec.file.name;
     let words = if paused { "paused" } else { "resumed" };
     let answer = json!({ "pipeline": name, "paused": paused });
@@ -204,11 +204,11 @@ fn print_empty(json: bool) -> Result<(), BoxError> {
 
 async fn history(file: &Path, limit: u32, json: bool) -> Result<(), BoxError> {
     let loaded = LoadedPipeline::read(file)?;
-    let workplace = Runtime::open_read_only(&loaded.spec, &Telemetry::new()).await?;
-    if workplace.database.is_empty(&format!("--config {}", file.display())).await? {
+    let runtime = Runtime::open_read_only(&loaded.spec, &Telemetry::new()).await?;
+    if runtime.database.is_empty(&format!("--config {}", file.display())).await? {
         return print_empty(json);
     }
-    let schedules = workplace.database.postgres().schedules();
+    let schedules = runtime.database.postgres().schedules();
     // Also for a schedule that was removed from its file.
     let known = schedules.find(&loaded.key()).await?;
     if known.is_none() {

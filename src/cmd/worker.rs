@@ -38,12 +38,12 @@ async fn try_worker(args: &WorkerArgs, telemetry: &Telemetry) -> Result<Exit, Bo
         let message = format!("no valid pipeline file to serve in {}", named.join(", "));
         return Ok(Exit::Misconfigured(message));
     };
-    let workplace = Runtime::open(&first.spec, telemetry).await?;
+    let runtime = Runtime::open(&first.spec, telemetry).await?;
     let manner = WorkerConfig {
         max_concurrent: args.operations,
         grace: Duration::from_secs(args.grace.into()),
     };
-    let executor = Worker::new(workplace, files, manner);
+    let executor = Worker::new(runtime, files, manner);
     let stop = CancellationToken::new();
     let working = executor.run(&stop);
     tokio::pin!(working);

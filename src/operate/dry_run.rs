@@ -103,10 +103,10 @@ pub(crate) async fn dry_run(
         // A collection whose deletion has begun would be deleted and recreated.
         Some((database, Some(collection))) if collection.deleting_since.is_none() => {
             let (shards, telemetry) = (Shards::default(), Telemetry::new());
-            let workplace = Runtime { database, shards, telemetry, engine: Arc::clone(&engine) };
+            let runtime = Runtime { database, shards, telemetry, engine: Arc::clone(&engine) };
             let stop = CancellationToken::new();
             // Opening the cache would write to it.
-            let operator = Operator::without_cache(workplace, Arc::new(spec), &plan, stop, wish)?;
+            let operator = Operator::without_cache(runtime, Arc::new(spec), &plan, stop, wish)?;
             Some((operator, collection))
         }
         _ => None,

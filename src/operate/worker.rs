@@ -44,7 +44,7 @@ impl Default for WorkerConfig {
 /// Executes queued operations.
 pub(crate) struct Worker {
     id: Uuid,
-    workplace: Runtime,
+    runtime: Runtime,
     files: PipelineFiles,
     config: WorkerConfig,
 }
@@ -61,8 +61,8 @@ struct RunningOperation {
 }
 
 impl Worker {
-    pub(crate) fn new(workplace: Runtime, files: PipelineFiles, manner: WorkerConfig) -> Self {
-        Self { id: Uuid::new_v4(), workplace, files, config: manner }
+    pub(crate) fn new(runtime: Runtime, files: PipelineFiles, manner: WorkerConfig) -> Self {
+        Self { id: Uuid::new_v4(), runtime, files, config: manner }
     }
 
     /// Executes operations until `stop` is cancelled; then batches in flight are stored within the
@@ -71,7 +71,7 @@ impl Worker {
     /// # Errors
     /// If the database cannot be reached at the start; later outages are waited out.
     pub(crate) async fn run(&self, stop: &CancellationToken) -> Result<(), BoxError> {
-        let postgres = self.workplace.database.postgres();
+        let postgres = self.runtime.database.postgres();
         let mut changes = postgres.listen().await?;
         let mut beat = tokio::time::interval(HEARTBEAT_INTERVAL);
         let mut tick = tokio::time::interval(SCHEDULE_INTERVAL);
@@ -137,18 +137,18 @@ impl Worker {
                     task: None,
                 };
                 let task = OperationTask {
-                    workplace: self.workplace.clone(),
+                    runtime: self.runtime.clone(),
                     files: self.files.clone(),
                     loaded,
                     operation,
                     summary,
                     job: job.clone(),
                 };
-                let runtime = Handle::current();
+                let handle = Handle::current();
                 // On a blocking thread: reading files and opening shards must not delay other
                 // tasks.
                 let task = tasks.spawn_blocking(move || {
-                    runtime.block_on(task.run());
+                    handle.block_on(task.run());
                     collection
                 });
                 jobs.insert(collection, RunningOperation { task: Some(task.id()), ..job });
@@ -160,7 +160,7 @@ impl Worker {
 
     /// Queues due runs.
     async fn tick(&self) {
-        if let Err(error) = scheduler::tick(self.workplace.database.postgres(), &self.files).await {
+        if let Err(error) = scheduler::tick(self.runtime.database.postgres(), &self.files).await {
             let error = pipeline::error_chain(error.as_ref());
             tracing::warn!(error, "cannot process the schedules");
         }
@@ -169,7 +169,7 @@ impl Worker {
     /// Sends the heartbeat and returns the served collections with their files.
     async fn heartbeat(&self) -> Result<HashMap<Uuid, Arc<LoadedPipeline>>, BoxError> {
         tokio::task::block_in_place(|| self.files.refresh());
-        let postgres = self.workplace.database.postgres();
+        let postgres = self.runtime.database.postgres();
         let mut served = HashMap::new();
         for loaded in self.files.loaded() {
             let file = &loaded.spec.file;
@@ -197,9 +197,9 @@ impl Worker {
         if served.is_empty() {
             return;
         }
-        let (database, runtime) = (self.workplace.database.clone(), Handle::current());
+        let (database, handle) = (self.runtime.database.clone(), Handle::current());
         telling.spawn_blocking(move || {
-            runtime.block_on(async {
+            handle.block_on(async {
                 for (collection, loaded) in served {
                     let postgres = database.postgres();
                     if let Err(error) = webhooks::deliver(postgres, collection, &loaded.spec).await
@@ -214,7 +214,7 @@ impl Worker {
     /// Stops the running operations: batches in flight are stored, and the operations are requeued
     /// for any worker.
     async fn shut_down(&self, jobs: HashMap<Uuid, RunningOperation>, mut tasks: JoinSet<Uuid>) {
-        let postgres = self.workplace.database.postgres();
+        let postgres = self.runtime.database.postgres();
         // From here on no client delegates to this process.
         if let Err(error) = postgres.workers().remove(self.id).await {
             tracing::debug!(%error, "failed to remove the worker registration");
@@ -248,7 +248,7 @@ impl Worker {
 
 /// An operation with everything needed to execute it.
 struct OperationTask {
-    workplace: Runtime,
+    runtime: Runtime,
     files: PipelineFiles,
     loaded: Arc<LoadedPipeline>,
     operation: OperationLease,
@@ -269,7 +269,7 @@ impl OperationTask {
         let (id, attempt) = (self.summary.id, self.summary.attempt);
         let cut_off = self.job.abort.clone();
         tracing::info!(operation = %id, pipeline, attempt, "operation started");
-        let (postgres, loaded) = (self.workplace.database.clone(), Arc::clone(&self.loaded));
+        let (postgres, loaded) = (self.runtime.database.clone(), Arc::clone(&self.loaded));
         let collection = self.summary.collection_id;
         let ended = tokio::select! {
             ended = self.run_to_end() => ended,
@@ -326,7 +326,7 @@ impl OperationTask {
         let ended = operator.abandon(ended).await;
         let is_overdue = matches!(job.on_stop.outcome(), StopOutcome::Failed(_));
         if let (Err(_), Some(schedule), false) = (&ended, scheduled, is_overdue) {
-            let postgres = self.workplace.database.postgres();
+            let postgres = self.runtime.database.postgres();
             let attempt = self.summary.attempt.unsigned_abs();
             retry_later(postgres, id, attempt, &schedule.retry).await?;
         }
@@ -336,11 +336,11 @@ impl OperationTask {
     /// Returns the operator and the request. The file must have the fingerprint that the request
     /// names.
     fn prepare(&self) -> Result<(Operator, OperationRequest), BoxError> {
-        let Self { workplace, loaded, summary, job, .. } = self;
+        let Self { runtime, loaded, summary, job, .. } = self;
         let request: OperationRequest = serde_json::from_value(summary.config.clone())?;
         let (spec, stop) = (Arc::clone(&loaded.spec), job.stop.clone());
         let operator =
-            Operator::with_runtime(workplace.clone(), spec, &loaded.plan, stop, request.options())?;
+            Operator::with_runtime(runtime.clone(), spec, &loaded.plan, stop, request.options())?;
         let asked = summary.config["fingerprint"].as_str();
         if asked.is_some_and(|asked| asked != operator.fingerprint()) {
             return Err(format!(

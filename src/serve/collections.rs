@@ -35,7 +35,7 @@ pub(super) struct ServedCollections {
 
 impl ServedCollections {
     fn postgres(&self) -> &metadata::Postgres {
-        self.targets.workplace.database.postgres()
+        self.targets.runtime.database.postgres()
     }
 
     /// Queues an operation if the limits of the collection permit it.

@@ -41,7 +41,7 @@ const MAX_AGE: Duration = Duration::from_secs(3);
 
 /// The open collections of the server.
 pub(super) struct Targets {
-    pub(super) workplace: Runtime,
+    pub(super) runtime: Runtime,
     pub(super) files: PipelineFiles,
     open: Mutex<HashMap<Uuid, Arc<TargetSlot>>>,
 }
@@ -50,8 +50,8 @@ pub(super) struct Targets {
 const SUPERUSER: Principal = Principal { user: None, key: None, is_superuser: true };
 
 impl Targets {
-    pub(super) fn new(workplace: Runtime, files: PipelineFiles) -> Self {
-        Self { workplace, files, open: Mutex::default() }
+    pub(super) fn new(runtime: Runtime, files: PipelineFiles) -> Self {
+        Self { runtime, files, open: Mutex::default() }
     }
 
     /// A collection of the files, with the file that fills it; `None` if no file does.
@@ -59,7 +59,7 @@ impl Targets {
         &self,
         collection: Uuid,
     ) -> Result<Option<(VisibleCollection, Arc<LoadedPipeline>)>, BoxError> {
-        let grants = self.workplace.database.postgres().grants();
+        let grants = self.runtime.database.postgres().grants();
         let Some(seen) = grants.visible(SUPERUSER, collection).await? else { return Ok(None) };
         let loaded = self.files.find(&seen.owner, &seen.collection.name, None);
         Ok(loaded.map(|loaded| (seen, loaded)))
@@ -123,14 +123,14 @@ impl Targets {
         seen: &VisibleCollection,
         loaded: &LoadedPipeline,
     ) -> Result<Target, BoxError> {
-        let (collection, engine) = (&seen.collection, &self.workplace.engine);
-        let generations = self.workplace.database.postgres().generations();
+        let (collection, engine) = (&seen.collection, &self.runtime.engine);
+        let generations = self.runtime.database.postgres().generations();
         let live = generations.live(collection.id).await?;
         let LoadedPipeline { spec, plan, .. } = loaded;
         let model = compose::resolve_model(&live, plan, engine.as_ref())?;
         // Without a completed run, no vectors may exist yet.
         let absent = if live.fingerprint.is_none() { IfMissing::Create } else { IfMissing::Refuse };
-        let shards = &self.workplace.shards;
+        let shards = &self.runtime.shards;
         let vectors = GenerationVectors::open(spec, &live, &model, absent, shards).await?;
         Ok(compose::build_target(spec, engine, collection, &live, model, &vectors))
     }
@@ -142,7 +142,7 @@ impl Targets {
     pub(super) async fn sweep(&self) -> Result<(), BoxError> {
         let slots: Vec<(Uuid, Arc<TargetSlot>)> =
             self.lock().iter().map(|(id, slot)| (*id, Arc::clone(slot))).collect();
-        let grants = self.workplace.database.postgres().grants();
+        let grants = self.runtime.database.postgres().grants();
         for (id, slot) in slots {
             let (asked, doubts) = (Instant::now(), slot.invalidations.load(Ordering::Acquire));
             // No lock is held here, so searches continue.
@@ -173,7 +173,7 @@ impl Targets {
         for loaded in self.files.loaded() {
             if let Some(model) = loaded.plan.model() {
                 let options = compose::embed_options(&loaded.spec);
-                match self.workplace.engine.embedder(&model.path, &options) {
+                match self.runtime.engine.embedder(&model.path, &options) {
                     Ok(embedder) => tracing::info!(model = embedder.info().short_name, "loaded"),
                     Err(error) => {
                         tracing::warn!(

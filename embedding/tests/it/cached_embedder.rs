@@ -1,35 +1,14 @@
 //! A text is embedded only once if the cache keeps its vector, checked with a cache in memory.
 
-use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use embedding::EmbeddingEngine;
+use pipeline::test_util::InMemoryCache;
 use pipeline::{Cache, CacheKey, Embedder, EmbedderOptions, ModelProvider};
 use proptest::prelude::*;
 
 use crate::{copy, options, reference};
-
-/// A cache that keeps everything.
-#[derive(Default)]
-struct InMemoryCache(Mutex<HashMap<CacheKey, Vec<u8>>>);
-
-impl Cache for InMemoryCache {
-    fn get(&self, keys: &[CacheKey]) -> Vec<Option<Vec<u8>>> {
-        let values = self.0.lock().unwrap();
-        keys.iter().map(|key| values.get(key).cloned()).collect()
-    }
-
-    fn put(&self, entries: &[(CacheKey, Vec<u8>)]) {
-        self.0.lock().unwrap().extend(entries.iter().cloned());
-    }
-}
-
-impl InMemoryCache {
-    fn len(&self) -> usize {
-        self.0.lock().unwrap().len()
-    }
-}
 
 /// A cache that keeps nothing.
 struct EmptyCache;
@@ -82,7 +61,7 @@ fn the_second_run_gives_the_same_bits_and_embeds_nothing() {
     let vectors = first.embed(&sequences).unwrap();
     let usage = first.usage();
     assert_eq!(usage.tokens + usage.reused_tokens, tokens(&sequences));
-    assert_eq!(usage.sequences, memo.len() as u64);
+    assert_eq!(usage.sequences, memo.count() as u64);
 
     let second = run(&memo, &model);
     // In another order, and divided into other calls.
@@ -109,7 +88,7 @@ fn what_was_computed_of_a_call_that_fails_is_remembered() {
         (0..200_u32).map(|n| vec![5 + n % 50; n as usize % 60 + 1]).collect();
     sequences.push(vec![5; embedder.info().max_tokens + 1]);
     embedder.embed(&slices(&sequences)).unwrap_err();
-    let computed = memo.len();
+    let computed = memo.count();
     assert!(computed > 0 && computed < 200, "{computed}");
 
     sequences.pop();
@@ -156,7 +135,7 @@ fn a_model_that_is_replaced_during_a_run_is_not_taken_for_the_first_one() {
     fs_err::write(&prompts, format!("{text} ")).unwrap();
     let error = model.embed(&[&[2, 5, 3]]).unwrap_err().to_string();
     assert!(error.ends_with("was replaced while it was in use"), "{error}");
-    assert_eq!(memo.len(), 0);
+    assert_eq!(memo.count(), 0);
 }
 
 #[test]
@@ -175,13 +154,13 @@ fn another_model_or_other_numbers_miss() {
         let model = run(&memo, model);
         model.embed(&[sequence]).unwrap();
         assert_eq!(model.usage().sequences, 1, "{nth}");
-        assert_eq!(memo.len(), nth + 1);
+        assert_eq!(memo.count(), nth + 1);
     }
     let other = EmbedderOptions { dtype: "bfloat16".into(), ..options() };
     let engine = EmbeddingEngine::with_cache(Arc::clone(&memo) as _);
     let model = engine.embedder(&reference().join("tiny-e5"), &other).unwrap();
     model.embed(&[sequence]).unwrap();
-    assert_eq!((model.usage().sequences, memo.len()), (1, 4));
+    assert_eq!((model.usage().sequences, memo.count()), (1, 4));
     // Performance options and synonyms of the same device do not change the key.
     let same = EmbedderOptions { device: "auto".into(), tokens_per_batch: Some(7), ..options() };
     let model = engine.embedder(&reference().join("tiny-e5"), &same).unwrap();
@@ -197,9 +176,9 @@ fn a_value_of_another_length_is_a_miss() {
     let memo = Arc::new(InMemoryCache::default());
     let model = run(&memo, Path::new("stand-in:8"));
     let first = model.embed(&[&[0, 77, 1]]).unwrap();
-    for value in memo.0.lock().unwrap().values_mut() {
+    memo.damage(|value| {
         value.pop();
-    }
+    });
     assert_eq!(model.embed(&[&[0, 77, 1]]).unwrap(), first);
     assert_eq!(model.usage().sequences, 2);
 }
@@ -217,10 +196,10 @@ fn one_engine_has_one_account_and_a_failure_is_not_remembered() {
         assert_eq!((usage.sequences, usage.tokens), (2, 6));
         assert_eq!((usage.reused_sequences, usage.reused_tokens), (2, 6));
     }
-    let stored = memo.len();
+    let stored = memo.count();
     let model = engine.embedder(&tiny, &options()).unwrap();
     assert!(model.embed(&[&[2, 8, 3], &[2, u32::MAX, 3]]).is_err());
-    assert_eq!(memo.len(), stored);
+    assert_eq!(memo.count(), stored);
 }
 
 #[test]

@@ -36,10 +36,10 @@ pub(crate) async fn give(
     target: AuthorizedCollection,
     JsonBody(wanted): JsonBody<CreateGrant>,
 ) -> HandlerResult<(StatusCode, Json<Grant>)> {
-    let nobody = || Problem::new(ProblemCode::InvalidBody, "unknown or inactive user or key");
+    let unknown = || Problem::new(ProblemCode::InvalidBody, "unknown or inactive user or key");
     let to = match (wanted.user, wanted.key) {
         (Some(name), None) => {
-            Grantee::User(app.accounts.find_user_by_name(&name).await?.ok_or_else(nobody)?.id)
+            Grantee::User(app.accounts.find_user_by_name(&name).await?.ok_or_else(unknown)?.id)
         }
         (None, Some(key)) => Grantee::Key(key),
         (Some(_), Some(_)) | (None, None) => {
@@ -56,7 +56,7 @@ pub(crate) async fn give(
     };
     let id = target.collection.id;
     let grant =
-        app.catalogue.grant(id, to, permission, &caller.actor()).await?.ok_or_else(nobody)?;
+        app.catalogue.grant(id, to, permission, &caller.actor()).await?.ok_or_else(unknown)?;
     app.caches.invalidate_collections();
     let grants = app.catalogue.grants(id).await?;
     let given = grants.into_iter().find(|it| it.id == grant);

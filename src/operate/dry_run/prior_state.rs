@@ -126,9 +126,9 @@ impl MetadataStore for DryRunMetadata {
         &self,
         incoming: &[IncomingDocument],
     ) -> Result<Vec<DocumentIdentity>, StoreError> {
-        let nobody =
+        let unused =
             DocumentIdentity { document: Uuid::nil(), previous_chunks: 0, previous_digest: None };
-        Ok(vec![nobody; incoming.len()])
+        Ok(vec![unused; incoming.len()])
     }
 
     async fn commit(&self, _: &[StoredDocument]) -> Result<Vec<Uuid>, StoreError> {

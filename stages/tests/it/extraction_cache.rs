@@ -3,40 +3,18 @@
 //!
 //! Where a document must come from the cache, its bytes are replaced and only its hash is kept.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use arrow::array::{FixedSizeBinaryArray, RecordBatch};
 use pipeline::column::{BYTES, CONTENT_HASH, MIME_TYPE, TEXT, TITLE};
-use pipeline::test_util::reasons;
-use pipeline::{Cache, CacheKey, Outcome, Resources, RowsExt as _};
+use pipeline::test_util::{InMemoryCache, reasons};
+use pipeline::{Cache, Outcome, Resources, RowsExt as _};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::extract::{DOCX, docx, gzip, pdf};
 use crate::support::{empty_resources, files, run, stage, with_column};
-
-/// A cache without eviction.
-#[derive(Default)]
-struct InMemoryCache(Mutex<HashMap<CacheKey, Vec<u8>>>);
-
-impl Cache for InMemoryCache {
-    fn get(&self, keys: &[CacheKey]) -> Vec<Option<Vec<u8>>> {
-        let values = self.0.lock().unwrap();
-        keys.iter().map(|key| values.get(key).cloned()).collect()
-    }
-
-    fn put(&self, entries: &[(CacheKey, Vec<u8>)]) {
-        self.0.lock().unwrap().extend(entries.iter().cloned());
-    }
-}
-
-impl InMemoryCache {
-    fn len(&self) -> usize {
-        self.0.lock().unwrap().len()
-    }
-}
 
 /// Extracts with this cache, after `hash`.
 fn extract(memo: &Arc<InMemoryCache>, options: Value, rows: RecordBatch) -> Outcome {
@@ -83,13 +61,13 @@ fn the_second_time_is_equal_to_the_first() {
     ];
     let memo = Arc::new(InMemoryCache::default());
     let first = extract(&memo, json!({}), files(&documents));
-    assert_eq!((first.rows.num_rows(), memo.len()), (6, 6));
+    assert_eq!((first.rows.num_rows(), memo.count()), (6, 6));
     let second = extract_hashed(&memo, json!({}), same_hashes_other_bytes(&documents));
     assert_eq!(second.rejected, []);
     // The column `size` is that of the replaced bytes.
     let but_size = |outcome: &Outcome| outcome.rows.clone().without_column("size");
     assert_eq!(but_size(&first), but_size(&second));
-    assert_eq!(memo.len(), 6);
+    assert_eq!(memo.count(), 6);
 
     let without = run(&*stage("extract", json!({})), &empty_resources(), files(&documents));
     assert_eq!(without.rows, first.rows.without_column(CONTENT_HASH.name()));
@@ -103,7 +81,7 @@ fn every_document_of_a_large_batch_is_stored() {
         pages.iter().map(|(name, page)| (name.as_str(), "text/html", page.as_bytes())).collect();
     let memo = Arc::new(InMemoryCache::default());
     let first = extract(&memo, json!({}), files(&documents));
-    assert_eq!((first.rows.num_rows(), memo.len()), (150, 150));
+    assert_eq!((first.rows.num_rows(), memo.count()), (150, 150));
     let second = extract_hashed(&memo, json!({}), same_hashes_other_bytes(&documents));
     let but_size = |outcome: &Outcome| outcome.rows.clone().without_column("size");
     assert_eq!(but_size(&first), but_size(&second));
@@ -114,7 +92,7 @@ fn other_options_another_type_or_other_bytes_miss() {
     let memo = Arc::new(InMemoryCache::default());
     let read = |options: Value, name: &str, kind: &str, bytes: &[u8]| {
         extract(&memo, options, files(&[(name, kind, bytes)]));
-        memo.len()
+        memo.count()
     };
     assert_eq!(read(json!({}), "a.html", "text/html", HTML), 1);
     assert_eq!(read(json!({}), "a.html", "text/html", HTML), 1);
@@ -136,7 +114,7 @@ fn a_copy_has_the_text_of_the_first_and_its_own_name() {
     );
     assert_eq!(TITLE.of(&copy.rows).unwrap().value(0), "two");
     assert_eq!(TEXT.of(&copy.rows).unwrap().value(0), "no title");
-    assert_eq!(memo.len(), 1);
+    assert_eq!(memo.count(), 1);
 }
 
 #[test]
@@ -173,7 +151,7 @@ fn what_was_refused_and_what_costs_nothing_is_not_remembered() {
     assert_eq!(first.rows, second.rows);
     assert_eq!(first.rejected, second.rejected);
     assert_eq!(reasons(&first.rejected).len(), 3);
-    assert_eq!(memo.len(), 0);
+    assert_eq!(memo.count(), 0);
 }
 
 #[test]
@@ -181,7 +159,7 @@ fn without_a_hash_nothing_is_remembered() {
     let memo = Arc::new(InMemoryCache::default());
     let rows = files(&[("a.html", "text/html", HTML)]);
     assert_eq!(extract_hashed(&memo, json!({}), rows).rows.num_rows(), 1);
-    assert_eq!(memo.len(), 0);
+    assert_eq!(memo.count(), 0);
 }
 
 #[test]
@@ -190,9 +168,7 @@ fn a_value_that_is_none_is_read_again() {
     let rows = || files(&[("a.html", "text/html", HTML)]);
     let first = extract(&memo, json!({}), rows());
     for damage in [&b""[..], b"noise", &zstd::encode_all(&b"{}"[..], 1).unwrap()] {
-        for value in memo.0.lock().unwrap().values_mut() {
-            *value = damage.to_vec();
-        }
+        memo.damage(|value| *value = damage.to_vec());
         assert_eq!(extract(&memo, json!({}), rows()).rows, first.rows);
     }
     let again =
