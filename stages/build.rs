@@ -12,6 +12,8 @@ fn main() -> io::Result<()> {
     collect_sources(Path::new("src"), &mut files)?;
     // `Cargo.lock` fixes the versions of the parsers. It is missing if the package is built alone.
     files.extend(Some(PathBuf::from("../Cargo.lock")).filter(|lock| lock.exists()));
+    // Media types are detected in both processes.
+    files.extend(Some(PathBuf::from("../sources/src/mime.rs")).filter(|source| source.exists()));
     files.sort();
     let mut hasher = DefaultHasher::new();
     env::var("CARGO_PKG_VERSION").unwrap_or_default().hash(&mut hasher);
