@@ -100,8 +100,12 @@ impl<E: Into<BoxError>> From<E> for Exit {
             Ok(findings) => return Self::BadConfig(*findings),
             Err(error) => error,
         };
-        match error.downcast::<compose::UnreadableFile>() {
-            Ok(unreadable) => Self::Misconfigured(unreadable.to_string()),
+        let error = match error.downcast::<compose::UnreadableFile>() {
+            Ok(unreadable) => return Self::Misconfigured(unreadable.to_string()),
+            Err(error) => error,
+        };
+        match error.downcast::<compose::NoCollection>() {
+            Ok(missing) => Self::Misconfigured(missing.to_string()),
             Err(error) => Self::Failed(error),
         }
     }

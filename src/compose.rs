@@ -1,7 +1,6 @@
 //! Composition: the only module that combines concrete stages, models and stores. It creates the
 //! ports that a run receives from the names in a pipeline file.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,11 +12,11 @@ use metadata::{
 };
 use pipeline::Quantization;
 use pipeline::{
-    BoxError, Cache, EmbedderOptions, Findings, HubModel, Migrate, ModelInfo, ModelProvider,
-    NodeSpec, PipelineSpec, Plan, PostgresSpec, Registry, Remedy, StoreError, VectorsSpec,
+    BoxError, Cache, CollectionFacts, Engine, EngineSpec, Findings, HubModel, LocalEngine, Migrate,
+    ModelInfo, ModelProvider, PipelineSpec, Plan, PostgresSpec, Registry, Remedy, StoreError,
+    VectorLayout, VectorsSpec,
 };
 use serde_json::Value;
-use sinks::UpsertOptions;
 use vectors::{DamagedFile, EdgeStore, QdrantStore};
 
 use crate::cli;
@@ -30,6 +29,13 @@ pub(crate) use target::{FileTargets, build_target};
 /// All nodes available to pipeline files.
 pub(crate) fn registry() -> Registry {
     Registry::new(&[sources::NODES, stages::NODES, sinks::NODES])
+}
+
+/// The engine that a pipeline file names.
+pub(crate) fn engine(spec: &PipelineSpec) -> &'static dyn Engine {
+    match spec.file.engine {
+        EngineSpec::Local => &LocalEngine,
+    }
 }
 
 /// Failure to read a pipeline file.
@@ -76,6 +82,30 @@ pub(crate) fn load(
     let spec = read_spec(file)?;
     let plan = Plan::compile(&spec, &registry(), models)?;
     Ok((spec, plan))
+}
+
+/// A pipeline that writes no collection, for a verb that needs one.
+#[derive(Debug, thiserror::Error)]
+#[error("pipeline `{pipeline}` {cause}")]
+pub(crate) struct NoCollection {
+    pipeline: String,
+    cause: &'static str,
+}
+
+/// Facts about the collection that a pipeline writes.
+///
+/// # Errors
+/// If it writes no collection.
+pub(crate) fn collection_facts(plan: &Plan) -> Result<CollectionFacts, NoCollection> {
+    plan.collection_facts().ok_or_else(|| NoCollection {
+        pipeline: plan.name().to_owned(),
+        cause: if plan.writes_collection() {
+            "has no model for its collection: add an `embed` node before the sink"
+        } else {
+            "writes no collection: `semantik run` exports its documents; for search and everything \
+             else, add an `embed` node and an `upsert` node"
+        },
+    })
 }
 
 /// The metadata store of a pipeline file. Clones share it.
@@ -196,9 +226,11 @@ fn schema_message(schema: &SchemaState, fault: String, store: &str) -> String {
 /// The metadata store and the collection of a pipeline file, for verbs that only read.
 ///
 /// # Errors
-/// If the file is invalid, the store cannot be reached, or the collection does not exist.
+/// If the file is invalid or writes no collection, the store cannot be reached, or the collection
+/// does not exist.
 pub(crate) async fn open_collection(file: &Path) -> Result<(Database, Collection), BoxError> {
-    let (spec, _) = load(file, &embedding::EmbeddingEngine::new())?;
+    let (spec, plan) = load(file, &embedding::EmbeddingEngine::new())?;
+    collection_facts(&plan)?;
     let database = Database::open(&spec).await?;
     let collection = database.collection(&spec).await?;
     Ok((database, collection))
@@ -212,7 +244,8 @@ pub(crate) async fn open_collection(file: &Path) -> Result<(Database, Collection
 pub(crate) async fn open_with_past_collections(
     file: &Path,
 ) -> Result<(Database, Vec<uuid::Uuid>), BoxError> {
-    let (spec, _) = load(file, &embedding::EmbeddingEngine::new())?;
+    let (spec, plan) = load(file, &embedding::EmbeddingEngine::new())?;
+    collection_facts(&plan)?;
     let database = Database::open(&spec).await?;
     let (owner, name) = (spec.file.owner.as_str(), spec.file.collection.as_str());
     let mut ids = Vec::new();
@@ -231,14 +264,9 @@ pub(crate) async fn open_with_past_collections(
 }
 
 /// The settings of a generation that a pipeline file requests.
-pub(crate) fn generation_settings(
-    spec: &PipelineSpec,
-    plan: &Plan,
-    model: &ModelInfo,
-) -> GenerationSettings {
-    let chunking = plan.stage_options("chunk").unwrap_or_default();
-    let number =
-        |key: &str| chunking[key].as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
+pub(crate) fn generation_settings(plan: &Plan, facts: &CollectionFacts) -> GenerationSettings {
+    let CollectionFacts { model, chunking, .. } = facts;
+    let number = |size: Option<usize>| size.and_then(|it| u32::try_from(it).ok()).unwrap_or(0);
     // Display name of the model: its folder, or its name on the hub.
     let folder = model.path.file_name().unwrap_or(model.path.as_os_str());
     let name = match HubModel::from_path(&model.path) {
@@ -251,18 +279,12 @@ pub(crate) fn generation_settings(
         model_path: model.path.to_string_lossy().into_owned(),
         model_fingerprint: model.fingerprint.clone(),
         dim: model.dim,
-        quantization: upsert_options(spec).quantization,
-        sparse: sparse_settings(plan),
-        chunk_size: number("size"),
-        chunk_overlap: number("overlap"),
+        quantization: facts.layout.quantization,
+        sparse: facts.sparse.clone(),
+        chunk_size: number(chunking.map(|it| it.size)),
+        chunk_overlap: number(chunking.map(|it| it.overlap)),
         fingerprint: plan.fingerprint(),
     }
-}
-
-/// The sparse encoder settings of the embed node; `None` if it creates no sparse vectors.
-fn sparse_settings(plan: &Plan) -> Option<Value> {
-    let embed = plan.stage_options("embed")?;
-    embed.get("sparse").filter(|sparse| !sparse.is_null()).cloned()
 }
 
 /// The collection of a pipeline file, for its creation.
@@ -338,11 +360,13 @@ pub(crate) enum IfMissing {
 const LOCK_TIMEOUT: Duration = Duration::from_secs(15);
 
 impl GenerationVectors {
-    /// Opens the vectors of a generation in the store that the file names. Shares an embedded store
-    /// that is open in `shards`, and waits up to [`LOCK_TIMEOUT`] for one that another process has
-    /// open: a search keeps it open only briefly.
+    /// Opens the vectors of a generation in the store that the file names; new ones get the layout,
+    /// with the number type of the generation. Shares an embedded store that is open in `shards`,
+    /// and waits up to [`LOCK_TIMEOUT`] for one that another process has open: a search keeps it
+    /// open only briefly.
     pub(crate) async fn open(
         spec: &PipelineSpec,
+        layout: &VectorLayout,
         generation: &Generation,
         model: &ModelInfo,
         absent: IfMissing,
@@ -357,8 +381,7 @@ impl GenerationVectors {
             )
             .into());
         }
-        let mut config =
-            upsert_options(spec).vectors_config(&generation.vector_store_name, model.dim);
+        let mut config = layout.config(&generation.vector_store_name, model.dim);
         config.quantization = quantization_of(generation);
         config.sparse = generation.sparse.is_some();
         match &spec.file.stores.vectors {
@@ -457,7 +480,7 @@ impl GenerationVectors {
 
 /// Removes the access of other users of the machine to the data folder. A failure, as on a
 /// read-only volume, is only logged.
-fn restrict_data_folder(spec: &PipelineSpec) {
+pub(crate) fn restrict_data_folder(spec: &PipelineSpec) {
     let folder = spec.data_folder();
     let has_server = matches!(spec.file.stores.postgres, PostgresSpec::Embedded);
     if let Err(error) = pipeline::private_files::restrict_data_folder(&folder, has_server) {
@@ -492,19 +515,6 @@ fn edge_folder(spec: &PipelineSpec, name: &str) -> PathBuf {
     spec.data_folder().join("vectors").join(name)
 }
 
-/// Options of the first node of a kind in the file; compilation has validated them.
-fn first_node_options<T: serde::de::DeserializeOwned>(
-    spec: &PipelineSpec,
-    uses: &str,
-) -> Option<T> {
-    let node = spec.file.nodes.iter().find(|node| node.uses == uses)?;
-    serde_json::from_value(Value::Object(node.with.clone())).ok()
-}
-
-fn upsert_options(spec: &PipelineSpec) -> UpsertOptions {
-    first_node_options(spec, "upsert").unwrap_or_default()
-}
-
 /// The cache in the data folder of a file; `None` if it is disabled or cannot be opened.
 pub(crate) fn open_cache(spec: &PipelineSpec) -> Option<Arc<dyn Cache>> {
     let limit = u64::from(spec.file.stores.memo_mib) << 20;
@@ -523,50 +533,4 @@ pub(crate) fn open_cache(spec: &PipelineSpec) -> Option<Arc<dyn Cache>> {
             None
         }
     }
-}
-
-/// Options for the model that creates the vectors of the collection.
-pub(crate) fn embed_options(spec: &PipelineSpec) -> EmbedderOptions {
-    #[derive(serde::Deserialize)]
-    struct Embed {
-        #[serde(default = "auto")]
-        device: String,
-        #[serde(default = "auto")]
-        dtype: String,
-        tokens_per_batch: Option<usize>,
-        dim: Option<usize>,
-    }
-    fn auto() -> String {
-        "auto".to_owned()
-    }
-    let embed = embed_node(spec).map(|node| Value::Object(node.with.clone()));
-    let embed = embed.and_then(|with| serde_json::from_value(with).ok());
-    let Embed { device, dtype, tokens_per_batch, dim } = embed.unwrap_or_else(|| Embed {
-        device: auto(),
-        dtype: auto(),
-        tokens_per_batch: None,
-        dim: None,
-    });
-    EmbedderOptions { device, dtype, tokens_per_batch, dim }
-}
-
-/// The first `embed` node whose output reaches an `upsert` node, otherwise the first one. Others
-/// may feed exports.
-fn embed_node(spec: &PipelineSpec) -> Option<&NodeSpec> {
-    let nodes = &spec.file.nodes;
-    let mut reaches: BTreeSet<&str> =
-        nodes.iter().filter(|it| it.uses == "upsert").map(|it| it.id.as_str()).collect();
-    loop {
-        let known = reaches.len();
-        for node in nodes {
-            if reaches.contains(node.id.as_str()) {
-                reaches.extend(node.from.ids().into_iter().map(|(id, _)| id));
-            }
-        }
-        if reaches.len() == known {
-            break;
-        }
-    }
-    let mut embeds = nodes.iter().filter(|it| it.uses == "embed");
-    embeds.clone().find(|it| reaches.contains(it.id.as_str())).or_else(|| embeds.next())
 }

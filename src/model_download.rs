@@ -39,8 +39,7 @@ pub(crate) async fn fetch_models_of(file: &Path) -> Result<(), BoxError> {
 
 /// The hub models that a file names and that are not in the cache.
 pub(crate) fn missing_models(spec: &PipelineSpec) -> Vec<PathBuf> {
-    let named = spec.file.nodes.iter().filter_map(|node| node.with.get("model")?.as_str());
-    let models = named.map(PathBuf::from);
+    let models = Plan::named_models(spec, &compose::registry()).into_iter();
     models
         .filter(|model| HubModel::from_path(model).is_some_and(|it| it.is_ok()))
         .filter(|model| !embedding::is_available_locally(model))

@@ -29,8 +29,8 @@ use metadata::{
     WaitPolicy,
 };
 use pipeline::{
-    BoxError, Cache, Embedder, ExportedRun, Metrics, ModelInfo, PipelineSpec, Plan, Progress,
-    ProgressSampler, RejectionLog, RunReport,
+    BoxError, Cache, CollectionFacts, Embedder, ExportedRun, Metrics, ModelInfo, PipelineSpec,
+    Plan, Progress, ProgressSampler, RejectionLog, RunReport,
 };
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -95,6 +95,7 @@ pub(crate) struct Operator {
     remote_progress: Mutex<Option<Progress>>,
     /// Set when the first run loads the model.
     embedder: OnceLock<Arc<dyn Embedder>>,
+    facts: CollectionFacts,
     model: ModelInfo,
     settings: GenerationSettings,
 }
@@ -128,7 +129,7 @@ impl Operator {
         wish: OperationOptions,
     ) -> Result<Self, BoxError> {
         // Fails before anything is created.
-        model_of(plan)?;
+        compose::collection_facts(plan)?;
         let runtime = Runtime::open(&spec, &Telemetry::new()).await?;
         Self::with_runtime(runtime, Arc::new(spec), plan, stop, wish)
     }
@@ -139,7 +140,7 @@ impl Operator {
         plan: &Plan,
         wish: OperationOptions,
     ) -> Result<Self, BoxError> {
-        model_of(plan)?;
+        compose::collection_facts(plan)?;
         let runtime = Runtime::open_read_only(&spec, &Telemetry::new()).await?;
         Self::with_runtime(runtime, Arc::new(spec), plan, CancellationToken::new(), wish)
     }
@@ -165,8 +166,8 @@ impl Operator {
         stop: CancellationToken,
         wish: OperationOptions,
     ) -> Result<Self, BoxError> {
-        let model = model_of(plan)?;
-        let settings = compose::generation_settings(&spec, plan, &model);
+        let facts = compose::collection_facts(plan)?;
+        let settings = compose::generation_settings(plan, &facts);
         let metrics = Arc::new(Metrics::new(plan.name()));
         let feed = RejectionLog::default();
         let nodes = plan.graph().map(|(id, _, _)| id.to_owned()).collect();
@@ -191,7 +192,8 @@ impl Operator {
             on_stop: StopPolicy::default(),
             remote_progress: Mutex::default(),
             embedder: OnceLock::new(),
-            model,
+            model: facts.model.clone(),
+            facts,
             settings,
         })
     }
@@ -235,7 +237,8 @@ impl Operator {
         model: &ModelInfo,
         absent: IfMissing,
     ) -> Result<GenerationVectors, BoxError> {
-        GenerationVectors::open(&self.spec, generation, model, absent, &self.shards).await
+        let layout = &self.facts.layout;
+        GenerationVectors::open(&self.spec, layout, generation, model, absent, &self.shards).await
     }
 
     fn plan(&self) -> Result<Plan, BoxError> {
@@ -556,11 +559,6 @@ fn operation_config(spec: &PipelineSpec, details: Value) -> Value {
         config["notify"] = notify.map(|it| json!({ "target": it.webhook, "on": it.on })).collect();
     }
     config
-}
-
-/// The model of a file's vectors.
-fn model_of(plan: &Plan) -> Result<ModelInfo, BoxError> {
-    Ok(plan.model().cloned().ok_or("no node of the pipeline runs a model; add an `embed` node")?)
 }
 
 /// Ends an operation with the status of `ended`, and returns `ended`.

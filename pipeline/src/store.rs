@@ -9,6 +9,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -46,12 +47,12 @@ pub struct ReadOnly;
 
 /// Identifies the settings that made the rows of a document: SHA-256 over the nodes before the
 /// sink; see [`crate::Plan::fingerprint`].
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Fingerprint(pub [u8; 32]);
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Fingerprint(#[serde(with = "crate::hex")] pub [u8; 32]);
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        ContentHash(self.0).fmt(f)
+        crate::hex::write(&self.0, f)
     }
 }
 

@@ -30,6 +30,7 @@ struct Explanation {
 
 pub(super) async fn why(args: &WhyArgs) -> Result<(), BoxError> {
     let (spec, plan) = compose::load(&args.of.config, &embedding::EmbeddingEngine::new())?;
+    compose::collection_facts(&plan)?;
     let found = Database::open_existing(&spec).await?;
     let place = found
         .as_ref()

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use metadata::{Collection, Generation};
-use pipeline::{BoxError, EmbedderOptions, ModelInfo, PipelineSpec, Plan};
+use pipeline::{BoxError, CollectionFacts, EmbedderOptions, ModelInfo, PipelineSpec, Plan};
 use search::{QueryModel, Target, TargetResolver};
 use tokio::sync::Mutex;
 
 use super::{
-    Database, GenerationVectors, IfMissing, embed_options, find_model, load, resolve_model,
+    Database, GenerationVectors, IfMissing, collection_facts, find_model, load, resolve_model,
 };
 use crate::model_download;
 use crate::shards::Shards;
@@ -19,7 +19,7 @@ use crate::shards::Shards;
 /// The search target of a generation; `info` is the model that created its vectors
 /// ([`resolve_model`]).
 pub(crate) fn build_target(
-    spec: &PipelineSpec,
+    facts: &CollectionFacts,
     engine: &Arc<embedding::EmbeddingEngine>,
     collection: &Collection,
     generation: &Generation,
@@ -27,7 +27,7 @@ pub(crate) fn build_target(
     vectors: &GenerationVectors,
 ) -> Target {
     // The dimension of this generation; the file may request another one now.
-    let options = EmbedderOptions { dim: Some(info.dim), ..embed_options(spec) };
+    let options = EmbedderOptions { dim: Some(info.dim), ..facts.embedder.clone() };
     let words = generation.sparse.as_ref().map(stages::sparse_encoder);
     let (words, sparse) = match words {
         Some(Ok(words)) => (words, true),
@@ -67,6 +67,7 @@ pub(crate) struct FileTargets {
 struct OpenFile {
     spec: PipelineSpec,
     plan: Plan,
+    facts: CollectionFacts,
     database: Database,
     collection: Collection,
 }
@@ -113,16 +114,16 @@ impl FileTargets {
         if let Some(target) = opened.get(&generation.vector_store_name) {
             return Ok(Arc::clone(target));
         }
-        let OpenFile { spec, plan, collection, .. } = file;
+        let OpenFile { spec, plan, facts, collection, .. } = file;
         if find_model(plan, generation).is_none() {
             model_download::fetch_on_thread(generation.model_path.as_str().into()).await?;
         }
         let model = resolve_model(generation, plan, self.engine.as_ref())?;
+        let (layout, absent) = (&facts.layout, IfMissing::Refuse);
         let vectors =
-            GenerationVectors::open(spec, generation, &model, IfMissing::Refuse, &self.shards)
-                .await?;
+            GenerationVectors::open(spec, layout, generation, &model, absent, &self.shards).await?;
         let target =
-            Arc::new(build_target(spec, &self.engine, collection, generation, model, &vectors));
+            Arc::new(build_target(facts, &self.engine, collection, generation, model, &vectors));
         opened.insert(generation.vector_store_name.clone(), Arc::clone(&target));
         Ok(target)
     }
@@ -141,12 +142,13 @@ impl FileTargets {
 
 async fn open(file: &Path, engine: &embedding::EmbeddingEngine) -> Result<OpenFile, BoxError> {
     let (spec, plan) = load(file, engine)?;
+    let facts = collection_facts(&plan)?;
     let database = Database::open(&spec).await?;
     let collection = database.collection(&spec).await?;
     if collection.deleting_since.is_some() {
         return Err(format!("collection `{}` is being deleted", collection.name).into());
     }
-    Ok(OpenFile { spec, plan, database, collection })
+    Ok(OpenFile { spec, plan, facts, database, collection })
 }
 
 #[async_trait]

@@ -60,7 +60,7 @@ impl Operator {
         let collection = self.database.collection(&self.spec).await?;
         let (engine, model) = (&self.engine, self.model.clone());
         let target =
-            compose::build_target(&self.spec, engine, &collection, generation, model, vectors);
+            compose::build_target(&self.facts, engine, &collection, generation, model, vectors);
         let target = Arc::new(target);
         let searcher = Searcher::default();
         for GoldenSpec { query, expect, k } in golden {

@@ -18,16 +18,17 @@ use metadata::{
     Collection, Generation, GenerationSettings, GenerationSlot, GenerationStatus, MissingDocuments,
     OperationType, Throughput,
 };
-use pipeline::{BoxError, PipelineSpec, Plan, Resources, RunOptions, StoreError};
+use pipeline::{
+    BoxError, Engine as _, LocalEngine, PipelineSpec, Plan, Resources, RunOptions, StoreError,
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use vectors::MemoryVectors;
 
 use self::ledger::Ledger;
 pub(crate) use self::ledger::{ChangeCause, Tally};
 use self::prior_state::{CountingNode, DryRunMetadata, PriorState};
-use super::{OperationOptions, Operator, Runtime, model_of, sync};
-use crate::compose::Database;
+use super::{OperationOptions, Operator, Runtime, sync};
+use crate::compose::{self, Database};
 use crate::shards::Shards;
 use crate::telemetry::Telemetry;
 
@@ -97,8 +98,8 @@ pub(crate) async fn dry_run(
     engine: Arc<embedding::EmbeddingEngine>,
     wish: OperationOptions,
 ) -> Result<DryRunReport, BoxError> {
-    let model = model_of(&plan)?;
-    let (ratio, dim) = (spec.file.lifecycle.max_delete_ratio, model.dim);
+    compose::collection_facts(&plan)?;
+    let ratio = spec.file.lifecycle.max_delete_ratio;
     let operator = match Database::open_existing(&spec).await? {
         // A collection whose deletion has begun would be deleted and recreated.
         Some((database, Some(collection))) if collection.deleting_since.is_none() => {
@@ -138,15 +139,14 @@ pub(crate) async fn dry_run(
             prior_state: Arc::clone(&look),
             ledger: Arc::clone(&ledger),
         }) as _,
-        vectors: Arc::new(MemoryVectors::new(dim)) as _,
-        // Opening the cache would write to it.
-        cache: None,
-        extract_worker: crate::extract_worker::worker_program(),
+        worker_program: crate::extract_worker::worker_program(&plan),
+        // No vectors, because no sink runs; and no cache, because opening it would write to it.
+        ..Resources::without_collection()
     };
     let counting = CountingNode { prior_state: Arc::clone(&look), ledger: Arc::clone(&ledger) };
     let plan = plan.truncate_at_models(&|| Box::new(counting.clone()));
     let options = RunOptions::new(&plan);
-    let report = pipeline::run(plan, &with, options).await?;
+    let report = LocalEngine.run(plan, &with, options).await?;
     ledger.finish(&look, &report, &mut forecast).await?;
     let unknown = look.unknown_sources(&report.empty_roots).await?;
     let nothing_matches = sync::EmptySource::first_of(unknown, &report.left_out);

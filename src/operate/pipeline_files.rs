@@ -7,24 +7,27 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use metadata::ScheduleKey;
-use pipeline::{BoxError, PipelineSpec, Plan, PostgresSpec};
+use pipeline::{BoxError, CollectionFacts, PipelineSpec, Plan, PostgresSpec};
 use serde_json::{Value, json};
 
 use crate::compose;
 use crate::model_download::{self, BackgroundFetcher};
 
-/// A valid pipeline file.
+/// A valid pipeline file with a collection.
 pub(crate) struct LoadedPipeline {
     pub(crate) path: PathBuf,
     pub(crate) spec: Arc<PipelineSpec>,
     pub(crate) plan: Plan,
+    pub(crate) facts: CollectionFacts,
 }
 
 impl LoadedPipeline {
-    /// Reads and compiles a file.
+    /// Reads and compiles a file. A file without a collection is an error: the operations and
+    /// schedules of a process are rows of a collection.
     pub(crate) fn read(path: &Path) -> Result<Self, BoxError> {
         let (spec, plan) = compose::load(path, &embedding::EmbeddingEngine::new())?;
-        Ok(Self { path: path.to_owned(), spec: Arc::new(spec), plan })
+        let facts = compose::collection_facts(&plan)?;
+        Ok(Self { path: path.to_owned(), spec: Arc::new(spec), plan, facts })
     }
 
     /// The key of the file's schedule.
@@ -339,7 +342,8 @@ nodes:
   - {{ id: hash,    uses: hash,    from: scan }}
   - {{ id: extract, uses: extract, from: hash }}
   - {{ id: chunk,   uses: chunk,   from: extract, with: {{ size: 64, overlap: 8, unit: characters }} }}
-  - {{ id: out,     uses: parquet, from: chunk, with: {{ path: out }} }}
+  - {{ id: embed,   uses: embed,   from: chunk, with: {{ model: 'stand-in:16' }} }}
+  - {{ id: upsert,  uses: upsert,  from: embed }}
 "
         )
     }
@@ -370,6 +374,15 @@ nodes:
         fs_err::write(&path, pipeline("docs", "")).unwrap();
         assert_eq!(fault_of(&files), None);
         assert_eq!(files.present().len(), 1);
+
+        // An export has no collection, so it has no operations either.
+        let lines = pipeline("docs", "");
+        let export = lines.split_inclusive('\n').filter(|line| !line.contains("uses: upsert"));
+        let sink = "  - { id: out, uses: parquet, from: embed, with: { path: out } }\n";
+        fs_err::write(&path, export.chain([sink]).collect::<String>()).unwrap();
+        assert!(fault_of(&files).is_some_and(|it| it.contains("writes no collection")));
+        fs_err::write(&path, pipeline("docs", "")).unwrap();
+        assert_eq!(fault_of(&files), None);
 
         // A file that returns with invalid content is invalid, also after it is touched.
         fs_err::remove_file(&path).unwrap();

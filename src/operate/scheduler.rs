@@ -14,7 +14,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::pipeline_files::{LoadedPipeline, PipelineFiles, RemovedPipeline};
-use super::{OperationOptions, OperationRequest, model_of, operation_config};
+use super::{OperationOptions, OperationRequest, operation_config};
 use crate::compose;
 
 /// Queues the due runs of these files and withdraws schedules that were removed from their files.
@@ -154,7 +154,6 @@ async fn collection_of(
     if let Some(collection) = found {
         return Ok(collection);
     }
-    let model = model_of(&loaded.plan)?;
-    let settings = compose::generation_settings(&loaded.spec, &loaded.plan, &model);
+    let settings = compose::generation_settings(&loaded.plan, &loaded.facts);
     Ok(postgres.ensure_collection(&compose::new_collection(&loaded.spec, settings)).await?)
 }

@@ -15,7 +15,7 @@ use pipeline::{
 use uuid::Uuid;
 
 use super::{Operator, exceeds_ratio};
-use crate::compose::{GenerationVectors, embed_options};
+use crate::compose::{self, GenerationVectors};
 use crate::render;
 
 /// Documents per transaction in which points are removed and locations deleted.
@@ -107,7 +107,7 @@ impl Operator {
         let after = self.usage();
         report.tokens = after.tokens - before.tokens;
         report.tokens_reused = after.reused_tokens - before.reused_tokens;
-        Ok(report)
+        Ok(report.without_roots())
     }
 
     /// One pass over the sources. Expects that nothing is left to purge.
@@ -117,13 +117,14 @@ impl Operator {
         metadata: &Arc<RunMetadata>,
         vectors: &GenerationVectors,
     ) -> Result<RunReport, BoxError> {
+        let plan = self.plan()?;
         let with = Resources {
             collection: operation.collection(),
             models: Arc::clone(&self.engine) as _,
             metadata: Arc::clone(metadata) as _,
             vectors: Arc::clone(&vectors.store) as _,
             known_hashes: Arc::new(metadata.known_hashes().await?),
-            extract_worker: crate::extract_worker::worker_program(),
+            worker_program: crate::extract_worker::worker_program(&plan),
             cache: self.cache.clone(),
         };
         let options = RunOptions {
@@ -132,7 +133,8 @@ impl Operator {
             metrics: Arc::clone(&self.metrics),
             rejections: self.rejection_log.clone(),
         };
-        let report = pipeline::run(self.plan()?, &with, options).await?;
+        let engine = compose::engine(&self.spec);
+        let report = engine.run(plan, &with, options).await?;
         purge(metadata, vectors.store.as_ref()).await?;
         Ok(report)
     }
@@ -141,7 +143,7 @@ impl Operator {
     /// them.
     fn attach_model(&self) {
         if self.embedder.get().is_none()
-            && let Ok(it) = self.engine.embedder(&self.model.path, &embed_options(&self.spec))
+            && let Ok(it) = self.engine.embedder(&self.model.path, &self.facts.embedder)
         {
             self.embedder.get_or_init(|| it);
         }

@@ -10,7 +10,7 @@ use crate::extract::read::extract_document;
 use crate::extract::worker::sandbox::Sandbox;
 use crate::extract::worker::{EXTRACT_BUILD, probe, sandbox, wire};
 
-/// Runs the process that [`pipeline::Resources::extract_worker`] names, with its arguments:
+/// Runs the process that [`pipeline::Resources::worker_program`] names, with its arguments:
 /// extracts the documents on standard input until its end, with answers on standard output.
 ///
 /// `--build` prints [`EXTRACT_BUILD`]; `--probe` attempts everything that a worker must not be able
