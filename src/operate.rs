@@ -8,6 +8,7 @@
 mod check;
 mod delegate;
 mod dry_run;
+mod export;
 mod generations;
 mod operation_metrics;
 mod pipeline_files;
@@ -38,6 +39,7 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 pub(crate) use self::dry_run::{ChangeCause, DryRunReport, Tally, dry_run};
+pub(crate) use self::export::Export;
 use self::generations::DiscardPolicy;
 use self::operation_metrics::run_metrics;
 pub(crate) use self::pipeline_files::{LoadedPipeline, PipelineFiles};

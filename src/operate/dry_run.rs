@@ -12,6 +12,7 @@ mod prior_state;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use metadata::{
@@ -27,7 +28,7 @@ use uuid::Uuid;
 use self::ledger::Ledger;
 pub(crate) use self::ledger::{ChangeCause, Tally};
 use self::prior_state::{CountingNode, DryRunMetadata, PriorState};
-use super::{OperationOptions, Operator, Runtime, sync};
+use super::{OperationOptions, Operator, Runtime, export, sync};
 use crate::compose::{self, Database};
 use crate::shards::Shards;
 use crate::telemetry::Telemetry;
@@ -41,6 +42,10 @@ pub(crate) struct DryRunReport {
     pub(crate) operation: Option<OperationType>,
     /// The reason for which the run would be refused.
     pub(crate) refused: Option<String>,
+    /// The artefacts that an export writes; `None` for a pipeline that writes a collection.
+    pub(crate) exports: Option<Vec<PathBuf>>,
+    /// `true` if the pipeline runs a model.
+    pub(crate) has_model: bool,
     /// The number of the live generation.
     pub(crate) live: Option<i32>,
     /// The reasons for a new generation; empty if none would be built.
@@ -67,7 +72,7 @@ pub(crate) struct DryRunReport {
 }
 
 impl DryRunReport {
-    /// The documents that the model would embed.
+    /// The documents that the model would embed, or that a pipeline without a model would export.
     pub(crate) fn to_embed(&self) -> Tally {
         let mut sum = Tally::default();
         for tally in self.causes.iter().filter(|(cause, _)| cause.embeds()).map(|(_, tally)| tally)
@@ -98,9 +103,14 @@ pub(crate) async fn dry_run(
     engine: Arc<embedding::EmbeddingEngine>,
     wish: OperationOptions,
 ) -> Result<DryRunReport, BoxError> {
-    compose::collection_facts(&plan)?;
-    let ratio = spec.file.lifecycle.max_delete_ratio;
-    let operator = match Database::open_existing(&spec).await? {
+    let (ratio, exports) = (spec.file.lifecycle.max_delete_ratio, export::targets(&plan));
+    let found = if exports.is_some() {
+        None
+    } else {
+        compose::collection_facts(&plan)?;
+        Database::open_existing(&spec).await?
+    };
+    let operator = match found {
         // A collection whose deletion has begun would be deleted and recreated.
         Some((database, Some(collection))) if collection.deleting_since.is_none() => {
             let (shards, telemetry) = (Shards::default(), Telemetry::new());
@@ -118,7 +128,7 @@ pub(crate) async fn dry_run(
             (forecast, look, collection.id)
         }
         None => {
-            let operation = Some(OperationType::Index);
+            let operation = exports.is_none().then_some(OperationType::Index);
             (
                 DryRunReport { operation, ..DryRunReport::default() },
                 PriorState::default(),
@@ -129,6 +139,7 @@ pub(crate) async fn dry_run(
     if forecast.refused.is_some() {
         return Ok(forecast);
     }
+    forecast.has_model = plan.model().is_some();
     let look = Arc::new(look);
     let ledger = Arc::new(Ledger::new(look.known_hashes().await?));
     let with = Resources {
@@ -149,8 +160,14 @@ pub(crate) async fn dry_run(
     let report = LocalEngine.run(plan, &with, options).await?;
     ledger.finish(&look, &report, &mut forecast).await?;
     let unknown = look.unknown_sources(&report.empty_roots).await?;
-    let nothing_matches = sync::EmptySource::first_of(unknown, &report.left_out);
-    forecast.nothing_matches = nothing_matches.map(|error| error.to_string());
+    forecast.nothing_matches = match &exports {
+        Some(_) => export::NothingToExport::in_report(&report).map(|error| error.to_string()),
+        None => {
+            let error = sync::EmptySource::first_of(unknown, &report.left_out);
+            error.map(|error| error.to_string())
+        }
+    };
+    forecast.exports = exports;
     forecast.left_out = report.left_out;
     let devices = sync::devices_of(&report.exhausted_roots);
     let missing = &forecast.missing;
