@@ -121,7 +121,7 @@ fn the_environment_is_read_in_few_places() {
         "src/cli.rs",
         "src/telemetry/traces.rs",
         "embedding/src/hub.rs",
-        "metadata/src/embedded/server.rs",
+        "metadata/src/cluster/server.rs",
         "stages/src/extract/worker.rs",
         "stages/src/extract/worker/probe.rs",
     ];
