@@ -1,4 +1,4 @@
-//! A collection as a search target: a generation with its model, sparse encoder and vectors.
+//! The collections of pipeline files as search targets, for the verbs that search.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -6,58 +6,20 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use metadata::{Collection, Generation};
-use pipeline::{BoxError, EmbedderOptions, ModelInfo, PipelineSpec, Plan};
-use search::{QueryModel, Target, TargetResolver};
+use operations::{
+    Composition, Database, GenerationVectors, IfMissing, Shards, build_target, fetch_on_thread,
+    has_model_of, resolve_model,
+};
+use pipeline::{BoxError, ModelProvider, PipelineSpec, Plan};
+use search::{Target, TargetResolver};
 use tokio::sync::Mutex;
 
-use super::{
-    Database, GenerationVectors, IfMissing, embed_options, find_model, load, resolve_model,
-};
-use crate::model_download;
-use crate::shards::Shards;
-
-/// The search target of a generation; `info` is the model that created its vectors
-/// ([`resolve_model`]).
-pub(crate) fn build_target(
-    spec: &PipelineSpec,
-    engine: &Arc<embedding::EmbeddingEngine>,
-    collection: &Collection,
-    generation: &Generation,
-    info: ModelInfo,
-    vectors: &GenerationVectors,
-) -> Target {
-    // The dimension of this generation; the file may request another one now.
-    let options = EmbedderOptions { dim: Some(info.dim), ..embed_options(spec) };
-    let words = generation.sparse.as_ref().map(stages::sparse_encoder);
-    let (words, sparse) = match words {
-        Some(Ok(words)) => (words, true),
-        Some(Err(error)) => {
-            let number = generation.number;
-            tracing::warn!(
-                error = pipeline::error_chain(error.as_ref()),
-                "cannot create the sparse encoder of generation {number} of `{}`; searching its \
-                 dense vectors only",
-                collection.name
-            );
-            (stages::default_sparse_encoder(), false)
-        }
-        None => (stages::default_sparse_encoder(), false),
-    };
-    Target {
-        collection: collection.id,
-        name: collection.name.clone(),
-        generation: generation.number,
-        store: generation.vector_store_name.clone(),
-        model: QueryModel { info, options, models: Arc::clone(engine) as _ },
-        sparse_encoder: words,
-        sparse,
-        index: Arc::clone(&vectors.store) as _,
-    }
-}
+use super::{composition, load};
 
 /// The collections of pipeline files. A request names them by the index of the file: `0`, `1` ….
 pub(crate) struct FileTargets {
-    engine: Arc<embedding::EmbeddingEngine>,
+    composition: Arc<Composition>,
+    models: Arc<dyn ModelProvider>,
     files: Vec<OpenFile>,
     shards: Shards,
     /// By name of the vectors: an embedded store cannot be opened twice.
@@ -77,16 +39,15 @@ impl FileTargets {
     /// # Errors
     /// If a file is invalid, its store cannot be reached, or its collection does not exist or is
     /// being deleted.
-    pub(crate) async fn open(
-        files: &[PathBuf],
-        engine: Arc<embedding::EmbeddingEngine>,
-    ) -> Result<Self, BoxError> {
+    pub(crate) async fn open(files: &[PathBuf]) -> Result<Self, BoxError> {
         let mut opened = Vec::with_capacity(files.len());
         for file in files {
-            opened.push(open(file, &engine).await?);
+            opened.push(open(file).await?);
         }
+        let composition = composition();
         Ok(Self {
-            engine,
+            models: composition.models.provider(None),
+            composition,
             files: opened,
             shards: Shards::default(),
             open_targets: Mutex::default(),
@@ -114,15 +75,16 @@ impl FileTargets {
             return Ok(Arc::clone(target));
         }
         let OpenFile { spec, plan, collection, .. } = file;
-        if find_model(plan, generation).is_none() {
-            model_download::fetch_on_thread(generation.model_path.as_str().into()).await?;
+        if !has_model_of(plan, generation) {
+            let models = Arc::clone(&self.composition.models);
+            fetch_on_thread(models, generation.model_path.as_str().into()).await?;
         }
-        let model = resolve_model(generation, plan, self.engine.as_ref())?;
+        let model = resolve_model(generation, plan, self.models.as_ref())?;
         let vectors =
             GenerationVectors::open(spec, generation, &model, IfMissing::Refuse, &self.shards)
                 .await?;
         let target =
-            Arc::new(build_target(spec, &self.engine, collection, generation, model, &vectors));
+            Arc::new(build_target(spec, &self.models, collection, generation, model, &vectors));
         opened.insert(generation.vector_store_name.clone(), Arc::clone(&target));
         Ok(target)
     }
@@ -139,8 +101,8 @@ impl FileTargets {
     }
 }
 
-async fn open(file: &Path, engine: &embedding::EmbeddingEngine) -> Result<OpenFile, BoxError> {
-    let (spec, plan) = load(file, engine)?;
+async fn open(file: &Path) -> Result<OpenFile, BoxError> {
+    let (spec, plan) = load(file)?;
     let database = Database::open(&spec).await?;
     let collection = database.collection(&spec).await?;
     if collection.deleting_since.is_some() {

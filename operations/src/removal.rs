@@ -11,12 +11,12 @@ use uuid::Uuid;
 use super::operation_metrics::document_count_metric;
 use super::request::{self, OperationRequest};
 use super::{Operator, finish_operation, sync};
-use crate::compose::{GenerationVectors, IfMissing};
+use crate::stores::{GenerationVectors, IfMissing};
 
 /// The result of a deletion.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct RemovalResult {
-    pub(crate) documents: u64,
+pub struct RemovalResult {
+    pub documents: u64,
 }
 
 /// Records the number of documents that an operation concerned.
@@ -30,10 +30,7 @@ async fn record_document_count(operation: &OperationLease, documents: u64) -> Re
 
 impl Operator {
     /// Deletes documents until they are undeleted.
-    pub(crate) async fn delete_documents(
-        &self,
-        documents: &[Uuid],
-    ) -> Result<RemovalResult, BoxError> {
+    pub async fn delete_documents(&self, documents: &[Uuid]) -> Result<RemovalResult, BoxError> {
         let request = OperationRequest::DeleteDocuments { documents: documents.to_vec() };
         if let Some(result) = self.delegate(&request).await? {
             return Ok(RemovalResult { documents: result.documents.unwrap_or(0) });
@@ -57,7 +54,7 @@ impl Operator {
     }
 
     /// Permits deleted documents again and returns their number; the next run stores them.
-    pub(crate) async fn undelete_documents(&self, documents: &[Uuid]) -> Result<u64, BoxError> {
+    pub async fn undelete_documents(&self, documents: &[Uuid]) -> Result<u64, BoxError> {
         let request = OperationRequest::UndeleteDocuments { documents: documents.to_vec() };
         if let Some(result) = self.delegate(&request).await? {
             return Ok(result.documents.unwrap_or(0));
@@ -77,7 +74,7 @@ impl Operator {
     }
 
     /// Deletes the documents that only this source provides.
-    pub(crate) async fn remove_source(&self, source: &str) -> Result<RemovalResult, BoxError> {
+    pub async fn remove_source(&self, source: &str) -> Result<RemovalResult, BoxError> {
         let request = OperationRequest::RemoveSource { source: source.to_owned() };
         if let Some(result) = self.delegate(&request).await? {
             return Ok(RemovalResult { documents: result.documents.unwrap_or(0) });
@@ -114,7 +111,7 @@ impl Operator {
     }
 
     /// Deletes the collection from both stores.
-    pub(crate) async fn delete_collection(&self, collection: &Collection) -> Result<(), BoxError> {
+    pub async fn delete_collection(&self, collection: &Collection) -> Result<(), BoxError> {
         let request = OperationRequest::DeleteCollection;
         if self.delegate(&request).await?.is_some() {
             return Ok(());
@@ -177,7 +174,7 @@ impl Operator {
     }
 
     /// Deletes the records of documents that were deleted longer ago than the retention.
-    pub(super) async fn purge_deleted(&self, operation: &OperationLease) -> Result<(), BoxError> {
+    pub(crate) async fn purge_deleted(&self, operation: &OperationLease) -> Result<(), BoxError> {
         let days = self.spec.file.lifecycle.retention_days;
         let retention = Duration::from_secs(u64::from(days) * 24 * 60 * 60);
         let forgotten = operation.purge_deleted(retention).await?;

@@ -1,5 +1,5 @@
-//! Composition: the only module that combines concrete stages, models and stores. It creates the
-//! ports that a run receives from the names in a pipeline file.
+//! The stores of a pipeline file: opens them from the names in the file, and derives the settings of
+//! a generation from its nodes.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,74 +13,18 @@ use metadata::{
 };
 use pipeline::Quantization;
 use pipeline::{
-    BoxError, Cache, EmbedderOptions, Findings, HubModel, Migrate, ModelInfo, ModelProvider,
-    NodeSpec, PipelineSpec, Plan, PostgresSpec, Registry, Remedy, StoreError, VectorsSpec,
+    BoxError, Cache, EmbedderOptions, HubModel, Migrate, ModelInfo, ModelProvider, NodeSpec,
+    PipelineSpec, Plan, PostgresSpec, Remedy, StoreError, VectorsSpec,
 };
 use serde_json::Value;
 use sinks::UpsertOptions;
 use vectors::{DamagedFile, EdgeStore, QdrantStore};
 
-use crate::cli;
 use crate::shards::Shards;
-
-mod target;
-
-pub(crate) use target::{FileTargets, build_target};
-
-/// All nodes available to pipeline files.
-pub(crate) fn registry() -> Registry {
-    Registry::new(&[sources::NODES, stages::NODES, sinks::NODES])
-}
-
-/// Failure to read a pipeline file.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot read the pipeline file {}: {cause}", .file.display())]
-pub(crate) struct UnreadableFile {
-    file: PathBuf,
-    cause: String,
-}
-
-impl UnreadableFile {
-    fn new(file: &Path, error: &std::io::Error) -> Self {
-        let kind = error.kind();
-        let cause = if kind == std::io::ErrorKind::NotFound {
-            "no such file".to_owned()
-        } else if kind == std::io::ErrorKind::IsADirectory {
-            "it is a folder; name a file in it, such as pipeline.yaml".to_owned()
-        } else {
-            kind.to_string()
-        };
-        Self { file: file.to_owned(), cause }
-    }
-}
-
-/// Reads a pipeline file. The compilation reports errors in its content.
-pub(crate) fn read_spec(file: &Path) -> Result<PipelineSpec, BoxError> {
-    let bytes = fs_err::read(file).map_err(|error| UnreadableFile::new(file, &error))?;
-    let text = String::from_utf8_lossy(&bytes);
-    if let Some(at) = text.find('\u{fffd}') {
-        return Err(Findings::single(file, &text, at..at + 3, "the file is not valid UTF-8").into());
-    }
-    let mut spec = PipelineSpec::from_yaml(file, &text, &cli::env_var)?;
-    if spec.file.stores.data.is_none() {
-        spec.file.stores.data = cli::data_folder();
-    }
-    Ok(spec)
-}
-
-/// Reads and compiles a pipeline file.
-pub(crate) fn load(
-    file: &Path,
-    models: &dyn ModelProvider,
-) -> Result<(PipelineSpec, Plan), BoxError> {
-    let spec = read_spec(file)?;
-    let plan = Plan::compile(&spec, &registry(), models)?;
-    Ok((spec, plan))
-}
 
 /// The metadata store of a pipeline file. Clones share it.
 #[derive(Clone)]
-pub(crate) struct Database {
+pub struct Database {
     postgres: Postgres,
     /// The embedded cluster runs while a reference to it exists.
     _embedded: Option<Arc<EmbeddedPostgres>>,
@@ -88,7 +32,7 @@ pub(crate) struct Database {
 
 impl Database {
     /// Opens the store that the file names.
-    pub(crate) async fn open(spec: &PipelineSpec) -> Result<Self, BoxError> {
+    pub async fn open(spec: &PipelineSpec) -> Result<Self, BoxError> {
         restrict_data_folder(spec);
         match &spec.file.stores.postgres {
             PostgresSpec::Url(url) => Self::at(url.reveal()).await,
@@ -102,7 +46,7 @@ impl Database {
     }
 
     /// Opens the store at a URL.
-    pub(crate) async fn at(url: &str) -> Result<Self, BoxError> {
+    pub async fn at(url: &str) -> Result<Self, BoxError> {
         let postgres = Postgres::connect(url, &PostgresOptions::default()).await?;
         Ok(Self { postgres, _embedded: None })
     }
@@ -112,7 +56,7 @@ impl Database {
     ///
     /// # Errors
     /// If the store cannot be reached, or its schema is from another version.
-    pub(crate) async fn open_existing(
+    pub async fn open_existing(
         spec: &PipelineSpec,
     ) -> Result<Option<(Self, Option<Collection>)>, BoxError> {
         if matches!(spec.file.stores.postgres, PostgresSpec::Embedded)
@@ -129,7 +73,7 @@ impl Database {
         Ok(Some((database, found)))
     }
 
-    pub(crate) fn postgres(&self) -> &Postgres {
+    pub fn postgres(&self) -> &Postgres {
         &self.postgres
     }
 
@@ -137,7 +81,7 @@ impl Database {
     ///
     /// # Errors
     /// If it does not exist, or the store cannot be reached.
-    pub(crate) async fn collection(&self, spec: &PipelineSpec) -> Result<Collection, BoxError> {
+    pub async fn collection(&self, spec: &PipelineSpec) -> Result<Collection, BoxError> {
         let name = &spec.file.collection;
         let nothing = || format!("collection `{name}` does not exist yet: run the pipeline first");
         if self.is_empty(&store_name(spec)).await? {
@@ -152,7 +96,7 @@ impl Database {
     ///
     /// # Errors
     /// If its schema is not the one that this program needs, or it cannot be reached.
-    pub(crate) async fn is_empty(&self, store: &str) -> Result<bool, BoxError> {
+    pub async fn is_empty(&self, store: &str) -> Result<bool, BoxError> {
         let schema = self.postgres.schema_state().await?;
         match schema.incompatibility() {
             Some(fault) => Err(schema_message(&schema, fault, store).into()),
@@ -166,7 +110,7 @@ impl Database {
     /// # Errors
     /// If the schema is older and the file requires manual migration, if it is from a newer
     /// program, or if the store cannot be reached.
-    pub(crate) async fn migrate_if_allowed(&self, spec: &PipelineSpec) -> Result<(), BoxError> {
+    pub async fn migrate_if_allowed(&self, spec: &PipelineSpec) -> Result<(), BoxError> {
         let schema = self.postgres.schema_state().await?;
         let is_left =
             matches!(schema, SchemaState::Older(_)) && spec.file.stores.migrate == Migrate::Manual;
@@ -178,7 +122,7 @@ impl Database {
 }
 
 /// The command-line option that names the store of a file.
-fn store_name(spec: &PipelineSpec) -> String {
+pub fn store_name(spec: &PipelineSpec) -> String {
     format!("--config {}", spec.name())
 }
 
@@ -193,45 +137,8 @@ fn schema_message(schema: &SchemaState, fault: String, store: &str) -> String {
     }
 }
 
-/// The metadata store and the collection of a pipeline file, for verbs that only read.
-///
-/// # Errors
-/// If the file is invalid, the store cannot be reached, or the collection does not exist.
-pub(crate) async fn open_collection(file: &Path) -> Result<(Database, Collection), BoxError> {
-    let (spec, _) = load(file, &embedding::EmbeddingEngine::new())?;
-    let database = Database::open(&spec).await?;
-    let collection = database.collection(&spec).await?;
-    Ok((database, collection))
-}
-
-/// The metadata store of a pipeline file, with the ids of all present and deleted collections of
-/// its name, the present one first.
-///
-/// # Errors
-/// If the file is invalid, the store cannot be reached, or no such collection ever existed.
-pub(crate) async fn open_with_past_collections(
-    file: &Path,
-) -> Result<(Database, Vec<uuid::Uuid>), BoxError> {
-    let (spec, _) = load(file, &embedding::EmbeddingEngine::new())?;
-    let database = Database::open(&spec).await?;
-    let (owner, name) = (spec.file.owner.as_str(), spec.file.collection.as_str());
-    let mut ids = Vec::new();
-    if !database.is_empty(&store_name(&spec)).await? {
-        let collections = database.postgres.collections();
-        ids.extend(collections.find(Some(owner), name).await?.map(|it| it.id));
-        let deleted = collections.deleted(Some((owner, name)), 1_000).await?;
-        ids.extend(deleted.into_iter().map(|it| it.id));
-    }
-    if ids.is_empty() {
-        return Err(
-            format!("collection `{name}` does not exist yet: run the pipeline first").into()
-        );
-    }
-    Ok((database, ids))
-}
-
 /// The settings of a generation that a pipeline file requests.
-pub(crate) fn generation_settings(
+pub fn generation_settings(
     spec: &PipelineSpec,
     plan: &Plan,
     model: &ModelInfo,
@@ -266,7 +173,7 @@ fn sparse_settings(plan: &Plan) -> Option<Value> {
 }
 
 /// The collection of a pipeline file, for its creation.
-pub(crate) fn new_collection(spec: &PipelineSpec, settings: GenerationSettings) -> NewCollection {
+pub fn new_collection(spec: &PipelineSpec, settings: GenerationSettings) -> NewCollection {
     let file = &spec.file;
     NewCollection {
         owner: Some(file.owner.clone()),
@@ -281,6 +188,11 @@ fn is_made_by(generation: &Generation, model: &ModelInfo) -> bool {
     generation.model_fingerprint.is_empty() || model.fingerprint == generation.model_fingerprint
 }
 
+/// `true` if the file names the model that created the vectors of a generation.
+pub fn has_model_of(plan: &Plan, generation: &Generation) -> bool {
+    find_model(plan, generation).is_some()
+}
+
 /// The model in the file that created the vectors of a generation; `None` if the file names another
 /// one.
 fn find_model<'a>(plan: &'a Plan, generation: &Generation) -> Option<&'a ModelInfo> {
@@ -292,7 +204,7 @@ fn find_model<'a>(plan: &'a Plan, generation: &Generation) -> Option<&'a ModelIn
 ///
 /// # Errors
 /// If that model no longer exists, or has changed.
-pub(crate) fn resolve_model(
+pub fn resolve_model(
     generation: &Generation,
     plan: &Plan,
     models: &dyn ModelProvider,
@@ -319,15 +231,15 @@ pub(crate) fn resolve_model(
 }
 
 /// The vectors of a generation.
-pub(crate) struct GenerationVectors {
-    pub(crate) store: Arc<dyn pipeline::Vectors>,
+pub struct GenerationVectors {
+    pub store: Arc<dyn pipeline::Vectors>,
     /// The embedded store; its index is built on request.
     edge: Option<Arc<EdgeStore>>,
 }
 
 /// Behaviour if the vectors of a generation do not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum IfMissing {
+pub enum IfMissing {
     /// Create them: nothing has been written yet.
     Create,
     /// Return an error: they are lost, and must not be mistaken for an empty store.
@@ -341,7 +253,7 @@ impl GenerationVectors {
     /// Opens the vectors of a generation in the store that the file names. Shares an embedded store
     /// that is open in `shards`, and waits up to [`LOCK_TIMEOUT`] for one that another process has
     /// open: a search keeps it open only briefly.
-    pub(crate) async fn open(
+    pub async fn open(
         spec: &PipelineSpec,
         generation: &Generation,
         model: &ModelInfo,
@@ -389,7 +301,7 @@ impl GenerationVectors {
     }
 
     /// Deletes the vectors of a name; a missing store is not an error.
-    pub(crate) async fn delete(spec: &PipelineSpec, name: &str) -> Result<(), BoxError> {
+    pub async fn delete(spec: &PipelineSpec, name: &str) -> Result<(), BoxError> {
         match &spec.file.stores.vectors {
             VectorsSpec::Server(server) => {
                 Ok(QdrantStore::delete(server.qdrant.reveal(), server.api_key.as_ref(), name)
@@ -404,7 +316,7 @@ impl GenerationVectors {
 
     /// Builds the search index of an embedded store and closes it for writing. A Qdrant server
     /// builds its index itself.
-    pub(crate) async fn optimize(&self) -> Result<(), BoxError> {
+    pub async fn optimize(&self) -> Result<(), BoxError> {
         if let Some(store) = &self.edge {
             store.optimize().await?;
         }
@@ -414,7 +326,7 @@ impl GenerationVectors {
 
     /// Closes an embedded store for writing, so that other processes can read it. An operation ends
     /// with it.
-    pub(crate) async fn end_writing(&self) {
+    pub async fn end_writing(&self) {
         if let Some(store) = &self.edge {
             store.end_writing().await;
         }
@@ -422,7 +334,7 @@ impl GenerationVectors {
 
     /// Fails if another process has the embedded vectors open, before a run does work that could
     /// not be stored.
-    pub(crate) async fn ensure_writable(&self) -> Result<(), BoxError> {
+    pub async fn ensure_writable(&self) -> Result<(), BoxError> {
         let Some(store) = &self.edge else { return Ok(()) };
         let asked = Instant::now();
         loop {
@@ -438,7 +350,7 @@ impl GenerationVectors {
     }
 
     /// The files of embedded vectors that changed since the vectors were closed.
-    pub(crate) async fn damaged_files(
+    pub async fn damaged_files(
         spec: &PipelineSpec,
         name: &str,
     ) -> Result<Vec<DamagedFile>, BoxError> {
@@ -526,7 +438,7 @@ pub(crate) fn open_cache(spec: &PipelineSpec) -> Option<Arc<dyn Cache>> {
 }
 
 /// Options for the model that creates the vectors of the collection.
-pub(crate) fn embed_options(spec: &PipelineSpec) -> EmbedderOptions {
+pub fn embed_options(spec: &PipelineSpec) -> EmbedderOptions {
     #[derive(serde::Deserialize)]
     struct Embed {
         #[serde(default = "auto")]

@@ -12,11 +12,11 @@ use pipeline::BoxError;
 use super::operation_metrics::{document_count_metric, run_metrics};
 use super::request::{self, GenerationSwap, OperationRequest};
 use super::{Operator, RunSummary, finish_operation};
-use crate::compose::{self, GenerationVectors, IfMissing};
+use crate::stores::{self, GenerationVectors, IfMissing};
 
 /// The unfinished generations to drop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum DiscardPolicy {
+pub(crate) enum DiscardPolicy {
     /// Those with other settings than the file's.
     Others,
     /// The same, and one that failed the checks.
@@ -25,7 +25,7 @@ pub(super) enum DiscardPolicy {
 
 impl Operator {
     /// Builds a generation with the settings of the file and makes it live.
-    pub(super) async fn reindex(&self, operation: OperationLease) -> Result<RunSummary, BoxError> {
+    pub(crate) async fn reindex(&self, operation: OperationLease) -> Result<RunSummary, BoxError> {
         let ended = self.with_lease(&operation, self.build_generation(&operation)).await;
         let (report, swapped) = match ended {
             Ok((report, Some(swapped))) => (report, swapped),
@@ -46,7 +46,7 @@ impl Operator {
     }
 
     /// Ends an operation that left the same generation live.
-    pub(super) async fn finish_unswapped(
+    pub(crate) async fn finish_unswapped(
         &self,
         operation: OperationLease,
         ended: Result<pipeline::RunReport, BoxError>,
@@ -115,7 +115,7 @@ impl Operator {
     }
 
     /// Makes the previous generation live again.
-    pub(crate) async fn roll_back(&self) -> Result<GenerationSwap, BoxError> {
+    pub async fn roll_back(&self) -> Result<GenerationSwap, BoxError> {
         let request = OperationRequest::RollBack;
         if let Some(result) = self.delegate(&request).await? {
             return Ok(result
@@ -128,7 +128,7 @@ impl Operator {
         let ended = self
             .with_lease(&operation, async {
                 let to = self.previous_generation(&collection).await?;
-                let model = compose::resolve_model(&to, &self.plan()?, self.engine.as_ref())?;
+                let model = stores::resolve_model(&to, &self.plan()?, self.models.as_ref())?;
                 let vectors = self.open_vectors(&to, &model, IfMissing::Refuse).await?;
                 // Documents that were deleted since must not return.
                 let deleted = operation.unpurged_documents(&to).await?;
@@ -178,7 +178,7 @@ impl Operator {
     }
 
     /// Drops unfinished generations that will not be continued.
-    pub(super) async fn drop_unfinished(
+    pub(crate) async fn drop_unfinished(
         &self,
         operation: &OperationLease,
         give_up: DiscardPolicy,
@@ -196,7 +196,7 @@ impl Operator {
     }
 
     /// Drops retired generations beyond `retain_generations` of the file.
-    pub(super) async fn drop_retired(&self, operation: &OperationLease) -> Result<(), BoxError> {
+    pub(crate) async fn drop_retired(&self, operation: &OperationLease) -> Result<(), BoxError> {
         let generations =
             self.database.postgres().generations().list(operation.collection()).await?;
         let mut retired: Vec<_> =

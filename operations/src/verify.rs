@@ -20,7 +20,7 @@ use uuid::Uuid;
 use vectors::DamagedFile;
 
 use super::{OperationRequest, Operator, finish_operation, sync};
-use crate::compose::{GenerationVectors, IfMissing};
+use crate::stores::{GenerationVectors, IfMissing};
 
 /// Documents per query to the metadata store.
 const DOCUMENTS_PER_PAGE: usize = 10_000;
@@ -30,51 +30,51 @@ const POINTS_PER_PAGE: usize = 1_000;
 
 /// Wrong points of one document.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct DocumentFault {
-    pub(crate) document: Uuid,
+pub struct DocumentFault {
+    pub document: Uuid,
     /// Its last path; `None` if the document is unknown.
-    pub(crate) path: Option<String>,
+    pub path: Option<String>,
     /// The number of points.
-    pub(crate) points: u64,
+    pub points: u64,
 }
 
 /// The result of a comparison.
 #[derive(Debug, Default)]
-pub(crate) struct VerifyReport {
+pub struct VerifyReport {
     /// The number of the compared generation.
-    pub(crate) generation: i32,
+    pub generation: i32,
     /// Points in the vector store.
-    pub(crate) points: u64,
+    pub points: u64,
     /// Documents with fewer points than chunks, or with points under wrong ids.
-    pub(crate) missing: Vec<DocumentFault>,
+    pub missing: Vec<DocumentFault>,
     /// Documents with points beyond their chunks.
-    pub(crate) surplus: Vec<DocumentFault>,
+    pub surplus: Vec<DocumentFault>,
     /// Documents that are deleted or set aside and have points.
-    pub(crate) deleted: Vec<DocumentFault>,
+    pub deleted: Vec<DocumentFault>,
     /// Documents that have points and are missing in the metadata.
-    pub(crate) unknown: Vec<DocumentFault>,
+    pub unknown: Vec<DocumentFault>,
     /// Documents with points whose content differs from what was written.
-    pub(crate) damaged: Vec<DocumentFault>,
+    pub damaged: Vec<DocumentFault>,
     /// Unreadable points that belong to no known document.
-    pub(crate) unreadable: u64,
+    pub unreadable: u64,
     /// Files of embedded vectors that have changed since they were closed.
-    pub(crate) files: Vec<DamagedFile>,
+    pub files: Vec<DamagedFile>,
     /// The reason for which the vectors cannot be opened or read; no point is compared then.
-    pub(crate) unusable: Option<String>,
+    pub unusable: Option<String>,
     /// Contradictions within the metadata.
-    pub(crate) integrity: Integrity,
+    pub integrity: Integrity,
 }
 
 impl VerifyReport {
     /// `true` if both stores agree.
-    pub(crate) fn is_consistent(&self) -> bool {
+    pub fn is_consistent(&self) -> bool {
         self.faults().all(|(_, troubles)| troubles.is_empty())
             && !self.needs_rebuild()
             && self.integrity.is_consistent()
     }
 
     /// `true` if rewriting documents cannot repair the vectors.
-    pub(crate) fn needs_rebuild(&self) -> bool {
+    pub fn needs_rebuild(&self) -> bool {
         !self.files.is_empty() || self.unusable.is_some() || self.unreadable > 0
     }
 
@@ -87,7 +87,7 @@ impl VerifyReport {
     }
 
     /// The documents with wrong points, by kind.
-    pub(crate) fn faults(&self) -> impl Iterator<Item = (&'static str, &[DocumentFault])> {
+    pub fn faults(&self) -> impl Iterator<Item = (&'static str, &[DocumentFault])> {
         [
             ("missing", &*self.missing),
             ("surplus", &*self.surplus),
@@ -114,7 +114,7 @@ struct PointCounts {
 
 impl Operator {
     /// Compares the stores under an exclusive lock.
-    pub(crate) async fn verify(&self) -> Result<VerifyReport, BoxError> {
+    pub async fn verify(&self) -> Result<VerifyReport, BoxError> {
         let collection = self.database.collection(&self.spec).await?;
         let _still =
             self.database.postgres().lock_exclusive(&collection, self.wait_policy()).await?;
@@ -150,7 +150,7 @@ impl Operator {
     }
 
     /// Rebuilds the vectors as a new generation, from the sources and the cache.
-    pub(crate) async fn rebuild(&mut self) -> Result<(), BoxError> {
+    pub async fn rebuild(&mut self) -> Result<(), BoxError> {
         self.options.rebuild = true;
         self.run().await?;
         Ok(())
@@ -158,7 +158,7 @@ impl Operator {
 
     /// Removes wrong points and rewrites incomplete documents. Both operations are delegated if
     /// another process serves the collection, since it may have the embedded vectors open.
-    pub(crate) async fn repair(&self) -> Result<(), BoxError> {
+    pub async fn repair(&self) -> Result<(), BoxError> {
         if self.delegate(&OperationRequest::Repair).await?.is_none() {
             self.remove_wrong_points().await?;
         }
@@ -168,7 +168,7 @@ impl Operator {
 
     /// Removes wrong points, and marks documents with missing or damaged points, so that the next
     /// run rewrites them.
-    pub(super) async fn remove_wrong_points(&self) -> Result<(), BoxError> {
+    pub(crate) async fn remove_wrong_points(&self) -> Result<(), BoxError> {
         let collection = self.database.collection(&self.spec).await?;
         let details = OperationRequest::Repair.details();
         let operation = self.acquire_lease(&collection, OperationType::Append, details).await?;

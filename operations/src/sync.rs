@@ -9,14 +9,13 @@ use std::sync::Arc;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use metadata::{GenerationSlot, MissingDocuments, OperationLease, Relocation, RunMetadata};
 use pipeline::{
-    BoxError, DocumentLocation, MetadataStore as _, ModelProvider as _, Resources, RunOptions,
-    RunReport, VectorStore,
+    BoxError, DocumentLocation, MetadataStore as _, Resources, RunOptions, RunReport, VectorStore,
 };
 use uuid::Uuid;
 
 use super::{Operator, exceeds_ratio};
-use crate::compose::{GenerationVectors, embed_options};
-use crate::render;
+use crate::stores::{GenerationVectors, embed_options};
+use crate::text;
 
 /// Documents per transaction in which points are removed and locations deleted.
 const BATCH_SIZE: u32 = 1_000;
@@ -59,9 +58,9 @@ pub(crate) struct EmptySource {
 
 impl EmptySource {
     /// The error for the first source that has never provided a document.
-    pub(super) fn first_of(unknown: Vec<String>, left_out: &BTreeMap<String, u64>) -> Option<Self> {
+    pub(crate) fn first_of(unknown: Vec<String>, left_out: &BTreeMap<String, u64>) -> Option<Self> {
         let source_uri = unknown.into_iter().next()?;
-        let because = match render::left_out_summary(left_out) {
+        let because = match text::left_out_summary(left_out) {
             None => "it contains no file".to_owned(),
             Some(left_out) => format!("left out: {left_out}"),
         };
@@ -71,7 +70,7 @@ impl EmptySource {
 
 impl Operator {
     /// Stores new and changed documents, and deletes missing ones.
-    pub(super) async fn sync(
+    pub(crate) async fn sync(
         &self,
         operation: &OperationLease,
         side: GenerationSlot,
@@ -119,11 +118,11 @@ impl Operator {
     ) -> Result<RunReport, BoxError> {
         let with = Resources {
             collection: operation.collection(),
-            models: Arc::clone(&self.engine) as _,
+            models: Arc::clone(&self.models),
             metadata: Arc::clone(metadata) as _,
             vectors: Arc::clone(&vectors.store) as _,
             known_hashes: Arc::new(metadata.known_hashes().await?),
-            extract_worker: crate::extract_worker::worker_program(),
+            extract_worker: (self.composition.extract_worker)(),
             cache: self.cache.clone(),
         };
         let options = RunOptions {
@@ -141,14 +140,14 @@ impl Operator {
     /// them.
     fn attach_model(&self) {
         if self.embedder.get().is_none()
-            && let Ok(it) = self.engine.embedder(&self.model.path, &embed_options(&self.spec))
+            && let Ok(it) = self.models.embedder(&self.model.path, &embed_options(&self.spec))
         {
             self.embedder.get_or_init(|| it);
         }
     }
 
     /// The usage of the model so far.
-    pub(super) fn usage(&self) -> pipeline::EmbedderUsage {
+    pub(crate) fn usage(&self) -> pipeline::EmbedderUsage {
         self.embedder.get().map(|it| it.usage()).unwrap_or_default()
     }
 
@@ -181,7 +180,7 @@ impl Operator {
 /// Returns an error if a source has lost more than may be deleted without `--allow-deletes`: too
 /// many documents; or all of them while its path is on another device, as if its file system were
 /// not mounted.
-pub(super) fn check_deletions(
+pub(crate) fn check_deletions(
     missing: &MissingDocuments,
     ratio: f64,
     devices: &[(String, i64)],
@@ -200,7 +199,7 @@ pub(super) fn check_deletions(
 }
 
 /// The devices of the sources.
-pub(super) fn devices_of(covered: &[String]) -> Vec<(String, i64)> {
+pub(crate) fn devices_of(covered: &[String]) -> Vec<(String, i64)> {
     covered.iter().filter_map(|uri| Some((uri.clone(), device_of(uri)?))).collect()
 }
 
@@ -212,7 +211,7 @@ fn device_of(uri: &str) -> Option<i64> {
 
 /// Updates the location in the points of moved documents. The points are marked as unreliable
 /// first, so that a document that moves back before the next run is not taken for an unmoved one.
-pub(super) async fn relocate(
+pub(crate) async fn relocate(
     metadata: &RunMetadata,
     vectors: &GenerationVectors,
 ) -> Result<(), BoxError> {
@@ -248,7 +247,7 @@ fn current_location(moved: &Relocation) -> DocumentLocation {
 }
 
 /// Removes points without a document, including those left by a killed run.
-pub(super) async fn purge(
+pub(crate) async fn purge(
     metadata: &RunMetadata,
     vectors: &dyn pipeline::Vectors,
 ) -> Result<(), BoxError> {

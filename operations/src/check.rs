@@ -1,16 +1,18 @@
 //! The checks that a new generation must pass before it becomes the live one.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use metadata::{Generation, GenerationComparison, OperationLease};
 use pipeline::{
     BoxError, GoldenSpec, Hit, IndexQuery, LifecycleSpec, Point, SearchAccuracy, StoreError,
 };
-use search::evaluation::{Measure, evaluate};
+use search::evaluation::{Judgements, Measure, evaluate};
 use search::{Request, Searcher};
 
 use super::{Operator, exceeds_ratio};
-use crate::compose::{self, GenerationVectors};
+use crate::search_target::build_target;
+use crate::stores::GenerationVectors;
 
 /// Number of sampled chunks.
 const SAMPLE_SIZE: usize = 100;
@@ -29,7 +31,7 @@ pub(crate) struct CheckFailed(String);
 impl Operator {
     /// Compares counts, searches sampled chunks by their own vectors, compares the index with exact
     /// search, and runs the golden and judged queries.
-    pub(super) async fn check_generation(
+    pub(crate) async fn check_generation(
         &self,
         operation: &OperationLease,
         generation: &Generation,
@@ -58,9 +60,8 @@ impl Operator {
             return Ok(());
         }
         let collection = self.database.collection(&self.spec).await?;
-        let (engine, model) = (&self.engine, self.model.clone());
-        let target =
-            compose::build_target(&self.spec, engine, &collection, generation, model, vectors);
+        let (models, model) = (&self.models, self.model.clone());
+        let target = build_target(&self.spec, models, &collection, generation, model, vectors);
         let target = Arc::new(target);
         let searcher = Searcher::default();
         for GoldenSpec { query, expect, k } in golden {
@@ -78,7 +79,7 @@ impl Operator {
         let Some(file) = judgements else {
             return Ok(());
         };
-        let judgements = crate::cmd::judgements(&self.spec.base.join(file), None)?;
+        let judgements = read_judgements(&self.spec.base.join(file))?;
         let found = evaluate(&searcher, &target, &judgements, None).await?;
         for (name, least) in min.thresholds() {
             let measure = Measure::by_name(name).expect("both know the same measures");
@@ -92,6 +93,11 @@ impl Operator {
         }
         Ok(())
     }
+}
+
+fn read_judgements(file: &Path) -> Result<Judgements, BoxError> {
+    let judgements = Judgements::from_jsonl(&fs_err::read_to_string(file)?);
+    judgements.map_err(|error| format!("{}: {error}", file.display()).into())
 }
 
 /// Checks that each chunk has a point and that there is no other point.

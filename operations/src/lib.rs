@@ -1,25 +1,32 @@
-//! Operations: changes of a collection, from the lease to the end. The command, the worker and the
-//! server all use this code.
+//! Operations: changes of a collection, from the request to the end. The command, the worker and
+//! the server all use this crate.
 //!
-//! An [`Operator`] has the pipeline file, the engine and the options of an operation. Each type of
+//! An [`Operator`] has the pipeline file, the models and the options of an operation. Each type of
 //! operation has its own file; this module has the parts they share: it opens the stores, leases
-//! the collection, detects cancellation, and ends the operation in every case.
+//! the collection, detects cancellation, and ends the operation in every case. The program passes
+//! its node types, models and environment as a [`Composition`].
 
 mod check;
+mod composition;
 mod delegate;
 mod dry_run;
 mod generations;
+mod model_downloads;
 mod operation_metrics;
 mod pipeline_files;
 mod progress;
 mod removal;
 mod request;
 mod runtime;
-pub(crate) mod scheduler;
+pub mod scheduler;
+mod search_target;
+mod shards;
 mod stop_outcome;
+mod stores;
 mod sync;
+mod text;
 mod verify;
-pub(crate) mod webhooks;
+mod webhooks;
 mod worker;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -29,45 +36,54 @@ use metadata::{
     WaitPolicy,
 };
 use pipeline::{
-    BoxError, Cache, Embedder, ExportedRun, Metrics, ModelInfo, PipelineSpec, Plan, Progress,
-    ProgressSampler, RejectionLog, RunReport,
+    BoxError, Cache, Embedder, ExportedRun, Metrics, ModelInfo, ModelProvider, PipelineSpec, Plan,
+    Progress, ProgressSampler, RejectionLog, RunReport,
 };
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-pub(crate) use self::dry_run::{ChangeCause, DryRunReport, Tally, dry_run};
+pub use self::composition::{Composition, Models, UnreadableFile};
+pub use self::dry_run::{ChangeCause, DryRunReport, Tally, dry_run};
 use self::generations::DiscardPolicy;
+pub use self::model_downloads::{fetch_on_thread, missing_models};
 use self::operation_metrics::run_metrics;
-pub(crate) use self::pipeline_files::{LoadedPipeline, PipelineFiles};
-pub(crate) use self::request::{GenerationSwap, ModelTime, OperationRequest};
-pub(crate) use self::runtime::Runtime;
+pub use self::pipeline_files::{LoadedPipeline, PipelineFiles};
+pub use self::removal::RemovalResult;
+pub use self::request::{GenerationRef, GenerationSwap, ModelTime, OperationRequest};
+pub use self::runtime::Runtime;
+pub use self::search_target::build_target;
+pub use self::shards::Shards;
 use self::stop_outcome::{StopOutcome, StopPolicy};
-pub(crate) use self::verify::{DocumentFault, VerifyReport};
-pub(crate) use self::worker::{Worker, WorkerConfig};
-use crate::compose::{self, Database, GenerationVectors, IfMissing};
-use crate::shards::Shards;
-use crate::telemetry::Telemetry;
+pub use self::stores::{
+    Database, GenerationVectors, IfMissing, embed_options, generation_settings, has_model_of,
+    new_collection, resolve_model, store_name,
+};
+pub use self::text::{format_count, left_out_summary, shown};
+pub use self::verify::{DocumentFault, VerifyReport};
+pub use self::worker::{Worker, WorkerConfig};
 
 /// Options of an operation request.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct OperationOptions {
+pub struct OperationOptions {
     /// Deletes missing documents whatever their number.
-    pub(crate) allow_deletes: bool,
+    pub allow_deletes: bool,
     /// Also tries failed documents again whose delay has passed.
-    pub(crate) retry_failed: bool,
+    pub retry_failed: bool,
     /// Waits while another operation works on the collection; without it, that is an error.
-    pub(crate) wait: bool,
+    pub wait: bool,
     /// Builds a new generation even if the settings are unchanged.
-    pub(crate) rebuild: bool,
+    pub rebuild: bool,
 }
 
 /// Executes operations on the collection of a pipeline file.
-pub(crate) struct Operator {
-    pub(crate) spec: Arc<PipelineSpec>,
-    pub(crate) engine: Arc<embedding::EmbeddingEngine>,
-    /// Cached results of extraction and embedding; [`Operator::engine`] uses it too.
+pub struct Operator {
+    pub spec: Arc<PipelineSpec>,
+    /// Node types, models and environment of the program.
+    composition: Arc<Composition>,
+    models: Arc<dyn ModelProvider>,
+    /// Cached results of extraction and embedding; [`Operator::models`] uses it too.
     cache: Option<Arc<dyn Cache>>,
     metrics: Arc<Metrics>,
     /// Publishes the metrics until it is dropped.
@@ -76,13 +92,13 @@ pub(crate) struct Operator {
     /// The initial state; each observer clones it.
     progress_sampler: ProgressSampler,
     /// Cancellation: the operation ends once the batches in flight are stored.
-    pub(crate) stop: CancellationToken,
+    pub stop: CancellationToken,
     /// A second cancellation, after `stop`: batches that the model has not started are left to the
     /// next run.
     cut_short_token: CancellationToken,
-    pub(crate) options: OperationOptions,
+    pub options: OperationOptions,
     /// Keeps the embedded cluster running until it is dropped.
-    pub(crate) database: Database,
+    pub database: Database,
     /// The embedded vector stores that this process has open.
     shards: Shards,
     /// `true` in a worker or server: it executes operations itself and never delegates them.
@@ -100,17 +116,17 @@ pub(crate) struct Operator {
 }
 
 /// The result of an operation.
-pub(crate) struct RunSummary {
-    pub(crate) report: RunReport,
+pub struct RunSummary {
+    pub report: RunReport,
     /// The swapped generations; `None` if the same generation is live.
-    pub(crate) swap: Option<GenerationSwap>,
+    pub swap: Option<GenerationSwap>,
     /// Tokens and time of the model in this operation.
-    pub(crate) model: ModelTime,
+    pub model: ModelTime,
 }
 
 /// The reason why an operation ended early.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Interrupted {
+pub enum Interrupted {
     /// A client cancelled it, or another process took it over as orphaned.
     #[error("operation {0} was cancelled")]
     Cancelled(Uuid),
@@ -120,41 +136,17 @@ pub(crate) enum Interrupted {
 }
 
 impl Operator {
-    /// Opens the metadata store of a file and migrates its schema.
-    pub(crate) async fn new(
-        spec: PipelineSpec,
-        plan: &Plan,
-        stop: CancellationToken,
-        wish: OperationOptions,
-    ) -> Result<Self, BoxError> {
-        // Fails before anything is created.
-        model_of(plan)?;
-        let runtime = Runtime::open(&spec, &Telemetry::new()).await?;
-        Self::with_runtime(runtime, Arc::new(spec), plan, stop, wish)
-    }
-
-    /// Like [`Operator::new`], for a read-only verb: creates and changes nothing.
-    pub(crate) async fn open_read_only(
-        spec: PipelineSpec,
-        plan: &Plan,
-        wish: OperationOptions,
-    ) -> Result<Self, BoxError> {
-        model_of(plan)?;
-        let runtime = Runtime::open_read_only(&spec, &Telemetry::new()).await?;
-        Self::with_runtime(runtime, Arc::new(spec), plan, CancellationToken::new(), wish)
-    }
-
     /// Creates an operator on an open runtime, with the cache of the file.
-    pub(crate) fn with_runtime(
+    pub fn with_runtime(
         runtime: Runtime,
         spec: Arc<PipelineSpec>,
         plan: &Plan,
         stop: CancellationToken,
         wish: OperationOptions,
     ) -> Result<Self, BoxError> {
-        let memo = compose::open_cache(&spec);
-        let engine = Arc::new(runtime.engine.sharing_models(memo.clone()));
-        Ok(Self { engine, cache: memo, ..Self::without_cache(runtime, spec, plan, stop, wish)? })
+        let cache = stores::open_cache(&spec);
+        let models = runtime.composition.models.provider(cache.clone());
+        Ok(Self { models, cache, ..Self::without_cache(runtime, spec, plan, stop, wish)? })
     }
 
     /// Creates an operator without a cache.
@@ -166,16 +158,17 @@ impl Operator {
         wish: OperationOptions,
     ) -> Result<Self, BoxError> {
         let model = model_of(plan)?;
-        let settings = compose::generation_settings(&spec, plan, &model);
+        let settings = generation_settings(&spec, plan, &model);
         let metrics = Arc::new(Metrics::new(plan.name()));
         let feed = RejectionLog::default();
         let nodes = plan.graph().map(|(id, _, _)| id.to_owned()).collect();
         let watch = ProgressSampler::new(nodes, Arc::clone(&metrics), feed.clone());
-        let Runtime { database, shards, telemetry, engine } = runtime;
-        let exposed = telemetry.exposition().export(&metrics);
+        let Runtime { database, shards, composition, models: _, metrics: exporter } = runtime;
+        let exposed = exporter.export(&metrics);
         Ok(Self {
             spec,
-            engine: Arc::new(engine.sharing_models(None)),
+            models: composition.models.provider(None),
+            composition,
             cache: None,
             metrics,
             _exposed: exposed,
@@ -239,12 +232,12 @@ impl Operator {
     }
 
     fn plan(&self) -> Result<Plan, BoxError> {
-        Ok(Plan::compile(&self.spec, &compose::registry(), self.engine.as_ref())?)
+        Ok(self.composition.compile(&self.spec, self.models.as_ref())?)
     }
 
     /// Stores new and changed documents and deletes missing ones. Builds a new generation if the
     /// live one has other vector settings than the file, or if the options request it.
-    pub(crate) async fn run(&self) -> Result<RunSummary, BoxError> {
+    pub async fn run(&self) -> Result<RunSummary, BoxError> {
         self.run_readmitting(&[]).await
     }
 
@@ -307,7 +300,7 @@ impl Operator {
     /// Returns the collection of the file. Creates it if it does not exist; first completes an
     /// interrupted deletion.
     async fn collection(&self) -> Result<Collection, BoxError> {
-        let new = compose::new_collection(&self.spec, self.settings.clone());
+        let new = new_collection(&self.spec, self.settings.clone());
         loop {
             let collection = self.database.postgres().ensure_collection(&new).await?;
             if collection.deleting_since.is_none() {
@@ -385,7 +378,7 @@ impl Operator {
 
     /// Sends pending notifications about the last operations of the collection to the webhooks of
     /// the file.
-    pub(crate) async fn notify_webhooks(&self) -> Result<(), BoxError> {
+    pub async fn notify_webhooks(&self) -> Result<(), BoxError> {
         if self.spec.file.notify.is_empty() {
             return Ok(());
         }
@@ -408,7 +401,7 @@ impl Operator {
         absent: IfMissing,
     ) -> Result<(Generation, GenerationVectors), BoxError> {
         let live = self.database.postgres().generations().live(collection.id).await?;
-        let model = compose::resolve_model(&live, &self.plan()?, self.engine.as_ref())?;
+        let model = resolve_model(&live, &self.plan()?, self.models.as_ref())?;
         let vectors = self.open_vectors(&live, &model, absent).await?;
         Ok((live, vectors))
     }
@@ -559,7 +552,7 @@ fn operation_config(spec: &PipelineSpec, details: Value) -> Value {
 }
 
 /// The model of a file's vectors.
-fn model_of(plan: &Plan) -> Result<ModelInfo, BoxError> {
+pub fn model_of(plan: &Plan) -> Result<ModelInfo, BoxError> {
     Ok(plan.model().cloned().ok_or("no node of the pipeline runs a model; add an `embed` node")?)
 }
 

@@ -8,12 +8,12 @@ use super::{ModelTime, Operator};
 
 impl Operator {
     /// A progress sampler for [`Operator::progress`]; each observer has its own.
-    pub(crate) fn progress_sampler(&self) -> ProgressSampler {
+    pub fn progress_sampler(&self) -> ProgressSampler {
         self.progress_sampler.clone()
     }
 
     /// The progress of the operation, whichever process executes it.
-    pub(crate) fn progress(&self, watch: &mut ProgressSampler) -> Progress {
+    pub fn progress(&self, watch: &mut ProgressSampler) -> Progress {
         let followed = self.remote_progress.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(progress) = &*followed {
             return progress.clone();
@@ -24,7 +24,7 @@ impl Operator {
 
     /// Leaves the batches that the model has not started to the next run, after a stop request.
     /// Returns `false` if another process executes the operation, or if it was done before.
-    pub(crate) fn cut_short(&self) -> bool {
+    pub fn cut_short(&self) -> bool {
         let is_elsewhere =
             self.remote_progress.lock().unwrap_or_else(PoisonError::into_inner).is_some();
         if is_elsewhere || self.cut_short_token.is_cancelled() {
@@ -45,7 +45,7 @@ impl Operator {
     }
 
     /// The usage of the model so far, for the report.
-    pub(super) fn model_time(&self) -> ModelTime {
+    pub(crate) fn model_time(&self) -> ModelTime {
         let EmbedderUsage { tokens, busy_seconds, .. } = self.counted_usage();
         ModelTime { tokens, busy_seconds }
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The fate of an operation that ended early because of a stop request.
 #[derive(Clone, Debug, Default)]
-pub(super) enum StopOutcome {
+pub(crate) enum StopOutcome {
     /// It is cancelled.
     #[default]
     Cancelled,
@@ -17,18 +17,18 @@ pub(super) enum StopOutcome {
 
 /// The fate of an operation, should it be stopped. Clones share their state.
 #[derive(Clone, Debug, Default)]
-pub(super) struct StopPolicy(Arc<Mutex<StopOutcome>>);
+pub(crate) struct StopPolicy(Arc<Mutex<StopOutcome>>);
 
 impl StopPolicy {
-    pub(super) fn requeue(&self) {
+    pub(crate) fn requeue(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = StopOutcome::Requeued;
     }
 
-    pub(super) fn fail(&self, why: String) {
+    pub(crate) fn fail(&self, why: String) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = StopOutcome::Failed(why);
     }
 
-    pub(super) fn outcome(&self) -> StopOutcome {
+    pub(crate) fn outcome(&self) -> StopOutcome {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -15,14 +15,14 @@ use uuid::Uuid;
 
 use super::pipeline_files::{LoadedPipeline, PipelineFiles, RemovedPipeline};
 use super::{OperationOptions, OperationRequest, model_of, operation_config};
-use crate::compose;
+use crate::stores;
 
 /// Queues the due runs of these files and withdraws schedules that were removed from their files.
 /// An error in one schedule does not affect the others.
 ///
 /// # Errors
 /// If the store cannot return the schedules.
-pub(super) async fn tick(postgres: &Postgres, files: &PipelineFiles) -> Result<(), BoxError> {
+pub(crate) async fn tick(postgres: &Postgres, files: &PipelineFiles) -> Result<(), BoxError> {
     let (present, gone) = (files.present(), files.removed());
     let keys: Vec<ScheduleKey<'_>> =
         present.iter().map(|it| it.key()).chain(gone.iter().map(RemovedPipeline::key)).collect();
@@ -93,7 +93,7 @@ async fn enqueue_due_runs(
 }
 
 /// Stores the schedule of a file and returns the stored one.
-pub(crate) async fn register(
+pub async fn register(
     postgres: &Postgres,
     loaded: &LoadedPipeline,
     spec: &ScheduleSpec,
@@ -103,10 +103,7 @@ pub(crate) async fn register(
 }
 
 /// Queues a run of the schedule immediately and returns the id of the operation.
-pub(crate) async fn run_now(
-    postgres: &Postgres,
-    loaded: &LoadedPipeline,
-) -> Result<Uuid, BoxError> {
+pub async fn run_now(postgres: &Postgres, loaded: &LoadedPipeline) -> Result<Uuid, BoxError> {
     let spec = loaded.spec.file.schedule.as_ref().ok_or("the file has no `schedule`")?;
     let known = register(postgres, loaded, spec).await?;
     let collection = collection_of(postgres, loaded).await?;
@@ -155,6 +152,6 @@ async fn collection_of(
         return Ok(collection);
     }
     let model = model_of(&loaded.plan)?;
-    let settings = compose::generation_settings(&loaded.spec, &loaded.plan, &model);
-    Ok(postgres.ensure_collection(&compose::new_collection(&loaded.spec, settings)).await?)
+    let settings = stores::generation_settings(&loaded.spec, &loaded.plan, &model);
+    Ok(postgres.ensure_collection(&stores::new_collection(&loaded.spec, settings)).await?)
 }

@@ -28,11 +28,11 @@ const SCHEDULE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Configuration of an executor.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct WorkerConfig {
+pub struct WorkerConfig {
     /// Maximum number of concurrent operations.
-    pub(crate) max_concurrent: usize,
+    pub max_concurrent: usize,
     /// Time limit for storing batches in flight at shutdown.
-    pub(crate) grace: Duration,
+    pub grace: Duration,
 }
 
 impl Default for WorkerConfig {
@@ -42,7 +42,7 @@ impl Default for WorkerConfig {
 }
 
 /// Executes queued operations.
-pub(crate) struct Worker {
+pub struct Worker {
     id: Uuid,
     runtime: Runtime,
     files: PipelineFiles,
@@ -61,7 +61,7 @@ struct RunningOperation {
 }
 
 impl Worker {
-    pub(crate) fn new(runtime: Runtime, files: PipelineFiles, manner: WorkerConfig) -> Self {
+    pub fn new(runtime: Runtime, files: PipelineFiles, manner: WorkerConfig) -> Self {
         Self { id: Uuid::new_v4(), runtime, files, config: manner }
     }
 
@@ -70,7 +70,7 @@ impl Worker {
     ///
     /// # Errors
     /// If the database cannot be reached at the start; later outages are waited out.
-    pub(crate) async fn run(&self, stop: &CancellationToken) -> Result<(), BoxError> {
+    pub async fn run(&self, stop: &CancellationToken) -> Result<(), BoxError> {
         let postgres = self.runtime.database.postgres();
         let mut changes = postgres.listen().await?;
         let mut beat = tokio::time::interval(HEARTBEAT_INTERVAL);

@@ -12,7 +12,7 @@ use super::{OperationOptions, Operator, RunSummary};
 /// An operation request, stored in `operations.config`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
-pub(crate) enum OperationRequest {
+pub enum OperationRequest {
     /// Brings the collection up to date with its sources.
     Run {
         /// See [`OperationOptions::allow_deletes`].
@@ -53,18 +53,18 @@ pub(crate) enum OperationRequest {
 
 impl OperationRequest {
     /// A run with these options.
-    pub(crate) fn run(wish: OperationOptions) -> Self {
+    pub fn run(wish: OperationOptions) -> Self {
         Self::run_readmitting(Vec::new(), wish)
     }
 
     /// A run that also restores deleted documents, in one operation.
-    pub(crate) fn run_readmitting(undelete: Vec<Uuid>, wish: OperationOptions) -> Self {
+    pub fn run_readmitting(undelete: Vec<Uuid>, wish: OperationOptions) -> Self {
         let OperationOptions { allow_deletes, retry_failed, rebuild: anew, wait: _ } = wish;
         Self::Run { allow_deletes, retry_failed, anew, undelete }
     }
 
     /// The options of the request; `wait` is `false`.
-    pub(crate) fn options(&self) -> OperationOptions {
+    pub fn options(&self) -> OperationOptions {
         match *self {
             Self::Run { allow_deletes, retry_failed, anew, .. } => {
                 OperationOptions { allow_deletes, retry_failed, rebuild: anew, wait: false }
@@ -79,7 +79,7 @@ impl OperationRequest {
     }
 
     /// The type in the metadata store. A run may turn out to be of another type.
-    pub(crate) fn kind(&self) -> OperationType {
+    pub fn kind(&self) -> OperationType {
         match self {
             Self::Run { anew: true, .. } | Self::RollBack => OperationType::Reindex,
             Self::Run { .. } | Self::UndeleteDocuments { .. } | Self::Repair => {
@@ -91,7 +91,7 @@ impl OperationRequest {
     }
 
     /// The keys for `operations.config`.
-    pub(crate) fn details(&self) -> serde_json::Value {
+    pub fn details(&self) -> serde_json::Value {
         serde_json::to_value(self).expect("an operation request is plain data")
     }
 }
@@ -102,37 +102,37 @@ impl OperationRequest {
 pub(crate) struct OperationResult {
     /// The report of a run.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) report: Option<RunReport>,
+    pub report: Option<RunReport>,
     /// Tokens and time of the model.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) model: Option<ModelTime>,
+    pub model: Option<ModelTime>,
     /// The swapped generations, if the operation made another one live.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) swap: Option<GenerationSwap>,
+    pub swap: Option<GenerationSwap>,
     /// Number of documents that were deleted or restored.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) documents: Option<u64>,
+    pub documents: Option<u64>,
 }
 
 /// Tokens that a model processed in an operation, and the seconds it took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct ModelTime {
-    pub(crate) tokens: u64,
-    pub(crate) busy_seconds: f64,
+pub struct ModelTime {
+    pub tokens: u64,
+    pub busy_seconds: f64,
 }
 
 /// A generation that replaced another as the live one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct GenerationSwap {
-    pub(crate) live: GenerationRef,
-    pub(crate) retired: GenerationRef,
+pub struct GenerationSwap {
+    pub live: GenerationRef,
+    pub retired: GenerationRef,
 }
 
 /// A generation as messages name it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct GenerationRef {
-    pub(crate) number: i32,
-    pub(crate) model: String,
+pub struct GenerationRef {
+    pub number: i32,
+    pub model: String,
 }
 
 impl From<&Generation> for GenerationRef {
@@ -152,7 +152,7 @@ impl Operator {
     ///
     /// Each branch is a separate future on the heap: polled inline, they would together take most
     /// of a thread's stack.
-    pub(crate) fn execute<'a>(
+    pub fn execute<'a>(
         &'a self,
         request: &'a OperationRequest,
     ) -> LocalBoxFuture<'a, Result<(), BoxError>> {
@@ -189,7 +189,7 @@ impl Operator {
 
 impl OperationResult {
     /// The result of a run that another process executed.
-    pub(super) fn into_summary(self) -> RunSummary {
+    pub(crate) fn into_summary(self) -> RunSummary {
         let Self { report, model, swap, .. } = self;
         RunSummary { report: report.unwrap_or_default(), swap, model: model.unwrap_or_default() }
     }

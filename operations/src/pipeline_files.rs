@@ -10,25 +10,25 @@ use metadata::ScheduleKey;
 use pipeline::{BoxError, PipelineSpec, Plan, PostgresSpec};
 use serde_json::{Value, json};
 
-use crate::compose;
-use crate::model_download::{self, BackgroundFetcher};
+use crate::composition::Composition;
+use crate::model_downloads::{self, BackgroundFetcher};
 
 /// A valid pipeline file.
-pub(crate) struct LoadedPipeline {
-    pub(crate) path: PathBuf,
-    pub(crate) spec: Arc<PipelineSpec>,
-    pub(crate) plan: Plan,
+pub struct LoadedPipeline {
+    pub path: PathBuf,
+    pub spec: Arc<PipelineSpec>,
+    pub plan: Plan,
 }
 
 impl LoadedPipeline {
     /// Reads and compiles a file.
-    pub(crate) fn read(path: &Path) -> Result<Self, BoxError> {
-        let (spec, plan) = compose::load(path, &embedding::EmbeddingEngine::new())?;
+    pub fn read(path: &Path, composition: &Composition) -> Result<Self, BoxError> {
+        let (spec, plan) = composition.load(path)?;
         Ok(Self { path: path.to_owned(), spec: Arc::new(spec), plan })
     }
 
     /// The key of the file's schedule.
-    pub(crate) fn key(&self) -> ScheduleKey<'_> {
+    pub fn key(&self) -> ScheduleKey<'_> {
         let file = &self.spec.file;
         ScheduleKey { owner: &file.owner, collection: &file.collection, pipeline: &file.name }
     }
@@ -36,10 +36,10 @@ impl LoadedPipeline {
 
 /// The key of a schedule whose file no longer has it: owner, collection and pipeline.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct RemovedPipeline([String; 3]);
+pub struct RemovedPipeline([String; 3]);
 
 impl RemovedPipeline {
-    pub(crate) fn key(&self) -> ScheduleKey<'_> {
+    pub fn key(&self) -> ScheduleKey<'_> {
         let [owner, collection, pipeline] = &self.0;
         ScheduleKey { owner, collection, pipeline }
     }
@@ -54,9 +54,10 @@ impl From<&LoadedPipeline> for RemovedPipeline {
 
 /// Pipeline files and folders of them. Clones share their state.
 #[derive(Clone)]
-pub(crate) struct PipelineFiles(Arc<FilesInner>);
+pub struct PipelineFiles(Arc<FilesInner>);
 
 struct FilesInner {
+    composition: Arc<Composition>,
     named: Vec<PathBuf>,
     known: Mutex<BTreeMap<PathBuf, FileState>>,
     /// Pipelines that no file has any more.
@@ -81,8 +82,9 @@ struct FileState {
 
 impl PipelineFiles {
     /// Reads these files, and in folders each file with the extension `.yaml` or `.yml`.
-    pub(crate) fn new(named: Vec<PathBuf>) -> Self {
+    pub fn new(named: Vec<PathBuf>, composition: Arc<Composition>) -> Self {
         let files = Self(Arc::new(FilesInner {
+            composition,
             named,
             known: Mutex::default(),
             removed: Mutex::default(),
@@ -94,10 +96,11 @@ impl PipelineFiles {
 
     /// Downloads missing hub models of the files. A file whose models cannot be downloaded is
     /// reported as invalid.
-    pub(crate) async fn fetch_models(&self) {
+    pub async fn fetch_models(&self) {
         let missing: BTreeSet<_> = self.lock().values().flat_map(|it| it.missing.clone()).collect();
         for model in missing {
-            if let Err(error) = model_download::fetch_on_thread(model).await {
+            let models = Arc::clone(&self.0.composition.models);
+            if let Err(error) = model_downloads::fetch_on_thread(models, model).await {
                 let error = error_text(&error);
                 tracing::error!(error, "failed to download a model");
             }
@@ -107,14 +110,16 @@ impl PipelineFiles {
 
     /// Reads changed files and starts downloads of their missing models in the background. Blocks
     /// for the reading only.
-    pub(crate) fn refresh(&self) {
+    pub fn refresh(&self) {
         self.read();
         for model in self.lock().values().flat_map(|it| &it.missing) {
-            self.0.fetches.start(model);
+            self.0.fetches.start(&self.0.composition.models, model);
         }
     }
 
     fn read(&self) {
+        let composition = &self.0.composition;
+        let models = &composition.models;
         let mut known = self.lock();
         let before = pipelines(&known);
         let (paths, faults) = self.paths();
@@ -125,7 +130,7 @@ impl PipelineFiles {
         for path in paths {
             let entry = known.entry(path.clone()).or_default();
             let stamp = file_stamp(&path);
-            if entry.missing.iter().any(|model| embedding::is_available_locally(model)) {
+            if entry.missing.iter().any(|model| models.is_available(model)) {
                 // Treats the file as new, since it may be valid now.
                 (entry.stamp, entry.text) = (None, None);
             }
@@ -138,7 +143,7 @@ impl PipelineFiles {
                 Ok(text) if entry.text.as_ref() == Some(&text) && entry.loaded.is_some() => {}
                 Ok(text) => {
                     entry.text = Some(text);
-                    entry.load(&path);
+                    entry.load(&path, composition);
                 }
                 Err(error) => {
                     // Forces a reload once the file is readable again, which clears this error.
@@ -155,31 +160,31 @@ impl PipelineFiles {
     }
 
     /// The last valid version of each file.
-    pub(crate) fn loaded(&self) -> Vec<Arc<LoadedPipeline>> {
+    pub fn loaded(&self) -> Vec<Arc<LoadedPipeline>> {
         self.lock().values().filter_map(|known| known.loaded.clone()).collect()
     }
 
     /// The files that exist. A deleted file is still used for delegated operations, but none of its
     /// runs is due.
-    pub(crate) fn present(&self) -> Vec<Arc<LoadedPipeline>> {
+    pub fn present(&self) -> Vec<Arc<LoadedPipeline>> {
         let known = self.lock();
         known.values().filter(|it| !it.is_removed).filter_map(|it| it.loaded.clone()).collect()
     }
 
     /// Removed pipelines that [`PipelineFiles::acknowledge_removed`] has not acknowledged.
-    pub(crate) fn removed(&self) -> BTreeSet<RemovedPipeline> {
+    pub fn removed(&self) -> BTreeSet<RemovedPipeline> {
         self.0.removed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Acknowledges removed pipelines.
-    pub(crate) fn acknowledge_removed(&self, gone: &BTreeSet<RemovedPipeline>) {
+    pub fn acknowledge_removed(&self, gone: &BTreeSet<RemovedPipeline>) {
         let mut known = self.0.removed.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|it| !gone.contains(it));
     }
 
     /// The file of a pipeline that fills a collection; any file of the collection if that pipeline
     /// is unknown.
-    pub(crate) fn find(
+    pub fn find(
         &self,
         owner: &str,
         collection: &str,
@@ -194,7 +199,7 @@ impl PipelineFiles {
     }
 
     /// The errors of files, by path.
-    pub(crate) fn faults(&self) -> Vec<(PathBuf, String)> {
+    pub fn faults(&self) -> Vec<(PathBuf, String)> {
         let known = self.lock();
         let faults = known.iter().filter_map(|(path, it)| Some((path.clone(), it.fault.clone()?)));
         faults.collect()
@@ -202,7 +207,7 @@ impl PipelineFiles {
 
     /// All files with their pipelines and errors, for `executors.files`; `schedule` is `true` if
     /// this process starts the file's due runs.
-    pub(crate) fn status(&self) -> Value {
+    pub fn status(&self) -> Value {
         let known = self.lock();
         let files = known.iter().map(|(path, it)| {
             let file = it.loaded.as_ref().map(|loaded| &loaded.spec.file);
@@ -248,8 +253,8 @@ impl PipelineFiles {
 }
 
 impl FileState {
-    fn load(&mut self, path: &Path) {
-        match LoadedPipeline::read(path) {
+    fn load(&mut self, path: &Path, composition: &Composition) {
+        match LoadedPipeline::read(path, composition) {
             Ok(loaded) => {
                 if self.loaded.is_some() {
                     tracing::info!(file = %path.display(), "reloaded a changed pipeline file");
@@ -259,9 +264,11 @@ impl FileState {
                 self.set_fault(None);
             }
             Err(error) => {
-                let spec = compose::read_spec(path);
-                self.missing =
-                    spec.map(|spec| model_download::missing_models(&spec)).unwrap_or_default();
+                let models = composition.models.as_ref();
+                self.missing = composition
+                    .read_spec(path)
+                    .map(|spec| model_downloads::missing_models(models, &spec))
+                    .unwrap_or_default();
                 self.set_fault(Some(error_text(&error)));
             }
         }
@@ -325,7 +332,12 @@ fn store_of(spec: &PipelineSpec) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use pipeline::{
+        Cache, Embedder, EmbedderOptions, ModelInfo, ModelProvider, Registry, Tokenizer,
+    };
+
     use super::*;
+    use crate::composition::Models;
 
     fn pipeline(name: &str, more: &str) -> String {
         format!(
@@ -344,6 +356,47 @@ nodes:
         )
     }
 
+    /// Models that no pipeline of these tests uses.
+    struct NoModels;
+
+    impl Models for NoModels {
+        fn provider(&self, _: Option<Arc<dyn Cache>>) -> Arc<dyn ModelProvider> {
+            Arc::new(Self)
+        }
+
+        fn is_available(&self, _: &Path) -> bool {
+            false
+        }
+
+        fn fetch(&self, _: &Path) -> Result<(), BoxError> {
+            Err("there is no model".into())
+        }
+    }
+
+    impl ModelProvider for NoModels {
+        fn describe(&self, _: &Path) -> Result<ModelInfo, BoxError> {
+            Err("there is no model".into())
+        }
+
+        fn tokenizer(&self, _: &Path) -> Result<Arc<dyn Tokenizer>, BoxError> {
+            Err("there is no model".into())
+        }
+
+        fn embedder(&self, _: &Path, _: &EmbedderOptions) -> Result<Arc<dyn Embedder>, BoxError> {
+            Err("there is no model".into())
+        }
+    }
+
+    fn composition() -> Arc<Composition> {
+        Arc::new(Composition {
+            nodes: Registry::new(&[sources::NODES, stages::NODES, sinks::NODES]),
+            models: Arc::new(NoModels),
+            variable: |_| None,
+            data_folder: None,
+            extract_worker: || None,
+        })
+    }
+
     fn fault_of(files: &PipelineFiles) -> Option<String> {
         files.refresh();
         files.faults().into_iter().next().map(|(_, fault)| fault)
@@ -354,7 +407,7 @@ nodes:
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("docs.yaml");
         fs_err::write(&path, pipeline("docs", "")).unwrap();
-        let files = PipelineFiles::new(vec![path.clone()]);
+        let files = PipelineFiles::new(vec![path.clone()], composition());
         assert_eq!(fault_of(&files), None);
         fs_err::remove_file(&path).unwrap();
         assert!(
@@ -388,7 +441,7 @@ nodes:
         let (a, b) = (folder.path().join("a.yaml"), folder.path().join("b.yaml"));
         fs_err::write(&a, pipeline("a", "schedule: { cron: \"@daily\" }\n")).unwrap();
         fs_err::write(&b, pipeline("b", "")).unwrap();
-        let files = PipelineFiles::new(vec![folder.path().to_owned()]);
+        let files = PipelineFiles::new(vec![folder.path().to_owned()], composition());
         assert_eq!(files.status()[0]["schedule"], true);
         // The pipeline is still served under another file name.
         fs_err::rename(&a, folder.path().join("c.yaml")).unwrap();

@@ -18,56 +18,54 @@ use metadata::{
     Collection, Generation, GenerationSettings, GenerationSlot, GenerationStatus, MissingDocuments,
     OperationType, Throughput,
 };
-use pipeline::{BoxError, PipelineSpec, Plan, Resources, RunOptions, StoreError};
+use pipeline::{BoxError, MetricsExporter, PipelineSpec, Plan, Resources, RunOptions, StoreError};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use vectors::MemoryVectors;
 
 use self::ledger::Ledger;
-pub(crate) use self::ledger::{ChangeCause, Tally};
+pub use self::ledger::{ChangeCause, Tally};
 use self::prior_state::{CountingNode, DryRunMetadata, PriorState};
-use super::{OperationOptions, Operator, Runtime, model_of, sync};
-use crate::compose::Database;
-use crate::shards::Shards;
-use crate::telemetry::Telemetry;
+use super::{Composition, OperationOptions, Operator, Runtime, model_of, sync};
+use crate::stores::Database;
 
 /// The expected result of a run.
 #[derive(Debug, Default)]
-pub(crate) struct DryRunReport {
+pub struct DryRunReport {
     /// `true` if the collection exists.
-    pub(crate) exists: bool,
+    pub exists: bool,
     /// The type of the operation; `None` if the run would be refused.
-    pub(crate) operation: Option<OperationType>,
+    pub operation: Option<OperationType>,
     /// The reason for which the run would be refused.
-    pub(crate) refused: Option<String>,
+    pub refused: Option<String>,
     /// The number of the live generation.
-    pub(crate) live: Option<i32>,
+    pub live: Option<i32>,
     /// The reasons for a new generation; empty if none would be built.
-    pub(crate) rebuild_reasons: Vec<String>,
+    pub rebuild_reasons: Vec<String>,
     /// The number of the unfinished generation that the run would continue.
-    pub(crate) resumed_generation: Option<i32>,
+    pub resumed_generation: Option<i32>,
     /// Documents that the sources provided.
-    pub(crate) documents_seen: u64,
+    pub documents_seen: u64,
     /// Documents by expected outcome and cause.
-    pub(crate) causes: BTreeMap<ChangeCause, Tally>,
+    pub causes: BTreeMap<ChangeCause, Tally>,
     /// Documents that would be set aside, by reason.
-    pub(crate) set_aside: BTreeMap<String, Tally>,
+    pub set_aside: BTreeMap<String, Tally>,
     /// Missing documents by source.
-    pub(crate) missing: Vec<MissingDocuments>,
+    pub missing: Vec<MissingDocuments>,
     /// The error with which the run would end after storing everything: a source provides no
     /// document and never has.
-    pub(crate) nothing_matches: Option<String>,
+    pub nothing_matches: Option<String>,
     /// Files and folders that options of the sources exclude, by option.
-    pub(crate) left_out: BTreeMap<String, u64>,
+    pub left_out: BTreeMap<String, u64>,
     /// The reason for which the deletions would be refused.
-    pub(crate) deletions_refused: Option<String>,
+    pub deletions_refused: Option<String>,
     /// The throughput of earlier runs.
-    pub(crate) rates: Throughput,
+    pub rates: Throughput,
 }
 
 impl DryRunReport {
     /// The documents that the model would embed.
-    pub(crate) fn to_embed(&self) -> Tally {
+    pub fn to_embed(&self) -> Tally {
         let mut sum = Tally::default();
         for tally in self.causes.iter().filter(|(cause, _)| cause.embeds()).map(|(_, tally)| tally)
         {
@@ -79,7 +77,7 @@ impl DryRunReport {
     }
 
     /// Expected duration in seconds at the throughput of earlier runs; `None` if it is unknown.
-    pub(crate) fn seconds(&self) -> Option<f64> {
+    pub fn seconds(&self) -> Option<f64> {
         #[expect(clippy::cast_precision_loss, reason = "an estimate")]
         let (tokens, seen) = (self.to_embed().tokens as f64, self.documents_seen as f64);
         let looking = self.rates.documents_per_second.map(|rate| seen / rate);
@@ -91,10 +89,10 @@ impl DryRunReport {
 }
 
 /// Makes a dry run of this file.
-pub(crate) async fn dry_run(
+pub async fn dry_run(
     spec: PipelineSpec,
     plan: Plan,
-    engine: Arc<embedding::EmbeddingEngine>,
+    composition: Arc<Composition>,
     wish: OperationOptions,
 ) -> Result<DryRunReport, BoxError> {
     let model = model_of(&plan)?;
@@ -102,8 +100,8 @@ pub(crate) async fn dry_run(
     let operator = match Database::open_existing(&spec).await? {
         // A collection whose deletion has begun would be deleted and recreated.
         Some((database, Some(collection))) if collection.deleting_since.is_none() => {
-            let (shards, telemetry) = (Shards::default(), Telemetry::new());
-            let runtime = Runtime { database, shards, telemetry, engine: Arc::clone(&engine) };
+            let metrics = MetricsExporter::new();
+            let runtime = Runtime::new(database, Arc::clone(&composition), metrics);
             let stop = CancellationToken::new();
             // Opening the cache would write to it.
             let operator = Operator::without_cache(runtime, Arc::new(spec), &plan, stop, wish)?;
@@ -132,7 +130,7 @@ pub(crate) async fn dry_run(
     let ledger = Arc::new(Ledger::new(look.known_hashes().await?));
     let with = Resources {
         collection,
-        models: engine as _,
+        models: composition.models.provider(None),
         known_hashes: Arc::clone(&ledger.known),
         metadata: Arc::new(DryRunMetadata {
             prior_state: Arc::clone(&look),
@@ -141,7 +139,7 @@ pub(crate) async fn dry_run(
         vectors: Arc::new(MemoryVectors::new(dim)) as _,
         // Opening the cache would write to it.
         cache: None,
-        extract_worker: crate::extract_worker::worker_program(),
+        extract_worker: (composition.extract_worker)(),
     };
     let counting = CountingNode { prior_state: Arc::clone(&look), ledger: Arc::clone(&ledger) };
     let plan = plan.truncate_at_models(&|| Box::new(counting.clone()));

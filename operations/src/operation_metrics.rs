@@ -4,7 +4,7 @@ use pipeline::RunReport;
 
 /// The metrics of a run.
 #[expect(clippy::cast_precision_loss, reason = "metrics are floating-point numbers")]
-pub(super) fn run_metrics(report: &RunReport) -> Vec<(String, f64)> {
+pub(crate) fn run_metrics(report: &RunReport) -> Vec<(String, f64)> {
     let documents = report.documents;
     let mut metrics: Vec<(String, f64)> = [
         ("documents_seen", documents.seen),
@@ -28,6 +28,6 @@ pub(super) fn run_metrics(report: &RunReport) -> Vec<(String, f64)> {
 
 /// The number of documents that an operation concerned, or of chunks; empty if it failed.
 #[expect(clippy::cast_precision_loss, reason = "metrics are floating-point numbers")]
-pub(super) fn document_count_metric(name: &str, documents: Option<u64>) -> Vec<(String, f64)> {
+pub(crate) fn document_count_metric(name: &str, documents: Option<u64>) -> Vec<(String, f64)> {
     documents.map(|count| (name.to_owned(), count as f64)).into_iter().collect()
 }

@@ -15,11 +15,11 @@ use sha2::{Digest as _, Sha256};
 
 use super::DryRunReport;
 use super::prior_state::PriorState;
-use crate::render;
+use crate::text;
 
 /// The expected outcome of a document and its cause, in the order of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum ChangeCause {
+pub enum ChangeCause {
     /// No stored or deleted document has its content.
     New,
     /// Its location had another content before.
@@ -48,7 +48,7 @@ pub(crate) enum ChangeCause {
 
 impl ChangeCause {
     /// All causes, in the order of the output.
-    pub(crate) const ALL: [Self; 12] = [
+    pub const ALL: [Self; 12] = [
         Self::New,
         Self::Edited,
         Self::SettingsChanged,
@@ -64,7 +64,7 @@ impl ChangeCause {
     ];
 
     /// The key of the cause in JSON.
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::New => "new",
             Self::Edited => "edited",
@@ -82,17 +82,17 @@ impl ChangeCause {
     }
 
     /// `true` if the model embeds such a document.
-    pub(crate) fn embeds(self) -> bool {
+    pub fn embeds(self) -> bool {
         self <= Self::Unfinished
     }
 }
 
 /// Documents with one cause or reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
-    pub(crate) documents: u64,
-    pub(crate) chunks: u64,
-    pub(crate) tokens: u64,
+pub struct Tally {
+    pub documents: u64,
+    pub chunks: u64,
+    pub tokens: u64,
     /// URIs of the first ones, at most [`KEPT`].
     examples: Vec<String>,
 }
@@ -115,9 +115,9 @@ impl Tally {
     }
 
     /// The URIs to show, and the number of further documents, which is never 1.
-    pub(crate) fn shown(&self) -> (&[String], u64) {
+    pub fn shown(&self) -> (&[String], u64) {
         let documents = usize::try_from(self.documents).unwrap_or(usize::MAX);
-        let shown = render::shown(documents, MAX_EXAMPLES).min(self.examples.len());
+        let shown = text::shown(documents, MAX_EXAMPLES).min(self.examples.len());
         (&self.examples[..shown], self.documents - u64::try_from(shown).unwrap_or(0))
     }
 

@@ -15,7 +15,7 @@ use vectors::EdgeStore;
 
 /// Open shards by folder. Clones share them.
 #[derive(Clone, Default)]
-pub(crate) struct Shards(Arc<Mutex<HashMap<PathBuf, Weak<EdgeStore>>>>);
+pub struct Shards(Arc<Mutex<HashMap<PathBuf, Weak<EdgeStore>>>>);
 
 impl Shards {
     /// The shard in a folder: the open instance, or a new one. Blocks on file I/O.
@@ -23,7 +23,7 @@ impl Shards {
     /// # Errors
     /// [`pipeline::Remedy::Conflict`] if another process has it open; otherwise as
     /// [`EdgeStore::open`].
-    pub(crate) fn open(
+    pub fn open(
         &self,
         folder: &Path,
         config: &VectorsConfig,

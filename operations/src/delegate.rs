@@ -22,7 +22,7 @@ const POLL_INTERVAL: Duration = Duration::from_secs(2);
 impl Operator {
     /// Delegates an operation to the process that serves the collection and returns its result;
     /// `None` if this process must execute it.
-    pub(super) async fn delegate(
+    pub(crate) async fn delegate(
         &self,
         request: &OperationRequest,
     ) -> Result<Option<request::OperationResult>, BoxError> {
@@ -50,7 +50,7 @@ impl Operator {
     }
 
     /// Queues an operation without waiting for it and returns its id.
-    pub(crate) async fn enqueue(
+    pub async fn enqueue(
         &self,
         collection: &Collection,
         request: &OperationRequest,
