@@ -146,7 +146,7 @@ fn the_layers_hold() {
         ("vectors", &["pipeline"]),
         ("sinks", &["pipeline"]),
         ("search", &["pipeline"]),
-        ("server", &["pipeline", "search"]),
+        ("server", &["pipeline", "search", "metadata"]),
     ];
     for (krate, allowed) in layers {
         let toml = std::fs::read_to_string(Path::new(ROOT).join(krate).join("Cargo.toml")).unwrap();
