@@ -23,8 +23,9 @@ use crate::query_error::QueryError;
 use crate::{collections, retry_call};
 
 /// Type of an operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type, serde::Serialize)]
 #[sqlx(type_name = "operation_type", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum OperationType {
     /// Indexes a collection for the first time.
     Index,
@@ -45,7 +46,7 @@ impl OperationType {
 }
 
 /// Status of an operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type, serde::Serialize, serde::Deserialize)]
 #[sqlx(type_name = "operation_status", rename_all = "lowercase")]
 #[serde(rename_all = "lowercase")]
 pub enum OperationStatus {

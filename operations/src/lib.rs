@@ -285,7 +285,7 @@ impl Operator {
         let (postgres, file) = (self.database.postgres(), &self.spec.file);
         let found = postgres.collections().find(Some(&file.owner), &file.collection).await?;
         match found.filter(|it| it.deleting_since.is_none()) {
-            Some(collection) => Ok(postgres.limits().check_quota(&collection).await?),
+            Some(collection) => Ok(postgres.collections().check_quota(&collection).await?),
             None => Ok(()),
         }
     }

@@ -80,7 +80,7 @@ impl Operator {
             return Ok(RemovalResult { documents: result.documents.unwrap_or(0) });
         }
         let collection = self.database.collection(&self.spec).await?;
-        let sources = self.database.postgres().sources().list(collection.id).await?;
+        let sources = self.database.postgres().collections().sources(collection.id).await?;
         let is_known = sources.iter().any(|known| known.source_path == source);
         // An operation that died after its last location was deleted has left points; its successor
         // removes them.

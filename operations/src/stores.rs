@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use cache::DiskCache;
 use metadata::{
     Collection, EmbeddedPostgres, Generation, GenerationSettings, NewCollection, Postgres,
-    PostgresOptions, SchemaState,
+    SchemaState,
 };
 use pipeline::Quantization;
 use pipeline::{
@@ -47,7 +47,7 @@ impl Database {
 
     /// Opens the store at a URL.
     pub async fn at(url: &str) -> Result<Self, BoxError> {
-        let postgres = Postgres::connect(url, &PostgresOptions::default()).await?;
+        let postgres = Postgres::connect(url).await?;
         Ok(Self { postgres, _embedded: None })
     }
 

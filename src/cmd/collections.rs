@@ -57,17 +57,7 @@ pub(super) async fn collections(verb: CollectionsVerb) -> Result<(), BoxError> {
 
 fn list_deleted(found: &[DeletedCollection], json: bool) -> Result<(), BoxError> {
     if json {
-        let found = found.iter().map(|it| {
-            json!({
-                "id": it.id,
-                "name": it.name,
-                "owner": it.owner,
-                "document_count": it.document_count,
-                "created_at": it.created_at,
-                "deleted_at": it.deleted_at,
-            })
-        });
-        return render::print_json(&found.collect());
+        return render::print_as_json(&found);
     }
     let rows = found.iter().map(|it| {
         vec![

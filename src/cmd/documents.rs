@@ -214,7 +214,7 @@ async fn resolve_argument(
     postgres: &Postgres,
     collection: &Collection,
 ) -> Result<DocumentRef, BoxError> {
-    let sources = postgres.sources().list(collection.id).await?;
+    let sources = postgres.collections().sources(collection.id).await?;
     let places: Vec<String> = sources.into_iter().map(|source| source.source_path).collect();
     DocumentRef::from_argument(words, &places)
 }

@@ -12,19 +12,9 @@ pub(super) async fn sources(verb: SourcesVerb) -> Result<(), BoxError> {
     match verb {
         SourcesVerb::List { of } => {
             let (database, collection) = composition::open_collection(&of.config).await?;
-            let sources = database.postgres().sources().list(collection.id).await?;
+            let sources = database.postgres().collections().sources(collection.id).await?;
             if of.json {
-                let sources = sources.iter().map(|it| {
-                    json!({
-                        "id": it.id,
-                        "source": it.source_path,
-                        "type": it.source_type,
-                        "document_count": it.document_count,
-                        "size_bytes": it.size_bytes,
-                        "last_indexed_at": it.last_indexed_at,
-                    })
-                });
-                return render::print_json(&sources.collect());
+                return render::print_as_json(&sources);
             }
             let rows = sources.iter().map(|it| {
                 vec![

@@ -147,7 +147,7 @@ fn the_layers_hold() {
         ("vectors", &["pipeline"]),
         ("sinks", &["pipeline"]),
         ("search", &["pipeline"]),
-        ("server", &["pipeline", "search"]),
+        ("server", &["pipeline", "search", "metadata"]),
         ("operations", &["pipeline", "stages", "cache", "metadata", "vectors", "sinks", "search"]),
     ];
     for (krate, allowed) in layers {
