@@ -2,7 +2,7 @@
 //! status (migration 0003); `lease.rs` assigns operations to workers.
 
 use chrono::{DateTime, Utc};
-use pipeline::StoreError;
+use pipeline::{OperationRequest, RunRequest, StoreError};
 use serde_json::{Value, json};
 use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
@@ -32,6 +32,21 @@ impl OperationType {
     /// All types.
     pub const ALL: [Self; 5] =
         [Self::Index, Self::Append, Self::Reindex, Self::RemoveSource, Self::Delete];
+
+    /// The type of a requested operation. A run may turn out to be of another type when it starts.
+    pub fn of(request: &OperationRequest) -> Self {
+        match request {
+            OperationRequest::Run(RunRequest { rebuild: true, .. })
+            | OperationRequest::RollBack => Self::Reindex,
+            OperationRequest::Run(_)
+            | OperationRequest::UndeleteDocuments { .. }
+            | OperationRequest::Repair => Self::Append,
+            OperationRequest::DeleteDocuments { .. } | OperationRequest::DeleteCollection => {
+                Self::Delete
+            }
+            OperationRequest::RemoveSource { .. } => Self::RemoveSource,
+        }
+    }
 }
 
 /// Status of an operation.
