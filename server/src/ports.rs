@@ -12,7 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
-use pipeline::{BoxError, StoreError};
+use pipeline::{BoxError, OperationRequest, StoreError};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -298,21 +298,6 @@ pub enum Grantee {
     Key(Uuid),
 }
 
-/// A request for an operation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum OperationRequest {
-    /// Update the collection, or build a new generation.
-    Run { kind: wire::RequestedOperation, allow_deletes: bool, retry_failed: bool },
-    /// Remove the documents that only this source contains.
-    RemoveSource { source: String },
-    /// Delete documents.
-    DeleteDocuments(Vec<Uuid>),
-    /// Restore deleted documents.
-    UndeleteDocuments(Vec<Uuid>),
-    /// Delete the collection.
-    Delete,
-}
-
 /// Notification of a changed operation: requested, started, progressed or ended.
 #[derive(Clone, Debug)]
 pub struct OperationChange {
@@ -329,7 +314,7 @@ pub trait CollectionService: Send + Sync {
     async fn start_operation(
         &self,
         collection: Uuid,
-        order: OperationRequest,
+        request: OperationRequest,
         by: &Actor,
     ) -> HandlerResult<Uuid>;
     /// Cancels an operation, in whichever process it runs.

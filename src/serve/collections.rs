@@ -9,12 +9,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
-use metadata::{EnqueueResult, QueuedOperation, VisibleCollection};
-use operations::{LoadedPipeline, OperationOptions, OperationRequest};
-use pipeline::BoxError;
+use metadata::{EnqueueResult, VisibleCollection};
+use operations::LoadedPipeline;
+use pipeline::{BoxError, OperationRequest};
 use search::Target;
-use serde_json::{Value, json};
-use server::ports::{self, Actor, CollectionService, OperationChange};
+use serde_json::Value;
+use server::ports::{Actor, CollectionService, OperationChange};
 use server::problem::{HandlerResult, Problem, ProblemCode};
 use server::wire;
 use tokio::sync::broadcast;
@@ -46,15 +46,8 @@ impl ServedCollections {
         request: &OperationRequest,
         by: &Actor,
     ) -> HandlerResult<Uuid> {
-        let mut config = request.details();
-        config["pipeline"] = json!(loaded.spec.file.name);
-        let kind = request.kind();
-        let what = QueuedOperation { collection: &seen.collection, kind, config: &config };
-        let operations = self.postgres().operations();
-        match operations
-            .enqueue_within_limits(&what, adds_documents(request), &convert::to_actor(by))
-            .await?
-        {
+        let (collection, by) = (&seen.collection, convert::to_actor(by));
+        match operations::enqueue(self.postgres(), collection, &loaded.spec, request, &by).await? {
             EnqueueResult::Queued(operation) => Ok(operation),
             EnqueueResult::LimitReached { of, most, retry_after } => {
                 let detail = format!("the collection has reached its limit of {most} {of}");
@@ -87,45 +80,16 @@ fn internal_problem(error: BoxError) -> Problem {
     }
 }
 
-fn to_request(order: ports::OperationRequest) -> OperationRequest {
-    match order {
-        ports::OperationRequest::Run { kind, allow_deletes, retry_failed } => {
-            let anew = kind == wire::RequestedOperation::Reindex;
-            OperationRequest::run(OperationOptions {
-                allow_deletes,
-                retry_failed,
-                rebuild: anew,
-                ..OperationOptions::default()
-            })
-        }
-        ports::OperationRequest::RemoveSource { source } => {
-            OperationRequest::RemoveSource { source }
-        }
-        ports::OperationRequest::DeleteDocuments(documents) => {
-            OperationRequest::DeleteDocuments { documents }
-        }
-        // The run restores them, so they are stored when it ends.
-        ports::OperationRequest::UndeleteDocuments(documents) => {
-            OperationRequest::run_readmitting(documents, OperationOptions::default())
-        }
-        ports::OperationRequest::Delete => OperationRequest::DeleteCollection,
-    }
-}
-
-fn adds_documents(request: &OperationRequest) -> bool {
-    matches!(request, OperationRequest::Run { .. })
-}
-
 #[async_trait]
 impl CollectionService for ServedCollections {
     async fn start_operation(
         &self,
         collection: Uuid,
-        order: ports::OperationRequest,
+        request: OperationRequest,
         by: &Actor,
     ) -> HandlerResult<Uuid> {
         let (seen, loaded) = self.served(collection).await?;
-        self.enqueue(&seen, &loaded, &to_request(order), by).await
+        self.enqueue(&seen, &loaded, &request, by).await
     }
 
     async fn cancel_operation(&self, operation: Uuid, by: &Actor) -> HandlerResult<()> {

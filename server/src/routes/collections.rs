@@ -3,14 +3,14 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use pipeline::Remedy;
+use pipeline::{OperationRequest, Remedy};
 use uuid::Uuid;
 
 use super::{Accepted, AcceptedAnswer, accepted};
 use crate::App;
 use crate::extract::{JsonBody, PathParams, QueryParams};
 use crate::guard::{AuthorizedCollection, Caller, visible_level};
-use crate::ports::{CollectionUpdate, OperationRequest};
+use crate::ports::CollectionUpdate;
 use crate::problem::{HandlerResult, Problem, ProblemCode};
 use crate::right::{AccessLevel, effective_level};
 use crate::wire::{
@@ -118,7 +118,7 @@ pub(crate) async fn delete(
     confirm.ensure_names(&target.collection.name)?;
     let operation = app
         .service
-        .start_operation(target.collection.id, OperationRequest::Delete, &caller.actor())
+        .start_operation(target.collection.id, OperationRequest::DeleteCollection, &caller.actor())
         .await?;
     app.caches.invalidate_collections();
     Ok(accepted(operation))

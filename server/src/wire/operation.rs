@@ -1,6 +1,7 @@
 //! JSON types of operations.
 
 use chrono::{DateTime, Utc};
+use pipeline::{OperationRequest, RunRequest};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -60,4 +61,12 @@ pub struct StartOperation {
     /// Retry failed documents whose delay has passed.
     #[serde(default)]
     pub retry_failed: bool,
+}
+
+impl From<StartOperation> for OperationRequest {
+    fn from(start: StartOperation) -> Self {
+        let StartOperation { kind, allow_deletes, retry_failed } = start;
+        let rebuild = kind == RequestedOperation::Reindex;
+        Self::Run(RunRequest { allow_deletes, retry_failed, rebuild, ..RunRequest::default() })
+    }
 }
