@@ -22,6 +22,7 @@ mod metrics;
 mod node;
 mod node_input;
 mod node_output;
+mod operation_request;
 mod outcome;
 mod pattern;
 mod plan;
@@ -70,6 +71,7 @@ pub use node::{
     Resources, Sink, SinkConfig, Source, SourceConfig, SourceDecision, SourceTotals, SourceWarning,
     Stage, StageConfig, options_schema, resolve_path,
 };
+pub use operation_request::{OperationRequest, RunRequest};
 pub use outcome::{
     ContentHash, DocumentError, FAILED_REASON, Location, Outcome, RejectReason, Rejection,
 };

@@ -1,7 +1,7 @@
 //! `semantik collections`: lists, shows, audits and deletes collections.
 
 use metadata::{Collection, DeletedCollection, Generation};
-use pipeline::BoxError;
+use pipeline::{BoxError, OperationRequest};
 use serde_json::{Value, json};
 
 use super::{confirm, document_view, migrate};
@@ -39,7 +39,7 @@ pub(super) async fn collections(verb: CollectionsVerb) -> Result<(), BoxError> {
         CollectionsVerb::Audit { of, limit } => show_audit_log(&of, limit).await,
         CollectionsVerb::Delete { change } => {
             let operator = confirm::open_operator(&change).await?;
-            let collection = operator.database.collection(&operator.spec).await?;
+            let collection = operator.collection().await?;
             let (name, documents) = (&collection.name, collection.document_count);
             confirm::confirm(
                 &change,
@@ -48,7 +48,7 @@ pub(super) async fn collections(verb: CollectionsVerb) -> Result<(), BoxError> {
                     render::count_of(documents, "document")
                 ),
             )?;
-            operator.delete_collection(&collection).await?;
+            operator.execute(&OperationRequest::DeleteCollection).await?;
             let answer = json!({ "collection": name, "documents": documents, "deleted": true });
             render::print_answer(change.json, &answer, &format!("deleted collection `{name}`\n"))
         }

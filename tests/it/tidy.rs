@@ -72,7 +72,7 @@ const CONCURRENT: [&str; 18] = [
     "search/src/query_batcher.rs",
     "search/src/blocking.rs",
     "vectors/src/edge/threads.rs",
-    "operations/src/lib.rs",
+    "operations/src/operator.rs",
     "operations/src/delegate.rs",
     "operations/src/model_downloads.rs",
     "operations/src/worker.rs",

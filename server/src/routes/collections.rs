@@ -6,14 +6,13 @@ use axum::http::StatusCode;
 use metadata::{
     AuditEntry, CollectionUpdate, LimitsAndUsage, ResourceLimits, SourceSummary, VisibleCollection,
 };
-use pipeline::Remedy;
+use pipeline::{OperationRequest, Remedy};
 use uuid::Uuid;
 
 use super::{Accepted, AcceptedAnswer, accepted};
 use crate::App;
 use crate::extract::{JsonBody, PathParams, QueryParams};
 use crate::guard::{AuthorizedCollection, Caller, visible_level};
-use crate::ports::OperationRequest;
 use crate::problem::{HandlerResult, Problem, ProblemCode};
 use crate::right::{AccessGrants, AccessLevel, effective_level};
 use crate::wire::{ChangeCollection, Collection, Confirm, Generation, Page, Paging, time_cursor};
@@ -117,7 +116,7 @@ pub(crate) async fn delete(
     confirm.ensure_names(&target.collection.name)?;
     let operation = app
         .service
-        .start_operation(target.collection.id, OperationRequest::Delete, &caller.actor())
+        .start_operation(target.collection.id, OperationRequest::DeleteCollection, &caller.actor())
         .await?;
     app.caches.invalidate_collections();
     Ok(accepted(operation))

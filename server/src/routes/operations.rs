@@ -12,7 +12,6 @@ use super::collections::NO_CONTENT;
 use super::{Accepted, AcceptedAnswer, accepted};
 use crate::extract::{JsonBody, PathParams, QueryParams};
 use crate::guard::{AuthorizedCollection, Caller};
-use crate::ports::OperationRequest;
 use crate::problem::{HandlerResult, Problem, ProblemCode};
 use crate::wire::{Page, Paging, StartOperation, time_cursor};
 use crate::{App, events};
@@ -82,9 +81,8 @@ pub(crate) async fn start(
     target: AuthorizedCollection,
     JsonBody(wanted): JsonBody<StartOperation>,
 ) -> HandlerResult<AcceptedAnswer> {
-    let StartOperation { kind, allow_deletes, retry_failed } = wanted;
-    let order = OperationRequest::Run { kind, allow_deletes, retry_failed };
-    Ok(accepted(app.service.start_operation(target.collection.id, order, &caller.actor()).await?))
+    let (collection, by) = (target.collection.id, caller.actor());
+    Ok(accepted(app.service.start_operation(collection, wanted.into(), &by).await?))
 }
 
 /// Get an operation
