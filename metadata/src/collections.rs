@@ -13,8 +13,9 @@ use super::{LOCAL_ACCOUNT, retry_call};
 use pipeline::{Quantization, VectorsConfig};
 
 /// State of a collection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type, serde::Serialize)]
 #[sqlx(type_name = "collection_status", rename_all = "lowercase")]
+#[serde(rename_all = "lowercase")]
 pub enum CollectionStatus {
     /// Nothing has been stored in it yet.
     Pending,
@@ -26,6 +27,12 @@ pub enum CollectionStatus {
     Error,
     /// Searchable, but the last operation failed; `status_message` has the cause.
     Degraded,
+}
+
+impl CollectionStatus {
+    /// All values.
+    pub const ALL: [Self; 5] =
+        [Self::Pending, Self::Ready, Self::Processing, Self::Error, Self::Degraded];
 }
 
 /// The settings of a collection in a pipeline file.

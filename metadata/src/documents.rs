@@ -13,8 +13,9 @@ use super::retry_call;
 use super::run::RunMetadata;
 
 /// Status of a document.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type, serde::Serialize)]
 #[sqlx(type_name = "document_status", rename_all = "lowercase")]
+#[serde(rename_all = "lowercase")]
 pub enum DocumentStatus {
     /// Known, not processed yet.
     Pending,
@@ -26,6 +27,12 @@ pub enum DocumentStatus {
     Failed,
     /// Its last location is gone, or a client deleted it.
     Deleted,
+}
+
+impl DocumentStatus {
+    /// All values.
+    pub const ALL: [Self; 5] =
+        [Self::Pending, Self::Processing, Self::Completed, Self::Failed, Self::Deleted];
 }
 
 /// The documents of the metadata store.

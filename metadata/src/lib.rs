@@ -29,6 +29,7 @@ mod listing;
 mod locations;
 mod memory;
 mod migrations;
+mod names;
 mod notifications;
 mod operations;
 mod query_error;
@@ -74,7 +75,7 @@ pub use grants::{Grant, Grantee, Grants, Principal, VisibleCollection};
 pub use history::OperationRecord;
 pub use integrity::Integrity;
 pub use keys::{ApiKey, ApiKeys, AuthenticatedKey, NewKey};
-pub use lease::{ExclusiveLock, OPERATION_EVENTS, OperationLease, WaitPolicy};
+pub use lease::{ExclusiveLock, OPERATION_ENDED, OPERATION_EVENTS, OperationLease, WaitPolicy};
 pub use limits::{Limits, ResourceLimits, Usage};
 pub use listing::{
     DocumentList, DocumentSelection, DocumentSort, ListQuery, ListedDocument, RejectionCount,

@@ -13,8 +13,9 @@ use super::takeover::end_transactions;
 use super::{collections, retry_call, sources};
 
 /// Type of an operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type, serde::Serialize)]
 #[sqlx(type_name = "operation_type", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum OperationType {
     /// Indexes a collection for the first time.
     Index,
@@ -35,7 +36,7 @@ impl OperationType {
 }
 
 /// Status of an operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type, serde::Deserialize, serde::Serialize)]
 #[sqlx(type_name = "operation_status", rename_all = "lowercase")]
 #[serde(rename_all = "lowercase")]
 pub enum OperationStatus {

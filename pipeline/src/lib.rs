@@ -108,6 +108,6 @@ pub use store::{
     KnownState, MetadataStore, Payload, Point, ReadOnly, Remedy, StoreError, StoredDocument,
     VectorStore, format_fact, point_id,
 };
-pub use store_call::{TARGET as STORE_CALLS, store_call};
+pub use store_call::{STORE_CALL, STORE_CALLS, STORE_RETRY, store_call};
 pub use title::is_meaningful_title;
 pub use vectors_config::{Quantization, VectorsConfig};

@@ -6,8 +6,6 @@ use metadata::{
 };
 use server::{ports, right, wire};
 
-use crate::render::snake_case_name;
-
 pub(super) fn to_actor(by: &ports::Actor) -> Actor {
     Actor { user: by.user, ip: by.ip.clone(), user_agent: by.user_agent.clone() }
 }
@@ -75,7 +73,7 @@ pub(super) fn to_collection(
         name: collection.name,
         owner,
         description: collection.description,
-        status: snake_case_name(collection.status),
+        status: collection.status.to_string(),
         status_message: collection.status_message,
         model: collection.embedding_model,
         quantization: collection.quantization,
@@ -97,7 +95,7 @@ pub(super) fn to_collection(
 pub(super) fn to_generation(generation: Generation) -> wire::Generation {
     wire::Generation {
         number: generation.number,
-        status: snake_case_name(generation.status),
+        status: generation.status.to_string(),
         model: generation.embedding_model,
         dim: generation.dim,
         quantization: generation.quantization,
@@ -153,8 +151,8 @@ pub(super) fn to_operation(operation: OperationRecord) -> wire::Operation {
         id: operation.id,
         collection_id: operation.collection_id,
         collection: operation.collection,
-        kind: snake_case_name(operation.kind),
-        status: snake_case_name(operation.status),
+        kind: operation.kind.to_string(),
+        status: operation.status.to_string(),
         by: operation.by,
         config: operation.config,
         error: operation.error_message,

@@ -6,8 +6,6 @@ use metadata::{
 use search::title;
 use server::wire;
 
-use crate::render::snake_case_name;
-
 pub(super) fn to_document_list(list: &wire::DocumentList) -> DocumentList {
     let selection = match (&list.reason, list.status) {
         // The API has checked that the status fits the reason.
@@ -45,7 +43,7 @@ pub(super) fn to_wire(document: ListedDocument) -> wire::Document {
         metadata: document.meta.get("metadata").cloned().unwrap_or_else(|| serde_json::json!({})),
         path: document.file_path,
         name: document.file_name,
-        status: snake_case_name(document.status),
+        status: document.status.to_string(),
         size_bytes: document.file_size,
         mime_type: document.mime_type,
         chunk_count: document.chunk_count,
