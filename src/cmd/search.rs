@@ -5,7 +5,7 @@ use std::io::{IsTerminal as _, stdout};
 use std::sync::Arc;
 
 use pipeline::{BoxError, Fusion};
-use search::{CollectionResult, Condition, MergedHit, Request, SearchResults, Searcher};
+use search::{CollectionResult, MergedHit, Request, SearchResults, Searcher, parse_filter};
 use serde_json::{Value, json};
 
 use crate::cli::SearchArgs;
@@ -48,7 +48,7 @@ fn request(args: &SearchArgs) -> Result<Request, BoxError> {
         Some(text) => {
             let json: Value = serde_json::from_str(text)
                 .map_err(|error| format!("invalid filter: not JSON: {error}"))?;
-            Some(Condition::parse(&json)?)
+            Some(parse_filter(&json)?)
         }
         None => None,
     };
