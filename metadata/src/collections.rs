@@ -35,6 +35,12 @@ pub enum CollectionStatus {
     Degraded,
 }
 
+impl CollectionStatus {
+    /// All values.
+    pub const ALL: [Self; 5] =
+        [Self::Pending, Self::Ready, Self::Processing, Self::Error, Self::Degraded];
+}
+
 /// The settings of a collection in a pipeline file.
 #[derive(Clone, Debug)]
 pub struct NewCollection {

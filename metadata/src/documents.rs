@@ -44,6 +44,12 @@ pub enum DocumentStatus {
     Deleted,
 }
 
+impl DocumentStatus {
+    /// All values.
+    pub const ALL: [Self; 5] =
+        [Self::Pending, Self::Processing, Self::Completed, Self::Failed, Self::Deleted];
+}
+
 /// The documents of the metadata store.
 ///
 /// # Errors

@@ -15,7 +15,7 @@ use super::document_ref::{self, DocumentRef};
 use super::{Exit, confirm, document_view};
 use crate::cli::{CollectionArgs, DocumentsVerb, ReasonArg, StatusArg};
 use crate::composition;
-use crate::render::{self, snake_case_name};
+use crate::render;
 
 pub(super) async fn documents(verb: DocumentsVerb) -> Exit {
     match try_documents(verb).await {
@@ -157,7 +157,7 @@ fn document_json(document: &ListedDocument) -> Value {
         "id": document.id,
         "path": document.file_path,
         "uri": document.uri,
-        "status": snake_case_name(document.status),
+        "status": document.status,
         "reason": document.reason,
         "size": document.file_size,
         "mime_type": document.mime_type,
@@ -175,7 +175,7 @@ fn location_json(place: &RejectedLocation) -> Value {
         "id": null,
         "path": path.map_or_else(|| place.uri.clone(), |path| path.to_string_lossy().into_owned()),
         "uri": place.uri,
-        "status": snake_case_name(DocumentStatus::Failed),
+        "status": DocumentStatus::Failed,
         "reason": place.reason,
         "size": place.size,
         "mime_type": null,

@@ -55,7 +55,7 @@ fn as_json(collection: &str, forecast: &DryRunReport) -> Value {
     json!({
         "collection": collection,
         "exists": forecast.exists,
-        "operation": forecast.operation.map(render::snake_case_name),
+        "operation": forecast.operation,
         "refused": forecast.refused,
         "generation": {
             "live": forecast.live,

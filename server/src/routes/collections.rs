@@ -105,8 +105,7 @@ pub(crate) async fn change(
 /// Permanently deletes it from the metadata store and the vector store.
 #[utoipa::path(delete, path = "/collections/{collection}", tag = "collections",
     params(("collection" = Uuid, Path), Confirm),
-    responses((status = ACCEPTED, body = Accepted), (status = CONFLICT, description = "Collection not served, or limit reached",
-        body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
+    responses((status = ACCEPTED, body = Accepted), (status = CONFLICT, description = "Collection not served, or limit reached")))]
 pub(crate) async fn delete(
     State(app): State<App>,
     caller: Caller,
@@ -151,8 +150,7 @@ pub(crate) async fn sources(
 /// the pipeline file names the source.
 #[utoipa::path(delete, path = "/collections/{collection}/sources/{source}", tag = "collections",
     params(("collection" = Uuid, Path), ("source" = Uuid, Path), Confirm),
-    responses((status = ACCEPTED, body = Accepted), (status = CONFLICT, description = "Collection not served, or limit reached",
-        body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
+    responses((status = ACCEPTED, body = Accepted), (status = CONFLICT, description = "Collection not served, or limit reached")))]
 pub(crate) async fn remove_source(
     State(app): State<App>,
     caller: Caller,

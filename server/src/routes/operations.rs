@@ -123,8 +123,7 @@ pub(crate) async fn events_of_one(
 /// In whichever process it runs.
 #[utoipa::path(post, path = "/operations/{operation}/cancel", tag = "operations",
     params(("operation" = Uuid, Path)),
-    responses((status = NO_CONTENT), (status = CONFLICT, description = "The operation has ended",
-        body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
+    responses((status = NO_CONTENT), (status = CONFLICT, description = "The operation has ended")))]
 pub(crate) async fn cancel(
     State(app): State<App>,
     caller: Caller,
