@@ -8,17 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use pipeline::Plan;
-
 const WORKER_PROGRAM: &str = "semantik-extract-worker";
 
-/// The program for the stages of a plan; `None` if no stage starts one, or if the path of the
-/// current executable is unknown.
-pub(crate) fn worker_program(plan: &Plan) -> Option<PathBuf> {
+/// The program to start; `None` if the path of the current executable is unknown.
+pub(crate) fn worker_program() -> Option<PathBuf> {
     static WORKER: OnceLock<Option<PathBuf>> = OnceLock::new();
-    if !plan.needs_worker() {
-        return None;
-    }
     let found = WORKER.get_or_init(|| {
         let own = std::env::current_exe().ok()?;
         let small = own.with_file_name(WORKER_PROGRAM);

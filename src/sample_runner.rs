@@ -19,7 +19,7 @@ use pipeline::{
 };
 use serde_json::{Map, Value};
 
-use crate::compose;
+use crate::{composition, extract_worker};
 
 /// Result of a sample document.
 #[derive(Debug, Default)]
@@ -64,7 +64,7 @@ pub(crate) async fn run(
     models: Arc<dyn ModelProvider>,
     input: &InputSpec,
 ) -> Result<SampleOutcome, BoxError> {
-    let plan = Plan::compile(spec, &compose::registry(), models.as_ref())?;
+    let plan = Plan::compile(spec, &composition::registry(), models.as_ref())?;
     let all: Vec<String> = plan.graph().map(|(id, _, _)| id.to_owned()).collect();
     let is_source = |id: &str| plan.graph().any(|(it, _, inputs)| it == id && inputs.is_empty());
     let named = input.source.clone();
@@ -80,7 +80,7 @@ pub(crate) async fn run(
     let run: BTreeSet<String> = plan.graph().map(|(id, _, _)| id.to_owned()).collect();
     let with = Resources {
         models,
-        worker_program: crate::extract_worker::worker_program(&plan),
+        worker_program: plan.needs_worker().then(extract_worker::worker_program).flatten(),
         ..Resources::without_collection()
     };
     let options = RunOptions::new(&plan);

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
-use crate::progress::RejectionLog;
+use crate::rejection_log::RejectionLog;
 use crate::{BoxError, Plan, Resources, RunReport, StoreError};
 
 /// Executes compiled plans.

@@ -31,5 +31,5 @@ pub(crate) fn serialize<S: Serializer>(bytes: &[u8; 32], to: S) -> Result<S::Ok,
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<[u8; 32], D::Error> {
     let text = String::deserialize(from)?;
     parse(&text)
-        .ok_or_else(|| D::Error::custom(format!("invalid hash {text:?}: expected 64 digits")))
+        .ok_or_else(|| D::Error::custom(format!("invalid hash \"{text}\": expected 64 digits")))
 }

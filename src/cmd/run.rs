@@ -4,18 +4,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pipeline::{BoxError, PipelineSpec, Plan, Progress, ProgressSampler};
+use operations::{Export, GenerationSwap, Interrupted, OperationResult, Operator};
+use pipeline::{
+    BoxError, OperationRequest, PipelineSpec, Plan, Progress, ProgressSampler, RunRequest,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::signals::Signals;
 use super::{Exit, report};
 use crate::cli::RunArgs;
-use crate::operate::{
-    Export, GenerationSwap, Interrupted, OperationOptions, Operator, RunSummary, Runtime,
-};
 use crate::progress_bar::ProgressView;
 use crate::telemetry::{self, Telemetry};
-use crate::{compose, model_download, render};
+use crate::{composition, model_download, render};
 
 /// The variant of the operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,15 +42,15 @@ async fn try_run(args: &RunArgs, which: RunMode, telemetry: &Telemetry) -> Resul
             .await;
     }
     // Fails before a store is opened.
-    compose::collection_facts(&plan)?;
-    let wish = OperationOptions {
+    operations::collection_facts(&plan)?;
+    let request = OperationRequest::Run(RunRequest {
         allow_deletes: args.allow_deletes,
         retry_failed: args.retry_failed,
-        wait: args.wait,
         rebuild: which == RunMode::Rebuild,
-    };
+        undelete: Vec::new(),
+    });
     telemetry
-        .serve_metrics_while(args.metrics, run_with_progress(spec, plan, wish, args, telemetry))
+        .serve_metrics_while(args.metrics, run_with_progress(spec, plan, &request, args, telemetry))
         .await
 }
 
@@ -73,7 +73,8 @@ async fn export_with_progress(
     let mut signals = Signals::new()?;
     let stop = CancellationToken::new();
     let pipeline = plan.name().to_owned();
-    let export = Export::new(spec, &plan, stop.clone(), telemetry);
+    let (composition, metrics) = (composition::composition(), telemetry.exposition());
+    let export = Export::new(spec, &plan, composition, metrics, stop.clone());
     let sampler = export.progress_sampler();
     let ended = execute(export.run(plan), &export, sampler, &stop, &mut signals, grace(args)).await;
     export_metrics(args, &pipeline, &telemetry.render().await);
@@ -83,7 +84,7 @@ async fn export_with_progress(
 async fn run_with_progress(
     spec: PipelineSpec,
     plan: Plan,
-    wish: OperationOptions,
+    request: &OperationRequest,
     args: &RunArgs,
     telemetry: &Telemetry,
 ) -> Result<Exit, BoxError> {
@@ -91,15 +92,16 @@ async fn run_with_progress(
     let stop = CancellationToken::new();
     // No batch is in flight before the operation starts, so a signal ends the command immediately.
     let opening = async {
-        let runtime = Runtime::open(&spec, telemetry).await?;
-        Operator::with_runtime(runtime, Arc::new(spec), &plan, stop.clone(), wish)
+        let runtime = composition::open_runtime(&spec, telemetry).await?;
+        let wait = composition::wait_policy(args.wait);
+        Operator::new(runtime, Arc::new(spec), &plan, wait, stop.clone())
     };
     let operator = tokio::select! {
         operator = opening => operator?,
         signal = signals.next() => return Ok(Exit::Stopped(signal)),
     };
-    let sampler = operator.progress_sampler();
-    let ended = execute(operator.run(), &operator, sampler, &stop, &mut signals, grace(args)).await;
+    let (sampler, running) = (operator.progress_sampler(), operator.execute(request));
+    let ended = execute(running, &operator, sampler, &stop, &mut signals, grace(args)).await;
     export_metrics(args, plan.name(), &telemetry.render().await);
     if let Err(error) = operator.notify_webhooks().await {
         tracing::warn!(
@@ -118,8 +120,13 @@ async fn run_with_progress(
 }
 
 /// Prints the result of a run.
-fn report_run(args: &RunArgs, summary: RunSummary, signals: &Signals) -> Result<Exit, BoxError> {
-    let RunSummary { report, swap, model } = summary;
+fn report_run(
+    args: &RunArgs,
+    result: OperationResult,
+    signals: &Signals,
+) -> Result<Exit, BoxError> {
+    let OperationResult { report, swap, model, .. } = result;
+    let (report, model) = (report.unwrap_or_default(), model.unwrap_or_default());
     if let Some(GenerationSwap { live, retired }) = swap {
         render::print_error_line(format_args!(
             "semantik: generation {} ({}) is now live and replaces generation {} ({})",
@@ -173,13 +180,13 @@ fn grace(args: &RunArgs) -> Option<Duration> {
 
 /// Waits for the end of a run, draws its progress, and handles signals.
 async fn execute(
-    running: impl Future<Output = Result<RunSummary, BoxError>>,
+    running: impl Future<Output = Result<OperationResult, BoxError>>,
     observed: &dyn ObservedRun,
     mut sampler: ProgressSampler,
     stop: &CancellationToken,
     signals: &mut Signals,
     grace: Option<Duration>,
-) -> Result<RunSummary, BoxError> {
+) -> Result<OperationResult, BoxError> {
     let mut view = ProgressView::new();
     let mut ticks = tokio::time::interval(view.period());
     tokio::pin!(running);

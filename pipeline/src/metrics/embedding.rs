@@ -1,12 +1,13 @@
 //! Metrics of the model of a run.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use prometheus::{CounterVec, IntCounterVec, Registry};
 
 use super::{register_counters, register_seconds};
 use crate::EmbedderUsage;
+use crate::lock::lock;
 
 const LABELS: &[&str] = &["pipeline", "model"];
 
@@ -51,7 +52,7 @@ impl EmbeddingMetrics {
 
     /// Adds the usage since the last update.
     pub(super) fn update(&self, pipeline: &str, model: &str, usage: EmbedderUsage) {
-        let mut last_usage = self.last_usage.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last_usage = lock(&self.last_usage);
         let counted = last_usage.entry(model.to_owned()).or_default();
         let labels = &[pipeline, model];
         let add = |counter: &IntCounterVec, now: u64, before: u64| {
