@@ -67,8 +67,8 @@ pub struct Export {
 }
 
 impl Export {
-    /// An export of this plan with the cache of its file. Cancelling `stop` ends it once the batches
-    /// in flight are written; `metrics` publishes its metrics.
+    /// An export of this plan with the cache of its file. Cancelling `stop` ends it once the
+    /// batches in flight are written; `metrics` publishes its metrics.
     pub fn new(
         spec: PipelineSpec,
         plan: &Plan,

@@ -10,8 +10,8 @@ use crate::plan::NodeIndex;
 use crate::{ModelInfo, ModelProvider, ModelUse, NodeKind, PipelineSpec, Plan, Registry};
 
 impl Plan {
-    /// The models that the nodes of a file name, before they are read: folders, or names on the hub.
-    /// Nodes with errors, which [`Plan::compile`] reports, are left out.
+    /// The models that the nodes of a file name, before they are read: folders, or names on the
+    /// hub. Nodes with errors, which [`Plan::compile`] reports, are left out.
     pub fn named_models(spec: &PipelineSpec, registry: &Registry) -> Vec<PathBuf> {
         let drafts = super::read_nodes(spec, registry, &mut Vec::new());
         let model = |draft: &NodeDraft| match &draft.kind {

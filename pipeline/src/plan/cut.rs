@@ -1,5 +1,5 @@
-//! Parts of a plan: the nodes before a cut, which end in other sinks, and the nodes behind it, which
-//! begin with other sources.
+//! Parts of a plan: the nodes before a cut, which end in other sinks, and the nodes behind it,
+//! which begin with other sources.
 
 use std::sync::Arc;
 

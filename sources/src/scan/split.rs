@@ -1,8 +1,9 @@
-//! `scan` in two parts: a source that lists the files to read, and a stage that reads them, possibly
-//! in another process on the same file systems.
+//! `scan` in two parts: a source that lists the files to read, and a stage that reads them,
+//! possibly in another process on the same file systems.
 //!
 //! A row of the listing has the location of a file and what the decision about it left to the
-//! reader. The reader opens files as the source does, and accepts only the file that the walk found.
+//! reader. The reader opens files as the source does, and accepts only the file that the walk
+//! found.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -48,8 +48,8 @@ fn read_all(config: &dyn SourceConfig, with: &Resources) -> (Outcome, usize) {
     (whole, batches.iter().filter(|rows| rows.num_rows() > 0).count())
 }
 
-/// The listing and the reader of a source, with its rows as text in between, have the outcome of the
-/// whole.
+/// The listing and the reader of a source, with its rows as text in between, have the outcome of
+/// the whole.
 fn assert_parts_agree(config: &dyn SourceConfig, with: &Resources, whole: &Outcome) {
     let SplitSource { listing, reader } = config.split().unwrap();
     let columns = reader.output_schema(&listing.schema()).unwrap();
