@@ -22,9 +22,10 @@ use pipeline::{
 };
 use serde_json::Value;
 
+use crate::scan::cause::io_cause;
 use crate::scan::decide::{FileToRead, with_previous_failure};
 use crate::scan::open::Root;
-use crate::scan::read::{FileReader, NonFiles, io_cause};
+use crate::scan::read::{FileReader, NonFiles};
 use crate::scan::{FileFinder, ScanOptions};
 use pipeline::uri;
 
