@@ -6,8 +6,8 @@ use std::fmt;
 use serde::Serialize as _;
 
 use super::collections::CollectionStatus;
+use super::collections::generations::GenerationStatus;
 use super::documents::DocumentStatus;
-use super::generations::GenerationStatus;
 use super::operations::{OperationStatus, OperationType};
 use super::schedules::ScheduledRunOutcome;
 

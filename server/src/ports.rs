@@ -15,7 +15,6 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::problem::HandlerResult;
-use super::wire;
 use search::Target;
 
 /// Notification of a changed operation: requested, started, progressed or ended.
