@@ -199,9 +199,10 @@ mod tests {
         if let Some(words) = schema["enum"].as_array() {
             return words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" | ");
         }
-        let name = match &schema["type"] {
-            Value::Array(all) => all.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("?"),
-            one => one.as_str().unwrap_or("any").to_owned(),
+        let kind = &schema["type"];
+        let name = match kind.as_array() {
+            Some(all) => all.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("?"),
+            None => kind.as_str().unwrap_or("any").to_owned(),
         };
         if schema["items"].is_object() {
             return format!("{name}<{}>", type_of(&schema["items"]));
