@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::cmd::reference::schema_type::SchemaType;
 use crate::cmd::reference::{anchor, paragraph, row, sentences};
-use crate::compose;
+use crate::composition;
 
 const INTRODUCTION: &str = "\
 # Pipeline file
@@ -138,7 +138,7 @@ tests:
 
 /// The whole page.
 pub(super) fn page() -> String {
-    let schema = pipeline::file_schema(&compose::registry());
+    let schema = pipeline::file_schema(&composition::registry());
     let reference = Reference { definitions: &schema["$defs"] };
     let mut page = INTRODUCTION.to_owned();
     page += "\n## Keys of the file\n";
