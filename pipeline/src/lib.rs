@@ -113,3 +113,8 @@ pub use store::{
 pub use store_call::{STORE_CALL, STORE_CALLS, STORE_RETRY, store_call};
 pub use title::is_meaningful_title;
 pub use vectors_config::{Quantization, VectorsConfig};
+
+/// The code of `docs/extending.md`.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/extending.md")]
+struct Extending;

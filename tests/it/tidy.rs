@@ -37,7 +37,7 @@ fn sources(dir: &str) -> Vec<(String, String)> {
     found
 }
 
-fn every_source() -> Vec<(String, String)> {
+pub(crate) fn every_source() -> Vec<(String, String)> {
     let dirs = ["src", "tests", "benches"].map(str::to_owned).into_iter();
     dirs.chain(CRATES.iter().map(|krate| format!("{krate}/src")))
         .flat_map(|dir| sources(&dir))
@@ -293,7 +293,7 @@ fn prose() -> Vec<(String, usize, String)> {
 fn pages() -> Vec<(String, String)> {
     let tops = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"];
     let mut paths: Vec<PathBuf> = tops.iter().map(|name| Path::new(ROOT).join(name)).collect();
-    for folder in ["docs", "docs/adr"] {
+    for folder in ["docs", "docs/adr", "docs/reference"] {
         let entries = std::fs::read_dir(Path::new(ROOT).join(folder)).unwrap();
         paths.extend(entries.map(|entry| entry.unwrap().path()));
     }
