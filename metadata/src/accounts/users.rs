@@ -272,7 +272,7 @@ pub(super) async fn has_administrator(connection: &mut PgConnection) -> Result<b
 }
 
 /// Creates an account and writes the audit entry.
-pub(crate) async fn insert(
+pub(super) async fn insert(
     connection: &mut PgConnection,
     id: Uuid,
     new: &NewUser,
