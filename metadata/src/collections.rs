@@ -33,6 +33,12 @@ pub enum CollectionStatus {
     Degraded,
 }
 
+impl CollectionStatus {
+    /// All values.
+    pub const ALL: [Self; 5] =
+        [Self::Pending, Self::Ready, Self::Processing, Self::Error, Self::Degraded];
+}
+
 /// Changes to a collection; `None` keeps a field.
 #[derive(Clone, Debug, Default)]
 pub struct CollectionUpdate {

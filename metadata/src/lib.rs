@@ -14,6 +14,7 @@ mod cluster;
 mod collections;
 mod connect;
 mod documents;
+mod names;
 mod operations;
 mod postgres;
 mod query_error;
@@ -54,7 +55,9 @@ pub use documents::run::{GenerationSlot, RunMetadata};
 pub use documents::status::DocumentStatus;
 pub use operations::enqueue::EnqueueResult;
 pub use operations::events::{OperationEvent, OperationEvents};
-pub use operations::lease::{ExclusiveLock, OPERATION_EVENTS, OperationLease, WaitPolicy};
+pub use operations::lease::{
+    ExclusiveLock, OPERATION_ENDED, OPERATION_EVENTS, OperationLease, WaitPolicy,
+};
 pub use operations::notifications::{Notification, NotificationOutbox};
 pub use operations::queue::{QueuedOperation, WorkerSummary, Workers};
 pub use operations::records::OperationRecord;

@@ -4,9 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Query, RawPathParams, Request};
-use axum::http::header::{AUTHORIZATION, USER_AGENT};
+use axum::http::header::USER_AGENT;
 use axum::http::request::Parts;
-use axum::http::{Extensions, HeaderMap, Uri};
+use axum::http::{Extensions, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use metadata::{Actor, Principal};
@@ -14,6 +14,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::App;
+use super::authenticate::authenticate;
 use super::credential::Credential;
 use super::log_text;
 use super::problem::{HandlerResult, Problem, ProblemCode};
@@ -21,7 +22,7 @@ use super::rate::{ClientId, RateClass};
 use super::right::{
     AccessGrants, AccessLevel, Identity, Right, Scope, check_right, effective_level,
 };
-use super::{secret, wire};
+use super::wire;
 
 /// Address of the client; set by `layers.rs`.
 #[derive(Clone, Copy, Debug)]
@@ -225,54 +226,6 @@ pub(super) fn visible_level(level: AccessLevel, identity: &Identity) -> AccessLe
         },
         Identity::Anonymous | Identity::User { .. } => level,
     }
-}
-
-/// Authenticates the caller by the header `Authorization`. Invalid credentials are an error, never
-/// anonymous access.
-async fn authenticate(
-    app: &App,
-    headers: &HeaderMap,
-    address: IpAddr,
-) -> HandlerResult<(Identity, Credential)> {
-    let anonymous = (Identity::Anonymous, Credential::None);
-    let Some(header) = headers.get(AUTHORIZATION) else { return Ok(anonymous) };
-    let bearer = header.to_str().ok().and_then(|header| {
-        let (scheme, bearer) = header.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then_some(bearer.trim())
-    });
-    let credential = match bearer {
-        Some(bearer) if secret::is_api_key(bearer) => Some(authenticate_key(app, bearer, address)?),
-        Some(bearer) => authenticate_token(app, bearer).await?,
-        None => None,
-    };
-    let identity = match &credential {
-        Some(credential) => credential.identity(app).await?,
-        None => None,
-    };
-    match credential.and_then(|credential| Some((identity?, credential))) {
-        Some(known) => Ok(known),
-        None => {
-            // Guesses of keys are limited like guesses of passwords.
-            app.request_limiter.check(RateClass::Login, ClientId::from_address(address))?;
-            Err(Problem::from_code(ProblemCode::InvalidCredentials))
-        }
-    }
-}
-
-/// An API key. Only the store can check it; an address with too many failed attempts is refused
-/// without a lookup, unless the key was valid recently.
-fn authenticate_key(app: &App, key: &str, address: IpAddr) -> HandlerResult<Credential> {
-    let digest = secret::digest(key);
-    if !app.caches.was_valid_key(&digest) {
-        app.request_limiter.check_login_attempts(ClientId::from_address(address))?;
-    }
-    Ok(Credential::Key(digest))
-}
-
-/// An access token; `None` if its signature is invalid, which needs no lookup.
-async fn authenticate_token(app: &App, token: &str) -> HandlerResult<Option<Credential>> {
-    let signed = app.signer.verify(token, &app.accounts()).await?;
-    Ok(signed.map(|(user, session)| Credential::Session { session, user }))
 }
 
 /// The collection named in the path, or that of the operation named in the path.

@@ -5,6 +5,7 @@
 //! resource, and JSON types in `wire/`. The caller of [`router`] owns sockets, TLS and signals.
 
 mod access_caches;
+mod authenticate;
 mod browser;
 mod client;
 mod credential;

@@ -5,7 +5,8 @@ use metadata::DocumentStatus;
 use utoipa::openapi::path::{Operation, PathItem, Paths};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
-    ComponentsBuilder, ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, Ref, ResponseBuilder,
+    ComponentsBuilder, Content, ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, Ref, RefOr,
+    ResponseBuilder,
 };
 use utoipa::{PartialSchema as _, ToSchema as _};
 
@@ -85,6 +86,7 @@ pub(super) fn describe_right(paths: &mut Paths, right: Right) {
                 | Right::Admin
                 | Right::Owner => Some(vec![bearer]),
             };
+            add_problem_bodies(operation);
             // The HTTP library refuses a request whose head exceeds its buffer, before any handler.
             operation.responses.responses.entry("431".to_owned()).or_insert_with(|| {
                 let description = "Request header fields or URL too large; no body";
@@ -96,18 +98,32 @@ pub(super) fn describe_right(paths: &mut Paths, right: Right) {
             {
                 let status = status.as_u16().to_string();
                 operation.responses.responses.entry(status).or_insert_with(|| {
-                    let content = ContentBuilder::new()
-                        .schema(Some(Ref::from_schema_name(ProblemDetails::name())))
-                        .build();
                     ResponseBuilder::new()
                         .description(*title)
-                        .content(MEDIA_TYPE, content)
+                        .content(MEDIA_TYPE, problem_content())
                         .build()
                         .into()
                 });
             }
         }
     }
+}
+
+/// Adds the problem to the error responses that a handler declares by status and description.
+fn add_problem_bodies(operation: &mut Operation) {
+    for (status, response) in &mut operation.responses.responses {
+        if let RefOr::T(response) = response
+            && status.starts_with(['4', '5'])
+            && response.content.is_empty()
+        {
+            response.content.insert(MEDIA_TYPE.to_owned(), problem_content());
+        }
+    }
+}
+
+/// The content of an error response.
+fn problem_content() -> Content {
+    ContentBuilder::new().schema(Some(Ref::from_schema_name(ProblemDetails::name()))).build()
 }
 
 /// Returns true if any endpoint with this right may respond with the code. Handlers declare further

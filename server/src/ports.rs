@@ -11,28 +11,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use metadata::Actor;
-use pipeline::BoxError;
+use pipeline::{BoxError, OperationRequest};
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::problem::HandlerResult;
-use super::wire;
 use search::Target;
-
-/// A request for an operation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum OperationRequest {
-    /// Update the collection, or build a new generation.
-    Run { kind: wire::RequestedOperation, allow_deletes: bool, retry_failed: bool },
-    /// Remove the documents that only this source contains.
-    RemoveSource { source: String },
-    /// Delete documents.
-    DeleteDocuments(Vec<Uuid>),
-    /// Restore deleted documents.
-    UndeleteDocuments(Vec<Uuid>),
-    /// Delete the collection.
-    Delete,
-}
 
 /// Notification of a changed operation: requested, started, progressed or ended.
 #[derive(Clone, Debug)]
@@ -52,7 +36,7 @@ pub trait CollectionService: Send + Sync {
     async fn start_operation(
         &self,
         collection: Uuid,
-        order: OperationRequest,
+        request: OperationRequest,
         by: &Actor,
     ) -> HandlerResult<Uuid>;
     /// Changes of all operations in the database from now on. A slow receiver may miss some.

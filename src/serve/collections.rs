@@ -9,10 +9,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
-use metadata::{Actor, EnqueueResult, QueuedOperation, VisibleCollection};
-use pipeline::BoxError;
+use metadata::{Actor, EnqueueResult, VisibleCollection};
+use operations::LoadedPipeline;
+use pipeline::{BoxError, OperationRequest};
 use search::Target;
-use serde_json::{Value, json};
+use serde_json::Value;
 use server::ports::{self, CollectionService, OperationChange};
 use server::problem::{HandlerResult, Problem, ProblemCode};
 use server::wire;
@@ -22,7 +23,6 @@ use uuid::Uuid;
 
 use super::targets::Targets;
 use crate::cmd::why;
-use crate::operate::{LoadedPipeline, OperationOptions, OperationRequest};
 use crate::telemetry::Telemetry;
 
 /// Searches and operations of the server.
@@ -45,12 +45,8 @@ impl ServedCollections {
         request: &OperationRequest,
         by: &Actor,
     ) -> HandlerResult<Uuid> {
-        let mut config = request.details();
-        config["pipeline"] = json!(loaded.spec.file.name);
-        let kind = request.kind();
-        let what = QueuedOperation { collection: &seen.collection, kind, config: &config };
-        let operations = self.postgres().operations();
-        match operations.enqueue_within_limits(&what, adds_documents(request), by).await? {
+        let collection = &seen.collection;
+        match operations::enqueue(self.postgres(), collection, &loaded.spec, request, by).await? {
             EnqueueResult::Queued(operation) => Ok(operation),
             EnqueueResult::LimitReached { of, most, retry_after } => {
                 let detail = format!("the collection has reached its limit of {most} {of}");
@@ -83,35 +79,6 @@ fn internal_problem(error: BoxError) -> Problem {
     }
 }
 
-fn to_request(order: ports::OperationRequest) -> OperationRequest {
-    match order {
-        ports::OperationRequest::Run { kind, allow_deletes, retry_failed } => {
-            let anew = kind == wire::RequestedOperation::Reindex;
-            OperationRequest::run(OperationOptions {
-                allow_deletes,
-                retry_failed,
-                rebuild: anew,
-                ..OperationOptions::default()
-            })
-        }
-        ports::OperationRequest::RemoveSource { source } => {
-            OperationRequest::RemoveSource { source }
-        }
-        ports::OperationRequest::DeleteDocuments(documents) => {
-            OperationRequest::DeleteDocuments { documents }
-        }
-        // The run restores them, so they are stored when it ends.
-        ports::OperationRequest::UndeleteDocuments(documents) => {
-            OperationRequest::run_readmitting(documents, OperationOptions::default())
-        }
-        ports::OperationRequest::Delete => OperationRequest::DeleteCollection,
-    }
-}
-
-fn adds_documents(request: &OperationRequest) -> bool {
-    matches!(request, OperationRequest::Run { .. })
-}
-
 #[async_trait]
 impl CollectionService for ServedCollections {
     fn serves(&self, owner: &str, name: &str) -> bool {
@@ -121,11 +88,11 @@ impl CollectionService for ServedCollections {
     async fn start_operation(
         &self,
         collection: Uuid,
-        order: ports::OperationRequest,
+        request: OperationRequest,
         by: &Actor,
     ) -> HandlerResult<Uuid> {
         let (seen, loaded) = self.served(collection).await?;
-        self.enqueue(&seen, &loaded, &to_request(order), by).await
+        self.enqueue(&seen, &loaded, &request, by).await
     }
 
     fn operation_changes(&self) -> BoxStream<'static, OperationChange> {

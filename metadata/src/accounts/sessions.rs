@@ -177,18 +177,37 @@ impl Accounts<'_> {
         })
         .await
     }
-}
 
-/// Ends every session of an account.
-pub(super) async fn revoke_all(
-    connection: &mut PgConnection,
-    user: Uuid,
-) -> Result<(), sqlx::Error> {
-    sqlx::query("UPDATE refresh_tokens SET is_revoked = TRUE WHERE user_id = $1")
-        .bind(user)
-        .execute(connection)
+    /// The distinct addresses among the last thousand logins of an account within a month.
+    pub async fn login_addresses(&self, username: &str) -> Result<Vec<String>, StoreError> {
+        retry_call(self.0, "find the addresses of logins", || async {
+            Ok(sqlx::query_scalar(
+                "SELECT DISTINCT ip_address FROM (
+                     SELECT a.ip_address FROM account_audit_log a
+                     WHERE a.subject_id = (SELECT id FROM users WHERE username = $1) AND a.action = 'login'
+                           AND a.ip_address IS NOT NULL AND a.created_at > now() - interval '30 days'
+                     ORDER BY a.created_at DESC LIMIT 1000) logins",
+            )
+            .bind(username)
+            .fetch_all(self.0)
+            .await?)
+        })
         .await
-        .map(drop)
+    }
+
+    /// Records a failed login. `user` is `None` if the attempted name belongs to no account; the
+    /// name is then not recorded.
+    pub async fn record_failed_login(
+        &self,
+        user: Option<Uuid>,
+        by: &Actor,
+    ) -> Result<(), StoreError> {
+        retry_call(self.0, "record the failed login", || async {
+            let mut connection = self.0.acquire().await?;
+            Ok(record_account_event(&mut connection, user, by, "login_failed", &json!({})).await?)
+        })
+        .await
+    }
 }
 
 pub(super) async fn revoke_family(

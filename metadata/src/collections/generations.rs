@@ -58,6 +58,11 @@ pub enum GenerationStatus {
     Retired,
 }
 
+impl GenerationStatus {
+    /// All values.
+    pub const ALL: [Self; 3] = [Self::Building, Self::Live, Self::Retired];
+}
+
 /// A generation, as stored.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
 pub struct Generation {

@@ -19,3 +19,9 @@ pub enum DocumentStatus {
     /// Its last location is gone, or a client deleted it.
     Deleted,
 }
+
+impl DocumentStatus {
+    /// All values.
+    pub const ALL: [Self; 5] =
+        [Self::Pending, Self::Processing, Self::Completed, Self::Failed, Self::Deleted];
+}

@@ -28,10 +28,8 @@ type WithCookie<T> = (StatusCode, [(HeaderName, HeaderValue); 1], T);
 /// `X-Semantik-CSRF: 1`; programs use `POST /sessions`.
 #[utoipa::path(post, path = "/sessions/browser", tag = "sessions", request_body = Login,
     responses((status = CREATED, body = BrowserSession),
-        (status = UNAUTHORIZED, description = "Wrong user name or password",
-        body = crate::problem::ProblemDetails, content_type = "application/problem+json"),
-        (status = FORBIDDEN, description = "The request is not from this server's page",
-        body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
+        (status = UNAUTHORIZED, description = "Wrong user name or password"),
+        (status = FORBIDDEN, description = "The request is not from this server's page")))]
 pub(crate) async fn log_in(
     State(app): State<App>,
     caller: Caller,
@@ -58,8 +56,7 @@ pub(crate) async fn log_in(
 #[utoipa::path(post, path = "/sessions/browser/token", tag = "sessions",
     responses((status = OK, body = BrowserSession),
         (status = NO_CONTENT, description = "The browser has no active session"),
-        (status = FORBIDDEN, description = "The request is not from this server's page",
-        body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
+        (status = FORBIDDEN, description = "The request is not from this server's page")))]
 pub(crate) async fn token(
     State(app): State<App>,
     browser: BrowserRequest,
@@ -81,8 +78,7 @@ pub(crate) async fn token(
 /// Ends the session in all tabs and invalidates its access tokens. Without an active session it has
 /// no effect.
 #[utoipa::path(delete, path = "/sessions/browser", tag = "sessions",
-    responses((status = NO_CONTENT), (status = FORBIDDEN, description = "The request is not from this server's page",
-        body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
+    responses((status = NO_CONTENT), (status = FORBIDDEN, description = "The request is not from this server's page")))]
 pub(crate) async fn log_out(
     State(app): State<App>,
     caller: Caller,

@@ -6,14 +6,13 @@ use axum::http::StatusCode;
 use metadata::{
     AuditEntry, CollectionUpdate, LimitsAndUsage, ResourceLimits, SourceSummary, VisibleCollection,
 };
-use pipeline::Remedy;
+use pipeline::{OperationRequest, Remedy};
 use uuid::Uuid;
 
 use super::{Accepted, AcceptedAnswer, accepted};
 use crate::App;
 use crate::extract::{JsonBody, PathParams, QueryParams};
 use crate::guard::{AuthorizedCollection, Caller, visible_level};
-use crate::ports::OperationRequest;
 use crate::problem::{HandlerResult, Problem, ProblemCode};
 use crate::right::{AccessGrants, AccessLevel, effective_level};
 use crate::wire::{ChangeCollection, Collection, Confirm, Generation, Page, Paging, time_cursor};
@@ -106,8 +105,7 @@ pub(crate) async fn change(
 /// Permanently deletes it from the metadata store and the vector store.
 #[utoipa::path(delete, path = "/collections/{collection}", tag = "collections",
     params(("collection" = Uuid, Path), Confirm),
-    responses((status = ACCEPTED, body = Accepted), (status = CONFLICT, description = "Collection not served, or limit reached",
-        body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
+    responses((status = ACCEPTED, body = Accepted), (status = CONFLICT, description = "Collection not served, or limit reached")))]
 pub(crate) async fn delete(
     State(app): State<App>,
     caller: Caller,
@@ -117,7 +115,7 @@ pub(crate) async fn delete(
     confirm.ensure_names(&target.collection.name)?;
     let operation = app
         .service
-        .start_operation(target.collection.id, OperationRequest::Delete, &caller.actor())
+        .start_operation(target.collection.id, OperationRequest::DeleteCollection, &caller.actor())
         .await?;
     app.caches.invalidate_collections();
     Ok(accepted(operation))
@@ -152,8 +150,7 @@ pub(crate) async fn sources(
 /// the pipeline file names the source.
 #[utoipa::path(delete, path = "/collections/{collection}/sources/{source}", tag = "collections",
     params(("collection" = Uuid, Path), ("source" = Uuid, Path), Confirm),
-    responses((status = ACCEPTED, body = Accepted), (status = CONFLICT, description = "Collection not served, or limit reached",
-        body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
+    responses((status = ACCEPTED, body = Accepted), (status = CONFLICT, description = "Collection not served, or limit reached")))]
 pub(crate) async fn remove_source(
     State(app): State<App>,
     caller: Caller,

@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use metadata::{DocumentList, ListedDocument};
+use pipeline::{OperationRequest, RunRequest};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -12,7 +13,6 @@ use super::{Accepted, AcceptedAnswer, accepted, live_target};
 use crate::App;
 use crate::extract::{PathParams, QueryParams};
 use crate::guard::{AuthorizedCollection, Caller};
-use crate::ports::OperationRequest;
 use crate::problem::{HandlerResult, Problem, ProblemCode};
 use crate::rate::RateClass;
 use crate::wire::{
@@ -240,8 +240,8 @@ pub(crate) async fn delete(
 ) -> HandlerResult<AcceptedAnswer> {
     find_document(&app, collection, document).await?;
     confirm.ensure_names(&target.collection.name)?;
-    let order = OperationRequest::DeleteDocuments(vec![document]);
-    Ok(accepted(app.service.start_operation(collection, order, &caller.actor()).await?))
+    let request = OperationRequest::DeleteDocuments { documents: vec![document] };
+    Ok(accepted(app.service.start_operation(collection, request, &caller.actor()).await?))
 }
 
 /// Restore a deleted document
@@ -255,8 +255,10 @@ pub(crate) async fn undelete(
     PathParams((collection, document)): PathParams<(Uuid, Uuid)>,
 ) -> HandlerResult<AcceptedAnswer> {
     find_document(&app, collection, document).await?;
-    let order = OperationRequest::UndeleteDocuments(vec![document]);
-    Ok(accepted(app.service.start_operation(collection, order, &caller.actor()).await?))
+    // The run restores the document, so it is stored when the operation ends.
+    let run = RunRequest { undelete: vec![document], ..RunRequest::default() };
+    let request = OperationRequest::Run(run);
+    Ok(accepted(app.service.start_operation(collection, request, &caller.actor()).await?))
 }
 
 #[cfg(test)]

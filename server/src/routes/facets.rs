@@ -51,8 +51,7 @@ pub(crate) struct Value {
 /// The values by which a search can be filtered, at most fifty per field.
 #[utoipa::path(get, path = "/collections/{collection}/facets", tag = "search",
     params(("collection" = Uuid, Path)),
-    responses((status = OK, body = Facets), (status = CONFLICT, description = "Collection not served",
-        body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
+    responses((status = OK, body = Facets), (status = CONFLICT, description = "Collection not served")))]
 pub(crate) async fn facets(
     State(app): State<App>,
     target: AuthorizedCollection,
@@ -107,8 +106,7 @@ pub(crate) struct AnswerFacets {
 /// At most fifty values per field.
 #[utoipa::path(post, path = "/search/facets", tag = "search", request_body = FacetRequest,
     responses((status = OK, body = AnswerFacets),
-        (status = CONFLICT, description = "No requested collection is served",
-        body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
+        (status = CONFLICT, description = "No requested collection is served")))]
 pub(crate) async fn facets_of_a_question(
     State(app): State<App>,
     caller: Caller,

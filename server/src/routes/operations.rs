@@ -12,7 +12,6 @@ use super::collections::NO_CONTENT;
 use super::{Accepted, AcceptedAnswer, accepted};
 use crate::extract::{JsonBody, PathParams, QueryParams};
 use crate::guard::{AuthorizedCollection, Caller};
-use crate::ports::OperationRequest;
 use crate::problem::{HandlerResult, Problem, ProblemCode};
 use crate::wire::{Page, Paging, StartOperation, time_cursor};
 use crate::{App, events};
@@ -82,9 +81,8 @@ pub(crate) async fn start(
     target: AuthorizedCollection,
     JsonBody(wanted): JsonBody<StartOperation>,
 ) -> HandlerResult<AcceptedAnswer> {
-    let StartOperation { kind, allow_deletes, retry_failed } = wanted;
-    let order = OperationRequest::Run { kind, allow_deletes, retry_failed };
-    Ok(accepted(app.service.start_operation(target.collection.id, order, &caller.actor()).await?))
+    let (collection, by) = (target.collection.id, caller.actor());
+    Ok(accepted(app.service.start_operation(collection, wanted.into(), &by).await?))
 }
 
 /// Get an operation
@@ -125,8 +123,7 @@ pub(crate) async fn events_of_one(
 /// In whichever process it runs.
 #[utoipa::path(post, path = "/operations/{operation}/cancel", tag = "operations",
     params(("operation" = Uuid, Path)),
-    responses((status = NO_CONTENT), (status = CONFLICT, description = "The operation has ended",
-        body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
+    responses((status = NO_CONTENT), (status = CONFLICT, description = "The operation has ended")))]
 pub(crate) async fn cancel(
     State(app): State<App>,
     caller: Caller,

@@ -18,8 +18,7 @@ use crate::{App, secret};
 ///
 /// Works once, with the set-up token that the server printed when it started.
 #[utoipa::path(post, path = "/setup", tag = "sessions", request_body = SetUp,
-    responses((status = CREATED, body = User), (status = UNAUTHORIZED, description = "The token is invalid, expired or used",
-        body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
+    responses((status = CREATED, body = User), (status = UNAUTHORIZED, description = "The token is invalid, expired or used")))]
 pub(crate) async fn set_up(
     State(app): State<App>,
     caller: Caller,
@@ -56,8 +55,7 @@ pub(crate) async fn set_up(
 
 /// Log in
 #[utoipa::path(post, path = "/sessions", tag = "sessions", request_body = Login,
-    responses((status = CREATED, body = Session), (status = UNAUTHORIZED, description = "Wrong user name or password",
-        body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
+    responses((status = CREATED, body = Session), (status = UNAUTHORIZED, description = "Wrong user name or password")))]
 pub(crate) async fn login(
     State(app): State<App>,
     caller: Caller,
@@ -115,8 +113,7 @@ fn to_session(app: &App, user: User, session: Uuid, refresh_token: String) -> Se
 /// Replaces the refresh token by a new one. A second use of a token ends the session, because two
 /// clients have it.
 #[utoipa::path(post, path = "/sessions/refresh", tag = "sessions", request_body = Refresh,
-    responses((status = OK, body = Session), (status = UNAUTHORIZED, description = "The token is invalid, expired or used",
-        body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
+    responses((status = OK, body = Session), (status = UNAUTHORIZED, description = "The token is invalid, expired or used")))]
 pub(crate) async fn refresh(
     State(app): State<App>,
     caller: Caller,

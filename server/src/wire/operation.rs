@@ -1,5 +1,6 @@
 //! JSON types of requests for operations.
 
+use pipeline::{OperationRequest, RunRequest};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -26,4 +27,12 @@ pub struct StartOperation {
     /// Retry failed documents whose delay has passed.
     #[serde(default)]
     pub retry_failed: bool,
+}
+
+impl From<StartOperation> for OperationRequest {
+    fn from(start: StartOperation) -> Self {
+        let StartOperation { kind, allow_deletes, retry_failed } = start;
+        let rebuild = kind == RequestedOperation::Reindex;
+        Self::Run(RunRequest { allow_deletes, retry_failed, rebuild, ..RunRequest::default() })
+    }
 }
