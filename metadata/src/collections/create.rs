@@ -44,14 +44,16 @@ impl Collections<'_> {
         let owner = resolve_owner(&mut transaction, new).await?;
         insert(&mut transaction, owner, new).await?;
         update_description(&mut transaction, owner, new).await?;
-        let collection: Collection =
-            // Not FOR UPDATE: that waits for every transaction that writes documents of the
-            // collection.
-            sqlx::query_as(select_collection!("WHERE c.owner_id = $1 AND c.name = $2 FOR NO KEY UPDATE"))
-                .bind(owner)
-                .bind(&new.name)
-                .fetch_one(&mut *transaction)
-                .await?;
+        // Not FOR UPDATE: that waits for every transaction that writes documents of the collection.
+        let collection: Collection = sqlx::query_as(select_collection!(
+            "",
+            "",
+            "WHERE c.owner_id = $1 AND c.name = $2 FOR NO KEY UPDATE"
+        ))
+        .bind(owner)
+        .bind(&new.name)
+        .fetch_one(&mut *transaction)
+        .await?;
         transaction.commit().await?;
         Ok(collection)
     }

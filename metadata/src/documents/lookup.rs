@@ -6,6 +6,7 @@ use serde_json::Value;
 use sqlx::{FromRow, PgPool};
 
 use crate::documents::encoding::uri_hash;
+use crate::documents::locations::WITHHELD;
 use crate::documents::run::RunMetadata;
 use crate::documents::status::DocumentStatus;
 
