@@ -5,11 +5,11 @@ use std::fmt;
 
 use serde::Serialize as _;
 
-use super::collections::CollectionStatus;
-use super::collections::generations::GenerationStatus;
-use super::documents::DocumentStatus;
-use super::operations::{OperationStatus, OperationType};
-use super::schedules::ScheduledRunOutcome;
+use crate::collections::CollectionStatus;
+use crate::collections::generations::GenerationStatus;
+use crate::documents::status::DocumentStatus;
+use crate::operations::{OperationStatus, OperationType};
+use crate::schedules::runs::ScheduledRunOutcome;
 
 impl fmt::Display for OperationType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 
 use super::App;
 use super::guard::{Admission, guard};
-use super::openapi;
+use super::openapi::{self, BASE_PATH};
 use super::rate::RateClass;
 use super::rate::RateClass::{Change, Light, Login, ReadOnly, Search as Searches};
 use super::right::Right::{
@@ -22,9 +22,6 @@ use super::routes::{
     accounts, browser, collections, documents, facets, grants, keys, operations, search, sessions,
     system,
 };
-
-/// Path prefix of the API.
-pub(super) const BASE_PATH: &str = "/api/v1";
 
 /// An endpoint of the table.
 #[derive(Clone, Debug)]
