@@ -1,5 +1,5 @@
-//! The names of enums in JSON, tables and metrics: those of their `serde` form. The database has the
-//! same names for its types.
+//! The names of enums in JSON, tables and metrics: those of their `serde` form. The database has
+//! the same names for its types.
 
 use std::fmt;
 
