@@ -56,6 +56,6 @@ fn authenticate_key(app: &App, key: &str, address: IpAddr) -> HandlerResult<Cred
 
 /// An access token; `None` if its signature is invalid, which needs no lookup.
 async fn authenticate_token(app: &App, token: &str) -> HandlerResult<Option<Credential>> {
-    let signed = app.signer.verify(token, app.accounts.as_ref()).await?;
+    let signed = app.signer.verify(token, &app.accounts()).await?;
     Ok(signed.map(|(user, session)| Credential::Session { session, user }))
 }

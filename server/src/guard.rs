@@ -9,6 +9,7 @@ use axum::http::request::Parts;
 use axum::http::{Extensions, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use metadata::{Actor, Principal};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -16,7 +17,6 @@ use super::App;
 use super::authenticate::authenticate;
 use super::credential::Credential;
 use super::log_text;
-use super::ports::{Actor, Principal};
 use super::problem::{HandlerResult, Problem, ProblemCode};
 use super::rate::{ClientId, RateClass};
 use super::right::{
@@ -152,19 +152,20 @@ async fn authorize(app: &App, admission: Admission, parts: &mut Parts) -> Handle
     app.request_limiter.check_many(class, client, places_of(class, &parts.uri))?;
     let collection = collection_of(app, right, parts).await?;
     let target = match collection {
-        Some(id) => app.catalogue.visible_collection(caller.principal(), id).await?,
+        Some(id) => app.metadata.collections().visible(caller.principal(), id).await?,
         None => None,
     };
     let given = match (&target, collection) {
-        (Some((_, given)), _) => Some(*given),
+        (Some(seen), _) => Some(AccessGrants::of(seen)),
         (None, Some(id)) if outlives_collection => given_of_deleted(app, &caller, id).await?,
         (None, _) => None,
     };
     let level = given.and_then(|given| effective_level(&caller.identity, given));
     check_right(right, &caller.identity, level)?;
-    if let (Some((mut collection, _)), Some(level)) = (target, level) {
-        collection.right = visible_level(level, &caller.identity).name();
-        parts.extensions.insert(AuthorizedCollection { collection: Arc::new(collection), level });
+    if let (Some(seen), Some(level)) = (target, level) {
+        let shown = visible_level(level, &caller.identity);
+        let collection = Arc::new(app.collection_view(seen, shown));
+        parts.extensions.insert(AuthorizedCollection { collection, level });
     }
     Ok(())
 }
@@ -176,7 +177,7 @@ async fn given_of_deleted(
     caller: &Caller,
     id: Uuid,
 ) -> HandlerResult<Option<AccessGrants>> {
-    let owner = app.catalogue.owner_of_deleted(id).await?;
+    let owner = app.metadata.collections().owner_of_deleted(id).await?;
     let given = |owner| AccessGrants {
         is_owner: caller.identity.user() == Some(owner),
         ..AccessGrants::default()
@@ -250,7 +251,8 @@ async fn collection_of(app: &App, right: Right, parts: &mut Parts) -> HandlerRes
         return Ok(Some(collection));
     }
     let Some(operation) = named("operation") else { return Ok(None) };
-    Ok(app.catalogue.operation(operation).await?.map(|operation| operation.collection_id))
+    let found = app.metadata.operations().find_record(operation).await?;
+    Ok(found.map(|operation| operation.collection_id))
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! `semantik collections`: lists, shows, audits and deletes collections.
 
 use metadata::{Collection, DeletedCollection, Generation};
-use pipeline::BoxError;
+use pipeline::{BoxError, OperationRequest};
 use serde_json::{Value, json};
 
 use super::{confirm, document_view, migrate};
 use crate::cli::{CollectionArgs, CollectionsVerb};
-use crate::compose;
+use crate::composition;
 use crate::render;
 
 pub(super) async fn collections(verb: CollectionsVerb) -> Result<(), BoxError> {
@@ -39,7 +39,7 @@ pub(super) async fn collections(verb: CollectionsVerb) -> Result<(), BoxError> {
         CollectionsVerb::Audit { of, limit } => show_audit_log(&of, limit).await,
         CollectionsVerb::Delete { change } => {
             let operator = confirm::open_operator(&change).await?;
-            let collection = operator.database.collection(&operator.spec).await?;
+            let collection = operator.collection().await?;
             let (name, documents) = (&collection.name, collection.document_count);
             confirm::confirm(
                 &change,
@@ -48,7 +48,7 @@ pub(super) async fn collections(verb: CollectionsVerb) -> Result<(), BoxError> {
                     render::count_of(documents, "document")
                 ),
             )?;
-            operator.delete_collection(&collection).await?;
+            operator.execute(&OperationRequest::DeleteCollection).await?;
             let answer = json!({ "collection": name, "documents": documents, "deleted": true });
             render::print_answer(change.json, &answer, &format!("deleted collection `{name}`\n"))
         }
@@ -57,17 +57,7 @@ pub(super) async fn collections(verb: CollectionsVerb) -> Result<(), BoxError> {
 
 fn list_deleted(found: &[DeletedCollection], json: bool) -> Result<(), BoxError> {
     if json {
-        let found = found.iter().map(|it| {
-            json!({
-                "id": it.id,
-                "name": it.name,
-                "owner": it.owner,
-                "document_count": it.document_count,
-                "created_at": it.created_at,
-                "deleted_at": it.deleted_at,
-            })
-        });
-        return render::print_json(&found.collect());
+        return render::print_as_json(&found);
     }
     let rows = found.iter().map(|it| {
         vec![
@@ -85,7 +75,7 @@ fn list_deleted(found: &[DeletedCollection], json: bool) -> Result<(), BoxError>
 
 /// Prints the audit log of the file's collection, including deleted collections of that name.
 async fn show_audit_log(of: &CollectionArgs, limit: u32) -> Result<(), BoxError> {
-    let (database, ids) = compose::open_with_past_collections(&of.config).await?;
+    let (database, ids) = composition::open_with_past_collections(&of.config).await?;
     let mut found = Vec::new();
     for id in ids {
         found.extend(database.postgres().audit_log().for_collection(id, None, limit).await?);
@@ -120,7 +110,7 @@ async fn show_audit_log(of: &CollectionArgs, limit: u32) -> Result<(), BoxError>
 }
 
 async fn show(of: &CollectionArgs) -> Result<(), BoxError> {
-    let (database, collection) = compose::open_collection(&of.config).await?;
+    let (database, collection) = composition::open_collection(&of.config).await?;
     let generations = database.postgres().generations().list(collection.id).await?;
     let documents = database.postgres().documents().count_by_status(collection.id).await?;
     let set_aside = database.postgres().documents().count_rejected_locations(collection.id).await?;

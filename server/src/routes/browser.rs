@@ -8,15 +8,17 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::{HeaderName, HeaderValue, SET_COOKIE};
 use axum::response::{IntoResponse as _, Response};
+use metadata::{NewToken, SessionLifetime, User};
 use uuid::Uuid;
 
 use super::sessions::verify_login;
-use crate::browser::BrowserRequest;
+use crate::browser::{ABSOLUTE_TIMEOUT, BrowserRequest, IDLE_TIMEOUT};
 use crate::extract::JsonBody;
 use crate::guard::Caller;
 use crate::problem::HandlerResult;
-use crate::wire::{BrowserSession, Login, SetUpState, User};
-use crate::{ACCESS_TOKEN_LIFETIME, App, secret};
+use crate::token::ACCESS_TOKEN_LIFETIME;
+use crate::wire::{BrowserSession, Login, SetUpState};
+use crate::{App, secret};
 
 type WithCookie<T> = (StatusCode, [(HeaderName, HeaderValue); 1], T);
 
@@ -37,14 +39,13 @@ pub(crate) async fn log_in(
     let user = verify_login(&app, &caller, &login).await?;
     // The previous session of this browser, of any account, must not stay active unnoticed.
     if let Some(before) = &browser.credential {
-        app.accounts.end_browser_session(&secret::digest(before), &caller.actor()).await?;
+        app.accounts().end_browser_session(&secret::digest(before), &caller.actor()).await?;
         app.caches.invalidate_accounts();
     }
     let credential = secret::random_secret();
-    let session = app
-        .accounts
-        .begin_browser_session(user.id, &secret::digest(&credential), &caller.actor())
-        .await?;
+    let hash = secret::digest(&credential);
+    let token = NewToken { hash: &hash, lifetime: IDLE_TIMEOUT };
+    let session = app.accounts().begin_browser_session(user.id, token, &caller.actor()).await?;
     let cookie = [(SET_COOKIE, browser.set_cookie(&credential))];
     Ok((StatusCode::CREATED, cookie, Json(to_browser_session(&app, user, session))))
 }
@@ -63,7 +64,8 @@ pub(crate) async fn token(
     let Some(credential) = &browser.credential else {
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
-    match app.accounts.resume_browser_session(&secret::digest(credential)).await? {
+    let lifetime = SessionLifetime { idle: IDLE_TIMEOUT, absolute: ABSOLUTE_TIMEOUT };
+    match app.accounts().resume_browser_session(&secret::digest(credential), lifetime).await? {
         Some((user, session)) => Ok(Json(to_browser_session(&app, user, session)).into_response()),
         None => {
             Ok((StatusCode::NO_CONTENT, [(SET_COOKIE, browser.clear_cookie())]).into_response())
@@ -83,7 +85,7 @@ pub(crate) async fn log_out(
     browser: BrowserRequest,
 ) -> HandlerResult<WithCookie<()>> {
     if let Some(credential) = &browser.credential {
-        app.accounts.end_browser_session(&secret::digest(credential), &caller.actor()).await?;
+        app.accounts().end_browser_session(&secret::digest(credential), &caller.actor()).await?;
         app.caches.invalidate_accounts();
     }
     Ok((StatusCode::NO_CONTENT, [(SET_COOKIE, browser.clear_cookie())], ()))
@@ -94,7 +96,7 @@ pub(crate) async fn log_out(
 /// Tells whether the first administrator must still be created.
 #[utoipa::path(get, path = "/setup", tag = "sessions", responses((status = OK, body = SetUpState)))]
 pub(crate) async fn set_up_state(State(app): State<App>) -> HandlerResult<Json<SetUpState>> {
-    let is_set_up = app.caches.has_administrator(app.accounts.as_ref()).await?;
+    let is_set_up = app.caches.has_administrator(&app.accounts()).await?;
     Ok(Json(SetUpState { is_needed: !is_set_up }))
 }
 

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Map;
 use utoipa::ToSchema;
 
+use super::live_target;
 use super::search::run_search;
 use crate::App;
 use crate::extract::JsonBody;
@@ -55,13 +56,7 @@ pub(crate) async fn facets(
     State(app): State<App>,
     target: AuthorizedCollection,
 ) -> HandlerResult<Json<Facets>> {
-    if !target.collection.is_served {
-        return Err(Problem::from_code(ProblemCode::NotServed));
-    }
-    let live = app.service.search_target(target.collection.id).await.map_err(|error| Problem {
-        cause: Some(pipeline::error_chain(error.as_ref())),
-        ..Problem::retry_later(ProblemCode::Unavailable, 5)
-    })?;
+    let live = live_target(&app, &target).await?;
     let of = async |field: KeywordField| -> Result<Vec<Value>, StoreError> {
         let values = app.searcher.facets(&live, field, None, MAX_VALUES).await?;
         Ok(values.into_iter().map(|Facet { value, count }| Value { value, count }).collect())

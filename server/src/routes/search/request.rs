@@ -29,8 +29,7 @@ pub(super) async fn resolve_collections(
         let detail = format!("`collections` is too long: at most {MAX_COLLECTIONS} names");
         return Err(Problem::new(wrong, detail));
     }
-    let readable =
-        app.caches.readable(app.catalogue.as_ref(), caller.principal(), &caller.identity).await?;
+    let readable = app.caches.readable(app, caller.principal(), &caller.identity).await?;
     if names.is_empty() {
         let served = readable.iter().filter(|it| it.is_served && !it.is_being_deleted);
         return Ok(served.take(MAX_COLLECTIONS).cloned().collect());
