@@ -52,7 +52,9 @@ pub use documents::run::{GenerationSlot, RunMetadata};
 pub use documents::{DocumentStatus, Documents};
 pub use operations::enqueue::EnqueueResult;
 pub use operations::events::{OperationEvent, OperationEvents};
-pub use operations::lease::{ExclusiveLock, OPERATION_ENDED, OPERATION_EVENTS, OperationLease, WaitPolicy};
+pub use operations::lease::{
+    ExclusiveLock, OPERATION_ENDED, OPERATION_EVENTS, OperationLease, WaitPolicy,
+};
 pub use operations::notifications::{Notification, NotificationOutbox};
 pub use operations::queue::{QueuedOperation, WorkerSummary, Workers};
 pub use operations::records::OperationRecord;

@@ -24,8 +24,8 @@ mod metrics;
 mod node;
 mod node_input;
 mod node_output;
-mod operation_request;
 mod node_state;
+mod operation_request;
 mod outcome;
 mod panic_text;
 mod pattern;
@@ -77,8 +77,8 @@ pub use node::{
     Resources, Sink, SinkConfig, Source, SourceConfig, SourceDecision, SourceTotals, SourceWarning,
     Stage, StageConfig, options_schema, resolve_path,
 };
-pub use operation_request::{OperationRequest, RunRequest};
 pub use node_state::NodeState;
+pub use operation_request::{OperationRequest, RunRequest};
 pub use outcome::{
     ContentHash, DocumentError, FAILED_REASON, Location, Outcome, RejectReason, Rejection,
 };
