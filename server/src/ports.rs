@@ -1,4 +1,5 @@
-//! The port of the server: the work on collections, which needs pipeline files, vectors and workers.
+//! The port of the server: the work on collections, which needs pipeline files, vectors and
+//! workers.
 //!
 //! The root package implements it, because this crate depends on neither vector stores nor
 //! operations. Metadata is read from the metadata store itself

@@ -14,8 +14,8 @@
 //!   `= ANY(…)`, which may become a filter.
 //! - Rows to change are identified by the `ctid` that the same statement has looked up.
 //! - Pages of documents also use one key: `uuid_send(collection_id) || uuid_send(id)`.
-//! - Sequential scans are disabled on every connection (`postgres.rs`), which also covers foreign key
-//!   checks.
+//! - Sequential scans are disabled on every connection (`postgres.rs`), which also covers foreign
+//!   key checks.
 
 use crate::collections::{grants, sources};
 use crate::documents::{self, deletions, dry_run, history, identify, locations, relocations, run};
