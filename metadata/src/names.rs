@@ -5,11 +5,10 @@ use std::fmt;
 
 use serde::Serialize as _;
 
-use crate::collections::CollectionStatus;
-use crate::collections::generations::GenerationStatus;
-use crate::documents::status::DocumentStatus;
-use crate::operations::{OperationStatus, OperationType};
-use crate::schedules::runs::ScheduledRunOutcome;
+use crate::{
+    CollectionStatus, DocumentStatus, GenerationStatus, OperationStatus, OperationType,
+    ScheduledRunOutcome,
+};
 
 impl fmt::Display for OperationType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

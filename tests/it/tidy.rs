@@ -127,6 +127,28 @@ fn no_text_comes_from_debug() {
     }
 }
 
+/// A document format is declared in its file: no other file of the stages names its media types.
+#[test]
+fn a_document_format_is_named_in_one_file() {
+    let mut formats = 0;
+    for (file, text) in sources("stages/src") {
+        let Some((_, declared)) = text.split_once("const FORMAT: Format = Format {") else {
+            continue;
+        };
+        formats += 1;
+        let (_, types) = declared.split_once("media_types: &[").unwrap();
+        let (types, _) = types.split_once(']').unwrap();
+        for media_type in types.split('"').skip(1).step_by(2) {
+            let quoted = format!("\"{media_type}\"");
+            for (other, line) in code_lines().iter().filter(|(name, _)| *name != file) {
+                let is_named = other.starts_with("stages/") && line.contains(&quoted);
+                assert!(!is_named, "{other} names {quoted} of {file}");
+            }
+        }
+    }
+    assert!(formats > 5, "{formats} formats");
+}
+
 /// Configuration is a value that is passed, so the environment is read in few places: the command
 /// line, conventions of other programs (`HF_HOME`, `OTEL_EXPORTER_OTLP_ENDPOINT`, `PATH`,
 /// `LD_LIBRARY_PATH`), and the worker's self-test, which counts the variables.
