@@ -34,7 +34,7 @@ pub struct Composition {
     pub variable: fn(&str) -> Option<String>,
     /// Folder of the embedded stores of files that name none.
     pub data_folder: Option<PathBuf>,
-    /// Finds the program that stages start as a child process; `None` if there is none.
+    /// Finds the program that stages start as a child process; `None` if it is missing.
     pub worker_program: fn() -> Option<PathBuf>,
 }
 

@@ -37,6 +37,7 @@ mod pattern;
 mod plan;
 pub mod private_files;
 mod progress;
+mod progress_sampler;
 mod redact;
 mod rejection_log;
 mod report;
@@ -76,10 +77,8 @@ pub use hub_model::{HubModel, HubModelError, is_plain_name};
 pub use index::{Facet, Fusion, Hit, IndexQuery, QueryVectors, SearchAccuracy, VectorIndex};
 pub use inventory::{InspectedPoint, Inventory, PointKey, Vectors};
 pub use lock::lock;
-pub use metrics::{
-    ExportedRun, Metrics, MetricsExporter, StoreMetrics, register_counters, register_gauges,
-    register_histograms,
-};
+pub use metrics::exporter::{ExportedRun, MetricsExporter};
+pub use metrics::{Metrics, StoreMetrics, register_counters, register_gauges, register_histograms};
 pub use no_stores::NoModels;
 pub use node::{
     BatchPolicy, BoxError, IncompatibleOption, ModelUse, NodeDef, NodeKind, Parallelism, Registry,
@@ -97,7 +96,8 @@ pub use pattern::{
     check_pattern, check_patterns,
 };
 pub use plan::{Plan, PlanHead, PlanTail};
-pub use progress::{Progress, ProgressSampler};
+pub use progress::Progress;
+pub use progress_sampler::ProgressSampler;
 pub use rejection_log::RejectionLog;
 pub use report::{DocumentCounts, EarlierRejection, NodeReport, RejectionReport, RunReport};
 pub use retry::{retrying, retrying_while};
@@ -121,3 +121,8 @@ pub use store::{
 pub use store_call::{STORE_CALL, STORE_CALLS, STORE_RETRY, store_call};
 pub use title::is_meaningful_title;
 pub use vectors_config::{Quantization, VectorLayout, VectorsConfig};
+
+/// The code of `docs/extending.md`.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/extending.md")]
+struct Extending;
