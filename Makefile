@@ -9,7 +9,7 @@ NEXTEST := $(shell command -v cargo-nextest)
 
 .PHONY: help
 help: ## List the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
 
 .PHONY: setup
 setup: ## Fetch libtorch, the model and the PostgreSQL binaries
@@ -38,12 +38,19 @@ test: setup ## Run all tests
 	@.ci/setup prometheus
 	@.ci/setup systemd
 	@.ci/setup chromium
+	@.ci/setup openssl
 ifdef NEXTEST
 	@cargo nextest run --workspace
 	@cargo test --workspace --doc --quiet
 else
 	@cargo test --workspace
 endif
+
+.PHONY: test-qdrant
+test-qdrant: ## Run the tests that need a Qdrant server, at QDRANT_URL
+	@: "$${QDRANT_URL:?is not set: name the gRPC address of a Qdrant server, such as http://localhost:6334}"
+	@$(MAKE) --no-print-directory setup
+	@cargo test -p semantik -p vectors --test it qdrant_server -- --ignored
 
 .PHONY: check
 check: setup ## Check formatting and lints
