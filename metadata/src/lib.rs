@@ -44,6 +44,8 @@ mod sources;
 mod status;
 mod table_statistics;
 mod takeover;
+#[cfg(feature = "test-util")]
+pub mod test_util;
 mod users;
 mod write;
 

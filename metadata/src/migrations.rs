@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Connection as _, FromRow, PgConnection};
 use super::query_error::QueryError;
 use super::{Postgres, retry_call};
 
-static MIGRATOR: Migrator = sqlx::migrate!("../migrations");
+pub(crate) static MIGRATOR: Migrator = sqlx::migrate!("../migrations");
 
 /// A migration of this program.
 #[derive(Clone, Debug, PartialEq, Eq)]

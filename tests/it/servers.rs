@@ -3,8 +3,6 @@
 
 use std::collections::BTreeSet;
 
-use metadata::EmbeddedPostgres;
-
 use crate::support::{TestProject, model};
 
 #[test]
@@ -16,9 +14,8 @@ fn an_embedded_postgres_and_a_server_agree() {
 pub(crate) fn assert_same_results(vectors: &str) {
     let embed = format!("model: {}", model().display());
     let embedded = TestProject::with(&embed, "");
-    let server = TestProject::with(&embed, "");
-    let cluster = EmbeddedPostgres::start(&server.path().join("cluster")).unwrap();
-    let stores = format!("stores: {{ postgres: '{}', vectors: {vectors} }}", cluster.url());
+    let server = TestProject::with_embedding(&embed);
+    let stores = format!("stores: {{ vectors: {vectors} }}");
     server.write_pipeline(&embed, &stores, "size: 64, overlap: 8");
 
     let adr = std::path::Path::new(crate::support::ROOT).join("docs/adr");
