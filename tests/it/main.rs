@@ -48,5 +48,6 @@ mod support;
 mod terminal;
 mod tidy;
 mod units;
+mod upgrade;
 mod volume;
 mod worker;

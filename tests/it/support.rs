@@ -426,6 +426,13 @@ pub(crate) fn query(url: &str, statement: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// Executes a file of statements.
+pub(crate) fn load(url: &str, file: &Path) {
+    let output = psql(url).arg("-f").arg(file).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {said}", file.display());
+}
+
 /// The content of all tables of a database.
 pub(crate) fn dump(url: &str) -> String {
     let output = postgres("pg_dump").args(["--data-only", url]).output().unwrap();
