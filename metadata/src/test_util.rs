@@ -20,8 +20,8 @@ use sha2::{Digest as _, Sha256};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use uuid::Uuid;
 
-use crate::migrations::MIGRATOR;
-use crate::{EmbeddedPostgres, Postgres, PostgresOptions};
+use crate::schema::migrations::MIGRATOR;
+use crate::{EmbeddedPostgres, Postgres};
 
 /// Settings of a cluster. A test may change them; the next lease restores them. No test simulates
 /// a power failure, and disks are slow.
@@ -188,7 +188,7 @@ async fn create_template(admin: &mut PgConnection, cluster: &str, template: &str
     }
     execute(admin, "CREATE DATABASE unfinished_template").await;
     let url = url_of(cluster, "unfinished_template");
-    let postgres = Postgres::connect(&url, &PostgresOptions::default()).await.unwrap();
+    let postgres = Postgres::connect(&url).await.unwrap();
     postgres.migrate_up().await.unwrap();
     // A database with sessions can be neither renamed nor copied.
     postgres.pool.close().await;

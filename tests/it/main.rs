@@ -30,6 +30,7 @@ mod page;
 mod permissions;
 mod process;
 mod prometheus;
+mod public_names;
 mod qdrant_server;
 mod readonly;
 mod receiver;

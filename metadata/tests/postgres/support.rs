@@ -5,7 +5,7 @@ use std::path::Path;
 use metadata::test_util::TestDatabase;
 use metadata::{
     Collection, GenerationSettings, GenerationSlot, NewCollection, OperationLease, OperationType,
-    Postgres, PostgresOptions, RunMetadata, WaitPolicy,
+    Postgres, RunMetadata, WaitPolicy,
 };
 use pipeline::Quantization;
 use pipeline::{
@@ -40,7 +40,7 @@ impl Database {
 
     async fn open(database: TestDatabase) -> Self {
         let url = database.url().to_owned();
-        let postgres = Postgres::connect(&url, &PostgresOptions::default()).await.unwrap();
+        let postgres = Postgres::connect(&url).await.unwrap();
         let sql = PgPool::connect(&url).await.unwrap();
         Self { postgres, sql, url, _database: database }
     }
