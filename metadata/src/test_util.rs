@@ -14,7 +14,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::process::{CommandExt as _, parent_id};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use sha2::{Digest as _, Sha256};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
@@ -35,9 +35,6 @@ const SETTINGS: [&str; 8] = [
     "ALTER SYSTEM SET synchronous_commit = off",
     "SELECT pg_reload_conf()",
 ];
-
-/// Time for which a lease waits for a cluster before the pool grows.
-const GROWTH_DELAY: Duration = Duration::from_secs(3);
 
 /// A database for one test, in a cluster that no other value uses meanwhile.
 #[derive(Debug)]
@@ -95,15 +92,14 @@ fn lease_file(folder: &Path) -> PathBuf {
 /// The folder of a cluster that no other value uses, with its lease.
 fn lease_cluster(pool: &Path) -> (PathBuf, File) {
     fs_err::create_dir_all(pool).unwrap();
-    let asked = Instant::now();
-    let mut number = 0;
+    let (mut number, mut is_stopping) = (0, false);
     loop {
         let folder = pool.join(number.to_string());
-        // A keeper that stops its server holds the lease for a moment. Another cluster is only
-        // created if that is not the reason.
-        if number > 0 && !folder.exists() && asked.elapsed() < GROWTH_DELAY {
+        let stopping = folder.join("stopping");
+        // A keeper that stops its server releases the lease in a moment.
+        if is_stopping && !folder.exists() {
             std::thread::sleep(Duration::from_millis(50));
-            number = 0;
+            (number, is_stopping) = (0, false);
             continue;
         }
         let lease = open_lock(&lease_file(&folder));
@@ -111,9 +107,15 @@ fn lease_cluster(pool: &Path) -> (PathBuf, File) {
             Ok(()) => {
                 // The keeper reads the time of the last lease.
                 lease.set_modified(SystemTime::now()).unwrap();
+                if stopping.exists() {
+                    fs_err::remove_file(&stopping).unwrap();
+                }
                 return (folder, lease);
             }
-            Err(TryLockError::WouldBlock) => number += 1,
+            Err(TryLockError::WouldBlock) => {
+                is_stopping |= stopping.exists();
+                number += 1;
+            }
             Err(TryLockError::Error(error)) => panic!("{}: {error}", folder.display()),
         }
     }

@@ -12,5 +12,7 @@ while :; do
         flock --nonblock 5 && break
     fi
 done
-# The lease is held, so no test takes the cluster before the server has exited.
+# The lease is held, so no test takes the cluster before the server has exited; a test that finds
+# this file waits for that.
+touch "$1/stopping"
 pid=$(head --lines 1 "$3") && kill -INT "$pid" && while kill -0 "$pid"; do sleep 0.1; done
