@@ -1,6 +1,8 @@
 //! Sinks: `upsert`, which writes to the metadata store and a vector store, and `parquet`.
 
 mod parquet;
+#[cfg(feature = "test-util")]
+pub mod test_util;
 mod upsert;
 
 use pipeline::NodeDef;
