@@ -150,6 +150,22 @@ impl Condition {
     ///
     /// # Errors
     /// The first error or exceeded limit, with its position.
+    ///
+    /// ```
+    /// use search::Condition;
+    /// use serde_json::json;
+    ///
+    /// let filter = json!({ "mime_type": "text/html", "not": { "path": "drafts" } });
+    /// let Condition::All(conditions) = Condition::parse(&filter)? else { unreachable!() };
+    /// assert_eq!(conditions.len(), 2);
+    ///
+    /// let filter = json!({ "or": [{ "page": 1 }, { "page": { "over": 3 } }] });
+    /// assert_eq!(
+    ///     Condition::parse(&filter).unwrap_err().to_string(),
+    ///     "filter.or[1].page: unknown bound `over`: use gt, gte, lt, lte"
+    /// );
+    /// # Ok::<_, search::FilterError>(())
+    /// ```
     pub fn parse(filter: &Value) -> Result<Self, FilterError> {
         Self::pattern_bytes(filter)?;
         parse_object(
@@ -163,6 +179,15 @@ impl Condition {
     ///
     /// # Errors
     /// As [`Condition::parse`], except for malformed patterns.
+    ///
+    /// ```
+    /// use search::Condition;
+    /// use serde_json::json;
+    ///
+    /// let filter = json!({ "path": { "glob": ["*.md", "docs/**"] }, "language": "en" });
+    /// assert_eq!(Condition::pattern_bytes(&filter)?, "*.md".len() + "docs/**".len());
+    /// # Ok::<_, search::FilterError>(())
+    /// ```
     pub fn pattern_bytes(filter: &Value) -> Result<usize, FilterError> {
         let counts = FilterUsage::default();
         parse_object(filter, &FilterPath::root(&counts))?;
