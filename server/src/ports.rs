@@ -68,31 +68,44 @@ pub enum RotationResult {
 
 /// A new account.
 pub struct NewUser {
+    /// Valid by the rules of the API; unique among accounts.
     pub username: String,
+    /// E-mail address; unique among accounts.
     pub email: String,
+    /// Name for display.
     pub full_name: Option<String>,
     /// In the PHC string format.
     pub hashed_password: String,
+    /// `true` for an administrator of the server.
     pub is_superuser: bool,
 }
 
 /// Changes of an account; `None` leaves a field unchanged.
 #[derive(Default)]
 pub struct UserUpdate {
+    /// New e-mail address.
     pub email: Option<String>,
+    /// New name for display.
     pub full_name: Option<String>,
+    /// `false` ends the sessions and disables the keys of the account.
     pub is_active: Option<bool>,
+    /// `true` makes the account an administrator of the server.
     pub is_superuser: Option<bool>,
+    /// Replaces the preferences of the web UI.
     pub preferences: Option<Map<String, Value>>,
 }
 
 /// A new API key.
 pub struct NewKey {
+    /// Purpose of the key, for its owner.
     pub name: String,
+    /// The first characters of the key, for recognition.
     pub prefix: String,
     /// See [`super::secret::digest`].
     pub hash: String,
+    /// Names of the scopes; see [`super::right::SCOPES`].
     pub scopes: Vec<String>,
+    /// Time from which the key is refused; `None` if it does not expire.
     pub expires_at: Option<DateTime<Utc>>,
 }
 
@@ -156,11 +169,15 @@ pub trait Accounts: Send + Sync {
 
     /// Accounts in order of id.
     async fn list_users(&self, after: Option<Uuid>, limit: u32) -> StoreResult<Vec<wire::User>>;
+    /// The account with this id; `None` if it does not exist.
     async fn find_user(&self, id: Uuid) -> StoreResult<Option<wire::User>>;
+    /// The account with this user name; `None` if it does not exist.
     async fn find_user_by_name(&self, username: &str) -> StoreResult<Option<wire::User>>;
     /// The hash of an account's password.
     async fn password_hash(&self, user: Uuid) -> StoreResult<Option<String>>;
+    /// Creates an account; [`pipeline::Remedy::Conflict`] if name or address is taken.
     async fn create_user(&self, new: NewUser, by: &Actor) -> StoreResult<wire::User>;
+    /// The changed account; `None` if it does not exist.
     async fn update_user(
         &self,
         id: Uuid,
@@ -177,7 +194,9 @@ pub trait Accounts: Send + Sync {
         after: Option<Uuid>,
         limit: u32,
     ) -> StoreResult<Vec<wire::Key>>;
+    /// Creates a key for an account.
     async fn create_key(&self, user: Uuid, new: NewKey, by: &Actor) -> StoreResult<wire::Key>;
+    /// Revokes a key; returns `false` if the account has no key with this id.
     async fn revoke_key(&self, user: Uuid, key: Uuid, by: &Actor) -> StoreResult<bool>;
 
     /// Audit entries of accounts, newest first.
@@ -187,15 +206,20 @@ pub trait Accounts: Send + Sync {
 
 /// A document of a list, with its sort key as text.
 pub struct ListedDocument {
+    /// The document.
     pub document: wire::Document,
+    /// Value of the sort key of the list, for the cursor.
     pub key: String,
 }
 
 /// A caller of the catalogue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Principal {
+    /// Id of the account; `None` for an anonymous caller.
     pub user: Option<Uuid>,
+    /// Id of the key; `None` for a caller with a session or without credentials.
     pub key: Option<Uuid>,
+    /// `true` if the account is an administrator of the server.
     pub is_superuser: bool,
 }
 
@@ -224,9 +248,12 @@ pub trait Catalogue: Send + Sync {
         change: CollectionUpdate,
         by: &Actor,
     ) -> StoreResult<bool>;
+    /// Generations of a collection, in order of their numbers.
     async fn generations(&self, collection: Uuid) -> StoreResult<Vec<wire::Generation>>;
+    /// Sources of a collection, in order of their roots.
     async fn sources(&self, collection: Uuid) -> StoreResult<Vec<wire::Source>>;
 
+    /// Grants on a collection, oldest first.
     async fn grants(&self, collection: Uuid) -> StoreResult<Vec<wire::Grant>>;
     /// Grants a permission; returns the id of the grant. `None` if the account or key does not
     /// exist, the account cannot log in, or the key is not valid.
@@ -237,14 +264,18 @@ pub trait Catalogue: Send + Sync {
         permission: &str,
         by: &Actor,
     ) -> StoreResult<Option<Uuid>>;
+    /// Removes a grant; returns `false` if the collection has none with this id.
     async fn revoke_grant(&self, collection: Uuid, grant: Uuid, by: &Actor) -> StoreResult<bool>;
+    /// Limits and usage; `None` if the collection does not exist.
     async fn limits(&self, collection: Uuid) -> StoreResult<Option<wire::LimitsAndUsage>>;
+    /// Replaces the limits of a collection.
     async fn set_limits(
         &self,
         collection: Uuid,
         limits: wire::Limits,
         by: &Actor,
     ) -> StoreResult<()>;
+    /// Audit entries of a collection, newest first.
     async fn audit_log(
         &self,
         collection: Uuid,
@@ -261,6 +292,7 @@ pub trait Catalogue: Send + Sync {
     ) -> StoreResult<Vec<ListedDocument>>;
     /// Number of documents by status, and of those set aside by reason.
     async fn document_counts(&self, collection: Uuid) -> StoreResult<wire::DocumentCounts>;
+    /// A document of a collection; `None` if the collection has none with this id.
     async fn document(&self, collection: Uuid, id: Uuid) -> StoreResult<Option<wire::Document>>;
 
     /// Operations of one collection, newest first.
@@ -277,13 +309,16 @@ pub trait Catalogue: Send + Sync {
         before: ListCursor,
         limit: u32,
     ) -> StoreResult<Vec<wire::Operation>>;
+    /// An operation of any collection; `None` if it does not exist.
     async fn operation(&self, id: Uuid) -> StoreResult<Option<wire::Operation>>;
 }
 
 /// Changes of a collection; `None` leaves a field unchanged.
 #[derive(Default)]
 pub struct CollectionUpdate {
+    /// New description for users.
     pub description: Option<String>,
+    /// `true` lets every caller read the collection.
     pub is_public: Option<bool>,
     /// The new owner.
     pub owner: Option<Uuid>,
@@ -302,9 +337,19 @@ pub enum Grantee {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OperationRequest {
     /// Update the collection, or build a new generation.
-    Run { kind: wire::RequestedOperation, allow_deletes: bool, retry_failed: bool },
+    Run {
+        /// Update, or a new generation.
+        kind: wire::RequestedOperation,
+        /// `true` to delete missing documents, whatever their number.
+        allow_deletes: bool,
+        /// `true` to retry failed documents whose delay has passed.
+        retry_failed: bool,
+    },
     /// Remove the documents that only this source contains.
-    RemoveSource { source: String },
+    RemoveSource {
+        /// The source root, as in the list of sources.
+        source: String,
+    },
     /// Delete documents.
     DeleteDocuments(Vec<Uuid>),
     /// Restore deleted documents.
@@ -316,6 +361,7 @@ pub enum OperationRequest {
 /// Notification of a changed operation: requested, started, progressed or ended.
 #[derive(Clone, Debug)]
 pub struct OperationChange {
+    /// Id of the operation.
     pub operation: Uuid,
     /// Its collection, if the notification names it.
     pub collection: Option<Uuid>,

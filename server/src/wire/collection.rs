@@ -8,6 +8,7 @@ use uuid::Uuid;
 /// A collection.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Collection {
+    /// Id of the collection; it never changes.
     pub id: Uuid,
     /// Unique among the collections of its owner.
     pub name: String,
@@ -23,7 +24,9 @@ pub struct Collection {
     pub model: String,
     /// Precision of stored vectors: `float32`, `float16` or `int8`.
     pub quantization: String,
+    /// Maximum size of a chunk, in the unit of the pipeline file.
     pub chunk_size: i32,
+    /// Maximum overlap of two chunks, in the same unit.
     pub chunk_overlap: i32,
     /// Completed documents at the end of the last operation.
     pub document_count: i64,
@@ -39,7 +42,9 @@ pub struct Collection {
     pub is_served: bool,
     /// The caller's permission: `read`, `write`, `admin` or `owner`.
     pub right: &'static str,
+    /// Time of creation.
     pub created_at: DateTime<Utc>,
+    /// Time of the last change of the collection or its content.
     pub updated_at: DateTime<Utc>,
 }
 
@@ -47,6 +52,7 @@ pub struct Collection {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeCollection {
+    /// New description for users.
     pub description: Option<String>,
     /// Every caller may read a public collection; write access is unchanged.
     pub is_public: Option<bool>,
@@ -58,23 +64,34 @@ pub struct ChangeCollection {
 /// A complete set of vectors of a collection.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Generation {
+    /// Number of the generation, from 1; a later one has a larger number.
     pub number: i32,
     /// `building`, `live` or `retired`.
     pub status: String,
+    /// The embedding model.
     pub model: String,
+    /// Dimension of the vectors.
     pub dim: i32,
+    /// Precision of stored vectors: `float32`, `float16` or `int8`.
     pub quantization: String,
+    /// Maximum size of a chunk, in the unit of the pipeline file.
     pub chunk_size: i32,
+    /// Maximum overlap of two chunks, in the same unit.
     pub chunk_overlap: i32,
+    /// Time at which its build started.
     pub created_at: DateTime<Utc>,
+    /// Time at which it last became live; missing before that.
     pub live_at: Option<DateTime<Utc>>,
+    /// Time at which another generation replaced it; missing for others.
     pub retired_at: Option<DateTime<Utc>>,
+    /// Time at which a rollback replaced it; missing for others.
     pub rolled_back_at: Option<DateTime<Utc>>,
 }
 
 /// A source of documents.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Source {
+    /// Id of the source.
     pub id: Uuid,
     /// Path or URL of the source root.
     pub source: String,
@@ -83,6 +100,7 @@ pub struct Source {
     pub kind: String,
     /// Completed documents of the source at the end of the last operation.
     pub document_count: i64,
+    /// Bytes of these documents.
     pub size_bytes: i64,
     /// Time of the last operation that read it.
     pub last_indexed_at: Option<DateTime<Utc>>,
@@ -91,6 +109,7 @@ pub struct Source {
 /// A permission on a collection, granted to a user or key.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Grant {
+    /// Id of the grant, for its revocation.
     pub id: Uuid,
     /// User name of the recipient.
     pub user: Option<String>,
@@ -100,6 +119,7 @@ pub struct Grant {
     pub key_prefix: Option<String>,
     /// `read`, `write` or `admin`.
     pub permission: String,
+    /// Time at which it was granted.
     pub created_at: DateTime<Utc>,
 }
 
@@ -124,6 +144,7 @@ pub struct CreateGrant {
     pub user: Option<String>,
     /// Id of the key that receives it.
     pub key: Option<Uuid>,
+    /// The granted permission; it includes lower ones.
     pub permission: Permission,
 }
 
@@ -131,13 +152,16 @@ pub struct CreateGrant {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
+    /// Maximum number of documents.
     #[schema(minimum = 1)]
     pub max_documents: i64,
     /// Size of all documents in units of 10⁹ bytes.
     #[schema(exclusive_minimum = 0.0)]
     pub max_storage_gb: f64,
+    /// Maximum number of operations requested within an hour.
     #[schema(minimum = 1)]
     pub max_operations_per_hour: i64,
+    /// Maximum number of sources.
     #[schema(minimum = 1)]
     pub max_sources: i64,
 }
@@ -145,11 +169,16 @@ pub struct Limits {
 /// Limits with current usage.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct LimitsAndUsage {
+    /// The limits in force.
     pub limits: Limits,
     /// `false` for collections of the built-in account `local`, which have no limits.
     pub are_enforced: bool,
+    /// Number of documents, in the unit of `max_documents`.
     pub documents: i64,
+    /// Bytes of these documents.
     pub size_bytes: i64,
+    /// Operations requested within the last hour.
     pub operations_within_the_hour: i64,
+    /// Number of sources.
     pub sources: i64,
 }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 /// A document.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Document {
+    /// Id of the document; it survives edits and moves.
     pub id: Uuid,
     /// Location at the last write.
     pub path: String,
@@ -16,8 +17,11 @@ pub struct Document {
     pub name: String,
     /// `pending`, `processing`, `completed`, `failed` or `deleted`.
     pub status: String,
+    /// Size of the file in bytes.
     pub size_bytes: i64,
+    /// Media type, such as `text/html`; missing if it was not determined.
     pub mime_type: Option<String>,
+    /// Number of chunks; 0 for a document that was set aside.
     pub chunk_count: i64,
     /// Title from the metadata or the first heading; missing if it is a placeholder of a program.
     pub title: Option<String>,
@@ -30,6 +34,7 @@ pub struct Document {
     pub reason: Option<String>,
     /// Message of the rejection.
     pub message: Option<String>,
+    /// Time of the last write of the document.
     pub updated_at: DateTime<Utc>,
 }
 
@@ -37,10 +42,15 @@ pub struct Document {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DocumentStatus {
+    /// Known, and not yet processed.
     Pending,
+    /// An operation is storing it.
     Processing,
+    /// Stored and found by searches.
     Completed,
+    /// Set aside; `reason` and `message` say why.
     Failed,
+    /// Deleted; its id is kept for a while.
     Deleted,
 }
 
@@ -49,6 +59,7 @@ pub enum DocumentStatus {
 pub struct Chunk {
     /// Index among the chunks of the document, from 0.
     pub index: u32,
+    /// Text of the chunk.
     pub text: String,
     /// Headings above the chunk.
     pub headings: Option<String>,
@@ -77,6 +88,7 @@ pub struct ChunksQuery {
 /// Chunks of a document.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Chunks {
+    /// In order of their index.
     pub items: Vec<Chunk>,
     /// Number of chunks of the document.
     pub total: u32,

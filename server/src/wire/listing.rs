@@ -77,9 +77,13 @@ pub struct DocumentsQuery {
 /// A validated request for a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DocumentList {
+    /// Only documents with this status.
     pub status: Option<DocumentStatus>,
+    /// Only documents that were set aside with this reason.
     pub reason: Option<String>,
+    /// Sort key; equal keys are ordered by id.
     pub sort: DocumentSort,
+    /// Direction of the order, of the ids as well.
     pub order: SortOrder,
     /// Sort key as text and id of the last document of the previous page.
     pub after: Option<(String, Uuid)>,
@@ -174,10 +178,15 @@ fn is_valid_key(sort: DocumentSort, key: &str) -> bool {
 /// Number of documents of a collection by status.
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub struct DocumentCounts {
+    /// Known, and not yet processed.
     pub pending: i64,
+    /// Documents that an operation is storing.
     pub processing: i64,
+    /// Stored and found by searches.
     pub completed: i64,
+    /// Documents that were set aside, for any reason.
     pub failed: i64,
+    /// Deleted documents whose ids are still kept.
     pub deleted: i64,
     /// Documents that were set aside, by reason, the most frequent first.
     pub reasons: Vec<ReasonCount>,
@@ -188,6 +197,7 @@ pub struct DocumentCounts {
 pub struct ReasonCount {
     /// `failed`, `empty`, `unsupported`, …
     pub reason: String,
+    /// Number of these documents.
     pub count: i64,
     /// The most frequent messages; at most fifty for all reasons together.
     pub messages: Vec<MessageCount>,
@@ -198,6 +208,7 @@ pub struct ReasonCount {
 pub struct MessageCount {
     /// The first 200 characters of the message.
     pub message: String,
+    /// Number of these documents.
     pub count: i64,
 }
 

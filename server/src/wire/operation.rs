@@ -9,7 +9,9 @@ use uuid::Uuid;
 /// A change of a collection.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Operation {
+    /// Id of the operation.
     pub id: Uuid,
+    /// Id of the collection that it changes.
     pub collection_id: Uuid,
     /// Name of the collection.
     pub collection: String,
@@ -25,8 +27,11 @@ pub struct Operation {
     pub config: Value,
     /// Cause of the failure.
     pub error: Option<String>,
+    /// Time of the request.
     pub created_at: DateTime<Utc>,
+    /// Start of the execution; missing before that.
     pub started_at: Option<DateTime<Utc>>,
+    /// Time of the end, successful or not; missing before that.
     pub completed_at: Option<DateTime<Utc>>,
     /// Progress: documents, chunks, tokens, and each node; missing before the operation has
     /// started.
@@ -52,6 +57,7 @@ pub enum RequestedOperation {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StartOperation {
+    /// The operation to start.
     #[serde(rename = "type")]
     pub kind: RequestedOperation,
     /// Delete missing documents, whatever their number.
