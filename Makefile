@@ -9,7 +9,7 @@ NEXTEST := $(shell command -v cargo-nextest)
 
 .PHONY: help
 help: ## List the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
 
 .PHONY: setup
 setup: ## Fetch libtorch, the model and the PostgreSQL binaries
@@ -65,6 +65,11 @@ snapshots: setup ## Accept the current snapshots and JSON Schema
 .PHONY: bench
 bench: setup ## Run the measurements and write tables to benches/runs/
 	@benches/run
+
+# `cargo bench -p CRATE -- FILTER` runs some of them; criterion compares each with its last run.
+.PHONY: microbench
+microbench: ## Measure the hot paths of the libraries, without a model
+	@cargo bench $(foreach crate,pipeline stages search,-p $(crate))
 
 .PHONY: clean
 clean: ## Remove build artefacts and indexes; keep downloads
