@@ -143,7 +143,8 @@ pub struct Facet {
     pub count: u64,
 }
 
-/// Read access to the vectors of one collection and generation.
+/// Read access to the vectors of one collection and generation. `vectors::MemoryVectors` has an
+/// example.
 #[async_trait]
 pub trait VectorIndex: Send + Sync {
     /// The best chunks, best first, then by id.

@@ -49,6 +49,7 @@ impl SparseVector {
 }
 
 /// Encodes texts as sparse vectors. Any number of threads may use it concurrently.
+/// `stages::default_sparse_encoder` has an example.
 pub trait SparseEncoder: Send + Sync {
     /// Sparse vector of a passage to store, from a document in this language (ISO 639-1), if known.
     /// The store multiplies each value by the rarity of its term.

@@ -313,7 +313,8 @@ pub fn format_fact(key: &str, value: &str) -> String {
     format!("{key}={value}")
 }
 
-/// Write access to the vectors of one collection and generation.
+/// Write access to the vectors of one collection and generation. `vectors::MemoryVectors` has an
+/// example.
 #[async_trait]
 pub trait VectorStore: Send + Sync {
     /// Writes points and replaces those with the same id. The points of a document are adjacent and
