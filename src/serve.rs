@@ -24,6 +24,7 @@ use std::time::Duration;
 use axum_server::Handle;
 use futures::future::try_join3;
 use metadata::{OperationEvent, OperationStatus};
+use operations::{PipelineFiles, Worker, WorkerConfig};
 use pipeline::BoxError;
 use search::SearchMetrics;
 use server::ports;
@@ -39,9 +40,8 @@ use self::collections::ServedCollections;
 use self::targets::Targets;
 use crate::cli::ServeArgs;
 use crate::cmd::Signals;
-use crate::operate::{PipelineFiles, Runtime, Worker, WorkerConfig};
-use crate::render;
 use crate::telemetry::Telemetry;
+use crate::{composition, render};
 
 /// Capacity of the channel of changes; a slower reader misses the oldest ones.
 const CHANGE_BUFFER: usize = 256;
@@ -51,7 +51,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// Serves until a signal arrives and the requests in flight are answered.
 pub(crate) async fn serve(args: &ServeArgs, telemetry: &Telemetry) -> Result<(), BoxError> {
     let mut signals = Signals::new()?;
-    let files = PipelineFiles::new(args.config.clone());
+    let files = PipelineFiles::new(args.config.clone(), composition::composition());
     tokio::select! {
         () = files.fetch_models() => {}
         _ = signals.next() => return Ok(()),
@@ -66,7 +66,7 @@ pub(crate) async fn serve(args: &ServeArgs, telemetry: &Telemetry) -> Result<(),
         (Some(certificates), Some(key)) => Some(listen::tls(certificates, key)?),
         _ => None,
     };
-    let runtime = Runtime::open(&first.spec, telemetry).await?;
+    let runtime = composition::open_runtime(&first.spec, telemetry).await?;
     let postgres = runtime.database.postgres().clone();
     // On a read-only database searches, lists, keys and existing sessions work; other requests get
     // 503.

@@ -12,7 +12,7 @@ use sqlx::query::QueryAs;
 use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::retry_call;
+use crate::retry_call;
 
 /// The actor of an action and its client.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

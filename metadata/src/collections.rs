@@ -1,15 +1,20 @@
 //! Collections: created on first use, found by owner and name, listed by page.
 
+pub(crate) mod generations;
+pub(crate) mod grants;
+pub(crate) mod limits;
+pub(crate) mod sources;
+
 use chrono::{DateTime, Utc};
 use pipeline::StoreError;
 use serde_json::json;
 use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::audit::{Actor, CollectionEvent, record_collection_event, without_nulls};
-use super::generations::{self, GenerationSettings};
-use super::query_error::QueryError;
-use super::{LOCAL_ACCOUNT, retry_call};
+use crate::audit::{Actor, CollectionEvent, record_collection_event, without_nulls};
+use crate::collections::generations::{self, GenerationSettings};
+use crate::query_error::QueryError;
+use crate::{LOCAL_ACCOUNT, retry_call};
 use pipeline::{Quantization, VectorsConfig};
 
 /// State of a collection.

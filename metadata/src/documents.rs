@@ -1,5 +1,18 @@
 //! Documents: one row per content and collection, with its status.
 
+pub(crate) mod deletions;
+pub(crate) mod dry_run;
+pub(crate) mod history;
+pub(crate) mod identify;
+pub(crate) mod integrity;
+pub(crate) mod listing;
+pub(crate) mod locations;
+pub(crate) mod memory;
+pub(crate) mod rejections;
+pub(crate) mod relocations;
+pub(crate) mod run;
+pub(crate) mod write;
+
 use std::borrow::Cow;
 
 use chrono::Utc;
@@ -9,8 +22,8 @@ use serde_json::{Map, Value};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::retry_call;
-use super::run::RunMetadata;
+use crate::documents::run::RunMetadata;
+use crate::retry_call;
 
 /// Status of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
@@ -53,7 +66,7 @@ impl Documents<'_> {
                  ORDER BY d.status = 'deleted', d.deleted_at DESC LIMIT 1",
             )
             .bind(collection)
-            .bind(super::locations::uri_hash(uri))
+            .bind(crate::documents::locations::uri_hash(uri))
             .fetch_optional(self.0)
             .await?)
         })

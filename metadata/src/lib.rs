@@ -6,46 +6,17 @@
 //! crate stores no vectors: docs/adr/0005-document-and-location.md describes how the two stores
 //! stay consistent.
 
+mod accounts;
 mod audit;
-mod browser_sessions;
+mod cluster;
 mod collections;
 mod connect;
-mod deletions;
-mod document_history;
 mod documents;
-mod dry_run;
-mod embedded;
-mod enqueue;
-mod events;
-mod generations;
-mod grants;
-mod history;
-mod identify;
-mod integrity;
-mod keys;
-mod lease;
-mod limits;
-mod listing;
-mod locations;
-mod memory;
-mod migrations;
-mod notifications;
 mod operations;
 mod query_error;
-mod query_plans;
-mod queue;
-mod rejections;
-mod relocations;
-mod removal;
-mod run;
 mod schedules;
-mod sessions;
-mod sources;
+mod schema;
 mod status;
-mod table_statistics;
-mod takeover;
-mod users;
-mod write;
 
 use std::fmt;
 use std::future::Future;
@@ -55,51 +26,51 @@ use pipeline::StoreError;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
+pub use accounts::browser_sessions::SessionLifetime;
+pub use accounts::keys::{ApiKey, ApiKeys, AuthenticatedKey, NewKey};
+pub use accounts::sessions::{NewToken, RotationResult, Sessions, SigningKey};
+pub use accounts::users::{NewUser, User, UserUpdate, Users};
 pub use audit::{Actor, AuditEntry, AuditLog, ListCursor};
-pub use browser_sessions::SessionLifetime;
+pub use cluster::{EmbeddedError, EmbeddedPostgres};
+pub use collections::generations::{
+    Generation, GenerationComparison, GenerationSettings, GenerationStatus, Generations, SwapResult,
+};
+pub use collections::grants::{Grant, Grantee, Grants, Principal, VisibleCollection};
+pub use collections::limits::{Limits, ResourceLimits, Usage};
+pub use collections::sources::{SourceSummary, Sources};
 pub use collections::{
     Collection, CollectionStatus, CollectionUpdate, Collections, DeletedCollection, NewCollection,
 };
-pub use deletions::{ForgottenBatch, MissingDocuments};
-pub use document_history::{DocumentAction, DocumentDetails, DocumentHistory, SeenLocation};
-pub use documents::{DocumentStatus, Documents};
-pub use dry_run::{ContentMatch, LocationEntry};
-pub use embedded::{EmbeddedError, EmbeddedPostgres};
-pub use enqueue::EnqueueResult;
-pub use events::{OperationEvent, OperationEvents};
-pub use generations::{
-    Generation, GenerationComparison, GenerationSettings, GenerationStatus, Generations, SwapResult,
-};
-pub use grants::{Grant, Grantee, Grants, Principal, VisibleCollection};
-pub use history::OperationRecord;
-pub use integrity::Integrity;
-pub use keys::{ApiKey, ApiKeys, AuthenticatedKey, NewKey};
-pub use lease::{ExclusiveLock, OPERATION_EVENTS, OperationLease, WaitPolicy};
-pub use limits::{Limits, ResourceLimits, Usage};
-pub use listing::{
+pub use documents::deletions::{ForgottenBatch, MissingDocuments};
+pub use documents::dry_run::{ContentMatch, LocationEntry};
+pub use documents::history::{DocumentAction, DocumentDetails, DocumentHistory, SeenLocation};
+pub use documents::integrity::Integrity;
+pub use documents::listing::{
     DocumentList, DocumentSelection, DocumentSort, ListQuery, ListedDocument, RejectionCount,
     document_list_queries,
 };
-pub use memory::{MemoryDocument, MemoryMetadata};
-pub use migrations::{AppliedMigration, DowngradePlan, SchemaState};
-pub use notifications::{Notification, NotificationOutbox};
+pub use documents::memory::{MemoryDocument, MemoryMetadata};
+pub use documents::rejections::RejectedLocation;
+pub use documents::relocations::Relocation;
+pub use documents::run::{GenerationSlot, RunMetadata};
+pub use documents::{DocumentStatus, Documents};
+pub use operations::enqueue::EnqueueResult;
+pub use operations::events::{OperationEvent, OperationEvents};
+pub use operations::lease::{ExclusiveLock, OPERATION_EVENTS, OperationLease, WaitPolicy};
+pub use operations::notifications::{Notification, NotificationOutbox};
+pub use operations::queue::{QueuedOperation, WorkerSummary, Workers};
+pub use operations::records::OperationRecord;
+pub use operations::removal::RemovedSource;
 pub use operations::{
     OperationOutcome, OperationStatus, OperationSummary, OperationType, Operations, Throughput,
 };
-pub use query_plans::{HOT_QUERIES, HotQuery, ReadScope};
-pub use queue::{QueuedOperation, WorkerSummary, Workers};
-pub use rejections::RejectedLocation;
-pub use relocations::Relocation;
-pub use removal::RemovedSource;
-pub use run::{GenerationSlot, RunMetadata};
 pub use schedules::{
     DueRun, OverlapPolicy, ScheduleKey, SchedulePoll, ScheduleRun, ScheduleSummary,
     ScheduledRunOutcome, Schedules,
 };
-pub use sessions::{NewToken, RotationResult, Sessions, SigningKey};
-pub use sources::{SourceSummary, Sources};
+pub use schema::migrations::{AppliedMigration, DowngradePlan, SchemaState};
+pub use schema::query_plans::{HOT_QUERIES, HotQuery, ReadScope};
 pub use status::{CollectionFigures, ScheduleStatus, StoreStatus};
-pub use users::{NewUser, User, UserUpdate, Users};
 
 use pipeline::retrying_while;
 use pipeline::store_call;

@@ -1,5 +1,14 @@
 //! Operations: type, requester, status and result. The database enforces the transitions of the
-//! status (migration 0003); `lease.rs` assigns operations to workers.
+//! status (migration 0003); `operations/lease.rs` assigns operations to workers.
+
+pub(crate) mod enqueue;
+pub(crate) mod events;
+pub(crate) mod lease;
+pub(crate) mod notifications;
+pub(crate) mod queue;
+pub(crate) mod records;
+pub(crate) mod removal;
+pub(crate) mod takeover;
 
 use chrono::{DateTime, Utc};
 use pipeline::StoreError;
@@ -7,10 +16,11 @@ use serde_json::{Value, json};
 use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::audit::CollectionEvent;
-use super::query_error::QueryError;
-use super::takeover::end_transactions;
-use super::{collections, retry_call, sources};
+use crate::audit::CollectionEvent;
+use crate::collections::sources;
+use crate::operations::takeover::end_transactions;
+use crate::query_error::QueryError;
+use crate::{collections, retry_call};
 
 /// Type of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]

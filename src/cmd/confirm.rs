@@ -2,18 +2,16 @@
 
 use std::io::{IsTerminal as _, stdin};
 
+use operations::{OperationOptions, Operator};
 use pipeline::BoxError;
-use tokio_util::sync::CancellationToken;
 
 use crate::cli::ChangeArgs;
-use crate::operate::{OperationOptions, Operator};
-use crate::{compose, render};
+use crate::{composition, render};
 
 /// Creates the operator of the pipeline file.
 pub(super) async fn open_operator(change: &ChangeArgs) -> Result<Operator, BoxError> {
-    let (spec, plan) = compose::load(&change.config, &embedding::EmbeddingEngine::new())?;
     let wish = OperationOptions { wait: change.wait, ..OperationOptions::default() };
-    Operator::new(spec, &plan, CancellationToken::new(), wish).await
+    composition::open_operator(&change.config, wish).await
 }
 
 /// Asks for confirmation of a change; without a terminal, `--yes` is required.

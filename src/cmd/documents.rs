@@ -6,6 +6,7 @@ use metadata::{
     Collection, DocumentList, DocumentSelection, DocumentSort, DocumentStatus, ListedDocument,
     Postgres, RejectedLocation,
 };
+use operations::Operator;
 use pipeline::BoxError;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -13,8 +14,7 @@ use uuid::Uuid;
 use super::document_ref::{self, DocumentRef};
 use super::{Exit, confirm, document_view};
 use crate::cli::{CollectionArgs, DocumentsVerb, ReasonArg, StatusArg};
-use crate::compose;
-use crate::operate::Operator;
+use crate::composition;
 use crate::render::{self, snake_case_name};
 
 pub(super) async fn documents(verb: DocumentsVerb) -> Exit {
@@ -87,7 +87,7 @@ async fn list(of: &CollectionArgs, which: DocumentFilter) -> Result<(), BoxError
         (Err(_), _) => return Err("invalid `--after`: expected the id of a document".into()),
     };
     let after_uri = after_uri.as_ref().and_then(DocumentRef::uri);
-    let (database, collection) = compose::open_collection(&of.config).await?;
+    let (database, collection) = composition::open_collection(&of.config).await?;
     let documents = database.postgres().documents();
     let list = DocumentList {
         selection: selection(status, reason),
@@ -192,7 +192,7 @@ fn status_text(status: DocumentStatus, reason: Option<&str>) -> String {
 }
 
 async fn show(of: &CollectionArgs, document: &OsStr) -> Result<(), BoxError> {
-    let (database, collection) = compose::open_collection(&of.config).await?;
+    let (database, collection) = composition::open_collection(&of.config).await?;
     let named = resolve_argument(document, database.postgres(), &collection).await?;
     let (told, _) = named.history(database.postgres(), &collection).await?;
     let document = told.document.ok_or_else(|| not_found_message(&collection.name, document))?;

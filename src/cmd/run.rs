@@ -4,18 +4,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use operations::{GenerationSwap, Interrupted, OperationOptions, Operator, RunSummary};
 use pipeline::{BoxError, PipelineSpec, Plan};
 use tokio_util::sync::CancellationToken;
 
 use super::signals::Signals;
 use super::{Exit, report};
 use crate::cli::RunArgs;
-use crate::operate::{
-    GenerationSwap, Interrupted, OperationOptions, Operator, RunSummary, Runtime,
-};
 use crate::progress_bar::ProgressView;
 use crate::telemetry::{self, Telemetry};
-use crate::{model_download, render};
+use crate::{composition, model_download, render};
 
 /// The variant of the operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +75,7 @@ async fn run_with_progress(
     let stop = CancellationToken::new();
     // No batch is in flight before the operation starts, so a signal ends the command immediately.
     let opening = async {
-        let runtime = Runtime::open(&spec, telemetry).await?;
+        let runtime = composition::open_runtime(&spec, telemetry).await?;
         Operator::with_runtime(runtime, Arc::new(spec), &plan, stop.clone(), wish)
     };
     let operator = tokio::select! {

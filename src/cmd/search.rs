@@ -2,14 +2,13 @@
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, stdout};
-use std::sync::Arc;
 
 use pipeline::{BoxError, Fusion};
 use search::{CollectionResult, Condition, MergedHit, Request, SearchResults, Searcher};
 use serde_json::{Value, json};
 
 use crate::cli::SearchArgs;
-use crate::compose::FileTargets;
+use crate::composition::FileTargets;
 use crate::render::Paint;
 use crate::{model_download, render};
 
@@ -20,8 +19,7 @@ pub(super) async fn search(args: &SearchArgs) -> Result<(), BoxError> {
     for file in &args.config {
         model_download::fetch_models_of(file).await?;
     }
-    let files =
-        FileTargets::open(&args.config, Arc::new(embedding::EmbeddingEngine::new())).await?;
+    let files = FileTargets::open(&args.config).await?;
     let request = Request { collections: files.names(), ..request };
     let answer = Searcher::default().search(&request, &files).await?;
     let failures = answer.failed.iter().map(|failure| {

@@ -5,13 +5,13 @@ use serde_json::json;
 
 use super::confirm;
 use crate::cli::SourcesVerb;
-use crate::compose;
+use crate::composition;
 use crate::render;
 
 pub(super) async fn sources(verb: SourcesVerb) -> Result<(), BoxError> {
     match verb {
         SourcesVerb::List { of } => {
-            let (database, collection) = compose::open_collection(&of.config).await?;
+            let (database, collection) = composition::open_collection(&of.config).await?;
             let sources = database.postgres().sources().list(collection.id).await?;
             if of.json {
                 let sources = sources.iter().map(|it| {

@@ -5,14 +5,14 @@ use serde_json::json;
 
 use super::document_view;
 use crate::cli::StatusArgs;
-use crate::compose;
+use crate::composition;
 use crate::render::{self, snake_case_name};
 
 /// Operations shown.
 const RECENT: u32 = 5;
 
 pub(super) async fn status(args: &StatusArgs) -> Result<(), BoxError> {
-    let (database, collection) = compose::open_collection(&args.file).await?;
+    let (database, collection) = composition::open_collection(&args.file).await?;
     let operations = database.postgres().operations().recent(collection.id, None, RECENT).await?;
     let documents = database.postgres().documents().count_by_status(collection.id).await?;
     let set_aside = database.postgres().documents().count_rejected_locations(collection.id).await?;

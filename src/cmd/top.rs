@@ -5,6 +5,7 @@ use std::io::{IsTerminal as _, stdout};
 use std::time::{Duration, Instant};
 
 use metadata::{Collection, OperationStatus, OperationSummary};
+use operations::Database;
 use pipeline::{BoxError, Progress};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -13,7 +14,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::cli::TopArgs;
-use crate::compose::{self, Database};
+use crate::composition;
 use crate::render::{self, snake_case_name};
 use crate::top::{OperationTitle, OperationView};
 
@@ -40,7 +41,9 @@ struct ServerClient {
 
 pub(super) async fn top(args: &TopArgs) -> Result<(), BoxError> {
     let from = match (&args.config, &args.server) {
-        (Some(file), _) => ProgressSource::Store(Box::new(compose::open_collection(file).await?)),
+        (Some(file), _) => {
+            ProgressSource::Store(Box::new(composition::open_collection(file).await?))
+        }
         (None, Some(url)) => ProgressSource::Server(ServerClient::new(url, args.token.clone())),
         (None, None) => return Err("expected --config FILE or --server URL".into()),
     };

@@ -1,13 +1,12 @@
 //! `semantik verify`: compares the metadata with the vectors.
 
+use operations::{DocumentFault, OperationOptions, VerifyReport};
 use pipeline::BoxError;
 use serde_json::{Map, Value, json};
-use tokio_util::sync::CancellationToken;
 
 use super::Exit;
 use crate::cli::VerifyArgs;
-use crate::operate::{DocumentFault, OperationOptions, Operator, VerifyReport};
-use crate::{compose, model_download, render};
+use crate::{composition, model_download, render};
 
 /// Documents or files shown per kind of problem.
 const MAX_SHOWN: usize = 20;
@@ -24,12 +23,11 @@ async fn try_verify(args: &VerifyArgs) -> Result<Exit, BoxError> {
     if args.repair {
         model_download::fetch_models_of(&args.file).await?;
     }
-    let (spec, plan) = compose::load(&args.file, &embedding::EmbeddingEngine::new())?;
     let wish = OperationOptions { wait: args.wait, ..OperationOptions::default() };
     let mut operator = if args.repair {
-        Operator::new(spec, &plan, CancellationToken::new(), wish).await?
+        composition::open_operator(&args.file, wish).await?
     } else {
-        Operator::open_read_only(spec, &plan, wish).await?
+        composition::open_reading_operator(&args.file, wish).await?
     };
     let before = operator.verify().await?;
     let after = if args.repair && !before.is_consistent() {

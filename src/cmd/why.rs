@@ -5,13 +5,14 @@ use metadata::{
     Collection, DocumentAction, DocumentDetails, DocumentHistory, DocumentStatus, Generation,
     Postgres, SeenLocation,
 };
+use operations::Database;
 use pipeline::{BoxError, Fingerprint, Location, Plan, SourceDecision};
 use serde_json::{Value, json};
 
 use super::document_ref::{DocumentRef, PathCandidates};
 use super::document_view;
 use crate::cli::WhyArgs;
-use crate::compose::{self, Database};
+use crate::composition;
 use crate::render;
 
 /// The collected facts about a document or location.
@@ -29,7 +30,7 @@ struct Explanation {
 }
 
 pub(super) async fn why(args: &WhyArgs) -> Result<(), BoxError> {
-    let (spec, plan) = compose::load(&args.of.config, &embedding::EmbeddingEngine::new())?;
+    let (spec, plan) = composition::load(&args.of.config)?;
     let found = Database::open_existing(&spec).await?;
     let place = found
         .as_ref()

@@ -2,13 +2,13 @@
 
 use async_trait::async_trait;
 use metadata::{CollectionUpdate, Grantee, Postgres, ResourceLimits};
+use operations::PipelineFiles;
 use pipeline::StoreError;
 use server::ports::{self, Catalogue, ListCursor};
 use server::{right, wire};
 use uuid::Uuid;
 
 use super::{convert, lists};
-use crate::operate::PipelineFiles;
 
 /// The collections of a metadata store.
 pub(super) struct StoredCatalogue {

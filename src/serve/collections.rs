@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use metadata::{EnqueueResult, QueuedOperation, VisibleCollection};
+use operations::{LoadedPipeline, OperationOptions, OperationRequest};
 use pipeline::BoxError;
 use search::Target;
 use serde_json::{Value, json};
@@ -23,7 +24,6 @@ use uuid::Uuid;
 use super::convert;
 use super::targets::Targets;
 use crate::cmd::why;
-use crate::operate::{LoadedPipeline, OperationOptions, OperationRequest};
 use crate::telemetry::Telemetry;
 
 /// Searches and operations of the server.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::support::ROOT;
 
-const CRATES: [&str; 10] = [
+const CRATES: [&str; 11] = [
     "pipeline",
     "sources",
     "stages",
@@ -15,6 +15,7 @@ const CRATES: [&str; 10] = [
     "sinks",
     "search",
     "server",
+    "operations",
 ];
 
 fn sources(dir: &str) -> Vec<(String, String)> {
@@ -59,8 +60,8 @@ fn no_file_outgrows_its_question() {
 }
 
 /// Files that may start tasks or threads, or wait for several events: the runtime, the owners of a
-/// model or of a shard, blocking work of a search, the extract worker, and the main loops of the
-/// command.
+/// model or of a shard, blocking work of a search, the extract worker, the execution of operations,
+/// and the main loops of the command.
 const CONCURRENT: [&str; 18] = [
     "pipeline/src/run.rs",
     "pipeline/src/channel.rs",
@@ -71,14 +72,14 @@ const CONCURRENT: [&str; 18] = [
     "search/src/query_batcher.rs",
     "search/src/blocking.rs",
     "vectors/src/edge/threads.rs",
+    "operations/src/lib.rs",
+    "operations/src/delegate.rs",
+    "operations/src/model_downloads.rs",
+    "operations/src/worker.rs",
     "src/cmd/embed.rs",
     "src/cmd/run.rs",
     "src/cmd/signals.rs",
     "src/cmd/worker.rs",
-    "src/model_download.rs",
-    "src/operate.rs",
-    "src/operate/delegate.rs",
-    "src/operate/worker.rs",
     "src/serve.rs",
     "src/telemetry/endpoint.rs",
 ];
@@ -121,7 +122,7 @@ fn the_environment_is_read_in_few_places() {
         "src/cli.rs",
         "src/telemetry/traces.rs",
         "embedding/src/hub.rs",
-        "metadata/src/embedded/server.rs",
+        "metadata/src/cluster/server.rs",
         "stages/src/extract/worker.rs",
         "stages/src/extract/worker/probe.rs",
     ];
@@ -136,7 +137,7 @@ fn the_environment_is_read_in_few_places() {
 /// Who may import whom inside the workspace; the picture in ARCHITECTURE.md, as data.
 #[test]
 fn the_layers_hold() {
-    let layers: [(&str, &[&str]); 10] = [
+    let layers: [(&str, &[&str]); 11] = [
         ("pipeline", &[]),
         ("sources", &["pipeline"]),
         ("stages", &["pipeline", "sources"]),
@@ -147,6 +148,7 @@ fn the_layers_hold() {
         ("sinks", &["pipeline"]),
         ("search", &["pipeline"]),
         ("server", &["pipeline", "search"]),
+        ("operations", &["pipeline", "stages", "cache", "metadata", "vectors", "sinks", "search"]),
     ];
     for (krate, allowed) in layers {
         let toml = std::fs::read_to_string(Path::new(ROOT).join(krate).join("Cargo.toml")).unwrap();
