@@ -79,6 +79,7 @@ pub struct OperationOptions {
 
 /// Executes operations on the collection of a pipeline file.
 pub struct Operator {
+    /// The pipeline file, which names the collection.
     pub spec: Arc<PipelineSpec>,
     /// Node types, models and environment of the program.
     composition: Arc<Composition>,
@@ -96,6 +97,7 @@ pub struct Operator {
     /// A second cancellation, after `stop`: batches that the model has not started are left to the
     /// next run.
     cut_short_token: CancellationToken,
+    /// Options of the request.
     pub options: OperationOptions,
     /// Keeps the embedded cluster running until it is dropped.
     pub database: Database,
@@ -117,6 +119,7 @@ pub struct Operator {
 
 /// The result of an operation.
 pub struct RunSummary {
+    /// The report of all passes of the operation.
     pub report: RunReport,
     /// The swapped generations; `None` if the same generation is live.
     pub swap: Option<GenerationSwap>,

@@ -16,6 +16,7 @@ use crate::stores::{GenerationVectors, IfMissing};
 /// The result of a deletion.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RemovalResult {
+    /// Number of documents that were deleted.
     pub documents: u64,
 }
 

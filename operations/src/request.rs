@@ -117,21 +117,27 @@ pub(crate) struct OperationResult {
 /// Tokens that a model processed in an operation, and the seconds it took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ModelTime {
+    /// Tokens that the model processed, without those whose vectors were known.
     pub tokens: u64,
+    /// Seconds in which the thread of the model computed.
     pub busy_seconds: f64,
 }
 
 /// A generation that replaced another as the live one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GenerationSwap {
+    /// The generation that searches use from now on.
     pub live: GenerationRef,
+    /// The generation that it replaced.
     pub retired: GenerationRef,
 }
 
 /// A generation as messages name it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GenerationRef {
+    /// Number of the generation in its collection, from 1.
     pub number: i32,
+    /// Name of the embedding model, as displayed.
     pub model: String,
 }
 
