@@ -6,8 +6,8 @@ mod file_targets;
 use std::path::Path;
 use std::sync::Arc;
 
-use metadata::Collection;
-use operations::{Composition, Database, Models, OperationOptions, Operator, Runtime, store_name};
+use metadata::{Collection, WaitPolicy};
+use operations::{Composition, Database, Models, Operator, Runtime, store_name};
 use pipeline::{BoxError, Cache, ModelProvider, PipelineSpec, Plan, Registry};
 use tokio_util::sync::CancellationToken;
 
@@ -74,27 +74,26 @@ pub(crate) async fn open_read_only(spec: &PipelineSpec) -> Result<Runtime, BoxEr
     Runtime::open_read_only(spec, composition(), Telemetry::new().exposition().clone()).await
 }
 
+/// Behaviour while another operation works on the collection: `--wait`, or an error.
+pub(crate) fn wait_policy(wait: bool) -> WaitPolicy {
+    if wait { WaitPolicy::Wait } else { WaitPolicy::FailIfBusy }
+}
+
 /// The operator of a file, for a verb that writes and shows no progress.
-pub(crate) async fn open_operator(
-    file: &Path,
-    options: OperationOptions,
-) -> Result<Operator, BoxError> {
+pub(crate) async fn open_operator(file: &Path, wait: bool) -> Result<Operator, BoxError> {
     let (spec, plan) = load(file)?;
     // Fails before anything is created.
     operations::model_of(&plan)?;
     let runtime = open_runtime(&spec, &Telemetry::new()).await?;
-    Operator::with_runtime(runtime, Arc::new(spec), &plan, CancellationToken::new(), options)
+    Operator::new(runtime, Arc::new(spec), &plan, wait_policy(wait), CancellationToken::new())
 }
 
 /// Like [`open_operator`], for a verb that only reads.
-pub(crate) async fn open_reading_operator(
-    file: &Path,
-    options: OperationOptions,
-) -> Result<Operator, BoxError> {
+pub(crate) async fn open_reading_operator(file: &Path, wait: bool) -> Result<Operator, BoxError> {
     let (spec, plan) = load(file)?;
     operations::model_of(&plan)?;
     let runtime = open_read_only(&spec).await?;
-    Operator::with_runtime(runtime, Arc::new(spec), &plan, CancellationToken::new(), options)
+    Operator::new(runtime, Arc::new(spec), &plan, wait_policy(wait), CancellationToken::new())
 }
 
 /// The metadata store and the collection of a pipeline file, for verbs that only read.

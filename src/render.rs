@@ -168,18 +168,6 @@ pub(crate) fn width_of_terminal() -> usize {
     }
 }
 
-/// The name of an enum variant in snake case, as in tables and JSON: `remove_source`.
-pub(crate) fn snake_case_name(state: impl std::fmt::Debug) -> String {
-    let mut word = String::new();
-    for letter in format!("{state:?}").chars() {
-        if letter.is_uppercase() && !word.is_empty() {
-            word.push('_');
-        }
-        word.extend(letter.to_lowercase());
-    }
-    word
-}
-
 /// A number with what it counts: `1 chunk`, `12 345 chunks`.
 pub(crate) fn count_of(number: impl TryInto<u64>, what: &str) -> String {
     let number = number.try_into().unwrap_or_default();

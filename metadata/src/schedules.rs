@@ -88,8 +88,9 @@ pub struct ScheduleRun {
 }
 
 /// Result for a due run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type, serde::Serialize)]
 #[sqlx(type_name = "schedule_run_fate", rename_all = "lowercase")]
+#[serde(rename_all = "lowercase")]
 pub enum ScheduledRunOutcome {
     /// An operation was queued for it.
     Fired,
@@ -97,6 +98,11 @@ pub enum ScheduledRunOutcome {
     Skipped,
     /// No worker was running when it was due.
     Missed,
+}
+
+impl ScheduledRunOutcome {
+    /// All results.
+    pub const ALL: [Self; 3] = [Self::Fired, Self::Skipped, Self::Missed];
 }
 
 /// Overlap policy: the action if the previous run has not ended.

@@ -3,16 +3,18 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use metadata::{Generation, GenerationComparison, OperationLease};
+use metadata::{Generation, GenerationComparison};
 use pipeline::{
     BoxError, GoldenSpec, Hit, IndexQuery, LifecycleSpec, Point, SearchAccuracy, StoreError,
 };
 use search::evaluation::{Judgements, Measure, evaluate};
 use search::{Request, Searcher};
 
-use super::{Operator, exceeds_ratio};
+use crate::context::Context;
+use crate::operation::Run;
 use crate::search_target::build_target;
 use crate::stores::GenerationVectors;
+use crate::sync::exceeds_ratio;
 
 /// Number of sampled chunks.
 const SAMPLE_SIZE: usize = 100;
@@ -28,71 +30,68 @@ const MIN_RECALL: f64 = 0.9;
 #[error("the new generation was not made live, and the live one stays in use: {0}")]
 pub(crate) struct CheckFailed(String);
 
-impl Operator {
-    /// Compares counts, searches sampled chunks by their own vectors, compares the index with exact
-    /// search, and runs the golden and judged queries.
-    pub(crate) async fn check_generation(
-        &self,
-        operation: &OperationLease,
-        generation: &Generation,
-        vectors: &GenerationVectors,
-    ) -> Result<(), BoxError> {
-        let comparison = operation.compare_generations().await?;
-        let held = vectors.store.count().await?;
-        check_counts(&comparison, held)?;
-        if !self.options.allow_deletes {
-            check_losses(&comparison, self.spec.file.lifecycle.max_delete_ratio)?;
-        }
-        let sample = sample_points(vectors, held).await?;
-        check_self_retrieval(vectors, &sample).await?;
-        check_recall(vectors, &sample).await?;
-        self.check_queries(generation, vectors).await
+/// Compares counts, searches sampled chunks by their own vectors, compares the index with exact
+/// search, and runs the golden and judged queries.
+pub(crate) async fn check_generation(
+    run: &Run<'_>,
+    generation: &Generation,
+    vectors: &GenerationVectors,
+) -> Result<(), BoxError> {
+    let comparison = run.lease.compare_generations().await?;
+    let held = vectors.store.count().await?;
+    check_counts(&comparison, held)?;
+    if !run.request.allow_deletes {
+        check_losses(&comparison, run.context.spec.file.lifecycle.max_delete_ratio)?;
     }
+    let sample = sample_points(vectors, held).await?;
+    check_self_retrieval(vectors, &sample).await?;
+    check_recall(vectors, &sample).await?;
+    check_queries(run.context, generation, vectors).await
+}
 
-    /// Runs the golden and the judged queries.
-    async fn check_queries(
-        &self,
-        generation: &Generation,
-        vectors: &GenerationVectors,
-    ) -> Result<(), BoxError> {
-        let LifecycleSpec { golden, judgements, min, .. } = &self.spec.file.lifecycle;
-        if golden.is_empty() && judgements.is_none() {
-            return Ok(());
-        }
-        let collection = self.database.collection(&self.spec).await?;
-        let (models, model) = (&self.models, self.model.clone());
-        let target = build_target(&self.spec, models, &collection, generation, model, vectors);
-        let target = Arc::new(target);
-        let searcher = Searcher::default();
-        for GoldenSpec { query, expect, k } in golden {
-            let request = Request { k: *k, ..Request::new(query, vec![String::new()]) };
-            let answer = searcher.search(&request, &target).await?;
-            if let Some(failure) = answer.failed.first() {
-                return Err(failure.error.clone().into());
-            }
-            if !answer.hits.iter().any(|hit| hit.payload.uri.ends_with(expect)) {
-                let refused =
-                    format!("query `{query}` does not find {expect} among its first {k} hits");
-                return Err(CheckFailed(refused).into());
-            }
-        }
-        let Some(file) = judgements else {
-            return Ok(());
-        };
-        let judgements = read_judgements(&self.spec.base.join(file))?;
-        let found = evaluate(&searcher, &target, &judgements, None).await?;
-        for (name, least) in min.thresholds() {
-            let measure = Measure::by_name(name).expect("both know the same measures");
-            let mean = found.mean(measure);
-            tracing::info!(measure = name, mean, least, "measured the new generation");
-            if mean < least {
-                let title = measure.title;
-                let refused = format!("{title} is {mean:.3}, below the required {least}");
-                return Err(CheckFailed(refused).into());
-            }
-        }
-        Ok(())
+/// Runs the golden and the judged queries.
+async fn check_queries(
+    context: &Context,
+    generation: &Generation,
+    vectors: &GenerationVectors,
+) -> Result<(), BoxError> {
+    let LifecycleSpec { golden, judgements, min, .. } = &context.spec.file.lifecycle;
+    if golden.is_empty() && judgements.is_none() {
+        return Ok(());
     }
+    let collection = context.database.collection(&context.spec).await?;
+    let (models, model) = (&context.models, context.model.clone());
+    let target = build_target(&context.spec, models, &collection, generation, model, vectors);
+    let target = Arc::new(target);
+    let searcher = Searcher::default();
+    for GoldenSpec { query, expect, k } in golden {
+        let request = Request { k: *k, ..Request::new(query, vec![String::new()]) };
+        let answer = searcher.search(&request, &target).await?;
+        if let Some(failure) = answer.failed.first() {
+            return Err(failure.error.clone().into());
+        }
+        if !answer.hits.iter().any(|hit| hit.payload.uri.ends_with(expect)) {
+            let refused =
+                format!("query `{query}` does not find {expect} among its first {k} hits");
+            return Err(CheckFailed(refused).into());
+        }
+    }
+    let Some(file) = judgements else {
+        return Ok(());
+    };
+    let judgements = read_judgements(&context.spec.base.join(file))?;
+    let found = evaluate(&searcher, &target, &judgements, None).await?;
+    for (name, least) in min.thresholds() {
+        let measure = Measure::by_name(name).expect("both know the same measures");
+        let mean = found.mean(measure);
+        tracing::info!(measure = name, mean, least, "measured the new generation");
+        if mean < least {
+            let title = measure.title;
+            let refused = format!("{title} is {mean:.3}, below the required {least}");
+            return Err(CheckFailed(refused).into());
+        }
+    }
+    Ok(())
 }
 
 fn read_judgements(file: &Path) -> Result<Judgements, BoxError> {

@@ -18,16 +18,22 @@ use metadata::{
     Collection, Generation, GenerationSettings, GenerationSlot, GenerationStatus, MissingDocuments,
     OperationType, Throughput,
 };
-use pipeline::{BoxError, MetricsExporter, PipelineSpec, Plan, Resources, RunOptions, StoreError};
-use tokio_util::sync::CancellationToken;
+use pipeline::{
+    BoxError, MetricsExporter, PipelineSpec, Plan, Resources, RunOptions, RunRequest, StoreError,
+};
 use uuid::Uuid;
 use vectors::MemoryVectors;
 
 use self::ledger::Ledger;
 pub use self::ledger::{ChangeCause, Tally};
 use self::prior_state::{CountingNode, DryRunMetadata, PriorState};
-use super::{Composition, OperationOptions, Operator, Runtime, model_of, sync};
+use crate::cancellation::Cancellation;
+use crate::composition::Composition;
+use crate::context::{Context, model_of};
+use crate::operation::run_type;
+use crate::runtime::Runtime;
 use crate::stores::Database;
+use crate::sync;
 
 /// The expected result of a run.
 #[derive(Debug, Default)]
@@ -93,25 +99,25 @@ pub async fn dry_run(
     spec: PipelineSpec,
     plan: Plan,
     composition: Arc<Composition>,
-    wish: OperationOptions,
+    request: &RunRequest,
 ) -> Result<DryRunReport, BoxError> {
     let model = model_of(&plan)?;
     let (ratio, dim) = (spec.file.lifecycle.max_delete_ratio, model.dim);
-    let operator = match Database::open_existing(&spec).await? {
+    let existing = match Database::open_existing(&spec).await? {
         // A collection whose deletion has begun would be deleted and recreated.
         Some((database, Some(collection))) if collection.deleting_since.is_none() => {
             let metrics = MetricsExporter::new();
             let runtime = Runtime::new(database, Arc::clone(&composition), metrics);
-            let stop = CancellationToken::new();
+            let cancellation = Cancellation::default();
             // Opening the cache would write to it.
-            let operator = Operator::without_cache(runtime, Arc::new(spec), &plan, stop, wish)?;
-            Some((operator, collection))
+            let context = Context::new(runtime, Arc::new(spec), &plan, None, cancellation)?;
+            Some((context, collection))
         }
         _ => None,
     };
-    let (mut forecast, look, collection) = match &operator {
-        Some((operator, collection)) => {
-            let (forecast, look) = operator.predict_operation(collection).await?;
+    let (mut forecast, look, collection) = match &existing {
+        Some((context, collection)) => {
+            let (forecast, look) = predict_operation(context, collection, request).await?;
             (forecast, look, collection.id)
         }
         None => {
@@ -153,53 +159,52 @@ pub async fn dry_run(
     let devices = sync::devices_of(&report.exhausted_roots);
     let missing = &forecast.missing;
     let too_many = missing.iter().find_map(|it| sync::check_deletions(it, ratio, &devices));
-    if !wish.allow_deletes {
+    if !request.allow_deletes {
         forecast.deletions_refused = too_many.map(|error| error.to_string());
     }
     Ok(forecast)
 }
 
-impl Operator {
-    /// Determines the type of the run, and the state of the collection at its start.
-    async fn predict_operation(
-        &self,
-        collection: &Collection,
-    ) -> Result<(DryRunReport, PriorState), BoxError> {
-        let postgres = self.database.postgres();
-        let generations = postgres.generations().list(collection.id).await?;
-        let with = |status| generations.iter().find(|it| it.status == status);
-        let live = with(GenerationStatus::Live).ok_or("no generation is live")?;
-        let resumed =
-            with(GenerationStatus::Building).filter(|it| it.matches_settings(&self.settings));
-        let mut forecast = DryRunReport {
-            exists: true,
-            live: Some(live.number),
-            rates: postgres.operations().throughput(collection.id).await?,
-            ..DryRunReport::default()
-        };
-        match self.run_type(collection).await {
-            Ok(kind) => forecast.operation = Some(kind),
-            Err(error) if error.is::<StoreError>() => return Err(error),
-            Err(refusal) => forecast.refused = Some(refusal.to_string()),
-        }
-        let is_reindex = forecast.operation == Some(OperationType::Reindex);
-        if is_reindex {
-            forecast.rebuild_reasons = setting_differences(live, &self.settings);
-            forecast.resumed_generation = resumed.map(|it| it.number);
-        }
-        // An unfinished generation has the locations of the live one, but not its documents.
-        let side = if is_reindex && resumed.is_some() {
-            GenerationSlot::Building
-        } else {
-            GenerationSlot::Live
-        };
-        let mut metadata = postgres.dry_run(collection.id, side, self.settings.fingerprint);
-        if self.options.retry_failed {
-            metadata = metadata.with_retries();
-        }
-        let is_anew = is_reindex && resumed.is_none();
-        Ok((forecast, PriorState { metadata: Some(metadata), is_rebuild: is_anew }))
+/// Determines the type of the run, and the state of the collection at its start.
+async fn predict_operation(
+    context: &Context,
+    collection: &Collection,
+    request: &RunRequest,
+) -> Result<(DryRunReport, PriorState), BoxError> {
+    let postgres = context.postgres();
+    let generations = postgres.generations().list(collection.id).await?;
+    let with = |status| generations.iter().find(|it| it.status == status);
+    let live = with(GenerationStatus::Live).ok_or("no generation is live")?;
+    let resumed =
+        with(GenerationStatus::Building).filter(|it| it.matches_settings(&context.settings));
+    let mut forecast = DryRunReport {
+        exists: true,
+        live: Some(live.number),
+        rates: postgres.operations().throughput(collection.id).await?,
+        ..DryRunReport::default()
+    };
+    match run_type(context, collection.id, request.rebuild).await {
+        Ok(kind) => forecast.operation = Some(kind),
+        Err(error) if error.is::<StoreError>() => return Err(error),
+        Err(refusal) => forecast.refused = Some(refusal.to_string()),
     }
+    let is_reindex = forecast.operation == Some(OperationType::Reindex);
+    if is_reindex {
+        forecast.rebuild_reasons = setting_differences(live, &context.settings);
+        forecast.resumed_generation = resumed.map(|it| it.number);
+    }
+    // An unfinished generation has the locations of the live one, but not its documents.
+    let side = if is_reindex && resumed.is_some() {
+        GenerationSlot::Building
+    } else {
+        GenerationSlot::Live
+    };
+    let mut metadata = postgres.dry_run(collection.id, side, context.settings.fingerprint);
+    if request.retry_failed {
+        metadata = metadata.with_retries();
+    }
+    let is_anew = is_reindex && resumed.is_none();
+    Ok((forecast, PriorState { metadata: Some(metadata), is_rebuild: is_anew }))
 }
 
 /// The settings of the file that the live generation does not have.

@@ -2,11 +2,13 @@
 
 use pipeline::RunReport;
 
+use crate::operation::OperationMetrics;
+
 /// The metrics of a run.
 #[expect(clippy::cast_precision_loss, reason = "metrics are floating-point numbers")]
-pub(crate) fn run_metrics(report: &RunReport) -> Vec<(String, f64)> {
+pub(crate) fn run_metrics(report: &RunReport) -> OperationMetrics {
     let documents = report.documents;
-    let mut metrics: Vec<(String, f64)> = [
+    let mut metrics: OperationMetrics = [
         ("documents_seen", documents.seen),
         ("documents_stored", documents.stored),
         ("documents_unchanged", documents.unchanged),
@@ -26,8 +28,8 @@ pub(crate) fn run_metrics(report: &RunReport) -> Vec<(String, f64)> {
     metrics
 }
 
-/// The number of documents that an operation concerned, or of chunks; empty if it failed.
+/// One metric: a number of documents or chunks.
 #[expect(clippy::cast_precision_loss, reason = "metrics are floating-point numbers")]
-pub(crate) fn document_count_metric(name: &str, documents: Option<u64>) -> Vec<(String, f64)> {
-    documents.map(|count| (name.to_owned(), count as f64)).into_iter().collect()
+pub(crate) fn count_metric(name: &str, count: u64) -> OperationMetrics {
+    vec![(name.to_owned(), count as f64)]
 }

@@ -4,17 +4,17 @@
 
 use chrono::{DateTime, Utc};
 use metadata::{
-    Collection, DueRun, OverlapPolicy, Postgres, QueuedOperation, ScheduleKey, SchedulePoll,
-    ScheduleSummary,
+    Collection, DueRun, OperationType, OverlapPolicy, Postgres, QueuedOperation, ScheduleKey,
+    SchedulePoll, ScheduleSummary,
 };
 use pipeline::{
-    BoxError, Occurrence, OccurrenceStatus, Overlap, Schedule, ScheduleSpec, ScheduledOperation,
+    BoxError, Occurrence, OccurrenceStatus, OperationRequest, Overlap, Schedule, ScheduleSpec,
 };
-use serde_json::Value;
 use uuid::Uuid;
 
-use super::pipeline_files::{LoadedPipeline, PipelineFiles, RemovedPipeline};
-use super::{OperationOptions, OperationRequest, model_of, operation_config};
+use crate::context::model_of;
+use crate::pipeline_files::{LoadedPipeline, PipelineFiles, RemovedPipeline};
+use crate::queue::request_config;
 use crate::stores;
 
 /// Queues the due runs of these files and withdraws schedules that were removed from their files.
@@ -86,10 +86,11 @@ async fn enqueue_due_runs(
         next: schedule.next_after(now),
     };
     let collection = collection_of(postgres, loaded).await?;
-    let config = config(loaded, spec);
-    let kind = operation_request(spec).kind();
-    let handed_over = QueuedOperation { collection: &collection, kind, config: &config };
-    Ok(postgres.schedules().fire(known.id, &look, &handed_over).await?)
+    let request = OperationRequest::from(spec.operation);
+    let config = request_config(&loaded.spec, &request);
+    let kind = OperationType::of(&request);
+    let queued = QueuedOperation { collection: &collection, kind, config: &config };
+    Ok(postgres.schedules().fire(known.id, &look, &queued).await?)
 }
 
 /// Stores the schedule of a file and returns the stored one.
@@ -107,10 +108,11 @@ pub async fn run_now(postgres: &Postgres, loaded: &LoadedPipeline) -> Result<Uui
     let spec = loaded.spec.file.schedule.as_ref().ok_or("the file has no `schedule`")?;
     let known = register(postgres, loaded, spec).await?;
     let collection = collection_of(postgres, loaded).await?;
-    let config = config(loaded, spec);
-    let kind = operation_request(spec).kind();
-    let handed_over = QueuedOperation { collection: &collection, kind, config: &config };
-    Ok(postgres.schedules().run_now(known.id, &handed_over).await?)
+    let request = OperationRequest::from(spec.operation);
+    let config = request_config(&loaded.spec, &request);
+    let kind = OperationType::of(&request);
+    let queued = QueuedOperation { collection: &collection, kind, config: &config };
+    Ok(postgres.schedules().run_now(known.id, &queued).await?)
 }
 
 fn to_due_run(schedule: &Schedule, spec: &ScheduleSpec, name: &str, due: Occurrence) -> DueRun {
@@ -128,17 +130,6 @@ fn to_due_run(schedule: &Schedule, spec: &ScheduleSpec, name: &str, due: Occurre
         OccurrenceStatus::CatchUp | OccurrenceStatus::Missed => at,
     };
     DueRun { at, missed, not_before, overlap_policy: meeting }
-}
-
-fn operation_request(spec: &ScheduleSpec) -> OperationRequest {
-    let anew = spec.operation == ScheduledOperation::Reindex;
-    OperationRequest::run(OperationOptions { rebuild: anew, ..OperationOptions::default() })
-}
-
-/// The operation request as stored. It has no options of the file: a run uses the file as it is
-/// when the run starts.
-fn config(loaded: &LoadedPipeline, spec: &ScheduleSpec) -> Value {
-    operation_config(&loaded.spec, operation_request(spec).details())
 }
 
 /// Returns the collection of a file; creates it if it does not exist.

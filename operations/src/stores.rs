@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use cache::DiskCache;
 use metadata::{
     Collection, EmbeddedPostgres, Generation, GenerationSettings, NewCollection, Postgres,
-    PostgresOptions, SchemaState,
+    SchemaState,
 };
 use pipeline::Quantization;
 use pipeline::{
@@ -50,7 +50,7 @@ impl Database {
     /// # Errors
     /// If it cannot be reached.
     pub async fn at(url: &str) -> Result<Self, BoxError> {
-        let postgres = Postgres::connect(url, &PostgresOptions::default()).await?;
+        let postgres = Postgres::connect(url).await?;
         Ok(Self { postgres, _embedded: None })
     }
 

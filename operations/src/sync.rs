@@ -13,8 +13,9 @@ use pipeline::{
 };
 use uuid::Uuid;
 
-use super::{Operator, exceeds_ratio};
-use crate::stores::{GenerationVectors, embed_options};
+use crate::context::Context;
+use crate::operation::Run;
+use crate::stores::GenerationVectors;
 use crate::text;
 
 /// Documents per transaction in which points are removed and locations deleted.
@@ -68,113 +69,105 @@ impl EmptySource {
     }
 }
 
-impl Operator {
-    /// Stores new and changed documents, and deletes missing ones.
-    pub(crate) async fn sync(
-        &self,
-        operation: &OperationLease,
-        side: GenerationSlot,
-        vectors: &GenerationVectors,
-    ) -> Result<RunReport, BoxError> {
-        let mut metadata =
-            operation.metadata(side, self.settings.fingerprint).with_current_time().await?;
-        if self.options.retry_failed {
-            metadata = metadata.with_retries();
+/// Stores new and changed documents, and deletes missing ones.
+pub(crate) async fn sync(
+    run: &Run<'_>,
+    slot: GenerationSlot,
+    vectors: &GenerationVectors,
+) -> Result<RunReport, BoxError> {
+    let Run { context, lease, request } = *run;
+    let fingerprint = context.settings.fingerprint;
+    let mut metadata = lease.metadata(slot, fingerprint).with_current_time().await?;
+    if request.retry_failed {
+        metadata = metadata.with_retries();
+    }
+    let metadata = Arc::new(metadata);
+    metadata.recover().await?;
+    purge(&metadata, vectors.store.as_ref()).await?;
+    context.attach_model();
+    let before = context.usage();
+    let mut report = pass(context, lease, &metadata, vectors).await?;
+    for _ in 1..MAX_PASSES {
+        if report.stopped || metadata.count_unattached().await? == 0 {
+            break;
         }
-        let metadata = Arc::new(metadata);
-        metadata.recover().await?;
+        report.merge(pass(context, lease, &metadata, vectors).await?);
+    }
+    if !report.stopped {
+        report.deleted = delete_missing(run, &metadata, &report.exhausted_roots).await?;
+        relocate(&metadata, vectors).await?;
         purge(&metadata, vectors.store.as_ref()).await?;
-        self.attach_model();
-        let before = self.usage();
-        let mut report = self.pass(operation, &metadata, vectors).await?;
-        for _ in 1..MAX_PASSES {
-            if report.stopped || metadata.count_unattached().await? == 0 {
-                break;
-            }
-            report.merge(self.pass(operation, &metadata, vectors).await?);
+        let unknown = metadata.unknown_sources(&report.empty_roots).await?;
+        if let Some(error) = EmptySource::first_of(unknown, &report.left_out) {
+            return Err(error.into());
         }
-        if !report.stopped {
-            report.deleted = self.delete_missing(&metadata, &report.exhausted_roots).await?;
-            relocate(&metadata, vectors).await?;
-            purge(&metadata, vectors.store.as_ref()).await?;
-            let unknown = metadata.unknown_sources(&report.empty_roots).await?;
-            if let Some(error) = EmptySource::first_of(unknown, &report.left_out) {
-                return Err(error.into());
-            }
-        }
-        metadata.analyze().await;
-        let after = self.usage();
-        report.tokens = after.tokens - before.tokens;
-        report.tokens_reused = after.reused_tokens - before.reused_tokens;
-        Ok(report)
     }
+    metadata.analyze().await;
+    let after = context.usage();
+    report.tokens = after.tokens - before.tokens;
+    report.tokens_reused = after.reused_tokens - before.reused_tokens;
+    Ok(report)
+}
 
-    /// One pass over the sources. Expects that nothing is left to purge.
-    async fn pass(
-        &self,
-        operation: &OperationLease,
-        metadata: &Arc<RunMetadata>,
-        vectors: &GenerationVectors,
-    ) -> Result<RunReport, BoxError> {
-        let with = Resources {
-            collection: operation.collection(),
-            models: Arc::clone(&self.models),
-            metadata: Arc::clone(metadata) as _,
-            vectors: Arc::clone(&vectors.store) as _,
-            known_hashes: Arc::new(metadata.known_hashes().await?),
-            extract_worker: (self.composition.extract_worker)(),
-            cache: self.cache.clone(),
-        };
-        let options = RunOptions {
-            stop: self.stop.clone(),
-            abort: self.cut_short_token.clone(),
-            metrics: Arc::clone(&self.metrics),
-            rejections: self.rejection_log.clone(),
-        };
-        let report = pipeline::run(self.plan()?, &with, options).await?;
-        purge(metadata, vectors.store.as_ref()).await?;
-        Ok(report)
-    }
+/// One pass over the sources. Expects that nothing is left to purge.
+async fn pass(
+    context: &Context,
+    lease: &OperationLease,
+    metadata: &Arc<RunMetadata>,
+    vectors: &GenerationVectors,
+) -> Result<RunReport, BoxError> {
+    let with = Resources {
+        collection: lease.collection(),
+        models: Arc::clone(&context.models),
+        metadata: Arc::clone(metadata) as _,
+        vectors: Arc::clone(&vectors.store) as _,
+        known_hashes: Arc::new(metadata.known_hashes().await?),
+        extract_worker: (context.composition.extract_worker)(),
+        cache: context.cache.clone(),
+    };
+    let options = RunOptions {
+        stop: context.cancellation.stop.clone(),
+        abort: context.cancellation.cut_short.clone(),
+        metrics: Arc::clone(&context.metrics),
+        rejections: context.rejections.clone(),
+    };
+    let report = pipeline::run(context.plan()?, &with, options).await?;
+    purge(metadata, vectors.store.as_ref()).await?;
+    Ok(report)
+}
 
-    /// Loads the model, so that its usage can be read. Errors are ignored here; the run reports
-    /// them.
-    fn attach_model(&self) {
-        if self.embedder.get().is_none()
-            && let Ok(it) = self.models.embedder(&self.model.path, &embed_options(&self.spec))
-        {
-            self.embedder.get_or_init(|| it);
+/// Deletes the missing documents of completely listed sources and returns their number.
+async fn delete_missing(
+    run: &Run<'_>,
+    metadata: &RunMetadata,
+    covered: &[String],
+) -> Result<u64, BoxError> {
+    let devices = devices_of(covered);
+    let missing = metadata.missing_documents(covered).await?;
+    if !run.request.allow_deletes {
+        let ratio = run.context.spec.file.lifecycle.max_delete_ratio;
+        if let Some(error) = missing.iter().find_map(|it| check_deletions(it, ratio, &devices)) {
+            return Err(error.into());
         }
     }
-
-    /// The usage of the model so far.
-    pub(crate) fn usage(&self) -> pipeline::EmbedderUsage {
-        self.embedder.get().map(|it| it.usage()).unwrap_or_default()
+    let mut deleted = 0;
+    let mut after = Vec::new();
+    while let Some(some) = metadata.forget_missing(covered, &after, BATCH_SIZE).await? {
+        deleted += some.documents;
+        after = some.last;
     }
+    metadata.record_devices(&devices).await?;
+    Ok(deleted)
+}
 
-    /// Deletes the missing documents of completely listed sources and returns their number.
-    async fn delete_missing(
-        &self,
-        metadata: &RunMetadata,
-        covered: &[String],
-    ) -> Result<u64, BoxError> {
-        let devices = devices_of(covered);
-        let missing = metadata.missing_documents(covered).await?;
-        if !self.options.allow_deletes {
-            let ratio = self.spec.file.lifecycle.max_delete_ratio;
-            if let Some(error) = missing.iter().find_map(|it| check_deletions(it, ratio, &devices))
-            {
-                return Err(error.into());
-            }
-        }
-        let mut deleted = 0;
-        let mut after = Vec::new();
-        while let Some(some) = metadata.forget_missing(covered, &after, BATCH_SIZE).await? {
-            deleted += some.documents;
-            after = some.last;
-        }
-        metadata.record_devices(&devices).await?;
-        Ok(deleted)
-    }
+/// Smallest number of missing documents that can stop a run.
+const ALWAYS_DELETABLE: i64 = 20;
+
+/// `true` if losing `lost` of `of` documents needs `--allow-deletes`.
+pub(crate) fn exceeds_ratio(lost: i64, of: i64, ratio: f64) -> bool {
+    #[expect(clippy::cast_precision_loss, reason = "a ratio")]
+    let is_much = lost as f64 > ratio * of as f64;
+    lost >= ALWAYS_DELETABLE && is_much
 }
 
 /// Returns an error if a source has lost more than may be deleted without `--allow-deletes`: too

@@ -1,8 +1,7 @@
-//! Compares the two stores, exactly and in both directions, and repairs differences.
+//! Compares the two stores, exactly and in both directions.
 //!
-//! Operations of the collection wait for a comparison, which changes nothing. A repair is an
-//! operation that removes wrong points and marks incomplete documents, followed by a run that
-//! writes those again.
+//! Operations of the collection wait for a comparison, which changes nothing. `operation/repair.rs`
+//! repairs the differences.
 //!
 //! The files of embedded vectors are compared with the checksums of their last close before they
 //! are opened; then each point is compared with its own checksum. Vectors that have damaged files
@@ -10,16 +9,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use metadata::{
-    Collection, DocumentStatus, Generation, GenerationSlot, Integrity, OperationLease,
-    OperationType,
-};
+use metadata::{DocumentStatus, Generation, Integrity, Postgres, WaitPolicy};
 use pipeline::BoxError;
 use pipeline::InspectedPoint;
 use uuid::Uuid;
 use vectors::DamagedFile;
 
-use super::{OperationRequest, Operator, finish_operation, sync};
+use crate::context::Context;
 use crate::stores::{GenerationVectors, IfMissing};
 
 /// Documents per query to the metadata store.
@@ -81,7 +77,7 @@ impl VerifyReport {
 
     /// The number of documents by kind of wrong points, for `operation_metrics`.
     #[expect(clippy::cast_precision_loss, reason = "metrics are floating-point numbers")]
-    fn as_metrics(&self) -> Vec<(String, f64)> {
+    pub(crate) fn as_metrics(&self) -> Vec<(String, f64)> {
         self.faults()
             .map(|(kind, troubles)| (format!("documents_{kind}"), troubles.len() as f64))
             .collect()
@@ -113,198 +109,113 @@ struct PointCounts {
     damaged: u64,
 }
 
-impl Operator {
-    /// Compares the stores under an exclusive lock.
-    pub async fn verify(&self) -> Result<VerifyReport, BoxError> {
-        let collection = self.database.collection(&self.spec).await?;
-        let _still =
-            self.database.postgres().lock_exclusive(&collection, self.wait_policy()).await?;
-        let live = self.database.postgres().generations().live(collection.id).await?;
-        let files = GenerationVectors::damaged_files(&self.spec, &live.vector_store_name).await?;
-        // Reading damaged files may take arbitrarily long and give arbitrary results.
-        let compared = if files.is_empty() {
-            match self.open_live(&collection, IfMissing::Refuse).await {
-                Ok((live, vectors)) => self.compare(&collection, &live, &vectors).await,
-                Err(error) => Err(error),
-            }
-        } else {
-            Err("the files of the vectors are damaged".into())
-        };
-        match compared {
-            Ok((findings, _, _)) => Ok(findings),
-            Err(error) if !files.is_empty() || is_damage_error(error.as_ref()) => {
-                Ok(VerifyReport {
-                    generation: live.number,
-                    unusable: files.is_empty().then(|| pipeline::error_chain(error.as_ref())),
-                    files,
-                    integrity: self
-                        .database
-                        .postgres()
-                        .documents()
-                        .integrity(collection.id)
-                        .await?,
-                    ..VerifyReport::default()
-                })
-            }
+/// Compares the stores under an exclusive lock.
+pub(crate) async fn verify(context: &Context, wait: WaitPolicy) -> Result<VerifyReport, BoxError> {
+    let collection = context.database.collection(&context.spec).await?;
+    let postgres = context.postgres();
+    let _lock = postgres.lock_exclusive(&collection, wait).await?;
+    let live = postgres.generations().live(collection.id).await?;
+    let files = GenerationVectors::damaged_files(&context.spec, &live.vector_store_name).await?;
+    // Reading damaged files may take arbitrarily long and give arbitrary results.
+    let compared = if files.is_empty() {
+        match context.open_live(collection.id, IfMissing::Refuse).await {
+            Ok((live, vectors)) => compare(postgres, collection.id, &live, &vectors).await,
             Err(error) => Err(error),
         }
-    }
-
-    /// Rebuilds the vectors as a new generation, from the sources and the cache.
-    pub async fn rebuild(&mut self) -> Result<(), BoxError> {
-        self.options.rebuild = true;
-        self.run().await?;
-        Ok(())
-    }
-
-    /// Removes wrong points and rewrites incomplete documents. Both operations are delegated if
-    /// another process serves the collection, since it may have the embedded vectors open.
-    pub async fn repair(&self) -> Result<(), BoxError> {
-        if self.delegate(&OperationRequest::Repair).await?.is_none() {
-            self.remove_wrong_points().await?;
-        }
-        self.run().await?;
-        Ok(())
-    }
-
-    /// Removes wrong points, and marks documents with missing or damaged points, so that the next
-    /// run rewrites them.
-    pub(crate) async fn remove_wrong_points(&self) -> Result<(), BoxError> {
-        let collection = self.database.collection(&self.spec).await?;
-        let details = OperationRequest::Repair.details();
-        let operation = self.acquire_lease(&collection, OperationType::Append, details).await?;
-        let ended = self
-            .with_lease(&operation, async {
-                operation.delete_unlocated().await?;
-                let (live, vectors) = self.open_live(&collection, IfMissing::Refuse).await?;
-                let removed = self.remove_wrong(&operation, &collection, &live, &vectors).await;
-                // After a failure, too: a server keeps the vectors open.
-                vectors.end_writing().await;
-                Ok(removed?.as_metrics())
-            })
-            .await;
-        let metrics = ended.as_ref().map_or_else(|_| Vec::new(), Clone::clone);
-        finish_operation(operation, ended, &metrics).await?;
-        Ok(())
-    }
-
-    async fn remove_wrong(
-        &self,
-        operation: &OperationLease,
-        collection: &Collection,
-        live: &Generation,
-        vectors: &GenerationVectors,
-    ) -> Result<VerifyReport, BoxError> {
-        let metadata = operation.metadata(GenerationSlot::Live, self.settings.fingerprint);
-        sync::purge(&metadata, vectors.store.as_ref()).await?;
-        let (findings, expected, foreign) = self.compare(collection, live, vectors).await?;
-        sinks::remove_orphaned_points(vectors.store.as_ref(), &expected).await?;
-        for trouble in &findings.surplus {
-            // Also for documents with missing points, whose number of points may be right.
-            let chunks = expected.get(&trouble.document).copied().unwrap_or(0);
-            vectors.store.truncate(trouble.document, u32::try_from(chunks)?).await?;
-        }
-        let stale = findings.missing.iter().chain(&findings.damaged);
-        let stale: Vec<_> = stale.map(|it| it.document).collect();
-        // Marked before points are removed, so that the next run repairs the documents after a
-        // crash.
-        operation.mark_stale(&stale).await?;
-        // A run overwrites points under the right ids, but not those under other ids.
-        vectors.store.remove(&foreign).await?;
-        vectors.store.flush().await?;
-        Ok(findings)
-    }
-
-    /// Compares the stores. Returns the findings, the expected number of points of each document,
-    /// and the documents with damaged points or with points under other ids.
-    async fn compare(
-        &self,
-        collection: &Collection,
-        live: &Generation,
-        vectors: &GenerationVectors,
-    ) -> Result<(VerifyReport, HashMap<Uuid, u64>, Vec<Uuid>), BoxError> {
-        let postgres = self.database.postgres();
-        let expected = postgres.documents().point_counts(collection.id).await?;
-        let (held, unreadable) = count_points(vectors, &expected).await?;
-        let mut findings = VerifyReport {
+    } else {
+        Err("the files of the vectors are damaged".into())
+    };
+    match compared {
+        Ok((findings, _, _)) => Ok(findings),
+        Err(error) if !files.is_empty() || is_damage_error(error.as_ref()) => Ok(VerifyReport {
             generation: live.number,
-            points: vectors.store.count().await?,
+            unusable: files.is_empty().then(|| pipeline::error_chain(error.as_ref())),
+            files,
             integrity: postgres.documents().integrity(collection.id).await?,
-            unreadable,
             ..VerifyReport::default()
-        };
-        let mut strays = Vec::new();
-        for (&document, held) in &held {
-            let trouble = |points| DocumentFault { document, path: None, points };
-            if !expected.contains_key(&document) {
-                strays.push(trouble(held.surplus));
-            } else if held.surplus > 0 {
-                findings.surplus.push(trouble(held.surplus));
-            }
-        }
-        for (&document, &chunks) in &expected {
-            let held = held.get(&document).copied().unwrap_or_default();
-            if held.damaged > 0 {
-                let points = held.damaged;
-                findings.damaged.push(DocumentFault { document, path: None, points });
-            } else if held.expected < chunks || held.misplaced > 0 {
-                let points = (chunks - held.expected).max(held.misplaced);
-                findings.missing.push(DocumentFault { document, path: None, points });
-            }
-        }
-        self.name_documents(collection, strays, &mut findings).await?;
-        let foreign = held.iter().filter(|(_, held)| held.misplaced + held.damaged > 0);
-        let foreign = foreign.map(|(id, _)| *id).collect();
-        Ok((findings, expected, foreign))
+        }),
+        Err(error) => Err(error),
     }
+}
 
-    /// Adds the paths of documents, and separates points of deleted documents from those of unknown
-    /// ones.
-    async fn name_documents(
-        &self,
-        collection: &Collection,
-        strays: Vec<DocumentFault>,
-        findings: &mut VerifyReport,
-    ) -> Result<(), BoxError> {
-        let all = findings.missing.iter().chain(&findings.surplus).chain(&findings.damaged);
-        let all = all.chain(&strays);
-        let ids: Vec<Uuid> =
-            all.map(|it| it.document).collect::<HashSet<_>>().into_iter().collect();
-        let mut names: HashMap<Uuid, (String, DocumentStatus)> = HashMap::new();
-        for some in ids.chunks(DOCUMENTS_PER_PAGE) {
-            names.extend(
-                self.database
-                    .postgres()
-                    .documents()
-                    .names_and_statuses(collection.id, some)
-                    .await?,
-            );
+/// Compares the stores. Returns the findings, the expected number of points of each document,
+/// and the documents with damaged points or with points under other ids.
+pub(crate) async fn compare(
+    postgres: &Postgres,
+    collection: Uuid,
+    live: &Generation,
+    vectors: &GenerationVectors,
+) -> Result<(VerifyReport, HashMap<Uuid, u64>, Vec<Uuid>), BoxError> {
+    let expected = postgres.documents().point_counts(collection).await?;
+    let (held, unreadable) = count_points(vectors, &expected).await?;
+    let mut findings = VerifyReport {
+        generation: live.number,
+        points: vectors.store.count().await?,
+        integrity: postgres.documents().integrity(collection).await?,
+        unreadable,
+        ..VerifyReport::default()
+    };
+    let mut strays = Vec::new();
+    for (&document, held) in &held {
+        let fault = |points| DocumentFault { document, path: None, points };
+        if !expected.contains_key(&document) {
+            strays.push(fault(held.surplus));
+        } else if held.surplus > 0 {
+            findings.surplus.push(fault(held.surplus));
         }
-        for stray in strays {
-            let is_known = names.contains_key(&stray.document);
-            if is_known { findings.deleted.push(stray) } else { findings.unknown.push(stray) }
-        }
-        for troubles in [
-            &mut findings.missing,
-            &mut findings.surplus,
-            &mut findings.damaged,
-            &mut findings.deleted,
-        ] {
-            for trouble in troubles.iter_mut() {
-                trouble.path = names.get(&trouble.document).map(|(path, _)| path.clone());
-            }
-        }
-        for troubles in [
-            &mut findings.missing,
-            &mut findings.surplus,
-            &mut findings.damaged,
-            &mut findings.deleted,
-            &mut findings.unknown,
-        ] {
-            troubles.sort_by(|a, b| (&a.path, a.document).cmp(&(&b.path, b.document)));
-        }
-        Ok(())
     }
+    for (&document, &chunks) in &expected {
+        let held = held.get(&document).copied().unwrap_or_default();
+        if held.damaged > 0 {
+            let points = held.damaged;
+            findings.damaged.push(DocumentFault { document, path: None, points });
+        } else if held.expected < chunks || held.misplaced > 0 {
+            let points = (chunks - held.expected).max(held.misplaced);
+            findings.missing.push(DocumentFault { document, path: None, points });
+        }
+    }
+    name_documents(postgres, collection, strays, &mut findings).await?;
+    let foreign = held.iter().filter(|(_, held)| held.misplaced + held.damaged > 0);
+    let foreign = foreign.map(|(id, _)| *id).collect();
+    Ok((findings, expected, foreign))
+}
+
+/// Adds the paths of documents, and separates points of deleted documents from those of unknown
+/// ones.
+async fn name_documents(
+    postgres: &Postgres,
+    collection: Uuid,
+    strays: Vec<DocumentFault>,
+    findings: &mut VerifyReport,
+) -> Result<(), BoxError> {
+    let all = findings.missing.iter().chain(&findings.surplus).chain(&findings.damaged);
+    let all = all.chain(&strays);
+    let ids: Vec<Uuid> = all.map(|it| it.document).collect::<HashSet<_>>().into_iter().collect();
+    let mut names: HashMap<Uuid, (String, DocumentStatus)> = HashMap::new();
+    for some in ids.chunks(DOCUMENTS_PER_PAGE) {
+        names.extend(postgres.documents().names_and_statuses(collection, some).await?);
+    }
+    for stray in strays {
+        let is_known = names.contains_key(&stray.document);
+        if is_known { findings.deleted.push(stray) } else { findings.unknown.push(stray) }
+    }
+    for faults in
+        [&mut findings.missing, &mut findings.surplus, &mut findings.damaged, &mut findings.deleted]
+    {
+        for fault in faults.iter_mut() {
+            fault.path = names.get(&fault.document).map(|(path, _)| path.clone());
+        }
+    }
+    for faults in [
+        &mut findings.missing,
+        &mut findings.surplus,
+        &mut findings.damaged,
+        &mut findings.deleted,
+        &mut findings.unknown,
+    ] {
+        faults.sort_by(|a, b| (&a.path, a.document).cmp(&(&b.path, b.document)));
+    }
+    Ok(())
 }
 
 /// The points of each document, and the number of unreadable points that belong to none.

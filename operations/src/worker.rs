@@ -6,18 +6,21 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use metadata::{OperationEvent, OperationLease, OperationStatus, OperationSummary, Postgres};
-use pipeline::{BoxError, RetrySpec};
+use metadata::{
+    OperationEvent, OperationLease, OperationStatus, OperationSummary, Postgres, WaitPolicy,
+};
+use pipeline::{BoxError, OperationRequest, RetrySpec};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::pipeline_files::{LoadedPipeline, PipelineFiles};
-use super::{
-    OperationRequest, Operator, Runtime, StopOutcome, StopPolicy, finish_operation, scheduler,
-    webhooks,
-};
+use crate::cancellation::{Cancellation, StopOutcome};
+use crate::operation::Leased;
+use crate::operator::{Operator, finish};
+use crate::pipeline_files::{LoadedPipeline, PipelineFiles};
+use crate::runtime::Runtime;
+use crate::{scheduler, webhooks};
 
 /// Interval of the heartbeat, of polling for operations without a notification, and of checking
 /// files for changes.
@@ -53,8 +56,7 @@ pub struct Worker {
 #[derive(Clone)]
 struct RunningOperation {
     operation: Uuid,
-    stop: CancellationToken,
-    on_stop: StopPolicy,
+    cancellation: Cancellation,
     /// Drops the work at any point, once the operation is requeued.
     abort: CancellationToken,
     task: Option<tokio::task::Id>,
@@ -127,13 +129,12 @@ impl Worker {
                         None
                     }
                 };
-                let Some((operation, summary)) = taken else { break };
+                let Some((lease, summary)) = taken else { break };
                 let collection = summary.collection_id;
                 let loaded = Arc::clone(&served[&collection]);
                 let job = RunningOperation {
                     operation: summary.id,
-                    stop: CancellationToken::new(),
-                    on_stop: StopPolicy::default(),
+                    cancellation: Cancellation::default(),
                     abort: CancellationToken::new(),
                     task: None,
                 };
@@ -141,7 +142,7 @@ impl Worker {
                     runtime: self.runtime.clone(),
                     files: self.files.clone(),
                     loaded,
-                    operation,
+                    lease,
                     summary,
                     job: job.clone(),
                 };
@@ -221,8 +222,7 @@ impl Worker {
             tracing::debug!(%error, "failed to remove the worker registration");
         }
         for job in jobs.values() {
-            job.on_stop.requeue();
-            job.stop.cancel();
+            job.cancellation.requeue();
         }
         let all = async { while tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(self.config.grace, all).await.is_ok() {
@@ -252,7 +252,7 @@ struct OperationTask {
     runtime: Runtime,
     files: PipelineFiles,
     loaded: Arc<LoadedPipeline>,
-    operation: OperationLease,
+    lease: OperationLease,
     summary: OperationSummary,
     job: RunningOperation,
 }
@@ -296,7 +296,7 @@ impl OperationTask {
     async fn run_to_end(self) -> Result<(), BoxError> {
         let (operator, request) = match self.prepare() {
             Ok(prepared) => prepared,
-            Err(error) => return finish_operation(self.operation, Err(error), &[]).await,
+            Err(error) => return finish(self.lease, Err(error)).await,
         };
         let (id, job) = (self.summary.id, self.job.clone());
         let scheduled = self.loaded.spec.file.schedule.as_ref();
@@ -308,9 +308,10 @@ impl OperationTask {
                 None => std::future::pending().await,
             }
         };
-        let operator = operator.with_operation(self.operation, job.on_stop.clone());
+        let is_continuation = self.summary.continues.is_some();
+        let leased = Leased { lease: self.lease, request, is_continuation };
         let ended = {
-            let execution = operator.execute(&request);
+            let execution = operator.execute_leased(leased);
             tokio::pin!(execution, overdue);
             tokio::select! {
                 ended = &mut execution => ended,
@@ -318,20 +319,18 @@ impl OperationTask {
                     let deadline = deadline.as_ref().map_or(0, pipeline::HumanDuration::as_secs);
                     let why = format!("exceeded the deadline of {deadline} s");
                     tracing::warn!(operation = %id, why, "stopping a run");
-                    job.on_stop.fail(why);
-                    job.stop.cancel();
+                    job.cancellation.fail(why);
                     execution.await
                 }
             }
         };
-        let ended = operator.abandon(ended).await;
-        let is_overdue = matches!(job.on_stop.outcome(), StopOutcome::Failed(_));
+        let is_overdue = matches!(job.cancellation.outcome(), StopOutcome::Failed(_));
         if let (Err(_), Some(schedule), false) = (&ended, scheduled, is_overdue) {
             let postgres = self.runtime.database.postgres();
             let attempt = self.summary.attempt.unsigned_abs();
             retry_later(postgres, id, attempt, &schedule.retry).await?;
         }
-        ended
+        ended.map(drop)
     }
 
     /// Returns the operator and the request. The file must have the fingerprint that the request
@@ -339,11 +338,16 @@ impl OperationTask {
     fn prepare(&self) -> Result<(Operator, OperationRequest), BoxError> {
         let Self { runtime, loaded, summary, job, .. } = self;
         let request: OperationRequest = serde_json::from_value(summary.config.clone())?;
-        let (spec, stop) = (Arc::clone(&loaded.spec), job.stop.clone());
-        let operator =
-            Operator::with_runtime(runtime.clone(), spec, &loaded.plan, stop, request.options())?;
+        let operator = Operator::with_cancellation(
+            runtime.clone(),
+            Arc::clone(&loaded.spec),
+            &loaded.plan,
+            WaitPolicy::FailIfBusy,
+            job.cancellation.clone(),
+        )?;
         let asked = summary.config["fingerprint"].as_str();
-        if asked.is_some_and(|asked| asked != operator.fingerprint()) {
+        let fingerprint = operator.context.settings.fingerprint.to_string();
+        if asked.is_some_and(|asked| asked != fingerprint) {
             return Err(format!(
                 "the request is for another version of the file than {}, which this process serves",
                 loaded.path.display()

@@ -189,7 +189,7 @@ fn filter(criterion: &mut Criterion) {
         ..payload("handbook.pdf", "Every contract has two signatures.")
     };
     let pages = NumericRange { gte: Some(1), lt: Some(10), ..NumericRange::default() };
-    let filter = Filter::All(vec![
+    let filter: Filter = Filter::All(vec![
         Filter::In(KeywordField::Fact, vec!["department=legal".to_owned()]),
         Filter::Range(NumericField::Page, pages),
         Filter::Not(Box::new(Filter::In(KeywordField::Language, vec!["de".to_owned()]))),

@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal as _, stdin};
 
-use operations::{OperationOptions, Operator};
+use operations::Operator;
 use pipeline::BoxError;
 
 use crate::cli::ChangeArgs;
@@ -10,8 +10,7 @@ use crate::{composition, render};
 
 /// Creates the operator of the pipeline file.
 pub(super) async fn open_operator(change: &ChangeArgs) -> Result<Operator, BoxError> {
-    let wish = OperationOptions { wait: change.wait, ..OperationOptions::default() };
-    composition::open_operator(&change.config, wish).await
+    composition::open_operator(&change.config, change.wait).await
 }
 
 /// Asks for confirmation of a change; without a terminal, `--yes` is required.

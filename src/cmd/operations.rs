@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::cli::{CollectionArgs, IdPrefix, OperationName, OperationsVerb};
 use crate::composition;
-use crate::render::{self, snake_case_name};
+use crate::render;
 
 pub(super) async fn operations(verb: OperationsVerb) -> Result<(), BoxError> {
     match verb {
@@ -58,8 +58,8 @@ async fn list(
     let rows = found.iter().map(|it| {
         vec![
             it.id.to_string(),
-            snake_case_name(it.kind),
-            snake_case_name(it.status),
+            it.kind.to_string(),
+            it.status.to_string(),
             render::format_time(it.created_at),
             it.completed_at.map(render::format_time).unwrap_or_default(),
             it.error_message.clone().unwrap_or_default(),
@@ -120,8 +120,8 @@ async fn show(of: &CollectionArgs, name: &OperationName) -> Result<(), BoxError>
     let row = |what: &str, words: String| vec![what.to_owned(), words];
     let mut rows = vec![
         row("operation", found.id.to_string()),
-        row("type", snake_case_name(found.kind)),
-        row("status", snake_case_name(found.status)),
+        row("type", found.kind.to_string()),
+        row("status", found.status.to_string()),
         row("requested", render::format_time(found.created_at)),
     ];
     rows.extend(found.started_at.map(|at| row("started", render::format_time(at))));
@@ -149,8 +149,8 @@ fn not_found_message(id: Uuid) -> String {
 fn as_json(operation: &OperationSummary) -> Value {
     json!({
         "id": operation.id,
-        "type": snake_case_name(operation.kind),
-        "status": snake_case_name(operation.status),
+        "type": operation.kind,
+        "status": operation.status,
         "worker": operation.worker,
         "config": operation.config,
         "error": operation.error_message,

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::cli::ScheduleVerb;
 use crate::composition;
-use crate::render::{self, snake_case_name};
+use crate::render;
 use crate::telemetry::Telemetry;
 
 pub(super) async fn schedule(verb: ScheduleVerb) -> Result<(), BoxError> {
@@ -240,11 +240,9 @@ async fn history(file: &Path, limit: u32, json: bool) -> Result<(), BoxError> {
 /// The state of a run: that of its operation, if it has one.
 fn run_state(run: &ScheduleRun) -> String {
     match (run.fate, run.status) {
-        (ScheduledRunOutcome::Fired, Some(status)) => snake_case_name(status),
+        (ScheduledRunOutcome::Fired, Some(status)) => status.to_string(),
         (ScheduledRunOutcome::Fired, None) => "gone with its collection".to_owned(),
-        (ScheduledRunOutcome::Skipped | ScheduledRunOutcome::Missed, _) => {
-            snake_case_name(run.fate)
-        }
+        (ScheduledRunOutcome::Skipped | ScheduledRunOutcome::Missed, _) => run.fate.to_string(),
     }
 }
 

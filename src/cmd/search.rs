@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal as _, stdout};
 
 use pipeline::{BoxError, Fusion};
-use search::{CollectionResult, Condition, MergedHit, Request, SearchResults, Searcher};
+use search::{CollectionResult, MergedHit, Request, SearchResults, Searcher, parse_filter};
 use serde_json::{Value, json};
 
 use crate::cli::SearchArgs;
@@ -46,7 +46,7 @@ fn request(args: &SearchArgs) -> Result<Request, BoxError> {
         Some(text) => {
             let json: Value = serde_json::from_str(text)
                 .map_err(|error| format!("invalid filter: not JSON: {error}"))?;
-            Some(Condition::parse(&json)?)
+            Some(parse_filter(&json)?)
         }
         None => None,
     };

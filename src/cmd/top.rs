@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::cli::TopArgs;
 use crate::composition;
-use crate::render::{self, snake_case_name};
+use crate::render;
 use crate::top::{OperationTitle, OperationView};
 
 /// Interval of reading the progress, which the worker writes once a second.
@@ -225,8 +225,8 @@ impl ServerClient {
 fn title_of(operation: &OperationSummary, collection: &str) -> OperationTitle {
     OperationTitle {
         collection: collection.to_owned(),
-        kind: snake_case_name(operation.kind),
-        status: snake_case_name(operation.status),
+        kind: operation.kind.to_string(),
+        status: operation.status.to_string(),
         worker: operation.worker.clone(),
         error: operation.error_message.clone(),
     }

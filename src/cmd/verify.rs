@@ -1,7 +1,7 @@
 //! `semantik verify`: compares the metadata with the vectors.
 
-use operations::{DocumentFault, OperationOptions, VerifyReport};
-use pipeline::BoxError;
+use operations::{DocumentFault, VerifyReport};
+use pipeline::{BoxError, OperationRequest, RunRequest};
 use serde_json::{Map, Value, json};
 
 use super::Exit;
@@ -23,18 +23,20 @@ async fn try_verify(args: &VerifyArgs) -> Result<Exit, BoxError> {
     if args.repair {
         model_download::fetch_models_of(&args.file).await?;
     }
-    let wish = OperationOptions { wait: args.wait, ..OperationOptions::default() };
-    let mut operator = if args.repair {
-        composition::open_operator(&args.file, wish).await?
+    let operator = if args.repair {
+        composition::open_operator(&args.file, args.wait).await?
     } else {
-        composition::open_reading_operator(&args.file, wish).await?
+        composition::open_reading_operator(&args.file, args.wait).await?
     };
     let before = operator.verify().await?;
     let after = if args.repair && !before.is_consistent() {
         if before.needs_rebuild() {
-            operator.rebuild().await?;
+            // From the sources and the cache, as a new generation.
+            let rebuild = RunRequest { rebuild: true, ..RunRequest::default() };
+            operator.execute(&OperationRequest::Run(rebuild)).await?;
         } else {
-            operator.repair().await?;
+            operator.execute(&OperationRequest::Repair).await?;
+            operator.execute(&OperationRequest::Run(RunRequest::default())).await?;
         }
         Some(operator.verify().await?)
     } else {

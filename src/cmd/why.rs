@@ -37,7 +37,7 @@ pub(super) async fn why(args: &WhyArgs) -> Result<(), BoxError> {
         .and_then(|(database, collection)| Some((database.postgres(), collection.as_ref()?)));
     let mut places = plan.source_roots();
     if let Some((postgres, collection)) = place {
-        let sources = postgres.sources().list(collection.id).await?;
+        let sources = postgres.collections().sources(collection.id).await?;
         places.extend(sources.into_iter().map(|source| source.source_path));
     }
     let named = DocumentRef::from_argument(&args.document, &places)?;

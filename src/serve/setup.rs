@@ -23,7 +23,7 @@ pub(super) async fn open_collections(
     for loaded in files.loaded() {
         let Some(model) = loaded.plan.model() else { continue };
         let file = &loaded.spec.file;
-        if postgres.users().find_by_name(&file.owner).await?.is_none() {
+        if postgres.accounts().find_user_by_name(&file.owner).await?.is_none() {
             tracing::warn!(
                 owner = file.owner,
                 collection = file.collection,
@@ -59,7 +59,7 @@ pub(super) async fn offer_setup(
 ) -> Result<(), BoxError> {
     let token = secret::random_secret();
     if !postgres
-        .sessions()
+        .accounts()
         .create_setup_token(&secret::digest(&token), SETUP_TOKEN_LIFETIME)
         .await?
     {

@@ -57,8 +57,8 @@ impl Targets {
         &self,
         collection: Uuid,
     ) -> Result<Option<(VisibleCollection, Arc<LoadedPipeline>)>, BoxError> {
-        let grants = self.runtime.database.postgres().grants();
-        let Some(seen) = grants.visible(SUPERUSER, collection).await? else { return Ok(None) };
+        let collections = self.runtime.database.postgres().collections();
+        let Some(seen) = collections.visible(SUPERUSER, collection).await? else { return Ok(None) };
         let loaded = self.files.find(&seen.owner, &seen.collection.name, None);
         Ok(loaded.map(|loaded| (seen, loaded)))
     }
@@ -140,11 +140,11 @@ impl Targets {
     pub(super) async fn sweep(&self) -> Result<(), BoxError> {
         let slots: Vec<(Uuid, Arc<TargetSlot>)> =
             self.lock().iter().map(|(id, slot)| (*id, Arc::clone(slot))).collect();
-        let grants = self.runtime.database.postgres().grants();
+        let collections = self.runtime.database.postgres().collections();
         for (id, slot) in slots {
             let (asked, doubts) = (Instant::now(), slot.invalidations.load(Ordering::Acquire));
             // No lock is held here, so searches continue.
-            let seen = grants.visible(SUPERUSER, id).await?;
+            let seen = collections.visible(SUPERUSER, id).await?;
             // A search that is opening the target has just looked up the live generation.
             let Ok(mut open) = slot.open.try_lock() else { continue };
             let Some(it) = &mut *open else { continue };

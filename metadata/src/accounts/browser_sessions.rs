@@ -11,7 +11,8 @@ use serde_json::json;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use crate::accounts::sessions::{CredentialKind, NewToken, Sessions, revoke_family};
+use crate::accounts::Accounts;
+use crate::accounts::sessions::{CredentialKind, NewToken, revoke_family};
 use crate::accounts::users::{User, select_user};
 use crate::audit::{Actor, record_account_event};
 use crate::retry_call;
@@ -43,11 +44,8 @@ const FIND_BROWSER_SESSION: &str = "
     FROM refresh_tokens t JOIN users u ON u.id = t.user_id
     WHERE t.token_hash = $1 AND t.is_browser AND NOT t.is_revoked AND t.expires_at > now() AND u.is_active";
 
-impl Sessions<'_> {
+impl Accounts<'_> {
     /// Starts a browser session and returns its token family.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
     pub async fn begin_browser_session(
         &self,
         user: Uuid,
@@ -59,9 +57,6 @@ impl Sessions<'_> {
 
     /// Extends a browser session and returns its account and token family; `None` if the session
     /// has expired or was ended.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
     pub async fn resume_browser_session(
         &self,
         hash: &str,
@@ -99,9 +94,6 @@ impl Sessions<'_> {
     }
 
     /// Ends a browser session; `false` if it has expired or was ended before.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
     pub async fn end_browser_session(&self, hash: &str, by: &Actor) -> Result<bool, StoreError> {
         retry_call(self.0, "end the session", || async {
             let mut transaction = self.0.begin().await?;

@@ -2,35 +2,35 @@
 
 use chrono::{DateTime, Utc};
 use pipeline::StoreError;
+use serde::Serialize;
 use serde_json::json;
-use sqlx::{FromRow, PgPool};
+use sqlx::FromRow;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::accounts::Accounts;
 use crate::audit::{Actor, record_account_event};
 use crate::query_error::is_read_only;
 use crate::retry_call;
 
-/// A key, as stored.
-#[derive(Clone, Debug, PartialEq, FromRow)]
+/// An API key without its secret.
+#[derive(Clone, Debug, PartialEq, FromRow, Serialize, ToSchema)]
+#[schema(as = Key)]
 pub struct ApiKey {
-    /// Id of the key.
+    /// Id of the key, for grants and revocation.
     pub id: Uuid,
-    /// The account that it acts for.
-    pub user_id: Uuid,
-    /// Its name, chosen by the owner.
-    pub name: String,
-    /// Display prefix of the key.
-    pub prefix: String,
-    /// Its scopes.
-    pub scopes: Vec<String>,
-    /// `false` after revocation.
-    pub is_active: bool,
+    /// Purpose of the key.
+    name: String,
+    /// The first characters of the key, for recognition.
+    #[schema(example = "smk_k3Xp0aQz")]
+    prefix: String,
+    scopes: Vec<String>,
+    /// `false` once the key was revoked.
+    is_active: bool,
     /// Time of the last use, to the minute.
-    pub last_used_at: Option<DateTime<Utc>>,
-    /// Time of creation.
-    pub created_at: DateTime<Utc>,
-    /// Time of expiry; `None` for never.
-    pub expires_at: Option<DateTime<Utc>>,
+    last_used_at: Option<DateTime<Utc>>,
+    created_at: DateTime<Utc>,
+    expires_at: Option<DateTime<Utc>>,
 }
 
 /// Data of a key to create.
@@ -70,26 +70,20 @@ pub(crate) const AUTHENTICATE: &str = "
                         WHERE u.id = k.user_id OFFSET 0) u
     WHERE k.key_hash = $1 AND k.is_active AND u.is_active AND coalesce(k.expires_at > now(), TRUE)";
 
-pub(crate) const LIST: &str = "
-    SELECT id, user_id, name, prefix, scopes, is_active, last_used_at, created_at, expires_at
+pub(crate) const LIST_KEYS: &str = "
+    SELECT id, name, prefix, scopes, is_active, last_used_at, created_at, expires_at
     FROM api_keys WHERE user_id = $1 AND id > $2 ORDER BY id LIMIT $3";
 
-/// The API keys of the metadata store.
-pub struct ApiKeys<'a>(pub(crate) &'a PgPool);
-
-impl ApiKeys<'_> {
+impl Accounts<'_> {
     /// The keys of an account, revoked ones included, in order of id, after `after`.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
-    pub async fn list(
+    pub async fn list_keys(
         &self,
         user: Uuid,
         after: Option<Uuid>,
         limit: u32,
     ) -> Result<Vec<ApiKey>, StoreError> {
         retry_call(self.0, "list the keys", || async {
-            Ok(sqlx::query_as(LIST)
+            Ok(sqlx::query_as(LIST_KEYS)
                 .bind(user)
                 .bind(after.unwrap_or(Uuid::nil()))
                 .bind(i64::from(limit))
@@ -100,17 +94,19 @@ impl ApiKeys<'_> {
     }
 
     /// Creates a key for an account.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
-    pub async fn create(&self, user: Uuid, new: &NewKey, by: &Actor) -> Result<ApiKey, StoreError> {
+    pub async fn create_key(
+        &self,
+        user: Uuid,
+        new: &NewKey,
+        by: &Actor,
+    ) -> Result<ApiKey, StoreError> {
         let id = Uuid::new_v4();
         retry_call(self.0, "create the key", || async {
             let mut transaction = self.0.begin().await?;
             let key = sqlx::query_as(
                 "INSERT INTO api_keys (id, user_id, name, prefix, key_hash, scopes, expires_at)
                  VALUES ($1, $2, $3, $4, $5, $6, $7)
-                 RETURNING id, user_id, name, prefix, scopes, is_active, last_used_at, created_at, expires_at",
+                 RETURNING id, name, prefix, scopes, is_active, last_used_at, created_at, expires_at",
             )
             .bind(id)
             .bind(user)
@@ -130,10 +126,7 @@ impl ApiKeys<'_> {
     }
 
     /// Revokes a key of an account; `false` if it does not exist.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
-    pub async fn revoke(&self, user: Uuid, key: Uuid, by: &Actor) -> Result<bool, StoreError> {
+    pub async fn revoke_key(&self, user: Uuid, key: Uuid, by: &Actor) -> Result<bool, StoreError> {
         retry_call(self.0, "revoke the key", || async {
             let mut transaction = self.0.begin().await?;
             let revoked =
@@ -155,10 +148,10 @@ impl ApiKeys<'_> {
     }
 
     /// The valid key with this digest; records its use at most once a minute.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
-    pub async fn authenticate(&self, hash: &str) -> Result<Option<AuthenticatedKey>, StoreError> {
+    pub async fn authenticate_key(
+        &self,
+        hash: &str,
+    ) -> Result<Option<AuthenticatedKey>, StoreError> {
         retry_call(self.0, "find the key", || async {
             let found: Option<AuthenticatedKey> =
                 sqlx::query_as(AUTHENTICATE).bind(hash).fetch_optional(self.0).await?;

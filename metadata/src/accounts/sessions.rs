@@ -6,12 +6,12 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use pipeline::StoreError;
 use serde_json::json;
-use sqlx::{FromRow, PgConnection, PgPool};
+use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
+use crate::accounts::Accounts;
 use crate::accounts::users::{NewUser, User, has_administrator, insert, select_user};
 use crate::audit::{Actor, record_account_event};
 use crate::query_error::QueryError;
@@ -53,8 +53,6 @@ pub struct SigningKey {
     pub kid: String,
     /// 32 random bytes.
     pub secret: Vec<u8>,
-    /// Time of creation.
-    pub created_at: DateTime<Utc>,
 }
 
 /// Stored state of a refresh token.
@@ -65,7 +63,7 @@ struct RefreshTokenRow {
     family_id: Uuid,
     is_spent: bool,
     is_good: bool,
-    /// See [`crate::accounts::browser_sessions`].
+    /// See `browser_sessions.rs`.
     is_browser: bool,
 }
 
@@ -76,17 +74,11 @@ pub(crate) const ACTIVE_USER: &str = select_user!(
 );
 
 const SIGNING_KEYS: &str = "
-    SELECT kid, secret, created_at FROM signing_keys ORDER BY created_at DESC, kid";
+    SELECT kid, secret FROM signing_keys ORDER BY created_at DESC, kid";
 
-/// The sessions of the metadata store.
-pub struct Sessions<'a>(pub(crate) &'a PgPool);
-
-impl Sessions<'_> {
+impl Accounts<'_> {
     /// Starts a session and returns its token family.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
-    pub async fn begin(
+    pub async fn begin_session(
         &self,
         user: Uuid,
         token: NewToken<'_>,
@@ -123,10 +115,7 @@ impl Sessions<'_> {
     }
 
     /// Replaces a refresh token by a new one. Never retried: a second attempt would count as reuse.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
-    pub async fn rotate(
+    pub async fn rotate_refresh_token(
         &self,
         hash: &str,
         token: NewToken<'_>,
@@ -173,10 +162,7 @@ impl Sessions<'_> {
     }
 
     /// Ends the session of a refresh token and returns its family; `None` if the token is unknown.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
-    pub async fn end(&self, hash: &str, by: &Actor) -> Result<Option<Uuid>, StoreError> {
+    pub async fn end_session(&self, hash: &str, by: &Actor) -> Result<Option<Uuid>, StoreError> {
         retry_call(self.0, "end the session", || async {
             let mut transaction = self.0.begin().await?;
             let Some(known) = find_token(&mut transaction, hash).await? else { return Ok(None) };
@@ -190,9 +176,6 @@ impl Sessions<'_> {
     }
 
     /// The account of a valid session; `None` if it has ended or expired.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
     pub async fn active_user(&self, family: Uuid) -> Result<Option<User>, StoreError> {
         retry_call(self.0, "find the session", || async {
             Ok(sqlx::query_as(ACTIVE_USER).bind(family).fetch_optional(self.0).await?)
@@ -201,9 +184,6 @@ impl Sessions<'_> {
     }
 
     /// `true` if an active administrator exists.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
     pub async fn has_administrator(&self) -> Result<bool, StoreError> {
         retry_call(self.0, "look for an administrator", || async {
             Ok(has_administrator(&mut *self.0.acquire().await?).await?)
@@ -213,9 +193,6 @@ impl Sessions<'_> {
 
     /// The keys that sign access tokens, newest first. Inserts `fresh` if no key is younger than
     /// `age`; deletes keys older than twice `age`.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
     pub async fn signing_keys(
         &self,
         fresh: (&str, &[u8]),
@@ -234,7 +211,7 @@ impl Sessions<'_> {
                 let mut keys: Vec<SigningKey> = sqlx::query_as(SIGNING_KEYS).fetch_all(self.0).await?;
                 if keys.is_empty() {
                     let (kid, secret) = (fresh.0.to_owned(), fresh.1.to_vec());
-                    keys.push(SigningKey { kid, secret, created_at: Utc::now() });
+                    keys.push(SigningKey { kid, secret, });
                 }
                 return Ok(keys);
             }
@@ -267,9 +244,6 @@ impl Sessions<'_> {
 
     /// Offers a setup token for the first administrator; `false` if an administrator exists or a
     /// setup token was consumed before.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
     pub async fn create_setup_token(
         &self,
         hash: &str,

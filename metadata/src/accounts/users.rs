@@ -1,37 +1,39 @@
-//! Accounts of users and programs. Password hashing is done elsewhere.
+//! The accounts themselves: created, listed, changed.
 
 use chrono::{DateTime, Utc};
 use pipeline::StoreError;
-use serde_json::{Value, json};
-use sqlx::{FromRow, PgConnection, PgPool};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use sqlx::types::Json;
+use sqlx::{FromRow, PgConnection};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::accounts::sessions;
+use crate::accounts::{Accounts, sessions};
 use crate::audit::{Actor, record_account_event, without_nulls};
 use crate::query_error::QueryError;
 use crate::{LOCAL_ACCOUNT, retry_call};
 
 /// An account.
-#[derive(Clone, Debug, PartialEq, FromRow)]
+#[derive(Clone, Debug, PartialEq, FromRow, Serialize, ToSchema)]
 pub struct User {
-    /// Id of the account.
+    /// Id of the account; it never changes.
     pub id: Uuid,
     /// Name for the login.
     pub username: String,
-    /// Email address.
+    /// E-mail address; unique among accounts.
     pub email: String,
-    /// Display name.
-    pub full_name: Option<String>,
-    /// `false` for a deactivated account, which has no rights.
+    full_name: Option<String>,
+    /// `true` if it can log in and its keys are valid.
     pub is_active: bool,
-    /// `true` if it has all rights.
+    /// `true` if it is an administrator of the server.
     pub is_superuser: bool,
-    /// Time of creation.
-    pub created_at: DateTime<Utc>,
-    /// Time of the last login.
+    created_at: DateTime<Utc>,
+    /// Time of the last login with a password; missing before the first.
     pub last_login: Option<DateTime<Utc>>,
-    /// Preferences of the user, for the web UI.
-    pub preferences: Value,
+    /// Preferences of the user, read by the web UI only.
+    #[schema(value_type = Object)]
+    preferences: Value,
 }
 
 /// Data of an account to create.
@@ -61,7 +63,7 @@ pub struct UserUpdate {
     /// `true` if it has all rights.
     pub is_superuser: Option<bool>,
     /// Replaces all preferences.
-    pub preferences: Option<Value>,
+    pub preferences: Option<Map<String, Value>>,
 }
 
 /// A query with the columns of [`User`].
@@ -77,15 +79,13 @@ macro_rules! select {
 }
 pub(super) use select as select_user;
 
-/// The accounts of the metadata store.
-pub struct Users<'a>(pub(crate) &'a PgPool);
-
-impl Users<'_> {
+impl Accounts<'_> {
     /// Accounts in order of id, after `after`.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
-    pub async fn list(&self, after: Option<Uuid>, limit: u32) -> Result<Vec<User>, StoreError> {
+    pub async fn list_users(
+        &self,
+        after: Option<Uuid>,
+        limit: u32,
+    ) -> Result<Vec<User>, StoreError> {
         retry_call(self.0, "list the users", || async {
             Ok(sqlx::query_as(select!("WHERE u.id > $1 ORDER BY u.id LIMIT $2"))
                 .bind(after.unwrap_or(Uuid::nil()))
@@ -97,10 +97,7 @@ impl Users<'_> {
     }
 
     /// One account; `None` if it does not exist.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
-    pub async fn find(&self, id: Uuid) -> Result<Option<User>, StoreError> {
+    pub async fn find_user(&self, id: Uuid) -> Result<Option<User>, StoreError> {
         retry_call(self.0, "find the user", || async {
             Ok(sqlx::query_as(select!("WHERE u.id = $1")).bind(id).fetch_optional(self.0).await?)
         })
@@ -108,10 +105,7 @@ impl Users<'_> {
     }
 
     /// One account by user name; `None` if it does not exist.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
-    pub async fn find_by_name(&self, username: &str) -> Result<Option<User>, StoreError> {
+    pub async fn find_user_by_name(&self, username: &str) -> Result<Option<User>, StoreError> {
         retry_call(self.0, "find the user", || async {
             Ok(sqlx::query_as(select!("WHERE u.username = $1"))
                 .bind(username)
@@ -122,9 +116,6 @@ impl Users<'_> {
     }
 
     /// Password hash of an account; `None` if it does not exist.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
     pub async fn password_hash(&self, id: Uuid) -> Result<Option<String>, StoreError> {
         retry_call(self.0, "read the password", || async {
             Ok(sqlx::query_scalar("SELECT hashed_password FROM users WHERE id = $1")
@@ -139,7 +130,7 @@ impl Users<'_> {
     ///
     /// # Errors
     /// [`pipeline::Remedy::Conflict`] if the name or the email address is in use.
-    pub async fn create(&self, new: &NewUser, by: &Actor) -> Result<User, StoreError> {
+    pub async fn create_user(&self, new: &NewUser, by: &Actor) -> Result<User, StoreError> {
         let id = Uuid::new_v4();
         retry_call(self.0, "create the user", || async {
             let mut transaction = self.0.begin().await?;
@@ -155,7 +146,7 @@ impl Users<'_> {
     /// # Errors
     /// [`pipeline::Remedy::Conflict`] if the email address is in use, or no administrator would be
     /// left.
-    pub async fn update(
+    pub async fn update_user(
         &self,
         id: Uuid,
         change: &UserUpdate,
@@ -186,7 +177,7 @@ impl Users<'_> {
         .bind(&change.full_name)
         .bind(change.is_active)
         .bind(change.is_superuser)
-        .bind(&change.preferences)
+        .bind(change.preferences.as_ref().map(Json))
         .bind(LOCAL_ACCOUNT)
         .execute(&mut *transaction)
         .await?
@@ -215,9 +206,6 @@ impl Users<'_> {
     }
 
     /// Changes the password of an account and ends its sessions; `false` if it does not exist.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
     pub async fn set_password(&self, id: Uuid, hash: &str, by: &Actor) -> Result<bool, StoreError> {
         retry_call(self.0, "change the password", || async {
             let mut transaction = self.0.begin().await?;
@@ -248,9 +236,6 @@ impl Users<'_> {
     }
 
     /// The distinct addresses among the last thousand logins of an account within a month.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
     pub async fn login_addresses(&self, username: &str) -> Result<Vec<String>, StoreError> {
         retry_call(self.0, "find the addresses of logins", || async {
             Ok(sqlx::query_scalar(
@@ -269,9 +254,6 @@ impl Users<'_> {
 
     /// Records a failed login. `user` is `None` if the attempted name belongs to no account; the
     /// name is then not recorded.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
     pub async fn record_failed_login(
         &self,
         user: Option<Uuid>,

@@ -47,8 +47,9 @@ pub struct GenerationSettings {
 }
 
 /// Status of a generation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type, serde::Serialize)]
 #[sqlx(type_name = "generation_status", rename_all = "lowercase")]
+#[serde(rename_all = "lowercase")]
 pub enum GenerationStatus {
     /// Being built; no search reads it.
     Building,
@@ -56,6 +57,11 @@ pub enum GenerationStatus {
     Live,
     /// Formerly live; kept for a rollback.
     Retired,
+}
+
+impl GenerationStatus {
+    /// All values.
+    pub const ALL: [Self; 3] = [Self::Building, Self::Live, Self::Retired];
 }
 
 /// A generation, as stored.

@@ -3,31 +3,30 @@
 
 use chrono::{DateTime, Utc};
 use pipeline::StoreError;
+use serde::Serialize;
 use serde_json::json;
-use sqlx::{FromRow, PgPool};
+use sqlx::FromRow;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::audit::{Actor, record_collection_event};
-use crate::collections::{Collection, select_collection};
+use crate::collections::{Collection, Collections, select_collection};
 use crate::{LOCAL_ACCOUNT, retry_call};
 
-/// A grant, as lists return it.
-#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+/// A permission on a collection, granted to a user or key.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow, Serialize, ToSchema)]
 pub struct Grant {
-    /// Id of the grant.
+    /// Id of the grant, for its revocation.
     pub id: Uuid,
-    /// The account with the grant; `None` for a key.
-    pub user_id: Option<Uuid>,
-    /// User name of that account.
-    pub username: Option<String>,
-    /// The key with the grant; `None` for an account.
-    pub api_key_id: Option<Uuid>,
-    /// Display prefix of that key.
-    pub key_prefix: Option<String>,
+    /// User name of the recipient.
+    user: Option<String>,
+    /// Id of the key that received it.
+    key: Option<Uuid>,
+    /// The first characters of that key, for recognition.
+    key_prefix: Option<String>,
     /// `read`, `write` or `admin`.
-    pub permission: String,
-    /// Time of the grant.
-    pub created_at: DateTime<Utc>,
+    permission: String,
+    created_at: DateTime<Utc>,
 }
 
 /// Receiver of a grant.
@@ -40,7 +39,7 @@ pub enum Grantee {
 }
 
 /// The caller of a query.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Principal {
     /// The account; `None` for an unauthenticated caller.
     pub user: Option<Uuid>,
@@ -82,28 +81,22 @@ macro_rules! seen {
     };
 }
 
-pub(crate) const VISIBLE: &str = seen!("WHERE c.id = $3");
+pub(crate) const VISIBLE_COLLECTION: &str = seen!("WHERE c.id = $3");
 
-pub(crate) const READABLE: &str = seen!(
+pub(crate) const READABLE_COLLECTIONS: &str = seen!(
     "WHERE c.id > $3 AND ($4 OR c.is_public OR c.owner_id = $1 OR ug.id IS NOT NULL OR kg.id IS NOT NULL)
      ORDER BY c.id LIMIT $5"
 );
 
-/// The grants of the metadata store.
-pub struct Grants<'a>(pub(crate) &'a PgPool);
-
-impl Grants<'_> {
+impl Collections<'_> {
     /// A collection with the rights of the caller, even if the caller has none.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
     pub async fn visible(
         &self,
         reader: Principal,
         collection: Uuid,
     ) -> Result<Option<VisibleCollection>, StoreError> {
         retry_call(self.0, "find the collection", || async {
-            Ok(sqlx::query_as(VISIBLE)
+            Ok(sqlx::query_as(VISIBLE_COLLECTION)
                 .bind(reader.user)
                 .bind(reader.key)
                 .bind(collection)
@@ -114,9 +107,6 @@ impl Grants<'_> {
     }
 
     /// The collections that the caller may read, in order of id, after `after`.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
     pub async fn readable(
         &self,
         reader: Principal,
@@ -124,7 +114,7 @@ impl Grants<'_> {
         limit: u32,
     ) -> Result<Vec<VisibleCollection>, StoreError> {
         retry_call(self.0, "list the collections", || async {
-            Ok(sqlx::query_as(READABLE)
+            Ok(sqlx::query_as(READABLE_COLLECTIONS)
                 .bind(reader.user)
                 .bind(reader.key)
                 .bind(after.unwrap_or(Uuid::nil()))
@@ -137,16 +127,13 @@ impl Grants<'_> {
     }
 
     /// The grants on a collection, oldest first, without a limit.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
-    pub async fn list(&self, collection: Uuid) -> Result<Vec<Grant>, StoreError> {
+    pub async fn grants(&self, collection: Uuid) -> Result<Vec<Grant>, StoreError> {
         retry_call(self.0, "list the grants", || async {
             Ok(sqlx::query_as(
-                "SELECT g.id, g.user_id, u.username, g.api_key_id, k.prefix AS key_prefix, g.permission, g.created_at
+                r#"SELECT g.id, u.username AS "user", g.api_key_id AS key, k.prefix AS key_prefix, g.permission, g.created_at
                  FROM collection_permissions g LEFT JOIN users u ON u.id = g.user_id
                  LEFT JOIN api_keys k ON k.id = g.api_key_id
-                 WHERE g.collection_id = $1 ORDER BY g.created_at, g.id LIMIT 10000",
+                 WHERE g.collection_id = $1 ORDER BY g.created_at, g.id LIMIT 10000"#,
             )
             .bind(collection)
             .fetch_all(self.0)
@@ -158,9 +145,6 @@ impl Grants<'_> {
     /// Grants a permission in place of the previous one; `None` if the account or key does not
     /// exist or cannot be used: the built-in account, a deactivated account, a revoked or expired
     /// key.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
     pub async fn grant(
         &self,
         collection: Uuid,
@@ -216,10 +200,7 @@ impl Grants<'_> {
     }
 
     /// Revokes a grant; `false` if it does not exist.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
-    pub async fn revoke(
+    pub async fn revoke_grant(
         &self,
         collection: Uuid,
         grant: Uuid,

@@ -1,59 +1,57 @@
 //! Resource limits: size of a collection and number of operations on it.
 
 use pipeline::StoreError;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
-use sqlx::{FromRow, PgConnection, PgPool};
+use sqlx::{FromRow, PgConnection};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::audit::{Actor, record_collection_event};
-use crate::collections::Collection;
+use crate::collections::{Collection, Collections};
 use crate::query_error::QueryError;
 use crate::{LOCAL_ACCOUNT, retry_call};
 
-/// The limits of a collection.
-#[derive(Clone, Copy, Debug, PartialEq, FromRow)]
+/// Limits on the size and operations of a collection.
+#[derive(Clone, Copy, Debug, PartialEq, FromRow, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Limits)]
 pub struct ResourceLimits {
     /// Maximum number of documents.
+    #[schema(minimum = 1)]
     pub max_documents: i64,
-    /// Maximum size of the documents in gigabytes (10⁹ bytes).
+    /// Size of all documents in units of 10⁹ bytes.
+    #[schema(exclusive_minimum = 0.0)]
     pub max_storage_gb: f64,
-    /// Maximum number of requested operations within an hour.
+    /// Maximum number of operations requested within an hour.
+    #[schema(minimum = 1)]
     pub max_operations_per_hour: i64,
     /// Maximum number of sources.
+    #[schema(minimum = 1)]
     pub max_sources: i64,
 }
 
-/// Usage of a collection.
-#[derive(Clone, Copy, Debug, PartialEq, FromRow)]
-pub struct Usage {
-    /// Completed documents at the end of the last operation.
-    pub documents: i64,
-    /// Total size of these documents in bytes.
-    pub bytes: i64,
-    /// Operations requested within the last hour.
-    pub operations: i64,
-    /// Number of sources.
-    pub sources: i64,
-    /// `true` if limits apply: collections of the built-in account have none.
-    pub is_limited: bool,
+/// Limits with current usage.
+#[derive(Clone, Copy, Debug, PartialEq, FromRow, Serialize, ToSchema)]
+pub struct LimitsAndUsage {
+    /// The limits in force.
+    #[sqlx(flatten)]
+    pub limits: ResourceLimits,
+    /// `false` for collections of the built-in account `local`, which have no limits.
+    are_enforced: bool,
+    documents: i64,
+    size_bytes: i64,
+    operations_within_the_hour: i64,
+    sources: i64,
 }
 
-/// The resource limits of the metadata store's collections.
-pub struct Limits<'a>(pub(crate) &'a PgPool);
-
-impl Limits<'_> {
+impl Collections<'_> {
     /// The limits of a collection and their usage; `None` if it does not exist.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
-    pub async fn with_usage(
-        &self,
-        collection: Uuid,
-    ) -> Result<Option<(ResourceLimits, Usage)>, StoreError> {
+    pub async fn limits(&self, collection: Uuid) -> Result<Option<LimitsAndUsage>, StoreError> {
         retry_call(self.0, "read the limits", || async {
             let mut connection = self.0.acquire().await?;
             let found = limit_state(&mut connection, collection).await?;
-            Ok(found.map(|LimitState { limits, usage, .. }| (limits, usage)))
+            Ok(found.map(|it| it.state))
         })
         .await
     }
@@ -77,7 +75,7 @@ impl Limits<'_> {
     ///
     /// # Errors
     /// If the store cannot be reached, or a limit is not positive.
-    pub async fn set(
+    pub async fn set_limits(
         &self,
         collection: Uuid,
         limits: &ResourceLimits,
@@ -142,9 +140,10 @@ pub(crate) async fn find_reached_limit(
     collection: Uuid,
     takes_in: bool,
 ) -> Result<Option<LimitReached>, sqlx::Error> {
-    let found = limit_state(connection, collection).await?.filter(|it| it.usage.is_limited);
-    let Some(LimitState { limits, usage, wait }) = found else { return Ok(None) };
-    if usage.operations >= limits.max_operations_per_hour {
+    let found = limit_state(connection, collection).await?.filter(|it| it.state.are_enforced);
+    let Some(LimitState { state, wait }) = found else { return Ok(None) };
+    let limits = state.limits;
+    if state.operations_within_the_hour >= limits.max_operations_per_hour {
         let (of, most) = ("operations within an hour", to_f64(limits.max_operations_per_hour));
         return Ok(Some(LimitReached { resource: of, max: most, retry_after: Some(wait) }));
     }
@@ -153,11 +152,11 @@ pub(crate) async fn find_reached_limit(
     }
     let ResourceLimits { max_documents, max_storage_gb, max_sources, .. } = limits;
     let full = [
-        ("documents", usage.documents >= max_documents, to_f64(max_documents)),
-        ("gigabytes", to_f64(usage.bytes) / 1e9 >= max_storage_gb, max_storage_gb),
+        ("documents", state.documents >= max_documents, to_f64(max_documents)),
+        ("gigabytes", to_f64(state.size_bytes) / 1e9 >= max_storage_gb, max_storage_gb),
         // A number of sources equal to the limit is allowed. More are possible only if the limit
         // was lowered later, or from the pipeline file.
-        ("sources", usage.sources > max_sources, to_f64(max_sources)),
+        ("sources", state.sources > max_sources, to_f64(max_sources)),
     ];
     let reached = full.into_iter().find(|(_, is_reached, _)| *is_reached);
     Ok(reached.map(|(of, _, most)| LimitReached { resource: of, max: most, retry_after: None }))
@@ -172,9 +171,7 @@ fn to_f64(count: i64) -> f64 {
 #[derive(FromRow)]
 struct LimitState {
     #[sqlx(flatten)]
-    limits: ResourceLimits,
-    #[sqlx(flatten)]
-    usage: Usage,
+    state: LimitsAndUsage,
     /// Seconds until the oldest operation of the last hour is more than an hour old.
     wait: i64,
 }
@@ -185,9 +182,10 @@ async fn limit_state(
 ) -> Result<Option<LimitState>, sqlx::Error> {
     sqlx::query_as(
         "SELECT l.max_documents, l.max_storage_gb, l.max_operations_per_hour, l.max_sources,
-                c.document_count AS documents, c.total_size_bytes AS bytes, o.operations,
+                c.document_count AS documents, c.total_size_bytes AS size_bytes,
+                o.operations AS operations_within_the_hour,
                 (SELECT count(*) FROM collection_sources s WHERE s.collection_id = c.id) AS sources,
-                u.username <> $2 AS is_limited,
+                u.username <> $2 AS are_enforced,
                 greatest(1, ceil(extract(epoch FROM o.oldest + interval '1 hour' - now())))::bigint AS wait
          FROM collections c JOIN users u ON u.id = c.owner_id
          JOIN collection_resource_limits l ON l.collection_id = c.id,

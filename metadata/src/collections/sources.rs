@@ -4,9 +4,12 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use pipeline::StoreError;
-use sqlx::{FromRow, PgConnection, PgPool};
+use serde::Serialize;
+use sqlx::{FromRow, PgConnection};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::collections::Collections;
 use crate::retry_call;
 
 pub(crate) const ENSURE: &str = "
@@ -60,32 +63,29 @@ pub(crate) async fn refresh(
     .map(drop)
 }
 
-/// A source, as lists return it.
-#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+/// A source of documents.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow, Serialize, ToSchema)]
+#[schema(as = Source)]
 pub struct SourceSummary {
     /// Id of the source.
     pub id: Uuid,
-    /// Path or URL.
+    /// Path or URL of the source root.
+    #[serde(rename = "source")]
     pub source_path: String,
     /// `directory`, `url`, …
+    #[serde(rename = "type")]
     pub source_type: String,
     /// Completed documents of the source at the end of the last operation.
     pub document_count: i64,
-    /// Total size of these documents in bytes.
+    /// Bytes of these documents.
     pub size_bytes: i64,
     /// Time of the last operation that read it.
     pub last_indexed_at: Option<DateTime<Utc>>,
 }
 
-/// The sources of the metadata store's collections.
-pub struct Sources<'a>(pub(crate) &'a PgPool);
-
-impl Sources<'_> {
+impl Collections<'_> {
     /// The sources of a collection, in order of path.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
-    pub async fn list(&self, collection: Uuid) -> Result<Vec<SourceSummary>, StoreError> {
+    pub async fn sources(&self, collection: Uuid) -> Result<Vec<SourceSummary>, StoreError> {
         retry_call(self.0, "list sources", || async {
             Ok(sqlx::query_as(
                 "SELECT id, source_path, source_type, document_count, size_bytes, last_indexed_at

@@ -135,9 +135,6 @@ macro_rules! documents {
 
 impl Documents<'_> {
     /// History of a location.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
     pub async fn history_at(
         &self,
         collection: Uuid,
@@ -169,9 +166,6 @@ impl Documents<'_> {
     }
 
     /// History of a document; empty if it does not exist.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
     pub async fn history_of(
         &self,
         collection: Uuid,

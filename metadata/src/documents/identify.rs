@@ -68,7 +68,7 @@ pub(crate) const CANDIDATES: &str = "
     ORDER BY i.n";
 
 /// Finds the identities of documents, in the order of `incoming`.
-pub(crate) async fn identify(
+pub(super) async fn identify(
     connection: &mut PgConnection,
     run: &RunMetadata,
     incoming: &[IncomingDocument],

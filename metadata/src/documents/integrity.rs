@@ -45,9 +45,6 @@ const WITHOUT_LOCATION: &str = "collection_id = $1 AND status <> 'deleted'
 
 impl Documents<'_> {
     /// Number of points by document, for all documents with points.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
     pub async fn point_counts(&self, collection: Uuid) -> Result<HashMap<Uuid, u64>, StoreError> {
         retry_call(self.0, "list the documents with points", || async {
             let rows: Vec<(Uuid, i64)> = sqlx::query_as(
@@ -62,9 +59,6 @@ impl Documents<'_> {
     }
 
     /// Path and status of these documents; unknown ids are missing in the result.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
     pub async fn names_and_statuses(
         &self,
         collection: Uuid,
@@ -84,9 +78,6 @@ impl Documents<'_> {
     }
 
     /// Checks the metadata of a collection for contradictions.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
     pub async fn integrity(&self, collection: Uuid) -> Result<Integrity, StoreError> {
         retry_call(self.0, "check the metadata", || integrity(self.0, collection)).await
     }

@@ -7,24 +7,28 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use pipeline::StoreError;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, FromRow, PgPool};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::documents::{DocumentStatus, Documents};
 use crate::retry_call;
 
-/// Sort key of a list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Sort key of a list of documents.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum DocumentSort {
-    /// The id: an arbitrary, stable order.
+    /// The id: an arbitrary, stable order, and the cheapest.
+    #[default]
     Id,
     /// The file name, ignoring the case of ASCII letters.
     Name,
     /// The size in bytes.
     Size,
     /// The time of the last write of the document.
-    UpdatedAt,
+    Updated,
     /// The status, in the order of [`DocumentStatus`].
     Status,
 }
@@ -91,7 +95,7 @@ impl ListedDocument {
             DocumentSort::Id => self.id.to_string(),
             DocumentSort::Name => self.sort_name.clone(),
             DocumentSort::Size => self.file_size.to_string(),
-            DocumentSort::UpdatedAt => self.updated_at.to_rfc3339_opts(SecondsFormat::Micros, true),
+            DocumentSort::Updated => self.updated_at.to_rfc3339_opts(SecondsFormat::Micros, true),
             DocumentSort::Status => status_name(self.status).to_owned(),
         }
     }
@@ -146,7 +150,7 @@ const SORTS: [DocumentSort; 5] = [
     DocumentSort::Id,
     DocumentSort::Name,
     DocumentSort::Size,
-    DocumentSort::UpdatedAt,
+    DocumentSort::Updated,
     DocumentSort::Status,
 ];
 
@@ -157,7 +161,7 @@ impl DocumentSort {
             Self::Id => None,
             Self::Name => Some((SORT_NAME, "text")),
             Self::Size => Some(("file_size", "bigint")),
-            Self::UpdatedAt => Some(("updated_at", "timestamptz")),
+            Self::Updated => Some(("updated_at", "timestamptz")),
             Self::Status => Some(("status", "document_status")),
         }
     }
@@ -170,8 +174,8 @@ impl DocumentSort {
             (Self::Name, true) => "\u{10FFFF}".repeat(201),
             (Self::Size, false) => "-1".to_owned(),
             (Self::Size, true) => i64::MAX.to_string(),
-            (Self::UpdatedAt, false) => "-infinity".to_owned(),
-            (Self::UpdatedAt, true) => "infinity".to_owned(),
+            (Self::Updated, false) => "-infinity".to_owned(),
+            (Self::Updated, true) => "infinity".to_owned(),
             (Self::Status, false) => STATUSES[0].1.to_owned(),
             (Self::Status, true) => STATUSES[STATUSES.len() - 1].1.to_owned(),
         }
@@ -205,7 +209,7 @@ fn list_query(selection: &DocumentSelection, sort: DocumentSort, is_descending: 
         (DocumentSelection::Reason(_), DocumentSort::Status) => {
             page_by_status("'failed'::document_status", &narrowed, is_descending)
         }
-        (_, DocumentSort::Name | DocumentSort::Size | DocumentSort::UpdatedAt) => {
+        (_, DocumentSort::Name | DocumentSort::Size | DocumentSort::Updated) => {
             let (key, kind) = sort.key().expect("all but the id have one");
             match selection {
                 DocumentSelection::All => {
@@ -294,7 +298,7 @@ pub fn document_list_queries() -> Vec<ListQuery> {
                     (_, DocumentSort::Id | DocumentSort::Status) => Some("idx_documents_status"),
                     (_, DocumentSort::Name) => Some("idx_documents_status_name"),
                     (_, DocumentSort::Size) => Some("idx_documents_status_size"),
-                    (_, DocumentSort::UpdatedAt) => Some("idx_documents_status_updated_at"),
+                    (_, DocumentSort::Updated) => Some("idx_documents_status_updated_at"),
                 };
                 queries.push(ListQuery {
                     doing: format!("list {selection:?} by {sort:?}, descending: {is_descending}"),
@@ -341,9 +345,6 @@ impl Documents<'_> {
     }
 
     /// One document, as in a list; `None` if it does not exist.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
     pub async fn find(
         &self,
         collection: Uuid,
@@ -353,9 +354,6 @@ impl Documents<'_> {
     }
 
     /// Number of documents set aside by reason and by message, most frequent first.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
     pub async fn rejection_counts(
         &self,
         collection: Uuid,

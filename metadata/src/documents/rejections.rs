@@ -26,9 +26,6 @@ pub struct RejectedLocation {
 
 impl Documents<'_> {
     /// Number of rejected locations of a collection by reason, counted as in the report of a run.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
     pub async fn count_rejected_locations(
         &self,
         collection: Uuid,
@@ -53,9 +50,6 @@ impl Documents<'_> {
 
     /// Rejected locations without a document, for one reason or all, in order of URI, after
     /// `after`.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
     pub async fn rejected_locations(
         &self,
         collection: Uuid,

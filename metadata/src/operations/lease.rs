@@ -71,6 +71,9 @@ pub(super) use at_work;
 /// The target of the events about ended operations.
 pub const OPERATION_EVENTS: &str = "semantik::operation";
 
+/// The name of the event about an ended operation.
+pub const OPERATION_ENDED: &str = "operation_ended";
+
 /// Duration of a lease without a heartbeat, as a Postgres interval.
 const LEASE_DURATION: &str = "60 seconds";
 
@@ -318,17 +321,19 @@ impl OperationLease {
         Ok(())
     }
 
-    /// Emits an event about the ended operation: target [`crate::OPERATION_EVENTS`], fields `kind`,
-    /// `status` and `seconds` since the start.
+    /// Emits an event about the ended operation: target [`crate::OPERATION_EVENTS`], name
+    /// [`crate::OPERATION_ENDED`], fields `kind` and `status`, strings, and `seconds` since the
+    /// start.
     async fn log_end(&self) {
         let (kind, status) = match self.postgres.operations().find(self.id).await {
-            Ok(Some(it)) => (it.kind, it.status),
+            Ok(Some(it)) => (it.kind.to_string(), it.status.to_string()),
             Ok(None) => return tracing::debug!("the ended operation does not exist any more"),
             Err(error) => return tracing::debug!(%error, "failed to read how the operation ended"),
         };
         let seconds = (Utc::now() - self.started_at).as_seconds_f64().max(0.0);
         tracing::debug!(
-            target: OPERATION_EVENTS, operation = %self.id, ?kind, ?status, seconds, "operation ended"
+            name: OPERATION_ENDED, target: OPERATION_EVENTS,
+            operation = %self.id, kind, status, seconds, "operation ended"
         );
     }
 

@@ -186,7 +186,7 @@ pub(super) enum Attempt {
 
 /// Inserts an operation that continues another one; `None` if that one was not queued or had too
 /// many attempts.
-pub(crate) async fn resume(
+pub(super) async fn resume(
     connection: &mut PgConnection,
     operation: Uuid,
     which: Attempt,

@@ -2,8 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use pipeline::StoreError;
+use serde::Serialize;
 use serde_json::Value;
 use sqlx::FromRow;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::audit::{ListCursor, newest_page};
@@ -11,36 +13,44 @@ use crate::collections::grants::Principal;
 use crate::operations::{OperationStatus, OperationType, Operations};
 use crate::retry_call;
 
-/// An operation with its requester and its collection.
-#[derive(Clone, Debug, PartialEq, FromRow)]
+/// A change of a collection.
+#[derive(Clone, Debug, PartialEq, FromRow, Serialize, ToSchema)]
+#[schema(as = Operation)]
 pub struct OperationRecord {
     /// Id of the operation.
     pub id: Uuid,
-    /// Id of its collection.
+    /// Id of the collection that it changes.
     pub collection_id: Uuid,
-    /// Current or last name of the collection.
-    pub collection: String,
-    /// Type of the operation.
+    /// Name of the collection.
+    collection: String,
+    /// `index`, `append`, `reindex`, `remove_source` or `delete`.
     #[sqlx(rename = "type")]
-    pub kind: OperationType,
-    /// Status of the operation.
-    pub status: OperationStatus,
+    #[serde(rename = "type")]
+    #[schema(value_type = String)]
+    kind: OperationType,
+    /// `pending`, `processing`, `completed`, `failed` or `cancelled`.
+    #[schema(value_type = String)]
+    status: OperationStatus,
     /// User name of the requester.
-    pub by: String,
-    /// Options of the operation.
-    pub config: Value,
+    by: String,
+    /// Options of the request.
+    #[schema(value_type = Object)]
+    config: Value,
     /// Cause of the failure.
-    pub error_message: Option<String>,
+    #[sqlx(rename = "error_message")]
+    error: Option<String>,
     /// Time of the request.
     pub created_at: DateTime<Utc>,
-    /// Time at which a worker started it.
-    pub started_at: Option<DateTime<Utc>>,
-    /// Time at which it ended.
+    started_at: Option<DateTime<Utc>>,
+    /// Time of the end, successful or not; missing before that.
     pub completed_at: Option<DateTime<Utc>>,
-    /// Current or last progress: a [`pipeline::Progress`].
-    pub progress: Option<Value>,
-    /// Report of a run: a [`pipeline::RunReport`].
-    pub report: Option<Value>,
+    /// Progress: documents, chunks, tokens, and each node; missing before the operation has
+    /// started.
+    #[schema(value_type = Option<Object>)]
+    progress: Option<Value>,
+    /// Result of a completed operation.
+    #[schema(value_type = Option<Object>)]
+    report: Option<Value>,
 }
 
 macro_rules! select {

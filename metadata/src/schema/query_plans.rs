@@ -14,14 +14,13 @@
 //!   `= ANY(…)`, which may become a filter.
 //! - Rows to change are identified by the `ctid` that the same statement has looked up.
 //! - Pages of documents also use one key: `uuid_send(collection_id) || uuid_send(id)`.
-//! - Sequential scans are disabled on every connection (`lib.rs`), which also covers foreign key
+//! - Sequential scans are disabled on every connection (`postgres.rs`), which also covers foreign key
 //!   checks.
 
-use crate::accounts::{keys, sessions};
-use crate::audit;
 use crate::collections::{grants, sources};
 use crate::documents::{self, deletions, dry_run, history, identify, locations, relocations, run};
 use crate::operations::{lease, queue, records, takeover};
+use crate::{accounts, audit};
 
 /// A query with test parameters.
 pub struct HotQuery {
@@ -301,28 +300,28 @@ pub static HOT_QUERIES: &[HotQuery] = &[
     },
     HotQuery {
         doing: "find the account of a session",
-        sql: sessions::ACTIVE_USER,
+        sql: accounts::ACTIVE_USER,
         arguments: "{user}",
         indexes: &["idx_refresh_tokens_family_id", "pk_users"],
         reads: ReadScope::RequestedPublicRows,
     },
     HotQuery {
         doing: "find a key",
-        sql: keys::AUTHENTICATE,
+        sql: accounts::AUTHENTICATE,
         arguments: "'7'",
         indexes: &["uq_api_keys_key_hash", "pk_users"],
         reads: ReadScope::RequestedPublicRows,
     },
     HotQuery {
         doing: "list keys",
-        sql: keys::LIST,
+        sql: accounts::LIST_KEYS,
         arguments: "{user}, '00000000-0000-0000-0000-000000000000', 50",
         indexes: &["idx_api_keys_user_id"],
         reads: ReadScope::RequestedPublicRows,
     },
     HotQuery {
         doing: "find a collection with its grants",
-        sql: grants::VISIBLE,
+        sql: grants::VISIBLE_COLLECTION,
         arguments: "{user}, NULL, {collection}",
         indexes: &["pk_collections", "uq_collection_permissions_collection_id_user_id"],
         reads: ReadScope::RequestedPublicRows,
