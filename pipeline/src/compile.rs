@@ -29,7 +29,7 @@ impl Plan {
     /// use std::path::Path;
     ///
     /// use pipeline::{PipelineSpec, Plan, Registry};
-    /// # use pipeline::test_util::NoModels;
+    /// # use pipeline::test_util::no_resources;
     ///
     /// let yaml = "
     /// version: 1
@@ -41,7 +41,8 @@ impl Plan {
     /// ";
     /// let spec = PipelineSpec::from_yaml(Path::new("handbook.yaml"), yaml, &|_| None)?;
     /// // No node type is registered, and `from` names no node: both are reported.
-    /// let findings = Plan::compile(&spec, &Registry::new(&[]), &NoModels).err().unwrap();
+    /// # let models = no_resources().models;
+    /// let findings = Plan::compile(&spec, &Registry::new(&[]), &*models).err().unwrap();
     /// let messages: Vec<&str> = findings.findings.iter().map(|it| &*it.message).collect();
     /// assert_eq!(
     ///     messages,

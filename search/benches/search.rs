@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use criterion::Criterion;
-use pipeline::test_util::{NoModels, payload};
+use pipeline::test_util::{no_resources, payload};
 use pipeline::{
     EmbedderOptions, Facet, Filter, Fusion, Hit, IndexQuery, KeywordField, ModelInfo, Payload,
     Point, QueryVectors, SearchAccuracy, StoreError, VectorIndex, VectorStore as _, point_id,
@@ -98,7 +98,7 @@ fn target(name: &str) -> Arc<Target> {
         name: name.to_owned(),
         generation: 1,
         store: format!("{name}_g1"),
-        model: QueryModel { info, options, models: Arc::new(NoModels) },
+        model: QueryModel { info, options, models: no_resources().models },
         sparse_encoder: stages::default_sparse_encoder(),
         sparse: true,
         index: Arc::new(FixedIndex(hits.collect())),

@@ -7,7 +7,7 @@
 //! ```
 //! use std::sync::Arc;
 //!
-//! use pipeline::test_util::{NoModels, payload};
+//! use pipeline::test_util::{no_resources, payload};
 //! use pipeline::{EmbedderOptions, ModelInfo, Point, VectorStore as _, point_id};
 //! use search::{QueryModel, Request, SearchMode, Searcher, Target};
 //! use vectors::MemoryVectors;
@@ -38,7 +38,7 @@
 //! #     tokens_per_batch: None,
 //! #     dim: None,
 //! # };
-//! # let model = QueryModel { info, options, models: Arc::new(NoModels) };
+//! # let model = QueryModel { info, options, models: no_resources().models };
 //! let target = Arc::new(Target {
 //!     collection: uuid::Uuid::nil(),
 //!     name: "trees".to_owned(),
