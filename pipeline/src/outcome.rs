@@ -131,7 +131,7 @@ impl Rejection {
 /// ```
 /// use pipeline::{DocumentError, RejectReason};
 ///
-/// let corrupt = DocumentError::Corrupt { format: "PDF", cause: "no trailer".to_owned() };
+/// let corrupt = DocumentError::Corrupt { format: "PDF".into(), cause: "no trailer".to_owned() };
 /// let reason = RejectReason::from(corrupt);
 /// assert_eq!(reason.code(), "failed");
 /// assert_eq!(reason.to_string(), "is not a valid PDF file: no trailer");
