@@ -79,6 +79,11 @@ snapshots: setup ## Accept the current snapshots, JSON Schema and reference page
 bench: setup ## Run the measurements and write tables to benches/runs/
 	@benches/run
 
+# `cargo bench -p CRATE -- FILTER` runs some of them; criterion compares each with its last run.
+.PHONY: microbench
+microbench: ## Measure the hot paths of the libraries, without a model
+	@cargo bench $(foreach crate,pipeline stages search,-p $(crate))
+
 .PHONY: clean
 clean: ## Remove build artefacts and indexes; keep downloads
 	@cargo clean

@@ -26,6 +26,7 @@ impl KillableChild {
         })
     }
 
+    /// `false` once the process has exited.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
