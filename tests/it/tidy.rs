@@ -390,7 +390,7 @@ fn is_test_attribute(line: &str) -> bool {
 /// `true` if the body of a test may end early without a failure, or says that it does.
 fn may_skip(body: &str) -> bool {
     let words: Vec<&str> = body.split_whitespace().collect();
-    let leaves = words.iter().any(|word| *word == "return;")
+    let leaves = words.contains(&"return;")
         || words.windows(2).any(|pair| pair == ["return", "}"] || pair == ["return", "};"]);
     let says = body.lines().any(|line| line.contains("println!") && line.contains("skipp"));
     leaves || says
