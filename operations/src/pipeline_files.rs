@@ -16,8 +16,11 @@ use crate::model_downloads::{self, BackgroundFetcher};
 
 /// A valid pipeline file with a collection.
 pub struct LoadedPipeline {
+    /// Path of the file as given by the user.
     pub path: PathBuf,
+    /// Its content.
     pub spec: Arc<PipelineSpec>,
+    /// The checked pipeline, compiled from `spec`.
     pub plan: Plan,
     pub facts: CollectionFacts,
 }

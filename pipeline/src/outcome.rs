@@ -29,6 +29,15 @@ impl From<RecordBatch> for Outcome {
 }
 
 /// SHA-256 of a document's content.
+///
+/// ```
+/// use pipeline::ContentHash;
+///
+/// let hash = ContentHash::try_from([0x0f; 32].as_slice())?;
+/// assert_eq!(hash.to_string(), "0f".repeat(32));
+/// assert!(ContentHash::try_from([0x0f; 20].as_slice()).is_err());
+/// # Ok::<_, std::array::TryFromSliceError>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ContentHash(#[serde(with = "crate::hex")] pub [u8; 32]);
 
@@ -122,6 +131,18 @@ impl Rejection {
 }
 
 /// The reason why a document leaves the pipeline before a sink.
+///
+/// ```
+/// use pipeline::{DocumentError, RejectReason};
+///
+/// let corrupt = DocumentError::Corrupt { format: "PDF".into(), cause: "no trailer".to_owned() };
+/// let reason = RejectReason::from(corrupt);
+/// assert_eq!(reason.code(), "failed");
+/// assert_eq!(reason.to_string(), "is not a valid PDF file: no trailer");
+///
+/// let scanned = RejectReason::ImagesOnly { images: 4, pages: 4 };
+/// assert_eq!(scanned.code(), "empty");
+/// ```
 #[derive(Clone, Debug, PartialEq, thiserror::Error, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RejectReason {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
 mod child;
+mod rows;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -11,6 +12,7 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 pub use self::child::KillableChild;
+pub use self::rows::{document_rows, payload};
 use crate::{
     Cache, CacheKey, DocumentIdentity, DocumentLocation, IncomingDocument, KnownHashes,
     KnownLocation, MetadataStore, Point, Rejection, Resources, StoreError, StoredDocument,

@@ -66,7 +66,7 @@ fn resolve(page: &Path, link: &str) -> PathBuf {
         match part {
             Component::ParentDir => assert!(path.pop(), "{}: {link}", page.display()),
             Component::CurDir => {}
-            part => path.push(part),
+            Component::Prefix(_) | Component::RootDir | Component::Normal(_) => path.push(part),
         }
     }
     path

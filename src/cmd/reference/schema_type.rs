@@ -116,9 +116,10 @@ impl<'a> SchemaType<'a> {
 
 /// The JSON type; of an optional value, that of its presence.
 fn type_name(schema: &Value) -> Option<&str> {
-    match &schema["type"] {
-        Value::Array(names) => names.iter().filter_map(Value::as_str).find(|name| *name != "null"),
-        name => name.as_str(),
+    let name = &schema["type"];
+    match name.as_array() {
+        Some(names) => names.iter().filter_map(Value::as_str).find(|name| *name != "null"),
+        None => name.as_str(),
     }
 }
 
