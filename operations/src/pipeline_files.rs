@@ -22,6 +22,7 @@ pub struct LoadedPipeline {
     pub spec: Arc<PipelineSpec>,
     /// The checked pipeline, compiled from `spec`.
     pub plan: Plan,
+    /// Facts that its nodes declare.
     pub facts: CollectionFacts,
 }
 
