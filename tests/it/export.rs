@@ -32,9 +32,13 @@ nodes:
 fn project(yaml: &str) -> TestProject {
     let place = TestProject::with("model: 'stand-in:16'", "");
     std::fs::write(place.file(), yaml).unwrap();
+    write_documents(&place);
+    place
+}
+
+fn write_documents(place: &TestProject) {
     place.write("a.md", "# Alpha\n\nThe first document has one heading.\n");
     place.write("b.txt", "The second document is plain text.\n");
-    place
 }
 
 /// All rows of a table of a dataset.
@@ -183,10 +187,9 @@ fn vectors_can_be_exported_without_a_collection() {
 
 #[test]
 fn a_collection_can_be_exported_beside_its_vectors() {
-    let place = project("");
-    place.write_pipeline("model: 'stand-in:16'", "", "size: 64, overlap: 8");
+    let place = TestProject::with_stand_in();
+    write_documents(&place);
     place.append_pipeline("  - { id: parquet, uses: parquet, from: chunk, with: { path: out } }\n");
-    place.cluster();
     assert_eq!(place.run()["documents"]["stored"], 2);
     assert_eq!(texts(&place.path().join("out")).len(), 2);
     assert_eq!(place.search("second document", 5).len(), 2);

@@ -62,7 +62,7 @@ fn no_file_outgrows_its_question() {
 /// Files that may start tasks or threads, or wait for several events: the runtime, the owners of a
 /// model or of a shard, blocking work of a search, the extract worker, the execution of operations,
 /// and the main loops of the command.
-const CONCURRENT: [&str; 17] = [
+const CONCURRENT: [&str; 18] = [
     "pipeline/src/run.rs",
     "pipeline/src/run/drive.rs",
     "pipeline/src/channel.rs",
