@@ -15,11 +15,12 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use metadata::{
-    Collection, Generation, GenerationSettings, GenerationSlot, GenerationStatus, MissingDocuments,
-    OperationType, Throughput,
+    Collection, Generation, GenerationSettings, GenerationSlot, GenerationStatus, OperationType,
+    Throughput,
 };
 use pipeline::{
-    BoxError, MetricsExporter, PipelineSpec, Plan, Resources, RunOptions, RunRequest, StoreError,
+    BoxError, MetricsExporter, MissingDocuments, PipelineSpec, Plan, Resources, RunOptions,
+    RunRequest, StoreError,
 };
 use uuid::Uuid;
 use vectors::MemoryVectors;
