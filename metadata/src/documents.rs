@@ -1,11 +1,14 @@
 //! Documents: one row per content and collection, with its status.
 
+#[cfg(feature = "test-util")]
+pub mod contract;
 pub(crate) mod deletions;
 pub(crate) mod dry_run;
 mod encoding;
 pub(crate) mod history;
 pub(crate) mod identify;
 pub(crate) mod integrity;
+mod lifecycle;
 pub(crate) mod list_queries;
 pub(crate) mod listing;
 pub(crate) mod locations;

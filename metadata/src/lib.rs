@@ -42,7 +42,8 @@ pub use collections::{
     Collection, CollectionStatus, CollectionUpdate, Collections, DeletedCollection,
 };
 pub use documents::Documents;
-pub use documents::deletions::{ForgottenBatch, MissingDocuments};
+#[cfg(feature = "test-util")]
+pub use documents::contract;
 pub use documents::dry_run::{ContentMatch, LocationEntry};
 pub use documents::history::{DocumentAction, DocumentDetails, DocumentHistory, SeenLocation};
 pub use documents::integrity::Integrity;
@@ -52,7 +53,6 @@ pub use documents::list_queries::{ListQuery, document_list_queries};
 pub use documents::listing::{DocumentList, ListedDocument, RejectionCount};
 pub use documents::memory::{MemoryDocument, MemoryMetadata};
 pub use documents::rejections::RejectedLocation;
-pub use documents::relocations::Relocation;
 pub use documents::run::{GenerationSlot, RunMetadata};
 pub use documents::status::DocumentStatus;
 pub use operations::enqueue::EnqueueResult;

@@ -16,11 +16,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use metadata::{
-    Collection, Generation, GenerationSettings, GenerationSlot, GenerationStatus, MissingDocuments,
-    OperationType, Throughput,
+    Collection, Generation, GenerationSettings, GenerationSlot, GenerationStatus, OperationType,
+    Throughput,
 };
 use pipeline::{
-    BoxError, Engine as _, LocalEngine, MetricsExporter, PipelineSpec, Plan, Resources, RunOptions,
+    BoxError, Engine as _, LocalEngine, MetricsExporter, MissingDocuments, PipelineSpec, Plan,
+    Resources, RunOptions,
     RunRequest, StoreError,
 };
 use uuid::Uuid;

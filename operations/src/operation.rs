@@ -98,8 +98,9 @@ async fn purge_live(context: &Context, lease: &OperationLease) -> Result<(), Box
     let (_, vectors) = context.open_live(lease.collection(), IfMissing::Create).await?;
     let metadata = lease.metadata(GenerationSlot::Live, context.settings.fingerprint);
     let purged = async {
-        sync::relocate(&metadata, &vectors).await?;
-        sync::purge(&metadata, vectors.store.as_ref()).await
+        let store = vectors.store.as_ref();
+        sync::relocate(&metadata, store).await?;
+        sync::purge(&metadata, store).await
     }
     .await;
     // Also after a failure, since a server keeps the vectors open.

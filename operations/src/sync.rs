@@ -1,22 +1,17 @@
-//! Brings one generation up to date with its sources: passes over them, then deletes missing
-//! documents.
+//! Brings the stores up to date with the sources: passes over them, then deletes missing documents.
+//! Names no store: the tests run it in memory.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use metadata::{GenerationSlot, MissingDocuments, OperationLease, Relocation, RunMetadata};
 use pipeline::{
-    BoxError, DocumentLocation, MetadataStore as _, Resources, RunOptions, RunReport, VectorStore,
+    BoxError, DocumentLocation, Lifecycle, MissingDocuments, Relocation, RunReport, VectorStore,
+    Vectors,
 };
 use uuid::Uuid;
 
-use crate::composition;
-use crate::context::Context;
-use crate::operation::Run;
-use crate::stores::GenerationVectors;
 use crate::text;
 
 /// Documents per transaction in which points are removed and locations deleted.
@@ -70,85 +65,57 @@ impl EmptySource {
     }
 }
 
-/// Stores new and changed documents, and deletes missing ones.
+/// The deletions that a run may make.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DeletionLimit {
+    /// `true` if it deletes missing documents whatever their number.
+    pub(crate) is_lifted: bool,
+    /// Largest share of the documents of a source.
+    pub(crate) max_ratio: f64,
+}
+
+/// Brings the stores up to date with the sources: passes over them with `pass`, then deletes
+/// missing documents and updates the points of moved ones.
 pub(crate) async fn sync(
-    run: &Run<'_>,
-    slot: GenerationSlot,
-    vectors: &GenerationVectors,
+    metadata: &dyn Lifecycle,
+    vectors: &dyn Vectors,
+    limit: DeletionLimit,
+    mut pass: impl AsyncFnMut() -> Result<RunReport, BoxError>,
 ) -> Result<RunReport, BoxError> {
-    let Run { context, lease, request } = *run;
-    let fingerprint = context.settings.fingerprint;
-    let mut metadata = lease.metadata(slot, fingerprint).with_current_time().await?;
-    if request.retry_failed {
-        metadata = metadata.with_retries();
-    }
-    let metadata = Arc::new(metadata);
     metadata.recover().await?;
-    purge(&metadata, vectors.store.as_ref()).await?;
-    context.attach_model();
-    let before = context.usage();
-    let mut report = pass(context, lease, &metadata, vectors).await?;
+    purge(metadata, vectors).await?;
+    let mut report = pass().await?;
+    purge(metadata, vectors).await?;
     for _ in 1..MAX_PASSES {
         if report.stopped || metadata.count_unattached().await? == 0 {
             break;
         }
-        report.merge(pass(context, lease, &metadata, vectors).await?);
+        report.merge(pass().await?);
+        purge(metadata, vectors).await?;
     }
     if !report.stopped {
-        report.deleted = delete_missing(run, &metadata, &report.exhausted_roots).await?;
-        relocate(&metadata, vectors).await?;
-        purge(&metadata, vectors.store.as_ref()).await?;
+        report.deleted = delete_missing(metadata, limit, &report.exhausted_roots).await?;
+        relocate(metadata, vectors).await?;
+        purge(metadata, vectors).await?;
         let unknown = metadata.unknown_sources(&report.empty_roots).await?;
         if let Some(error) = EmptySource::first_of(unknown, &report.left_out) {
             return Err(error.into());
         }
     }
-    metadata.analyze().await;
-    let after = context.usage();
-    report.tokens = after.tokens - before.tokens;
-    report.tokens_reused = after.reused_tokens - before.reused_tokens;
-    Ok(report.without_roots())
-}
-
-/// One pass over the sources. Expects that nothing is left to purge.
-async fn pass(
-    context: &Context,
-    lease: &OperationLease,
-    metadata: &Arc<RunMetadata>,
-    vectors: &GenerationVectors,
-) -> Result<RunReport, BoxError> {
-    let plan = context.plan()?;
-    let with = Resources {
-        collection: lease.collection(),
-        models: Arc::clone(&context.models),
-        metadata: Arc::clone(metadata) as _,
-        vectors: Arc::clone(&vectors.store) as _,
-        known_hashes: Arc::new(metadata.known_hashes().await?),
-        worker_program: context.composition.worker_program(&plan),
-        cache: context.cache.clone(),
-    };
-    let options = RunOptions {
-        stop: context.cancellation.stop.clone(),
-        abort: context.cancellation.cut_short.clone(),
-        metrics: Arc::clone(&context.metrics),
-        rejections: context.rejections.clone(),
-    };
-    let report = composition::engine(&context.spec).run(plan, &with, options).await?;
-    purge(metadata, vectors.store.as_ref()).await?;
     Ok(report)
 }
 
 /// Deletes the missing documents of completely listed sources and returns their number.
 async fn delete_missing(
-    run: &Run<'_>,
-    metadata: &RunMetadata,
+    metadata: &dyn Lifecycle,
+    limit: DeletionLimit,
     covered: &[String],
 ) -> Result<u64, BoxError> {
     let devices = devices_of(covered);
     let missing = metadata.missing_documents(covered).await?;
-    if !run.request.allow_deletes {
-        let ratio = run.context.spec.file.lifecycle.max_delete_ratio;
-        if let Some(error) = missing.iter().find_map(|it| check_deletions(it, ratio, &devices)) {
+    if !limit.is_lifted {
+        let refused = missing.iter().find_map(|it| check_deletions(it, limit.max_ratio, &devices));
+        if let Some(error) = refused {
             return Err(error.into());
         }
     }
@@ -207,8 +174,8 @@ fn device_of(uri: &str) -> Option<i64> {
 /// Updates the location in the points of moved documents. The points are marked as unreliable
 /// first, so that a document that moves back before the next run is not taken for an unmoved one.
 pub(crate) async fn relocate(
-    metadata: &RunMetadata,
-    vectors: &GenerationVectors,
+    metadata: &dyn Lifecycle,
+    vectors: &dyn Vectors,
 ) -> Result<(), BoxError> {
     let mut after = Uuid::nil();
     loop {
@@ -220,10 +187,10 @@ pub(crate) async fn relocate(
         let places: Vec<_> = moved.iter().map(|it| (it.document, current_location(it))).collect();
         let changes: Vec<_> = places
             .iter()
-            .map(|(document, place)| vectors.store.update_location(*document, place))
+            .map(|(document, place)| vectors.update_location(*document, place))
             .collect();
         stream::iter(changes).buffer_unordered(MAX_IN_FLIGHT).try_collect::<()>().await?;
-        vectors.store.flush().await?;
+        vectors.flush().await?;
         metadata.mark_relocated(&places).await?;
     }
 }
@@ -242,15 +209,160 @@ fn current_location(moved: &Relocation) -> DocumentLocation {
 }
 
 /// Removes points without a document, including those left by a killed run.
-pub(crate) async fn purge(
-    metadata: &RunMetadata,
-    vectors: &dyn pipeline::Vectors,
-) -> Result<(), BoxError> {
+pub(crate) async fn purge(metadata: &dyn Lifecycle, vectors: &dyn Vectors) -> Result<(), BoxError> {
     loop {
         let documents = metadata.unpurged(BATCH_SIZE).await?;
         if documents.is_empty() {
             return Ok(());
         }
         sinks::purge(metadata, vectors as &dyn VectorStore, &documents).await?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use metadata::MemoryMetadata;
+    use pipeline::{
+        ContentHash, IncomingDocument, Location, MetadataStore as _, RejectReason, Rejection,
+        StoredDocument, VectorIndex as _, point_id,
+    };
+    use vectors::{MemoryVectors, contract};
+
+    use super::*;
+
+    const LIMIT: DeletionLimit = DeletionLimit { is_lifted: false, max_ratio: 0.5 };
+
+    /// A folder of numbered files, the stores of its collection, and passes over it.
+    struct World {
+        metadata: MemoryMetadata,
+        vectors: MemoryVectors,
+        source: String,
+    }
+
+    impl World {
+        fn new(folder: &Path) -> Self {
+            Self {
+                metadata: MemoryMetadata::new(Uuid::from_u128(1)),
+                vectors: MemoryVectors::new(contract::DIM),
+                source: format!("file://{}", folder.display()),
+            }
+        }
+
+        fn uri(&self, name: &str) -> String {
+            format!("{}/{name}", self.source)
+        }
+
+        /// A run over files with these names and contents. Contents that are known at its start are
+        /// duplicates.
+        async fn run(
+            &self,
+            files: &[(&str, u8)],
+            limit: DeletionLimit,
+        ) -> Result<RunReport, BoxError> {
+            self.metadata.begin_pass();
+            sync(&self.metadata, &self.vectors, limit, async || {
+                let known = self.metadata.known_hashes().await?;
+                for (name, content) in files {
+                    let location = Location {
+                        uri: self.uri(name),
+                        source: self.source.clone(),
+                        size: 1,
+                        mtime: Some(1),
+                        ctime: None,
+                        inode: None,
+                    };
+                    let content_hash = ContentHash([*content; 32]);
+                    if known.contains(&content_hash) {
+                        let reason = RejectReason::Duplicate;
+                        let content_hash = Some(content_hash);
+                        let rejection = Rejection { location, content_hash, reason };
+                        let rejections = [("dedup".to_owned(), rejection)];
+                        self.metadata.record_rejections(&rejections).await?;
+                    } else {
+                        self.store(IncomingDocument { location, content_hash }).await?;
+                    }
+                }
+                let roots = vec![self.source.clone()];
+                let empty_roots = if files.is_empty() { roots.clone() } else { Vec::new() };
+                Ok(RunReport { exhausted_roots: roots, empty_roots, ..RunReport::default() })
+            })
+            .await
+        }
+
+        async fn store(&self, incoming: IncomingDocument) -> Result<(), BoxError> {
+            let ids = self.metadata.assign_ids(std::slice::from_ref(&incoming)).await?;
+            let document = ids[0].document;
+            let mut point = contract::point(1, 0, u64::from(incoming.content_hash.0[0]));
+            point.id = point_id(document, 0);
+            point.payload.document = document;
+            point.payload.uri.clone_from(&incoming.location.uri);
+            self.vectors.upsert(vec![point]).await?;
+            let stored = StoredDocument {
+                incoming,
+                document,
+                mime_type: "text/plain".to_owned(),
+                title: None,
+                language: None,
+                metadata: serde_json::json!({}),
+                chunks: 1,
+                digest: [0; 32],
+            };
+            self.metadata.commit(&[stored]).await?;
+            Ok(())
+        }
+
+        /// The URIs in the points, sorted.
+        async fn uris(&self) -> Vec<String> {
+            let points = self.vectors.scroll(None, 1_000).await.unwrap();
+            let mut uris: Vec<_> = points.into_iter().map(|point| point.payload.uri).collect();
+            uris.sort();
+            uris
+        }
+    }
+
+    #[tokio::test]
+    async fn a_missing_file_loses_its_points_and_a_renamed_one_keeps_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let world = World::new(folder.path());
+        world.run(&[("a", 1), ("b", 2), ("c", 3)], LIMIT).await.unwrap();
+        assert_eq!(world.uris().await, ["a", "b", "c"].map(|name| world.uri(name)));
+        let report = world.run(&[("a", 1), ("renamed", 3)], LIMIT).await.unwrap();
+        assert_eq!(report.deleted, 1);
+        assert_eq!(world.uris().await, ["a", "renamed"].map(|name| world.uri(name)));
+    }
+
+    #[tokio::test]
+    async fn a_copy_of_edited_content_gets_another_pass() {
+        let folder = tempfile::tempdir().unwrap();
+        let world = World::new(folder.path());
+        world.run(&[("a", 1)], LIMIT).await.unwrap();
+        // The content of `copy` is known when the run begins, and gone once `a` is stored.
+        world.run(&[("a", 2), ("copy", 1)], LIMIT).await.unwrap();
+        assert_eq!(world.uris().await, ["a", "copy"].map(|name| world.uri(name)));
+    }
+
+    #[tokio::test]
+    async fn too_many_deletions_delete_nothing_unless_they_are_allowed() {
+        let folder = tempfile::tempdir().unwrap();
+        let world = World::new(folder.path());
+        let names: Vec<String> = (0..30).map(|number| format!("file {number}")).collect();
+        let files: Vec<_> = names.iter().map(String::as_str).zip(1_u8..).collect();
+        world.run(&files, LIMIT).await.unwrap();
+        let error = world.run(&files[..5], LIMIT).await.unwrap_err();
+        assert!(error.is::<TooManyDeletions>(), "{error}");
+        assert_eq!(world.uris().await.len(), 30);
+        let lifted = DeletionLimit { is_lifted: true, ..LIMIT };
+        assert_eq!(world.run(&files[..5], lifted).await.unwrap().deleted, 25);
+        assert_eq!(world.uris().await.len(), 5);
+    }
+
+    #[tokio::test]
+    async fn a_source_that_never_provided_a_document_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let world = World::new(folder.path());
+        let error = world.run(&[], LIMIT).await.unwrap_err();
+        assert!(error.is::<EmptySource>(), "{error}");
+        world.run(&[("a", 1)], LIMIT).await.unwrap();
+        assert_eq!(world.run(&[], LIMIT).await.unwrap().deleted, 1, "it provided one before");
     }
 }

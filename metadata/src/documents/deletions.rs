@@ -4,38 +4,13 @@
 //! it. The caller decides whether so many documents may be deleted, because it knows the limit in
 //! the pipeline file.
 
-use pipeline::StoreError;
-use sqlx::FromRow;
+use pipeline::{ForgottenBatch, MissingDocuments, StoreError};
 use uuid::Uuid;
 
 use crate::documents::rows;
 use crate::documents::run::RunMetadata;
 use crate::query_error::QueryError;
 use crate::retry_call;
-
-/// Missing part of a source.
-#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
-pub struct MissingDocuments {
-    /// Path or URL of the source.
-    pub source: String,
-    /// Documents that have lost their last location.
-    pub documents: i64,
-    /// Documents of the source, including those.
-    pub of: i64,
-    /// Missing locations, including those without a document.
-    pub locations: i64,
-    /// Device number of the source at its last run, if it was recorded.
-    pub device: Option<i64>,
-}
-
-/// Result of one step of deleting missing locations.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ForgottenBatch {
-    /// Number of documents deleted by it.
-    pub documents: u64,
-    /// Key of the last location, from which the next step continues.
-    pub last: Vec<u8>,
-}
 
 /// Locations of the sources `$2` last seen before `$3`, except below a folder that was unreadable
 /// since.
@@ -72,12 +47,12 @@ impl RunMetadata {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn missing_documents(
+    pub(crate) async fn missing_documents(
         &self,
         sources: &[String],
     ) -> Result<Vec<MissingDocuments>, StoreError> {
         retry_call(&self.pool, "find missing locations", || async {
-            Ok(sqlx::query_as(missing!(
+            let rows: Vec<(String, i64, i64, i64, Option<i64>)> = sqlx::query_as(missing!(
                 ", lost AS (
                      SELECT document_id FROM missing WHERE document_id IS NOT NULL GROUP BY document_id
                      HAVING count(*) = (SELECT count(*) FROM document_locations o
@@ -98,7 +73,11 @@ impl RunMetadata {
             .bind(sources)
             .bind(self.started_at)
             .fetch_all(&self.pool)
-            .await?)
+            .await?;
+            let missing = rows.into_iter().map(|(source, documents, of, locations, device)| {
+                MissingDocuments { source, documents, of, locations, device }
+            });
+            Ok(missing.collect())
         })
         .await
     }
@@ -109,7 +88,7 @@ impl RunMetadata {
     ///
     /// # Errors
     /// If the store cannot be reached; another call continues from there.
-    pub async fn forget_missing(
+    pub(crate) async fn forget_missing(
         &self,
         sources: &[String],
         after: &[u8],
@@ -125,7 +104,10 @@ impl RunMetadata {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn unknown_sources(&self, sources: &[String]) -> Result<Vec<String>, StoreError> {
+    pub(crate) async fn unknown_sources(
+        &self,
+        sources: &[String],
+    ) -> Result<Vec<String>, StoreError> {
         retry_call(&self.pool, "look up sources", || async {
             Ok(sqlx::query_scalar(
                 "SELECT i.source FROM unnest($2::text[]) WITH ORDINALITY AS i (source, n)
@@ -145,7 +127,7 @@ impl RunMetadata {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn record_devices(&self, devices: &[(String, i64)]) -> Result<(), StoreError> {
+    pub(crate) async fn record_devices(&self, devices: &[(String, i64)]) -> Result<(), StoreError> {
         let (sources, devices): (Vec<&str>, Vec<i64>) =
             devices.iter().map(|(source, device)| (source.as_str(), *device)).unzip();
         retry_call(&self.pool, "record the devices of sources", || async {

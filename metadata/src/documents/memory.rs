@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use chrono::DateTime;
 use pipeline::{
-    ContentHash, DocumentIdentity, IncomingDocument, KnownHashes, KnownLocation, KnownState,
-    Location, MetadataStore, Rejection, StoreError, StoredDocument,
+    ContentHash, DocumentIdentity, DocumentLocation, FAILED_REASON, ForgottenBatch,
+    IncomingDocument, KnownHashes, KnownLocation, KnownState, Lifecycle, Location, MetadataStore,
+    MissingDocuments, RejectReason, Rejection, Relocation, StoreError, StoredDocument,
 };
 use uuid::Uuid;
 
@@ -21,13 +23,27 @@ pub struct MemoryMetadata {
 #[derive(Default)]
 struct State {
     documents: BTreeMap<Uuid, Document>,
-    locations: HashMap<String, KnownLocation>,
+    /// By URI.
+    locations: BTreeMap<String, KnownLocation>,
+    /// Number of the pass over the sources.
+    pass: u64,
+    /// The pass that saw a location last, by URI.
+    seen: HashMap<String, u64>,
+    /// Locations with a content that no document had when they were seen.
+    unattached: BTreeSet<String>,
+    /// Every source that has provided a location, with its device.
+    sources: BTreeMap<String, Option<i64>>,
 }
 
 /// A document, deleted or not.
 struct Document {
     content_hash: ContentHash,
     locations: BTreeSet<String>,
+    /// Path of the location in its points.
+    path: String,
+    /// URI and source of that location; `None` if they are unreliable.
+    recorded: Option<(String, String)>,
+    title: Option<String>,
     chunks: u32,
     deleted: bool,
     /// `true` if its points are known to be removed. A chunk count of 0 does not imply that: a
@@ -39,6 +55,11 @@ impl MemoryMetadata {
     /// Metadata of a collection without documents.
     pub fn new(collection: Uuid) -> Self {
         Self { collection, state: Mutex::default() }
+    }
+
+    /// Begins another pass over the sources: only locations recorded from now on count as seen.
+    pub fn begin_pass(&self) {
+        locked(&self.state).pass += 1;
     }
 
     /// The documents that are not deleted, in order of id.
@@ -96,11 +117,48 @@ impl State {
 
     /// Replaces the state of a location and detaches it from its document.
     fn place(&mut self, location: Location, hash: Option<ContentHash>, state: KnownState) {
-        for document in self.documents.values_mut() {
-            document.locations.remove(&location.uri);
-        }
+        self.detach(&location.uri);
+        self.see(&location);
         let uri = location.uri.clone();
         self.locations.insert(uri, KnownLocation { location, content_hash: hash, state });
+    }
+
+    fn detach(&mut self, uri: &str) {
+        self.unattached.remove(uri);
+        for document in self.documents.values_mut() {
+            document.locations.remove(uri);
+        }
+    }
+
+    fn see(&mut self, location: &Location) {
+        self.seen.insert(location.uri.clone(), self.pass);
+        self.sources.entry(location.source.clone()).or_default();
+    }
+
+    fn is_seen(&self, uri: &str) -> bool {
+        self.seen.get(uri).is_some_and(|pass| *pass >= self.pass)
+    }
+
+    /// The locations of these sources that this pass has not seen, except below an unreadable
+    /// folder, which has no time of modification.
+    fn missing(&self, sources: &[String]) -> Vec<&Location> {
+        let is_unreadable = |it: &&KnownLocation| {
+            let is_failed = matches!(&it.state, KnownState::Rejected { reason, .. }
+                if reason == FAILED_REASON);
+            is_failed && it.location.mtime.is_none() && self.is_seen(&it.location.uri)
+        };
+        let folders = self.locations.values().filter(is_unreadable);
+        let folders: Vec<_> = folders.map(|it| format!("{}/", it.location.uri)).collect();
+        let locations = self.locations.values().map(|it| &it.location);
+        locations
+            .filter(|it| sources.contains(&it.source) && !self.is_seen(&it.uri))
+            .filter(|it| !folders.iter().any(|folder| it.uri.starts_with(folder)))
+            .collect()
+    }
+
+    /// The document that has a location.
+    fn document_at(&self, uri: &str) -> Option<Uuid> {
+        self.documents.iter().find(|(_, it)| it.locations.contains(uri)).map(|(id, _)| *id)
     }
 
     /// Marks documents without a location as deleted. Returns every deleted document whose points
@@ -155,16 +213,22 @@ impl MetadataStore for MemoryMetadata {
         let mut state = locked(&self.state);
         for stored in documents {
             let IncomingDocument { location, content_hash } = stored.incoming.clone();
-            let uri = location.uri.clone();
+            let (uri, source) = (location.uri.clone(), location.source.clone());
             state.place(location, Some(content_hash), KnownState::Stored);
             let document = state.documents.entry(stored.document).or_insert_with(|| Document {
                 content_hash,
                 locations: BTreeSet::new(),
+                path: String::new(),
+                recorded: None,
+                title: None,
                 chunks: 0,
                 deleted: false,
                 purged: false,
             });
             document.content_hash = content_hash;
+            document.path = path_of(&uri);
+            document.recorded = Some((uri.clone(), source));
+            document.title.clone_from(&stored.title);
             document.chunks = stored.chunks;
             document.deleted = false;
             document.purged = false;
@@ -180,6 +244,13 @@ impl MetadataStore for MemoryMetadata {
         let mut state = locked(&self.state);
         for (node, Rejection { location, content_hash, reason: why }) in set_aside {
             let uri = location.uri.clone();
+            if let RejectReason::Unchanged
+            | RejectReason::PreviouslyRejected { .. }
+            | RejectReason::Withheld { .. } = why
+            {
+                state.see(location);
+                continue;
+            }
             let known = match content_hash {
                 Some(hash) => state.with_content(*hash).filter(|id| !state.documents[id].deleted),
                 None => None,
@@ -187,8 +258,17 @@ impl MetadataStore for MemoryMetadata {
             let (reason, message) = (why.code().to_owned(), why.to_string());
             let since = None;
             let known_state = KnownState::Rejected { node: node.clone(), reason, message, since };
-            let known_state = if known.is_some() { KnownState::Stored } else { known_state };
+            // The document of a duplicate may have been edited since; the location is read again.
+            let is_unattached = known.is_none() && matches!(why, RejectReason::Duplicate);
+            let known_state = match known {
+                Some(_) => KnownState::Stored,
+                None if is_unattached => KnownState::Stale,
+                None => known_state,
+            };
             state.place(location.clone(), *content_hash, known_state);
+            if is_unattached {
+                state.unattached.insert(uri.clone());
+            }
             if let Some(document) = known.and_then(|id| state.documents.get_mut(&id)) {
                 document.locations.insert(uri);
             }
@@ -206,6 +286,151 @@ impl MetadataStore for MemoryMetadata {
         }
         Ok(())
     }
+}
+
+#[async_trait]
+impl Lifecycle for MemoryMetadata {
+    /// A process that dies loses this store, too, so no document is left half written.
+    async fn recover(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn unpurged(&self, limit: u32) -> Result<Vec<Uuid>, StoreError> {
+        let mut documents = locked(&self.state).sweep();
+        documents.truncate(limit as usize);
+        Ok(documents)
+    }
+
+    async fn count_unattached(&self) -> Result<u64, StoreError> {
+        let state = locked(&self.state);
+        Ok(state.unattached.iter().filter(|uri| state.is_seen(uri)).count() as u64)
+    }
+
+    async fn missing_documents(
+        &self,
+        sources: &[String],
+    ) -> Result<Vec<MissingDocuments>, StoreError> {
+        let state = locked(&self.state);
+        let missing = state.missing(sources);
+        let uris: BTreeSet<&str> = missing.iter().map(|it| it.uri.as_str()).collect();
+        let is_lost =
+            |id: &Uuid| state.documents[id].locations.iter().all(|uri| uris.contains(uri.as_str()));
+        let documents_at = |locations: &[&Location]| -> BTreeSet<Uuid> {
+            locations.iter().filter_map(|it| state.document_at(&it.uri)).collect()
+        };
+        let mut by_source: BTreeMap<&str, Vec<&Location>> = BTreeMap::new();
+        for location in missing {
+            by_source.entry(&location.source).or_default().push(location);
+        }
+        let missing = by_source.into_iter().map(|(source, locations)| {
+            let all = state.locations.values().map(|it| &it.location);
+            let all: Vec<_> = all.filter(|it| it.source == source).collect();
+            MissingDocuments {
+                source: source.to_owned(),
+                documents: count(documents_at(&locations).iter().filter(|id| is_lost(id)).count()),
+                of: count(documents_at(&all).len()),
+                locations: count(locations.len()),
+                device: state.sources.get(source).copied().flatten(),
+            }
+        });
+        Ok(missing.collect())
+    }
+
+    async fn forget_missing(
+        &self,
+        sources: &[String],
+        after: &[u8],
+        limit: u32,
+    ) -> Result<Option<ForgottenBatch>, StoreError> {
+        let mut state = locked(&self.state);
+        let missing = state.missing(sources).into_iter().map(|it| it.uri.clone());
+        let gone: Vec<_> =
+            missing.filter(|uri| uri.as_bytes() > after).take(limit as usize).collect();
+        let Some(last) = gone.last().cloned() else { return Ok(None) };
+        let present = |state: &State| state.documents.values().filter(|it| !it.deleted).count();
+        let before = present(&state);
+        for uri in gone {
+            state.detach(&uri);
+            state.locations.remove(&uri);
+        }
+        state.sweep();
+        let documents = (before - present(&state)) as u64;
+        Ok(Some(ForgottenBatch { documents, last: last.into_bytes() }))
+    }
+
+    async fn unknown_sources(&self, sources: &[String]) -> Result<Vec<String>, StoreError> {
+        let state = locked(&self.state);
+        Ok(sources.iter().filter(|it| !state.sources.contains_key(*it)).cloned().collect())
+    }
+
+    async fn record_devices(&self, devices: &[(String, i64)]) -> Result<(), StoreError> {
+        let mut state = locked(&self.state);
+        for (source, device) in devices {
+            if let Some(known) = state.sources.get_mut(source) {
+                *known = Some(*device);
+            }
+        }
+        Ok(())
+    }
+
+    async fn pending_relocations(
+        &self,
+        after: Uuid,
+        limit: u32,
+    ) -> Result<Vec<Relocation>, StoreError> {
+        let state = locked(&self.state);
+        let moved = state.documents.range(after..).filter(|(id, it)| **id > after && !it.deleted);
+        let moved = moved.filter_map(|(id, it)| {
+            let locations = it.locations.iter().filter_map(|uri| state.locations.get(uri));
+            let is_recorded = |(uri, source): &(String, String)| {
+                locations.clone().any(|at| (&at.location.uri, &at.location.source) == (uri, source))
+            };
+            if it.recorded.as_ref().is_some_and(is_recorded) {
+                return None;
+            }
+            let first = &locations.clone().next()?.location;
+            Some(Relocation {
+                document: *id,
+                before: it.path.clone(),
+                uri: first.uri.clone(),
+                source: Some(first.source.clone()),
+                title: it.title.clone(),
+                mtime: first.mtime.and_then(DateTime::from_timestamp_micros),
+            })
+        });
+        Ok(moved.take(limit as usize).collect())
+    }
+
+    async fn mark_relocating(&self, documents: &[Uuid]) -> Result<(), StoreError> {
+        let mut state = locked(&self.state);
+        for id in documents {
+            if let Some(document) = state.documents.get_mut(id) {
+                document.recorded = None;
+            }
+        }
+        Ok(())
+    }
+
+    async fn mark_relocated(&self, places: &[(Uuid, DocumentLocation)]) -> Result<(), StoreError> {
+        let mut state = locked(&self.state);
+        for (id, place) in places {
+            if let Some(document) = state.documents.get_mut(id) {
+                document.path = path_of(&place.uri);
+                document.recorded = Some((place.uri.clone(), place.source.clone()));
+                document.title = place.title.clone().or(document.title.take());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn path_of(uri: &str) -> String {
+    let path = pipeline::uri::to_path(uri);
+    path.map_or_else(|| uri.to_owned(), |path| path.to_string_lossy().into_owned())
+}
+
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// The test that panicked reports the failure; other tests may continue with the store.

@@ -2,31 +2,16 @@
 //! locations and the recorded one is gone.
 
 use chrono::{DateTime, Utc};
-use pipeline::{DocumentLocation, StoreError};
+use pipeline::{DocumentLocation, Relocation, StoreError};
 use serde_json::json;
-use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::documents::encoding::{file_path, without_nul};
 use crate::documents::run::RunMetadata;
 use crate::retry_call;
 
-/// A document with a location that differs from the one in its points.
-#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
-pub struct Relocation {
-    /// Id of the document.
-    pub document: Uuid,
-    /// The path in its points.
-    pub before: String,
-    /// Its current location, the first in order of URI.
-    pub uri: String,
-    /// The source of that location.
-    pub source: Option<String>,
-    /// Title of the document.
-    pub title: Option<String>,
-    /// Modification time of the file.
-    pub mtime: Option<DateTime<Utc>>,
-}
+/// Columns of [`PENDING_RELOCATIONS`], in order.
+type RelocationRow = (Uuid, String, String, Option<String>, Option<String>, Option<DateTime<Utc>>);
 
 pub(crate) const PENDING_RELOCATIONS: &str = "
     SELECT d.id AS document, d.file_path AS before, l.uri, s.source_path AS source, d.meta ->> 'title' AS title,
@@ -70,18 +55,22 @@ impl RunMetadata {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn pending_relocations(
+    pub(crate) async fn pending_relocations(
         &self,
         after: Uuid,
         limit: u32,
     ) -> Result<Vec<Relocation>, StoreError> {
         retry_call(&self.pool, "find moved documents", || async {
-            Ok(sqlx::query_as(PENDING_RELOCATIONS)
+            let rows: Vec<RelocationRow> = sqlx::query_as(PENDING_RELOCATIONS)
                 .bind(self.collection)
                 .bind(i64::from(limit))
                 .bind(after)
                 .fetch_all(&self.pool)
-                .await?)
+                .await?;
+            let moved = rows.into_iter().map(|(document, before, uri, source, title, mtime)| {
+                Relocation { document, before, uri, source, title, mtime }
+            });
+            Ok(moved.collect())
         })
         .await
     }
@@ -91,7 +80,7 @@ impl RunMetadata {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn mark_relocating(&self, documents: &[Uuid]) -> Result<(), StoreError> {
+    pub(crate) async fn mark_relocating(&self, documents: &[Uuid]) -> Result<(), StoreError> {
         retry_call(&self.pool, "record that documents have moved", || async {
             let mut transaction = self.begin_transaction().await?;
             sqlx::query(MARK_RELOCATING)
@@ -108,7 +97,7 @@ impl RunMetadata {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn mark_relocated(
+    pub(crate) async fn mark_relocated(
         &self,
         places: &[(Uuid, DocumentLocation)],
     ) -> Result<(), StoreError> {

@@ -85,7 +85,7 @@ impl RunMetadata {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn recover(&self) -> Result<(), StoreError> {
+    pub(crate) async fn recover(&self) -> Result<(), StoreError> {
         retry_call(&self.pool, "recover from a run that died", || async {
             let mut transaction = self.begin_transaction().await?;
             sqlx::query(RECOVER)
@@ -106,7 +106,7 @@ impl RunMetadata {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn unpurged(&self, limit: u32) -> Result<Vec<Uuid>, StoreError> {
+    pub(crate) async fn unpurged(&self, limit: u32) -> Result<Vec<Uuid>, StoreError> {
         retry_call(&self.pool, "list documents with points to remove", || async {
             Ok(sqlx::query_scalar(UNPURGED)
                 .bind(self.collection)
@@ -124,7 +124,7 @@ impl RunMetadata {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub async fn count_unattached(&self) -> Result<u64, StoreError> {
+    pub(crate) async fn count_unattached(&self) -> Result<u64, StoreError> {
         retry_call(&self.pool, "count locations without a document", || async {
             let count: i64 = sqlx::query_scalar(
                 "SELECT count(*) FROM document_locations

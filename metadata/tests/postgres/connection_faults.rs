@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use metadata::{Actor, NewToken, OperationOutcome, Postgres};
-use pipeline::MetadataStore as _;
+use pipeline::{Lifecycle as _, MetadataStore as _};
 use sqlx::postgres::PgConnectOptions;
 use tokio::net::{TcpListener, UnixStream};
 

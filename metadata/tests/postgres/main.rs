@@ -6,6 +6,7 @@ mod connection_faults;
 mod embedded;
 mod generations;
 mod leases;
+mod lifecycle;
 mod lists;
 mod measure;
 mod metadata;

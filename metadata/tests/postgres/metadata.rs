@@ -1,7 +1,7 @@
 //! Stored documents and locations after every kind of change to a file.
 
 use metadata::{GenerationSlot, OperationOutcome};
-use pipeline::{KnownState, MetadataStore as _, RejectReason, Remedy};
+use pipeline::{KnownState, Lifecycle as _, MetadataStore as _, RejectReason, Remedy};
 use uuid::Uuid;
 
 use crate::support::{

@@ -10,8 +10,8 @@ use metadata::{
     Collection, GenerationSlot, OperationOutcome, OperationType, RunMetadata, WaitPolicy,
 };
 use pipeline::{
-    ContentHash, IncomingDocument, KnownState, Location, MetadataStore as _, RejectReason,
-    Rejection, StoredDocument,
+    ContentHash, IncomingDocument, KnownState, Lifecycle as _, Location, MetadataStore as _,
+    RejectReason, Rejection, StoredDocument,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -2,10 +2,13 @@
 //! every generation.
 
 use metadata::{
-    GenerationSlot, MissingDocuments, OperationLease, OperationOutcome, OperationType,
-    QueuedOperation, RunMetadata, WaitPolicy,
+    GenerationSlot, OperationLease, OperationOutcome, OperationType, QueuedOperation, RunMetadata,
+    WaitPolicy,
 };
-use pipeline::{KnownState, Location, MetadataStore as _, RejectReason, Rejection};
+use pipeline::{
+    KnownState, Lifecycle as _, Location, MetadataStore as _, MissingDocuments, RejectReason,
+    Rejection,
+};
 use serde_json::json;
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;

@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use metadata::{ContentMatch, DocumentStatus, MissingDocuments};
+use metadata::{ContentMatch, DocumentStatus};
 use pipeline::{
-    ContentHash, FAILED_REASON, KnownHashes, KnownLocation, Location, RejectReason, Rejection,
-    RunReport, StoreError,
+    ContentHash, FAILED_REASON, KnownHashes, KnownLocation, Location, MissingDocuments,
+    RejectReason, Rejection, RunReport, StoreError,
 };
 use sha2::{Digest as _, Sha256};
 

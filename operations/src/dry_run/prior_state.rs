@@ -11,8 +11,8 @@ use metadata::{ContentMatch, LocationEntry, RunMetadata};
 use pipeline::column::{CHUNKS, CONTENT_HASH};
 use pipeline::{
     BoxError, ContentHash, DocumentIdentity, IncomingDocument, KnownHashes, KnownLocation,
-    KnownState, Location, MetadataStore, Rejection, Resources, SchemaError, Sink, SinkConfig,
-    SinkFacts, StoreError, StoredDocument, chunk_and_token_counts,
+    KnownState, Lifecycle as _, Location, MetadataStore, Rejection, Resources, SchemaError, Sink,
+    SinkConfig, SinkFacts, StoreError, StoredDocument, chunk_and_token_counts,
 };
 use uuid::Uuid;
 

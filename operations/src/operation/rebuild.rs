@@ -13,7 +13,6 @@ use crate::generations::{
 use crate::operation_metrics::run_metrics;
 use crate::result::OperationResult;
 use crate::stores::{GenerationVectors, IfMissing};
-use crate::sync;
 
 impl Run<'_> {
     /// Builds a generation with the settings of the file and makes it live.
@@ -22,13 +21,13 @@ impl Run<'_> {
         let discard = if request.rebuild { DiscardPolicy::Refused } else { DiscardPolicy::Others };
         drop_unfinished(context, lease, discard).await?;
         let (generation, vectors) = self.begin_generation().await?;
-        let mut report = sync::sync(self, GenerationSlot::Building, &vectors).await?;
+        let mut report = self.sync(GenerationSlot::Building, &vectors).await?;
         if report.stopped {
             return Ok(self.completion(report));
         }
         context.optimize(&vectors).await?;
         // Includes the changes in the sources since the first pass.
-        report.merge(sync::sync(self, GenerationSlot::Building, &vectors).await?);
+        report.merge(self.sync(GenerationSlot::Building, &vectors).await?);
         if report.stopped {
             return Ok(self.completion(report));
         }

@@ -1,19 +1,23 @@
 //! Stores new and changed documents and deletes missing ones. Builds a new generation if the live
 //! one has other vector settings than the file, or if the request says so.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use metadata::{Generation, GenerationSlot, GenerationStatus, OperationLease, OperationType};
-use pipeline::{BoxError, RunReport, RunRequest};
+use metadata::{
+    Generation, GenerationSlot, GenerationStatus, OperationLease, OperationType, RunMetadata,
+};
+use pipeline::{BoxError, Engine as _, MetadataStore as _, Resources, RunOptions, RunReport, RunRequest};
 use uuid::Uuid;
 
 use super::Completion;
+use crate::composition;
 use crate::context::Context;
 use crate::generations::{DiscardPolicy, drop_retired, drop_unfinished};
 use crate::operation_metrics::run_metrics;
 use crate::result::OperationResult;
 use crate::stores::{GenerationVectors, IfMissing};
-use crate::sync;
+use crate::sync::{DeletionLimit, sync};
 
 /// A run in execution.
 pub(crate) struct Run<'a> {
@@ -61,7 +65,7 @@ impl Run<'_> {
 
     async fn update_vectors(&self, vectors: &GenerationVectors) -> Result<RunReport, BoxError> {
         let Self { context, lease, .. } = *self;
-        let report = sync::sync(self, GenerationSlot::Live, vectors).await?;
+        let report = self.sync(GenerationSlot::Live, vectors).await?;
         if !report.stopped {
             lease.record_settings(&context.settings).await?;
             self.purge_deleted().await?;
@@ -69,6 +73,60 @@ impl Run<'_> {
             context.optimize(vectors).await?;
         }
         Ok(report)
+    }
+
+    /// Brings a generation up to date with the sources.
+    pub(super) async fn sync(
+        &self,
+        slot: GenerationSlot,
+        vectors: &GenerationVectors,
+    ) -> Result<RunReport, BoxError> {
+        let Self { context, lease, request } = *self;
+        let fingerprint = context.settings.fingerprint;
+        let mut metadata = lease.metadata(slot, fingerprint).with_current_time().await?;
+        if request.retry_failed {
+            metadata = metadata.with_retries();
+        }
+        let metadata = Arc::new(metadata);
+        let limit = DeletionLimit {
+            is_lifted: request.allow_deletes,
+            max_ratio: context.spec.file.lifecycle.max_delete_ratio,
+        };
+        context.attach_model();
+        let before = context.usage();
+        let pass = async || self.pass(&metadata, vectors).await;
+        let mut report = sync(metadata.as_ref(), vectors.store.as_ref(), limit, pass).await?;
+        metadata.analyze().await;
+        let after = context.usage();
+        report.tokens = after.tokens - before.tokens;
+        report.tokens_reused = after.reused_tokens - before.reused_tokens;
+        Ok(report.without_roots())
+    }
+
+    /// One pass over the sources. Expects that nothing is left to purge.
+    async fn pass(
+        &self,
+        metadata: &Arc<RunMetadata>,
+        vectors: &GenerationVectors,
+    ) -> Result<RunReport, BoxError> {
+        let Self { context, lease, .. } = *self;
+        let plan = context.plan()?;
+        let with = Resources {
+            collection: lease.collection(),
+            models: Arc::clone(&context.models),
+            metadata: Arc::clone(metadata) as _,
+            vectors: Arc::clone(&vectors.store) as _,
+            known_hashes: Arc::new(metadata.known_hashes().await?),
+            worker_program: context.composition.worker_program(&plan),
+            cache: context.cache.clone(),
+        };
+        let options = RunOptions {
+            stop: context.cancellation.stop.clone(),
+            abort: context.cancellation.cut_short.clone(),
+            metrics: Arc::clone(&context.metrics),
+            rejections: context.rejections.clone(),
+        };
+        Ok(composition::engine(&context.spec).run(plan, &with, options).await?)
     }
 
     /// Deletes the records of documents that were deleted longer ago than the retention.
