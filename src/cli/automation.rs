@@ -1,4 +1,4 @@
-//! Arguments of the verbs for unattended runs: workers, schedules, sample tests and `top`.
+//! Arguments of the verbs for unattended runs: workers and schedules.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -96,49 +96,4 @@ fn one_or_more(text: &str) -> Result<usize, String> {
         Ok(number) => Ok(number),
         Err(error) => Err(format!("{error}")),
     }
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct TestArgs {
-    /// Pipeline file
-    pub file: PathBuf,
-    /// Run only samples whose name contains this text
-    #[arg(long, value_name = "TEXT")]
-    pub only: Option<String>,
-    /// Update snapshots that differ from the results
-    #[arg(long)]
-    pub update: bool,
-    /// Print the result of each sample as a JSON array
-    #[arg(long)]
-    pub json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct TopArgs {
-    /// Id of the operation
-    ///
-    /// Default: the running operation, otherwise the last one.
-    pub operation: Option<uuid::Uuid>,
-    /// Show an operation of this pipeline file's collection
-    #[arg(
-        long,
-        value_name = "FILE",
-        required_unless_present = "server",
-        conflicts_with = "server"
-    )]
-    pub config: Option<PathBuf>,
-    /// Connect to this server instead of reading a file
-    #[arg(long, value_name = "URL")]
-    pub server: Option<String>,
-    /// Authenticate with this access token or API key
-    #[arg(long, env = "SEMANTIK_TOKEN", hide_env_values = true, value_name = "TOKEN")]
-    pub token: Option<String>,
-    /// Print one snapshot and exit
-    ///
-    /// This is the default without a terminal.
-    #[arg(long)]
-    pub once: bool,
-    /// Print the state as a JSON object and exit
-    #[arg(long)]
-    pub json: bool,
 }
