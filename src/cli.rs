@@ -4,6 +4,10 @@ mod automation;
 mod collection;
 mod documents;
 mod embed;
+#[cfg(test)]
+mod grammar;
+mod help;
+mod legacy;
 mod models;
 mod operation_name;
 mod operations;
@@ -29,7 +33,7 @@ pub(crate) use self::embed::{EmbedArgs, TextKindArg};
 pub(crate) use self::models::ModelsVerb;
 pub(crate) use self::operation_name::{IdPrefix, OperationName};
 pub(crate) use self::operations::{OperationsVerb, TopArgs};
-pub(crate) use self::parse::parse;
+pub(crate) use self::parse::{Parsed, parse};
 pub(crate) use self::pipeline::{CheckArgs, GraphArgs, GraphFormat, PlanArgs, RunArgs, TestArgs};
 pub(crate) use self::search::{EvalArgs, ModeArg, SearchArgs};
 pub(crate) use self::serve::ServeArgs;
@@ -38,7 +42,7 @@ pub(crate) use self::users::UsersVerb;
 
 /// Index documents with pipelines declared in YAML, and search them
 #[derive(Debug, Parser)]
-#[command(name = "semantik", version, about, max_term_width = 100)]
+#[command(name = "semantik", version, max_term_width = 100)]
 pub(crate) struct Cli {
     /// Set the log level or filter
     ///
@@ -71,20 +75,25 @@ pub(crate) enum LogFormat {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Check a pipeline file and report all errors and warnings
+    #[command(after_long_help = "Example: semantik check handbook.yaml --columns")]
     Check(CheckArgs),
     /// Test the sample documents of a pipeline file
     ///
     /// Runs the samples as far as the model and compares the results with the expectations in the
     /// file. Uses no database and loads no model.
+    #[command(after_long_help = "Example: semantik test handbook.yaml --only contract")]
     Test(TestArgs),
     /// Print the graph of a pipeline file
+    #[command(after_long_help = "Example: semantik graph handbook.yaml --format dot")]
     Graph(GraphArgs),
     /// Run a pipeline: store new documents, remove deleted ones
     ///
     /// Changed documents are updated. If the file requests another model, dimension or
     /// quantisation, the run builds a new generation beside the live one and makes it live.
+    #[command(after_long_help = "Example: semantik run handbook.yaml")]
     Run(RunArgs),
     /// Run scheduled pipelines and queued operations until stopped
+    #[command(after_long_help = "Example: semantik worker /etc/semantik --operations 4")]
     Worker(WorkerArgs),
     /// Show and control the schedules of pipeline files
     #[command(subcommand)]
@@ -92,45 +101,60 @@ pub(crate) enum Verb {
     /// Show what a run would do, without doing it
     ///
     /// Names each decision with its reason. Changes nothing.
+    #[command(after_long_help = "Example: semantik plan handbook.yaml")]
     Plan(PlanArgs),
     /// Rebuild a collection as a new generation
     ///
     /// The new generation is built beside the live one, checked, and made live.
+    #[command(after_long_help = "Example: semantik reindex handbook.yaml")]
     Reindex(RunArgs),
     /// Make the previous generation live again
+    #[command(after_long_help = "Example: semantik rollback handbook.yaml")]
     Rollback(RollbackArgs),
     /// Search collections for passages that match a query
+    #[command(
+        after_long_help = "Example: semantik search handbook.yaml \"who signs a contract\" --k 3"
+    )]
     Search(SearchArgs),
     /// Measure search quality with judged queries
     ///
     /// The exit code is 1 if a score is below a minimum set by `--min`.
+    #[command(after_long_help = "Example: semantik eval handbook.yaml --judgements judged.jsonl")]
     Eval(EvalArgs),
     /// Serve collections over HTTP and execute operations
     ///
     /// Serves search, collections, documents and operations, and executes queued operations and
     /// scheduled runs.
+    #[command(after_long_help = "Example: semantik serve handbook.yaml --listen 127.0.0.1:8080")]
     Serve(Box<ServeArgs>),
     /// List and create accounts, and set passwords
     #[command(subcommand)]
     Users(UsersVerb),
     /// Embed texts without a pipeline or store
+    #[command(
+        after_long_help = "Example: semantik embed --model ./models/all-MiniLM-L6-v2 --input texts.jsonl"
+    )]
     Embed(EmbedArgs),
     /// Fetch and show embedding models
     #[command(subcommand)]
     Models(ModelsVerb),
     /// Show the content and last operations of a collection
+    #[command(after_long_help = "Example: semantik status handbook.yaml")]
     Status(StatusArgs),
     /// Show a running operation live
     ///
     /// Shows its throughput, its nodes and the bottleneck.
+    #[command(after_long_help = "Example: semantik top handbook.yaml --once")]
     Top(TopArgs),
     /// Explain the state of one document
     ///
     /// Shows if it is stored, since when, and the reason if it is not.
+    #[command(after_long_help = "Example: semantik why handbook.yaml corpus/holidays.pdf")]
     Why(WhyArgs),
     /// Compare the metadata store with the vector store
     ///
     /// Compares in both directions. The exit code is 1 if they differ.
+    #[command(after_long_help = "Example: semantik verify handbook.yaml --repair")]
     Verify(VerifyArgs),
     /// List, show and delete collections
     #[command(subcommand)]
@@ -147,8 +171,10 @@ pub(crate) enum Verb {
     /// Apply, revert and list database migrations
     Migrate(MigrateArgs),
     /// Print the JSON Schema of pipeline files
+    #[command(after_long_help = "Example: semantik schema")]
     Schema,
     /// Print shell completions
+    #[command(after_long_help = "Example: semantik completions bash")]
     Completions {
         /// Shell to print completions for
         shell: clap_complete::Shell,
@@ -175,33 +201,4 @@ pub(crate) fn data_folder() -> Option<PathBuf> {
     let folder = std::env::var_os("SEMANTIK_DATA").filter(|folder| !folder.is_empty())?;
     // Relative to the working directory of the command, not to the pipeline file.
     Some(std::path::absolute(&folder).unwrap_or_else(|_| folder.into()))
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::CommandFactory as _;
-
-    use super::*;
-
-    /// Verbs whose output has a format of its own, and verbs that run until they are stopped.
-    const WITHOUT_JSON: [&str; 6] =
-        ["worker", "serve", "embed", "schema", "completions", "extract-worker"];
-
-    #[test]
-    fn every_verb_that_prints_prints_json_if_asked() {
-        let mut without = Vec::new();
-        let mut todo = vec![(String::new(), Cli::command())];
-        while let Some((path, command)) = todo.pop() {
-            if command.has_subcommands() {
-                let below = command.get_subcommands().cloned();
-                todo.extend(below.map(|it| (format!("{path} {}", it.get_name()), it)));
-            } else if !command.get_arguments().any(|it| it.get_long() == Some("json")) {
-                without.push(path.trim().to_owned());
-            }
-        }
-        without.sort();
-        let mut expected = WITHOUT_JSON.map(str::to_owned);
-        expected.sort();
-        assert_eq!(without, expected);
-    }
 }

@@ -51,7 +51,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// Serves until a signal arrives and the requests in flight are answered.
 pub(crate) async fn serve(args: &ServeArgs, telemetry: &Telemetry) -> Result<(), BoxError> {
     let mut signals = Signals::new()?;
-    let files = PipelineFiles::new(args.config.clone());
+    let files = PipelineFiles::new(args.files.clone());
     tokio::select! {
         () = files.fetch_models() => {}
         _ = signals.next() => return Ok(()),

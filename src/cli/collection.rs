@@ -3,16 +3,16 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueHint};
 
 use super::StoreArgs;
 
 /// Arguments of commands that read one collection.
 #[derive(Debug, Args)]
 pub(crate) struct CollectionArgs {
-    /// Use the collection of this pipeline file
-    #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
+    /// Pipeline file that fills the collection
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
@@ -21,9 +21,9 @@ pub(crate) struct CollectionArgs {
 /// Arguments of commands that change one collection.
 #[derive(Debug, Args)]
 pub(crate) struct ChangeArgs {
-    /// Use the collection of this pipeline file
-    #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
+    /// Pipeline file that fills the collection
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
     /// Wait while another operation works on the collection
     #[arg(long)]
     pub wait: bool,
@@ -38,6 +38,7 @@ pub(crate) struct ChangeArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum CollectionsVerb {
     /// List the collections of a metadata store
+    #[command(after_long_help = "Example: semantik collections list handbook.yaml --deleted")]
     List {
         #[command(flatten)]
         store: StoreArgs,
@@ -55,6 +56,7 @@ pub(crate) enum CollectionsVerb {
         json: bool,
     },
     /// Show a collection with its generations
+    #[command(after_long_help = "Example: semantik collections show handbook.yaml")]
     Show {
         #[command(flatten)]
         of: CollectionArgs,
@@ -62,6 +64,7 @@ pub(crate) enum CollectionsVerb {
     /// Show the audit log of a collection, newest first
     ///
     /// The log remains after the collection was deleted.
+    #[command(after_long_help = "Example: semantik collections audit handbook.yaml --limit 10")]
     Audit {
         #[command(flatten)]
         of: CollectionArgs,
@@ -70,6 +73,7 @@ pub(crate) enum CollectionsVerb {
         limit: u32,
     },
     /// Delete a collection permanently from both stores
+    #[command(after_long_help = "Example: semantik collections delete handbook.yaml")]
     Delete {
         #[command(flatten)]
         change: ChangeArgs,
@@ -79,32 +83,38 @@ pub(crate) enum CollectionsVerb {
 #[derive(Debug, Subcommand)]
 pub(crate) enum SourcesVerb {
     /// List the sources of a collection with document counts
+    #[command(after_long_help = "Example: semantik sources list handbook.yaml")]
     List {
         #[command(flatten)]
         of: CollectionArgs,
     },
     /// Remove a source and the documents only it provides
+    #[command(
+        after_long_help = "Example: semantik sources delete handbook.yaml file:///srv/handbook"
+    )]
     Delete {
-        /// Source, as printed by `sources list`
-        source: String,
         #[command(flatten)]
         change: ChangeArgs,
+        /// Source, as printed by `sources list`
+        source: String,
     },
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct WhyArgs {
-    /// Path, URL or id of a document
-    ///
-    /// The file does not have to exist, now or earlier.
-    pub document: OsString,
     #[command(flatten)]
     pub of: CollectionArgs,
+    /// Path, URL or id of a document
+    ///
+    /// The document does not have to exist, now or earlier.
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub document: OsString,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
     /// Pipeline file that fills the collection
+    #[arg(value_hint = ValueHint::FilePath)]
     pub file: PathBuf,
     /// Repair the differences
     ///
@@ -122,6 +132,7 @@ pub(crate) struct VerifyArgs {
 #[derive(Debug, Args)]
 pub(crate) struct RollbackArgs {
     /// Pipeline file that fills the collection
+    #[arg(value_hint = ValueHint::FilePath)]
     pub file: PathBuf,
     /// Print the result as JSON
     #[arg(long)]
@@ -134,6 +145,7 @@ pub(crate) struct RollbackArgs {
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
     /// Pipeline file that fills the collection
+    #[arg(value_hint = ValueHint::FilePath)]
     pub file: PathBuf,
     /// Print the status as a JSON object
     #[arg(long)]

@@ -4,11 +4,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, ValueHint};
 
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
     /// Pipeline file
+    #[arg(value_hint = ValueHint::FilePath)]
     pub file: PathBuf,
     /// Print the checked graph with the columns of its edges
     #[arg(long)]
@@ -21,6 +22,7 @@ pub(crate) struct CheckArgs {
 #[derive(Debug, Args)]
 pub(crate) struct TestArgs {
     /// Pipeline file
+    #[arg(value_hint = ValueHint::FilePath)]
     pub file: PathBuf,
     /// Run only samples whose name contains this text
     #[arg(long, value_name = "TEXT")]
@@ -36,6 +38,7 @@ pub(crate) struct TestArgs {
 #[derive(Debug, Args)]
 pub(crate) struct GraphArgs {
     /// Pipeline file
+    #[arg(value_hint = ValueHint::FilePath)]
     pub file: PathBuf,
     /// Select the notation
     #[arg(long, value_enum, default_value_t = GraphFormat::Mermaid)]
@@ -56,6 +59,7 @@ pub(crate) enum GraphFormat {
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     /// Pipeline file
+    #[arg(value_hint = ValueHint::FilePath)]
     pub file: PathBuf,
     /// Print the report as a JSON object
     #[arg(long)]
@@ -97,6 +101,7 @@ pub(crate) struct RunArgs {
 #[derive(Debug, Args)]
 pub(crate) struct PlanArgs {
     /// Pipeline file
+    #[arg(value_hint = ValueHint::FilePath)]
     pub file: PathBuf,
     /// Print the plan as a JSON object
     #[arg(long)]

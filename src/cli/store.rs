@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueHint};
 
 #[derive(Debug, Args)]
 pub(crate) struct MigrateArgs {
@@ -13,6 +13,7 @@ pub(crate) struct MigrateArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Direction {
     /// Apply all pending migrations
+    #[command(after_long_help = "Example: semantik migrate up handbook.yaml")]
     Up {
         #[command(flatten)]
         store: StoreArgs,
@@ -23,6 +24,7 @@ pub(crate) enum Direction {
     /// Revert migrations together with their data
     ///
     /// Lists the data to be lost and asks for confirmation.
+    #[command(after_long_help = "Example: semantik migrate down handbook.yaml --steps 2")]
     Down {
         #[command(flatten)]
         store: ExplicitStoreArgs,
@@ -37,6 +39,9 @@ pub(crate) enum Direction {
         yes: bool,
     },
     /// List the migrations
+    #[command(
+        after_long_help = "Example: semantik migrate status --url postgres://semantik@db/semantik"
+    )]
     Status {
         #[command(flatten)]
         store: StoreArgs,
@@ -47,29 +52,35 @@ pub(crate) enum Direction {
 }
 
 #[derive(Debug, Args)]
-#[group(required = true, multiple = true)]
+#[group(id = "store", required = true, multiple = true)]
 pub(crate) struct StoreArgs {
-    /// Use the metadata store of this pipeline file
+    /// Pipeline file that names the metadata store
     ///
     /// Takes precedence over the URL.
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: Option<PathBuf>,
     /// Use the database at this URL
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    #[arg(
+        long,
+        env = "DATABASE_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        value_hint = ValueHint::Url
+    )]
     pub url: Option<String>,
 }
 
 /// A metadata store that the command line has to name: commands that destroy data do not read
 /// `DATABASE_URL`.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
+#[group(id = "store", required = true, multiple = false)]
 pub(crate) struct ExplicitStoreArgs {
-    /// Use the metadata store of this pipeline file
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    /// Pipeline file that names the metadata store
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: Option<PathBuf>,
     /// Use the database at this URL
     ///
     /// `DATABASE_URL` is not read by this command.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
     pub url: Option<String>,
 }

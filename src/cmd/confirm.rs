@@ -11,7 +11,7 @@ use crate::{compose, render};
 
 /// Creates the operator of the pipeline file.
 pub(super) async fn open_operator(change: &ChangeArgs) -> Result<Operator, BoxError> {
-    let (spec, plan) = compose::load(&change.config, &embedding::EmbeddingEngine::new())?;
+    let (spec, plan) = compose::load(&change.file, &embedding::EmbeddingEngine::new())?;
     let wish = OperationOptions { wait: change.wait, ..OperationOptions::default() };
     Operator::new(spec, &plan, CancellationToken::new(), wish).await
 }

@@ -11,7 +11,7 @@ use crate::render;
 pub(super) async fn sources(verb: SourcesVerb) -> Result<(), BoxError> {
     match verb {
         SourcesVerb::List { of } => {
-            let (database, collection) = compose::open_collection(&of.config).await?;
+            let (database, collection) = compose::open_collection(&of.file).await?;
             let sources = database.postgres().sources().list(collection.id).await?;
             if of.json {
                 let sources = sources.iter().map(|it| {

@@ -29,7 +29,7 @@ struct Explanation {
 }
 
 pub(super) async fn why(args: &WhyArgs) -> Result<(), BoxError> {
-    let (spec, plan) = compose::load(&args.of.config, &embedding::EmbeddingEngine::new())?;
+    let (spec, plan) = compose::load(&args.of.file, &embedding::EmbeddingEngine::new())?;
     let found = Database::open_existing(&spec).await?;
     let place = found
         .as_ref()
@@ -40,7 +40,7 @@ pub(super) async fn why(args: &WhyArgs) -> Result<(), BoxError> {
         places.extend(sources.into_iter().map(|source| source.source_path));
     }
     let named = DocumentRef::from_argument(&args.document, &places)?;
-    let account = explain(named, &plan, place, args.of.config.display().to_string()).await?;
+    let account = explain(named, &plan, place, args.of.file.display().to_string()).await?;
     let told = account.conclude();
     if args.of.json {
         render::print_json(&account.as_json(&told))
@@ -172,10 +172,7 @@ impl Explanation {
         };
         let change = vec![
             "edit the file".to_owned(),
-            format!(
-                "`semantik documents delete {} --config {}` deletes it",
-                document.id, self.file
-            ),
+            format!("`semantik documents delete {} {}` deletes it", self.file, document.id),
         ];
         Conclusion { state: "stored", reason: because, next, change }
     }
@@ -187,10 +184,10 @@ impl Explanation {
         }
         let change = match document {
             Some(document) => {
-                format!("`semantik documents undelete {} --config {}`", document.id, self.file)
+                format!("`semantik documents undelete {} {}`", self.file, document.id)
             }
             None => {
-                format!("`semantik documents undelete` with its path and --config {}", self.file)
+                format!("`semantik documents undelete {} PATH` with its path", self.file)
             }
         };
         let next = "skips it while its content stays the same".to_owned();

@@ -239,7 +239,7 @@ fn who_has_the_database_at_hand_lets_people_in() {
     let place = TestProject::with_stand_in();
     let typed = |args: &[&str], password: &str| {
         use std::io::Write as _;
-        let mut child = command(&[&["users"], args, &["--config", "pipeline.yaml"]].concat())
+        let mut child = command(&[&["users", args[0], "pipeline.yaml"], &args[1..]].concat())
             .current_dir(place.path())
             .stdin(std::process::Stdio::piped())
             .stdout(std::process::Stdio::piped())

@@ -276,7 +276,7 @@ fn open_error(folder: &Path, error: OperationError) -> StoreError {
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the shard {} cannot be used: {cause}; if its files are damaged, rebuild it with `semantik \
-     verify --repair FILE`",
+     verify FILE --repair`",
     shard.display()
 )]
 struct DamagedShard {

@@ -1,0 +1,58 @@
+//! The list of verbs by subject for `semantik help`, and the synopsis of a verb in errors.
+
+use std::fmt::Write as _;
+
+use clap::Command;
+use clap::builder::StyledStr;
+use clap::error::{ContextKind, ContextValue};
+
+/// The verbs by subject, in the order of the help.
+pub(super) const GROUPS: [(&str, &[&str]); 6] = [
+    ("Pipelines", &["check", "test", "graph", "plan", "run"]),
+    ("Search", &["search", "eval", "serve"]),
+    (
+        "Collections",
+        &["status", "collections", "sources", "documents", "why", "verify", "reindex", "rollback"],
+    ),
+    ("Operations", &["operations", "top", "schedule", "worker"]),
+    ("Models", &["models", "embed"]),
+    ("Administration", &["users", "migrate", "schema", "completions", "help"]),
+];
+
+/// The command with its verbs listed by subject.
+pub(super) fn group_verbs(command: Command) -> Command {
+    let header = command.get_styles().get_header();
+    let literal = command.get_styles().get_literal();
+    let names = GROUPS.iter().flat_map(|(_, verbs)| *verbs);
+    let width = names.map(|name| name.len()).max().unwrap_or_default();
+    let mut list = String::new();
+    for (subject, verbs) in GROUPS {
+        write!(list, "{header}{subject}:{header:#}\n").expect("writing to a String cannot fail");
+        for name in verbs {
+            let about = match command.find_subcommand(name).and_then(Command::get_about) {
+                Some(about) => about.to_string(),
+                None => "Print this help, or that of a verb".to_owned(),
+            };
+            let space = width - name.len() + 2;
+            writeln!(list, "  {literal}{name}{literal:#}{:space$}{about}", "")
+                .expect("writing to a String cannot fail");
+        }
+        list.push('\n');
+    }
+    let template = format!(
+        "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{list}{header}Options:{header:#}\n\
+         {{options}}{{after-help}}"
+    );
+    command.help_template(template)
+}
+
+/// The error with the verb's complete synopsis and its example.
+pub(super) fn with_synopsis(verb: &mut Command, error: clap::Error) -> clap::Error {
+    let mut synopsis: StyledStr = verb.render_usage();
+    if let Some(example) = verb.get_after_long_help() {
+        write!(synopsis, "\n\n{}", example.ansi()).expect("writing to a String cannot fail");
+    }
+    let mut error = error.with_cmd(verb);
+    error.insert(ContextKind::Usage, ContextValue::StyledStr(synopsis));
+    error
+}
