@@ -6,6 +6,8 @@ SHELL := /bin/bash -euo pipefail
 SEMANTIK := target/debug/semantik
 DEMO := configs/demo.yaml
 NEXTEST := $(shell command -v cargo-nextest)
+# The name of a step of a target that takes minutes.
+step = @printf '\n== %s\n' "$(1)"
 
 .PHONY: help
 help: ## List the commands
@@ -23,7 +25,9 @@ demo: setup ## Index a real corpus with embedded stores and answer three questio
 	@.ci/setup corpus developers-reference
 	@.ci/setup corpus manpages
 	@.ci/setup corpus manpages-dev
-	@cargo build --quiet --bin semantik --bin semantik-extract-worker
+	$(call step,Build (the first one takes several minutes))
+	@cargo build --bin semantik --bin semantik-extract-worker
+	$(call step,Index the documents: semantik run $(DEMO))
 	@$(SEMANTIK) run $(DEMO) || [ $$? = 2 ]
 	@for question in \
 	    "how do I choose the version number of a native package" \
@@ -38,9 +42,11 @@ test: setup ## Run all tests
 	@.ci/setup prometheus
 	@.ci/setup systemd
 	@.ci/setup chromium
+	$(call step,Build and run the tests (the first build takes several minutes))
 ifdef NEXTEST
 	@cargo nextest run --workspace
-	@cargo test --workspace --doc --quiet
+	$(call step,Examples in the documentation)
+	@cargo test --workspace --doc
 else
 	@cargo test --workspace
 endif
@@ -59,7 +65,7 @@ fmt: ## Format the code
 	@cargo fmt --all
 
 .PHONY: snapshots
-snapshots: setup ## Accept the current snapshots and JSON Schema
+snapshots: setup ## Accept the current snapshots, JSON Schema and reference pages
 	@INSTA_UPDATE=always SEMANTIK_UPDATE=1 cargo test --workspace --quiet
 
 .PHONY: bench

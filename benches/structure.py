@@ -2,7 +2,7 @@
 
     benches/structure.py [CHECKOUT]
 
-Unit tests at the end of a file (`#[cfg(test)]`) do not count. Public items are lines that begin with `pub` (fields and
+Unit tests, at the end of a file (`#[cfg(test)]`) or in a file `tests.rs`, do not count. Public items are lines that begin with `pub` (fields and
 methods included), without `pub(...)`. A cycle of modules is a strongly connected set of files of one crate that refer to
 each other by `crate::`, `super::` or `self::`.
 """
@@ -40,7 +40,11 @@ def modules(folder):
 def references(found, module, lines):
     """The modules that a file names in paths."""
     text = "\n".join(line for line in lines if not line.lstrip().startswith("//"))
+    # A list in braces names the modules in it, not the one before it.
+    text = re.sub(r"\b((?:crate|super|self)(?:::\w+)*)::\{([^{}]*)\}",
+                  lambda use: " ".join(f"{use[1]}::{name}" for name in re.findall(r"\w[\w:]*", use[2])), text)
     for root, rest in re.findall(r"\b(crate|super|self)::((?:\w+::)*\w+)", text):
+        rest = rest.removesuffix("::self")
         base = {"crate": (), "super": module[:-1], "self": module}[root]
         parts = base + tuple(rest.split("::"))
         while parts and parts not in found:
@@ -85,7 +89,7 @@ def main():
     types, total, long, longest, doctests = collections.Counter(), 0, 0, 0, 0
     print("| crate | files | lines | public items | cycles (files) |\n|---|---|---|---|---|")
     for name, folder in crates().items():
-        files = {path: code(path) for path in sorted(folder.rglob("*.rs"))}
+        files = {path: code(path) for path in sorted(folder.rglob("*.rs")) if path.name != "tests.rs"}
         lines = [line for content in files.values() for line in content]
         public = sum(bool(re.match(r"\s*pub (?!use|mod)", line)) for line in lines)
         found = cycles(folder)

@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use pipeline::{BoxError, Findings};
 
 use crate::cli::Verb;
-use crate::compose;
 use crate::telemetry::Telemetry;
 
 pub(crate) use self::signals::Signals;
@@ -39,8 +38,6 @@ mod users;
 mod verify;
 pub(crate) mod why;
 mod worker;
-
-pub(crate) use eval::judgements;
 
 /// The outcome of a command, which determines its exit code.
 pub(crate) enum Exit {
@@ -100,7 +97,7 @@ impl<E: Into<BoxError>> From<E> for Exit {
             Ok(findings) => return Self::BadConfig(*findings),
             Err(error) => error,
         };
-        match error.downcast::<compose::UnreadableFile>() {
+        match error.downcast::<::operations::UnreadableFile>() {
             Ok(unreadable) => Self::Misconfigured(unreadable.to_string()),
             Err(error) => Self::Failed(error),
         }

@@ -4,17 +4,15 @@ use std::process::ExitCode;
 
 mod cli;
 mod cmd;
-mod compose;
+mod composition;
 mod extract_worker;
 mod logging;
 mod model_download;
-mod operate;
 mod progress_bar;
 mod rates;
 mod render;
 mod sample_runner;
 mod serve;
-mod shards;
 mod telemetry;
 mod top;
 

@@ -2,20 +2,16 @@
 //! Verbs that only read change nothing and need no network.
 
 use std::cell::OnceCell;
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
 
 use embedding::FetchProgress;
 use indicatif::ProgressBar;
-use pipeline::{BoxError, HubModel, PipelineSpec, Plan};
-use tokio::sync::oneshot;
+use operations::{fetch_on_thread, missing_models};
+use pipeline::{BoxError, PipelineSpec, Plan};
 
-use crate::{compose, render};
-
-/// Pause after a failed fetch in the background.
-const RETRY_DELAY: Duration = Duration::from_secs(60);
+use crate::{composition, render};
 
 /// Loads a pipeline file and fetches its models first.
 ///
@@ -23,7 +19,7 @@ const RETRY_DELAY: Duration = Duration::from_secs(60);
 /// If a model cannot be fetched, or the file is invalid.
 pub(crate) async fn load(file: &Path) -> Result<(PipelineSpec, Plan), BoxError> {
     fetch_models_of(file).await?;
-    compose::load(file, &embedding::EmbeddingEngine::new())
+    composition::load(file)
 }
 
 /// Fetches the models of a pipeline file that are not in the cache.
@@ -31,28 +27,12 @@ pub(crate) async fn load(file: &Path) -> Result<(PipelineSpec, Plan), BoxError> 
 /// # Errors
 /// If a model cannot be fetched, or the file cannot be read.
 pub(crate) async fn fetch_models_of(file: &Path) -> Result<(), BoxError> {
-    for model in missing_models(&compose::read_spec(file)?) {
-        fetch_on_thread(model).await?;
+    let composition = composition::composition();
+    let models = &composition.models;
+    for model in missing_models(models.as_ref(), &composition.read_spec(file)?) {
+        fetch_on_thread(Arc::clone(models), model).await?;
     }
     Ok(())
-}
-
-/// The hub models that a file names and that are not in the cache.
-pub(crate) fn missing_models(spec: &PipelineSpec) -> Vec<PathBuf> {
-    let named = spec.file.nodes.iter().filter_map(|node| node.with.get("model")?.as_str());
-    let models = named.map(PathBuf::from);
-    models
-        .filter(|model| HubModel::from_path(model).is_some_and(|it| it.is_ok()))
-        .filter(|model| !embedding::is_available_locally(model))
-        .collect()
-}
-
-/// Fetches a model on a separate thread, so that the caller stays responsive to signals.
-pub(crate) async fn fetch_on_thread(model: PathBuf) -> Result<(), BoxError> {
-    let (sender, fetched) = oneshot::channel();
-    // The receiver may have been dropped.
-    std::thread::Builder::new().spawn(move || sender.send(fetch_if_missing(&model)).ok())?;
-    fetched.await?
 }
 
 /// Fetches a model that is not in the cache, and shows the progress.
@@ -99,45 +79,4 @@ fn fetch_with_progress(model: &Path, fetch: Fetch) -> Result<(), BoxError> {
         }
     }
     fetched
-}
-
-/// Fetches models in the background, each on one thread at a time.
-#[derive(Clone, Default)]
-pub(crate) struct BackgroundFetcher(Arc<Mutex<BTreeSet<PathBuf>>>);
-
-impl BackgroundFetcher {
-    fn lock(&self) -> MutexGuard<'_, BTreeSet<PathBuf>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Starts to fetch a model unless a fetch of it is in progress. After a failure, the next call
-    /// starts it again once [`RETRY_DELAY`] has passed.
-    pub(crate) fn start(&self, model: &Path) {
-        if !self.lock().insert(model.to_owned()) {
-            return;
-        }
-        let begun = FetchGuard { background: self.clone(), model: model.to_owned() };
-        let fetch = move || {
-            if let Err(error) = fetch_if_missing(&begun.model) {
-                let error = pipeline::error_chain(error.as_ref());
-                tracing::warn!(error, "failed to fetch a model");
-                std::thread::sleep(RETRY_DELAY);
-            }
-        };
-        if let Err(error) = std::thread::Builder::new().spawn(fetch) {
-            tracing::warn!(%error, "failed to start a thread to fetch a model");
-        }
-    }
-}
-
-/// A fetch in progress; dropping it marks it as finished.
-struct FetchGuard {
-    background: BackgroundFetcher,
-    model: PathBuf,
-}
-
-impl Drop for FetchGuard {
-    fn drop(&mut self) {
-        self.background.lock().remove(&self.model);
-    }
 }

@@ -5,10 +5,10 @@
 mod table;
 mod visible;
 
-use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _, stderr, stdout};
 
+pub(crate) use operations::{format_count, left_out_summary, shown};
 use pipeline::{BoxError, Findings, io_error_text, strip_os_error_code};
 use serde::Serialize;
 
@@ -168,54 +168,11 @@ pub(crate) fn width_of_terminal() -> usize {
     }
 }
 
-/// The name of an enum variant in snake case, as in tables and JSON: `remove_source`.
-pub(crate) fn snake_case_name(state: impl std::fmt::Debug) -> String {
-    let mut word = String::new();
-    for letter in format!("{state:?}").chars() {
-        if letter.is_uppercase() && !word.is_empty() {
-            word.push('_');
-        }
-        word.extend(letter.to_lowercase());
-    }
-    word
-}
-
-/// A whole number with grouped thousands: `12 345`.
-pub(crate) fn format_count(number: impl TryInto<u64>) -> String {
-    let digits = number.try_into().unwrap_or_default().to_string();
-    let mut out = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            out.push('\u{202f}');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-/// How many of a list are shown, where `most` are enough: all if only one would be left, whose line
-/// says less than the item.
-pub(crate) fn shown(count: usize, most: usize) -> usize {
-    if count == most.saturating_add(1) { count } else { count.min(most) }
-}
-
 /// A number with what it counts: `1 chunk`, `12 345 chunks`.
 pub(crate) fn count_of(number: impl TryInto<u64>, what: &str) -> String {
     let number = number.try_into().unwrap_or_default();
     let ending = if number == 1 { "" } else { "s" };
     format!("{} {what}{ending}", format_count(number))
-}
-
-/// The files that options of the sources skipped: `3 hidden, 12 by globs`; `None` if there are
-/// none.
-pub(crate) fn left_out_summary(counts: &BTreeMap<String, u64>) -> Option<String> {
-    let parts = counts.iter().map(|(by, number)| match by.as_str() {
-        "hidden" => format!("{} hidden", format_count(*number)),
-        "gitignore" => format!("{} by .gitignore", format_count(*number)),
-        by => format!("{} by {by}", format_count(*number)),
-    });
-    let parts: Vec<_> = parts.collect();
-    (!parts.is_empty()).then(|| parts.join(", "))
 }
 
 /// A number of bytes with a binary unit: `1.4 MiB`.

@@ -21,7 +21,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 use vectors::MemoryVectors;
 
-use crate::compose;
+use crate::composition;
 
 /// Result of a sample document.
 #[derive(Debug, Default)]
@@ -66,7 +66,7 @@ pub(crate) async fn run(
     models: Arc<dyn ModelProvider>,
     input: &InputSpec,
 ) -> Result<SampleOutcome, BoxError> {
-    let plan = Plan::compile(spec, &compose::registry(), models.as_ref())?;
+    let plan = Plan::compile(spec, &composition::registry(), models.as_ref())?;
     let dim = plan.model().map_or(1, |model| model.dim);
     let all: Vec<String> = plan.graph().map(|(id, _, _)| id.to_owned()).collect();
     let is_source = |id: &str| plan.graph().any(|(it, _, inputs)| it == id && inputs.is_empty());

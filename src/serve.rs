@@ -1,18 +1,13 @@
 //! The server: the HTTP API over the stores of the given pipeline files, together with an executor
 //! that runs queued operations and schedules, so that one process is a complete system.
 //!
-//! This module implements the ports of the API on the metadata store (`serve/accounts.rs`,
-//! `serve/catalogue.rs`) and the vectors (`serve/targets.rs`, `serve/work.rs`). `serve/listen.rs`
-//! has the sockets; routes and permissions are in `server`. All parts run concurrently in one task
-//! and end together.
+//! This module implements the port of the API for the work on collections
+//! (`serve/collections.rs`, `serve/targets.rs`). `serve/listen.rs` has the sockets; routes and
+//! permissions are in `server`. All parts run concurrently in one task and end together.
 
-mod accounts;
-mod catalogue;
 mod collections;
-mod convert;
 mod descriptors;
 mod listen;
-mod lists;
 mod setup;
 mod targets;
 
@@ -24,6 +19,7 @@ use std::time::Duration;
 use axum_server::Handle;
 use futures::future::try_join3;
 use metadata::{OperationEvent, OperationStatus};
+use operations::{PipelineFiles, Worker, WorkerConfig};
 use pipeline::BoxError;
 use search::SearchMetrics;
 use server::ports;
@@ -33,15 +29,12 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::listen::bind_error;
 
-use self::accounts::StoredAccounts;
-use self::catalogue::StoredCatalogue;
 use self::collections::ServedCollections;
 use self::targets::Targets;
 use crate::cli::ServeArgs;
 use crate::cmd::Signals;
-use crate::operate::{PipelineFiles, Runtime, Worker, WorkerConfig};
-use crate::render;
 use crate::telemetry::Telemetry;
+use crate::{composition, render};
 
 /// Capacity of the channel of changes; a slower reader misses the oldest ones.
 const CHANGE_BUFFER: usize = 256;
@@ -51,7 +44,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// Serves until a signal arrives and the requests in flight are answered.
 pub(crate) async fn serve(args: &ServeArgs, telemetry: &Telemetry) -> Result<(), BoxError> {
     let mut signals = Signals::new()?;
-    let files = PipelineFiles::new(args.files.clone());
+    let files = PipelineFiles::new(args.files.clone(), composition::composition());
     tokio::select! {
         () = files.fetch_models() => {}
         _ = signals.next() => return Ok(()),
@@ -66,7 +59,7 @@ pub(crate) async fn serve(args: &ServeArgs, telemetry: &Telemetry) -> Result<(),
         (Some(certificates), Some(key)) => Some(listen::tls(certificates, key)?),
         _ => None,
     };
-    let runtime = Runtime::open(&first.spec, telemetry).await?;
+    let runtime = composition::open_runtime(&first.spec, telemetry).await?;
     let postgres = runtime.database.postgres().clone();
     // On a read-only database searches, lists, keys and existing sessions work; other requests get
     // 503.
@@ -82,7 +75,7 @@ pub(crate) async fn serve(args: &ServeArgs, telemetry: &Telemetry) -> Result<(),
     let grace = Duration::from_secs(args.grace);
     let manner = WorkerConfig { grace, ..WorkerConfig::default() };
     let executor = Worker::new(runtime.clone(), files.clone(), manner);
-    let targets = Arc::new(Targets::new(runtime, files.clone()));
+    let targets = Arc::new(Targets::new(runtime, files));
     tokio::task::block_in_place(|| targets.load_models());
 
     let (close, closing) = watch::channel(false);
@@ -92,8 +85,6 @@ pub(crate) async fn serve(args: &ServeArgs, telemetry: &Telemetry) -> Result<(),
         changes: told.clone(),
         telemetry: telemetry.clone(),
     });
-    let catalogue = StoredCatalogue { postgres: postgres.clone(), files };
-    let accounts = StoredAccounts(postgres.clone());
     let config = ServerConfig {
         rate_limits: args.rate.clone(),
         trusted_proxies: args.trusted_proxy.clone(),
@@ -104,7 +95,7 @@ pub(crate) async fn serve(args: &ServeArgs, telemetry: &Telemetry) -> Result<(),
         metrics: SearchMetrics::new(telemetry.exposition().registry()),
         ..ServerConfig::default()
     };
-    let app = App::new(Arc::new(accounts), Arc::new(catalogue), work, config, closing).await?;
+    let app = App::new(postgres.clone(), work, config, closing).await?;
     let router = server::router(&app, server::web::router());
 
     let address = listener.local_addr()?;

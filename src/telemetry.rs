@@ -10,18 +10,17 @@ mod push;
 mod traces;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use metadata::{OperationStatus, OperationType, Postgres, StoreStatus};
-use pipeline::{MetricsExporter, StoreMetrics, register_gauges, register_histograms};
+use pipeline::{MetricsExporter, StoreMetrics, lock, register_gauges, register_histograms};
 use prometheus::{HistogramVec, IntGaugeVec};
 
 pub(crate) use self::metrics_layer::MetricsLayer;
 pub(crate) use self::push::push;
 #[cfg(feature = "otel")]
 pub(crate) use self::traces::TraceExporter;
-use crate::render::snake_case_name;
 
 /// Buckets of the duration of an operation in seconds, from a run without changes to a whole night.
 const OPERATION_SECONDS: [f64; 10] =
@@ -143,8 +142,7 @@ impl Telemetry {
         // Zero before the first failure, so that the first failure is an increase.
         for kind in OperationType::ALL {
             for status in OperationStatus::FINISHED {
-                operation_seconds
-                    .with_label_values(&[snake_case_name(kind), snake_case_name(status)]);
+                operation_seconds.with_label_values(&[kind.to_string(), status.to_string()]);
             }
         }
         let watched = Arc::default();
@@ -165,12 +163,12 @@ impl Telemetry {
     /// Adds a metadata store and the data folder beside it to the scraped state.
     pub(crate) fn watch(&self, postgres: &Postgres, data: &Path) {
         let watched = WatchedStore { postgres: postgres.clone(), data: data.to_owned() };
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner).push(watched);
+        lock(&self.watched).push(watched);
     }
 
     /// All current metrics in the Prometheus text format.
     pub(crate) async fn render(&self) -> String {
-        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let watched = lock(&self.watched).clone();
         for WatchedStore { postgres, data } in &watched {
             let standing = tokio::time::timeout(STATUS_TIMEOUT, postgres.status()).await;
             let standing = standing.ok().and_then(Result::ok);
@@ -208,7 +206,7 @@ impl StatusMetrics {
                 let found = found.find(|(of, is, _)| (*of, *is) == (kind, status));
                 let count = found.map_or(0, |(_, _, count)| *count);
                 self.operations
-                    .with_label_values(&[snake_case_name(kind), snake_case_name(status)])
+                    .with_label_values(&[kind.to_string(), status.to_string()])
                     .set(count);
             }
         }

@@ -16,10 +16,10 @@
 mod generation;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use fs_err as fs;
-use pipeline::{Cache, CacheKey, Remedy, StoreError};
+use pipeline::{Cache, CacheKey, Remedy, StoreError, lock};
 
 use crate::generation::{CacheError, CacheGeneration};
 
@@ -67,7 +67,7 @@ impl DiskCache {
 
 impl Cache for DiskCache {
     fn get(&self, keys: &[CacheKey]) -> Vec<Option<Vec<u8>>> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.0);
         let found = state.try_or_log(|state| state.get(keys));
         let Some((values, from_old)) = found else { return vec![None; keys.len()] };
         // An error while copying does not affect the values found.
@@ -78,7 +78,7 @@ impl Cache for DiskCache {
     }
 
     fn put(&self, entries: &[(CacheKey, Vec<u8>)]) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.0);
         state.try_or_log(|state| state.put(entries));
     }
 }

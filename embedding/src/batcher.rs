@@ -12,7 +12,7 @@
 use std::collections::HashMap;
 
 /// Limits of a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct BatchLimits {
     /// Token budget of a batch, including padding. A single longer sequence is still allowed.
     pub(crate) max_tokens: usize,

@@ -13,7 +13,8 @@ use crate::architecture::{
 };
 use crate::attention::{AttentionMask, GroupSpan, HeadLayout};
 use crate::dense::Dense;
-use crate::layers::{Activation, LayerNorm, Linear, SharedTensor};
+use crate::layers::LayerNorm;
+use crate::linear::{Activation, Linear, SharedTensor};
 use crate::weights::Weights;
 
 pub(crate) const ARCHITECTURE: Architecture = Architecture {

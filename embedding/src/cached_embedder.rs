@@ -8,10 +8,10 @@
 //! Long computations are cached in parts, so that a run that is interrupted within a very long
 //! document keeps the finished parts.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use pipeline::{BoxError, Cache, CacheKey, Embedder, EmbedderUsage, ModelInfo};
+use pipeline::{BoxError, Cache, CacheKey, Embedder, EmbedderUsage, ModelInfo, lock};
 
 use crate::batcher::deduplicate;
 
@@ -62,7 +62,7 @@ impl CachedEmbedder {
 
     /// The model; loads it on first use.
     fn model(&self) -> Result<Arc<dyn Embedder>, BoxError> {
-        let mut model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut model = lock(&self.model);
         if let Some(model) = &*model {
             return Ok(Arc::clone(model));
         }
@@ -84,14 +84,14 @@ impl CachedEmbedder {
         let mut vectors = Vec::with_capacity(sequences.len() * self.info.dim);
         let mut done = 0;
         while done < sequences.len() {
-            let part = *self.part_size.lock().unwrap_or_else(PoisonError::into_inner);
+            let part = *lock(&self.part_size);
             let end = sequences.len().min(done + part);
             // Outside the measured time, which must not include loading.
             let model = self.model()?;
             let begun = Instant::now();
             vectors.extend(self.compute_part(&*model, &sequences[done..end], &keys[done..end])?);
             let part = next_part(end - done, begun.elapsed());
-            *self.part_size.lock().unwrap_or_else(PoisonError::into_inner) = part;
+            *lock(&self.part_size) = part;
             done = end;
         }
         Ok(vectors)
@@ -152,7 +152,7 @@ impl Embedder for CachedEmbedder {
         for (at, vector) in missing.into_iter().zip(computed.chunks_exact(dim)) {
             vectors[at * dim..][..dim].copy_from_slice(vector);
         }
-        let mut reused = self.reused.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reused = lock(&self.reused);
         reused.0 += (sequences.len() - new.len()) as u64;
         reused.1 += tokens(sequences) - tokens(&new);
         drop(reused);
@@ -163,9 +163,9 @@ impl Embedder for CachedEmbedder {
     }
 
     fn usage(&self) -> EmbedderUsage {
-        let model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
+        let model = lock(&self.model);
         let mut usage = model.as_ref().map(|model| model.usage()).unwrap_or_default();
-        let reused = self.reused.lock().unwrap_or_else(PoisonError::into_inner);
+        let reused = lock(&self.reused);
         usage.reused_sequences += reused.0;
         usage.reused_tokens += reused.1;
         usage

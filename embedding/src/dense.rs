@@ -3,19 +3,18 @@
 //! On a CPU, either the weights are packed once for oneDNN's kernels, with bias and activation
 //! fused into the product, or weights and rows are quantised to int8. Both are libtorch operators
 //! without a `tch` binding, so a small TorchScript module calls them (`dense/make.py` generates
-//! it). On other devices a layer is that of `layers.rs`.
+//! it). On other devices a layer is that of `linear.rs`.
 //!
 //! In int8, weights have one scale per output and rows one dynamic scale each. So the vector of a
 //! text does not depend on the rest of its batch, and a token with large values costs the others no
 //! precision: with one scale per batch, as in libtorch's `linear_dynamic`, all-MiniLM-L6-v2 loses
 //! three times as much (see `docs/adr/0012-precision-and-batch-size.md`).
 
-use std::sync::Arc;
-
 use pipeline::BoxError;
-use tch::{CModule, Kind, TchError, Tensor};
+use tch::{Kind, TchError, Tensor};
 
-use crate::layers::{Activation, Linear, SharedTensor};
+use crate::linear::{Activation, Linear, SharedTensor};
+use crate::matmul_backend::{MatmulBackend, OneDnnKernels};
 
 /// Largest quantised weight. Processors without VNNI add two products in 16 bits with saturation; a
 /// smaller range of the weights loses less than that.
@@ -25,36 +24,6 @@ fn max_int8_weight() -> f64 {
         return 95.0;
     }
     127.0
-}
-
-/// Backend for the matrix products of a model.
-#[derive(Clone)]
-pub(crate) enum MatmulBackend {
-    /// libtorch's default product.
-    Libtorch,
-    /// oneDNN with packed weights.
-    OneDnn(OneDnnKernels),
-    /// oneDNN in int8; values between layers are float32.
-    OneDnnInt8(OneDnnKernels),
-}
-
-/// oneDNN's products. Clones share the module, for use on other threads.
-#[derive(Clone)]
-pub(crate) struct OneDnnKernels(Arc<CModule>);
-
-impl OneDnnKernels {
-    /// Loads the TorchScript module.
-    ///
-    /// # Errors
-    /// If this libtorch was built without oneDNN.
-    pub(crate) fn load() -> Result<Self, TchError> {
-        CModule::load_data(&mut &include_bytes!("dense/products.pt")[..])
-            .map(|module| Self(Arc::new(module)))
-    }
-
-    fn call<const N: usize>(&self, method: &str, of: [&Tensor; N]) -> Result<Tensor, TchError> {
-        self.0.method_ts(method, &of)
-    }
 }
 
 /// A dense layer with an optional activation.

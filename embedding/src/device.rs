@@ -32,7 +32,7 @@ pub(crate) const CPU_TOKEN_MULTIPLE: usize = 32;
 const THREADS_PER_GPU: usize = 2;
 
 /// The resolved options of a model.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ExecutionConfig {
     /// Devices of one kind; each holds the whole model.
     pub(crate) devices: Vec<Device>,
@@ -47,7 +47,7 @@ pub(crate) struct ExecutionConfig {
 }
 
 /// Number type of a computation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Precision {
     Float32,
     BFloat16,
@@ -130,6 +130,15 @@ impl ExecutionConfig {
     /// precision.
     pub(crate) fn identity(&self) -> String {
         format!("{} {}", device_kind(self.devices[0]), self.precision.name())
+    }
+
+    /// The devices with their indexes: `cpu`, `cuda:0,cuda:1`.
+    pub(crate) fn device_list(&self) -> String {
+        let name = |device: &Device| match device {
+            Device::Cuda(card) => format!("cuda:{card}"),
+            Device::Cpu | Device::Mps | Device::Vulkan => device_kind(*device).to_owned(),
+        };
+        self.devices.iter().map(name).collect::<Vec<_>>().join(",")
     }
 }
 

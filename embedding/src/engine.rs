@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
 use pipeline::{
-    BoxError, Cache, CacheKey, Embedder, EmbedderOptions, ModelInfo, ModelProvider, Tokenizer,
+    BoxError, Cache, CacheKey, Embedder, EmbedderOptions, ModelInfo, ModelProvider, Tokenizer, lock,
 };
 use tch::{Device, TchError};
 
@@ -31,8 +31,8 @@ use crate::truncate::truncate_dimensions;
 #[derive(Default)]
 pub struct EmbeddingEngine {
     tokenizers: OnceMap<PathBuf, dyn Tokenizer>,
-    /// By folder and resolved options.
-    embedders: OnceMap<(PathBuf, String), dyn Embedder>,
+    /// By folder and resolved options; the stand-in has no options.
+    embedders: OnceMap<(PathBuf, Option<ExecutionConfig>), dyn Embedder>,
     cache: Option<Arc<dyn Cache>>,
     loaded: Arc<LoadedModels>,
 }
@@ -42,14 +42,14 @@ pub struct EmbeddingEngine {
 #[derive(Default)]
 struct LoadedModels {
     tokenizers: WeakMap<(PathBuf, String), FolderTokenizer>,
-    models: WeakMap<(PathBuf, String, String), ModelThreads>,
+    models: WeakMap<(PathBuf, String, ExecutionConfig), ModelThreads>,
     /// The cache of one of the engines; it stores results of probes.
     cache: Mutex<Option<Weak<dyn Cache>>>,
 }
 
 impl LoadedModels {
     fn cache(&self) -> Option<Arc<dyn Cache>> {
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.upgrade()
+        lock(&self.cache).as_ref()?.upgrade()
     }
 }
 
@@ -69,7 +69,7 @@ impl EmbeddingEngine {
     #[must_use]
     pub fn sharing_models(&self, memo: Option<Arc<dyn Cache>>) -> Self {
         if let Some(memo) = &memo {
-            let mut known = self.loaded.cache.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut known = lock(&self.loaded.cache);
             *known = Some(Arc::downgrade(memo));
         }
         Self { cache: memo, loaded: Arc::clone(&self.loaded), ..Self::default() }
@@ -127,17 +127,16 @@ impl EmbeddingEngine {
         if let Some(stand_in) = StandInEmbedder::from_path(model) {
             let stand_in = Arc::new(stand_in?);
             let info = stand_in.info().clone();
-            return self.embedders.get((info.path.clone(), String::new()), || {
+            return self.embedders.get((info.path.clone(), None), || {
                 let load = move || Ok(Arc::clone(&stand_in) as Arc<dyn Embedder>);
                 self.cached(info, String::new(), Box::new(load))
             });
         }
         let setting = ExecutionConfig::from_options(options)?;
-        self.embedders.get((canonical_path(model), format!("{setting:?}")), || {
+        self.embedders.get((canonical_path(model), Some(setting.clone())), || {
             let info = ModelFolder::read(model)?.info;
             let (described, identity) = (info.clone(), setting.identity());
-            let key =
-                (canonical_path(model), described.fingerprint.clone(), format!("{setting:?}"));
+            let key = (canonical_path(model), described.fingerprint.clone(), setting.clone());
             let loaded = Arc::clone(&self.loaded);
             let load = move || {
                 let load = || load(&described, &setting, &loaded);
@@ -190,7 +189,7 @@ fn forward_pass(model: &Model, batch: &Batch, sequences: &[&[u32]]) -> Result<Ve
 }
 
 /// Part of the cache key of every budget.
-const BUDGET_KEY_KIND: &str = "tokens in a batch 1";
+const BUDGET_KEY_KIND: &str = "tokens in a batch 2";
 
 /// Longest sequence of a probe, in tokens; most chunks are not longer.
 const PROBE_LENGTH: usize = 256;
@@ -205,7 +204,7 @@ fn budget_probe(
 ) -> BudgetProbe {
     // The host name identifies the machine; without one, the cache is assumed to be local to it.
     let machine = fs_err::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let (device, identity) = (format!("{:?}", setting.devices), setting.identity());
+    let (device, identity) = (setting.device_list(), setting.identity());
     let parts =
         [info.fingerprint.as_bytes(), machine.as_bytes(), device.as_bytes(), identity.as_bytes()];
     let key = CacheKey::new(BUDGET_KEY_KIND, &parts);
@@ -219,7 +218,7 @@ fn budget_probe(
         {
             return usize::try_from(tokens).ok();
         }
-        let model = model.lock().unwrap_or_else(PoisonError::into_inner);
+        let model = lock(&model);
         let found = probe::best_budget(|tokens| {
             let sequence = vec![0; length];
             let sequences = vec![&sequence[..]; (tokens / length).max(1)];
@@ -261,11 +260,9 @@ impl<K: Eq + Hash, V: ?Sized> OnceMap<K, V> {
         key: K,
         make: impl FnOnce() -> Result<Arc<V>, BoxError>,
     ) -> Result<Arc<V>, BoxError> {
-        let slot = Arc::clone(
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default(),
-        );
+        let slot = Arc::clone(lock(&self.0).entry(key).or_default());
         // Only the slot of this key is locked while the value loads; other keys are not blocked.
-        let mut value = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut value = lock(&slot);
         if let Some(value) = &*value {
             return Ok(Arc::clone(value));
         }
@@ -286,11 +283,9 @@ impl<K, V> Default for WeakMap<K, V> {
 
 impl<K: Eq + Hash, V> WeakMap<K, V> {
     fn get(&self, key: K, make: impl FnOnce() -> Result<V, BoxError>) -> Result<Arc<V>, BoxError> {
-        let slot = Arc::clone(
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default(),
-        );
+        let slot = Arc::clone(lock(&self.0).entry(key).or_default());
         // As in `Once`: only requests for the same key wait.
-        let mut value = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut value = lock(&slot);
         if let Some(value) = value.upgrade() {
             return Ok(value);
         }

@@ -12,7 +12,7 @@ use std::path::Path;
 use fs_err as fs;
 use sha2::{Digest, Sha256};
 
-use crate::folder::TEXT_SETTINGS_FILES;
+use crate::folder_files::TEXT_SETTINGS_FILES;
 use crate::modules::Modules;
 use crate::prompts::Prompts;
 use crate::weights;

@@ -10,8 +10,9 @@ use pipeline::BoxError;
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::attention::GroupSpan;
-use crate::dense::MatmulBackend;
-use crate::layers::{Linear, concat};
+use crate::layers::concat;
+use crate::linear::Linear;
+use crate::matmul_backend::MatmulBackend;
 use crate::modules::{ModuleStep, Modules, Pooling};
 use crate::weights::Weights;
 

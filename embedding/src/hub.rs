@@ -16,6 +16,9 @@ use serde::{Deserialize, Serialize};
 
 mod download;
 mod fetch;
+mod fetch_error;
+mod model_download;
+mod revision;
 
 pub use fetch::{FetchProgress, fetch, fetch_latest};
 

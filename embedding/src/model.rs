@@ -9,11 +9,11 @@ use tch::{Device, TchError};
 use crate::architecture::{Encoder, EncoderInput};
 use crate::attention::GroupSpan;
 use crate::batcher::Batch;
-use crate::dense::{MatmulBackend, OneDnnKernels};
 use crate::device::{CPU_TOKEN_MULTIPLE, Precision, upload};
 use crate::folder::ModelFolder;
 use crate::head::PoolingHead;
 use crate::layers::to_i64;
+use crate::matmul_backend::{MatmulBackend, OneDnnKernels};
 use crate::weights::Weights;
 
 /// A model on one device.

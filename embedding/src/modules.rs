@@ -10,7 +10,7 @@ use std::path::{Component, Path};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::folder::{FolderError, read_optional_json, read_required_json, unsupported};
+use crate::folder_files::{FolderError, read_optional_json, read_required_json, unsupported};
 
 /// An entry of `modules.json`.
 #[derive(Deserialize)]

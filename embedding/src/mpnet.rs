@@ -13,7 +13,8 @@ use crate::architecture::{
 };
 use crate::attention::AttentionMask;
 use crate::bert::{self, BertConfig, BertLayer, LayerNames};
-use crate::layers::{LayerNorm, SharedTensor};
+use crate::layers::LayerNorm;
+use crate::linear::SharedTensor;
 use crate::weights::Weights;
 
 pub(crate) const ARCHITECTURE: Architecture = Architecture {

@@ -21,7 +21,7 @@ use std::path::Path;
 use pipeline::TextKind;
 use serde::Deserialize;
 
-use crate::folder::{FolderError, read_optional_json};
+use crate::folder_files::{FolderError, read_optional_json};
 
 /// Prefixes in front of texts, verbatim.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -15,7 +15,8 @@ use crate::architecture::{
 };
 use crate::attention::{AttentionMask, GroupSpan, HeadLayout, RotaryEmbedding, RotaryParams};
 use crate::dense::Dense;
-use crate::layers::{Activation, GatedMlp, Linear, RmsNorm, SharedTensor, to_i64};
+use crate::layers::{GatedMlp, RmsNorm, to_i64};
+use crate::linear::{Activation, Linear, SharedTensor};
 use crate::weights::Weights;
 
 pub(crate) const ARCHITECTURE: Architecture = Architecture {

@@ -8,11 +8,12 @@
 //! is needed.
 
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use pipeline::{
-    BoxError, Embedder, EmbedderUsage, EncodedInput, ModelInfo, TextKind, TokenizedText, Tokenizer,
+    BoxError, Embedder, EmbedderUsage, EncodedInput, ModelInfo, SplitMix64, TextKind,
+    TokenizedText, Tokenizer, lock,
 };
 use sha2::{Digest, Sha256};
 
@@ -126,7 +127,7 @@ impl Embedder for StandInEmbedder {
     }
 
     fn embed(&self, sequences: &[&[u32]]) -> Result<Vec<f32>, BoxError> {
-        let _device = self.device.lock().unwrap_or_else(PoisonError::into_inner);
+        let _device = lock(&self.device);
         // With a rate, one sequence per batch, so that progress is visible.
         let batch = if self.rate.is_some() { 1 } else { sequences.len().max(1) };
         for batch in sequences.chunks(batch) {
@@ -134,7 +135,7 @@ impl Embedder for StandInEmbedder {
             if let Some(rate) = self.rate {
                 std::thread::sleep(Duration::from_secs(tokens) / rate);
             }
-            let mut usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut usage = lock(&self.usage);
             usage.forward_passes += 1;
             usage.sequences += batch.len() as u64;
             usage.tokens += tokens;
@@ -143,7 +144,7 @@ impl Embedder for StandInEmbedder {
     }
 
     fn usage(&self) -> EmbedderUsage {
-        *self.usage.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.usage)
     }
 }
 
@@ -161,9 +162,9 @@ fn hash_vector(sequence: &[u32], dim: usize) -> Vec<f32> {
     for &id in
         words.chain(sequence.first().filter(|_| sequence.iter().all(|&id| id < FIRST_WORD_ID)))
     {
-        let mut state = u64::from(id);
+        let mut random = SplitMix64::new(id.into());
         for number in &mut sum {
-            *number += next_uniform(&mut state);
+            *number += next_uniform(&mut random);
         }
     }
     let length =
@@ -171,11 +172,7 @@ fn hash_vector(sequence: &[u32], dim: usize) -> Vec<f32> {
     sum.iter().map(|number| number / length).collect()
 }
 
-/// The next value of a SplitMix64 sequence (Steele, Lea, Flood 2014), between -1 and 1.
-fn next_uniform(state: &mut u64) -> f32 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut mixed = *state;
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    ((mixed ^ (mixed >> 31)) >> 40) as f32 / (1_u64 << 23) as f32 - 1.0
+/// The next number, between -1 and 1.
+fn next_uniform(random: &mut SplitMix64) -> f32 {
+    (random.next_u64() >> 40) as f32 / (1_u64 << 23) as f32 - 1.0
 }

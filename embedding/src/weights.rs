@@ -14,7 +14,7 @@ use pipeline::{BoxError, io_error_text};
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
-use crate::dense::MatmulBackend;
+use crate::matmul_backend::MatmulBackend;
 
 /// Largest accepted header in bytes; real ones are a few hundred kilobytes.
 const MAX_HEADER_BYTES: u64 = 100 << 20;
@@ -45,7 +45,7 @@ struct TensorEntry {
 enum WeightsError {
     #[error("missing tensor `{0}` in the weights")]
     Missing(String),
-    #[error("tensor `{name}` has shape {found:?}, but the configuration requires {wanted:?}")]
+    #[error("tensor `{name}` has shape {}, but the configuration requires {}", dims(.found), dims(.wanted))]
     Shape { name: String, found: Vec<i64>, wanted: Vec<i64> },
     #[error("tensor `{name}` has unsupported type `{dtype}`")]
     Dtype { name: String, dtype: String },
@@ -55,6 +55,12 @@ enum WeightsError {
     Header(PathBuf, #[source] serde_json::Error),
     #[error("cannot read tensor `{name}` from `{}`: {}", .file.display(), io_error_text(.error))]
     Read { file: PathBuf, name: String, error: io::Error },
+}
+
+/// The dimensions of a tensor, as text: `[64, 32]`.
+fn dims(shape: &[i64]) -> String {
+    let sizes: Vec<String> = shape.iter().map(i64::to_string).collect();
+    format!("[{}]", sizes.join(", "))
 }
 
 impl Weights {

@@ -6,13 +6,15 @@
 
 use chrono::{DateTime, Utc};
 use pipeline::StoreError;
+use serde::Serialize;
 use serde_json::Value;
 use sqlx::postgres::PgArguments;
 use sqlx::query::QueryAs;
 use sqlx::{FromRow, PgConnection, PgPool};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::retry_call;
+use crate::{Postgres, retry_call};
 
 /// The actor of an action and its client.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -92,26 +94,22 @@ pub(super) async fn record_account_event(
     .map(drop)
 }
 
-/// An entry of an audit log, as lists return it.
-#[derive(Clone, Debug, PartialEq, FromRow)]
+/// An entry of the audit log.
+#[derive(Clone, Debug, PartialEq, FromRow, Serialize, ToSchema)]
 pub struct AuditEntry {
-    /// Id of the entry.
     pub id: Uuid,
-    /// The action, such as `collection_created` or `logout`.
+    /// The action: `collection_changed`, `grant_given`, `login`, …
     pub action: String,
-    /// User name of the actor; `None` if the actor is unknown or its account was deleted.
+    /// User name of the actor.
     pub by: Option<String>,
-    /// User name of the account that the action changed; `None` in the log of a collection.
-    pub subject: Option<String>,
-    /// The operation that performed the action, if one did.
+    /// User name of the affected account.
+    subject: Option<String>,
+    /// The operation that made the change.
     pub operation_id: Option<Uuid>,
-    /// Details of the action; the keys depend on it.
+    #[schema(value_type = Object)]
     pub details: Value,
-    /// IP address of the client.
     pub ip_address: Option<String>,
-    /// `User-Agent` header of the client.
     pub user_agent: Option<String>,
-    /// Time of the action.
     pub created_at: DateTime<Utc>,
 }
 
@@ -136,13 +134,20 @@ pub(super) const ACCOUNT_EVENTS: &str = "
     ORDER BY a.created_at DESC, a.id DESC LIMIT $3";
 
 /// The audit logs of the metadata store.
-pub struct AuditLog<'a>(pub(super) &'a PgPool);
+///
+/// # Errors
+/// Every method fails if the store cannot be reached.
+pub struct AuditLog<'a>(&'a PgPool);
+
+impl Postgres {
+    /// The audit logs.
+    pub fn audit_log(&self) -> AuditLog<'_> {
+        AuditLog(&self.pool)
+    }
+}
 
 impl AuditLog<'_> {
     /// Actions on a collection, newest first.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
     pub async fn for_collection(
         &self,
         collection: Uuid,
@@ -157,9 +162,6 @@ impl AuditLog<'_> {
     }
 
     /// Actions on accounts, newest first.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
     pub async fn for_accounts(
         &self,
         before: Option<ListCursor>,

@@ -1,20 +1,27 @@
 //! Collections: created on first use, found by owner and name, listed by page.
 
+pub(crate) mod generations;
+pub(crate) mod grants;
+pub(crate) mod limits;
+pub(crate) mod sources;
+
 use chrono::{DateTime, Utc};
 use pipeline::StoreError;
+use serde::Serialize;
 use serde_json::json;
 use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::audit::{Actor, CollectionEvent, record_collection_event, without_nulls};
-use super::generations::{self, GenerationSettings};
-use super::query_error::QueryError;
-use super::{LOCAL_ACCOUNT, retry_call};
+use crate::audit::{Actor, CollectionEvent, record_collection_event, without_nulls};
+use crate::collections::generations::GenerationSettings;
+use crate::query_error::QueryError;
+use crate::{LOCAL_ACCOUNT, Postgres, retry_call};
 use pipeline::{Quantization, VectorsConfig};
 
 /// State of a collection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type, Serialize)]
 #[sqlx(type_name = "collection_status", rename_all = "lowercase")]
+#[serde(rename_all = "lowercase")]
 pub enum CollectionStatus {
     /// Nothing has been stored in it yet.
     Pending,
@@ -26,6 +33,12 @@ pub enum CollectionStatus {
     Error,
     /// Searchable, but the last operation failed; `status_message` has the cause.
     Degraded,
+}
+
+impl CollectionStatus {
+    /// All values.
+    pub const ALL: [Self; 5] =
+        [Self::Pending, Self::Ready, Self::Processing, Self::Error, Self::Degraded];
 }
 
 /// The settings of a collection in a pipeline file.
@@ -96,7 +109,7 @@ pub struct Collection {
 }
 
 /// A deleted collection.
-#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq, FromRow, Serialize)]
 pub struct DeletedCollection {
     /// Its id; operations and audit log refer to it.
     pub id: Uuid,
@@ -132,14 +145,31 @@ macro_rules! select {
 }
 pub(super) use select as select_collection;
 
-/// The collections of the metadata store.
-pub struct Collections<'a>(pub(super) &'a PgPool);
+/// The collections of the metadata store, with their sources, grants and limits.
+///
+/// # Errors
+/// Every method fails if the store cannot be reached; methods with further errors list them.
+pub struct Collections<'a>(&'a PgPool);
+
+impl Postgres {
+    /// The collections, with their sources, grants and limits.
+    pub fn collections(&self) -> Collections<'_> {
+        Collections(&self.pool)
+    }
+
+    /// Returns the collection with this owner and name. Creates it if it does not exist: row, first
+    /// generation, limits and audit entry in one transaction.
+    ///
+    /// # Errors
+    /// If the owner does not exist, or the store cannot be reached.
+    pub async fn ensure_collection(&self, new: &NewCollection) -> Result<Collection, StoreError> {
+        let collections = self.collections();
+        retry_call(&self.pool, "open the collection", || collections.ensure(new)).await
+    }
+}
 
 impl Collections<'_> {
     /// The collection of this owner (`None`: the built-in account) and name.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
     pub async fn find(
         &self,
         owner: Option<&str>,
@@ -158,9 +188,6 @@ impl Collections<'_> {
     }
 
     /// Collections in order of id, after `after`.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
     pub async fn list(
         &self,
         after: Option<Uuid>,
@@ -177,9 +204,6 @@ impl Collections<'_> {
     }
 
     /// Deleted collections, most recent first, optionally of one owner and name.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
     pub async fn deleted(
         &self,
         of: Option<(&str, &str)>,
@@ -204,9 +228,6 @@ impl Collections<'_> {
 
     /// The owner of a deleted collection at its deletion; `None` if no collection with this id was
     /// deleted.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
     pub async fn owner_of_deleted(&self, id: Uuid) -> Result<Option<Uuid>, StoreError> {
         retry_call(self.0, "find the deleted collection", || async {
             Ok(sqlx::query_scalar("SELECT owner_id FROM deleted_collections WHERE id = $1")
@@ -254,7 +275,7 @@ impl Collections<'_> {
         .await
     }
 
-    pub(super) async fn ensure(&self, new: &NewCollection) -> Result<Collection, QueryError> {
+    async fn ensure(&self, new: &NewCollection) -> Result<Collection, QueryError> {
         let mut transaction = self.0.begin().await?;
         let owner = resolve_owner(&mut transaction, new).await?;
         insert(&mut transaction, owner, new).await?;

@@ -9,7 +9,7 @@ use pipeline::{StoreError, io_error_text};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
 
-use super::query_error::QueryError;
+use crate::query_error::QueryError;
 
 /// Timeout for the first connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

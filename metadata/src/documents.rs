@@ -1,20 +1,36 @@
 //! Documents: one row per content and collection, with its status.
 
+pub(crate) mod deletions;
+pub(crate) mod dry_run;
+pub(crate) mod history;
+pub(crate) mod identify;
+pub(crate) mod integrity;
+pub(crate) mod listing;
+pub(crate) mod locations;
+pub(crate) mod memory;
+pub(crate) mod rejections;
+pub(crate) mod relocations;
+pub(crate) mod run;
+pub(crate) mod write;
+
 use std::borrow::Cow;
 
 use chrono::Utc;
 use percent_encoding::percent_decode_str;
 use pipeline::{ContentHash, Location, StoreError};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sqlx::{PgConnection, PgPool};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::retry_call;
-use super::run::RunMetadata;
+use crate::documents::run::RunMetadata;
+use crate::{Postgres, retry_call};
 
 /// Status of a document.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type, Serialize, Deserialize, ToSchema)]
 #[sqlx(type_name = "document_status", rename_all = "lowercase")]
+#[serde(rename_all = "lowercase")]
 pub enum DocumentStatus {
     /// Known, not processed yet.
     Pending,
@@ -28,14 +44,27 @@ pub enum DocumentStatus {
     Deleted,
 }
 
+impl DocumentStatus {
+    /// All values.
+    pub const ALL: [Self; 5] =
+        [Self::Pending, Self::Processing, Self::Completed, Self::Failed, Self::Deleted];
+}
+
 /// The documents of the metadata store.
-pub struct Documents<'a>(pub(super) &'a PgPool);
+///
+/// # Errors
+/// Every method fails if the store cannot be reached; methods with further errors list them.
+pub struct Documents<'a>(&'a PgPool);
+
+impl Postgres {
+    /// The documents.
+    pub fn documents(&self) -> Documents<'_> {
+        Documents(&self.pool)
+    }
+}
 
 impl Documents<'_> {
     /// The document at a location, including a deleted one.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
     pub async fn find_by_uri(
         &self,
         collection: Uuid,
@@ -53,7 +82,7 @@ impl Documents<'_> {
                  ORDER BY d.status = 'deleted', d.deleted_at DESC LIMIT 1",
             )
             .bind(collection)
-            .bind(super::locations::uri_hash(uri))
+            .bind(locations::uri_hash(uri))
             .fetch_optional(self.0)
             .await?)
         })
@@ -62,9 +91,6 @@ impl Documents<'_> {
 
     /// Documents that lists show under this path, without deleted ones; at most ten. Unlike a URI,
     /// a path can match several: every invalid UTF-8 byte is written as the same character.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
     pub async fn find_by_listed_path(
         &self,
         collection: Uuid,
@@ -84,9 +110,6 @@ impl Documents<'_> {
     }
 
     /// Number of documents of a collection by status.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
     pub async fn count_by_status(
         &self,
         collection: Uuid,

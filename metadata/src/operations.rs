@@ -1,20 +1,31 @@
 //! Operations: type, requester, status and result. The database enforces the transitions of the
-//! status (migration 0003); `lease.rs` assigns operations to workers.
+//! status (migration 0003); `operations/lease.rs` assigns operations to workers.
+
+pub(crate) mod enqueue;
+pub(crate) mod events;
+pub(crate) mod lease;
+pub(crate) mod notifications;
+pub(crate) mod queue;
+pub(crate) mod records;
+pub(crate) mod removal;
+pub(crate) mod takeover;
 
 use chrono::{DateTime, Utc};
-use pipeline::StoreError;
+use pipeline::{OperationRequest, RunRequest, StoreError};
 use serde_json::{Value, json};
 use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::audit::CollectionEvent;
-use super::query_error::QueryError;
-use super::takeover::end_transactions;
-use super::{collections, retry_call, sources};
+use crate::audit::CollectionEvent;
+use crate::collections::sources;
+use crate::operations::takeover::end_transactions;
+use crate::query_error::QueryError;
+use crate::{collections, retry_call};
 
 /// Type of an operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type, serde::Serialize)]
 #[sqlx(type_name = "operation_type", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum OperationType {
     /// Indexes a collection for the first time.
     Index,
@@ -32,10 +43,25 @@ impl OperationType {
     /// All types.
     pub const ALL: [Self; 5] =
         [Self::Index, Self::Append, Self::Reindex, Self::RemoveSource, Self::Delete];
+
+    /// The type of a requested operation. A run may turn out to be of another type when it starts.
+    pub fn of(request: &OperationRequest) -> Self {
+        match request {
+            OperationRequest::Run(RunRequest { rebuild: true, .. })
+            | OperationRequest::RollBack => Self::Reindex,
+            OperationRequest::Run(_)
+            | OperationRequest::UndeleteDocuments { .. }
+            | OperationRequest::Repair => Self::Append,
+            OperationRequest::DeleteDocuments { .. } | OperationRequest::DeleteCollection => {
+                Self::Delete
+            }
+            OperationRequest::RemoveSource { .. } => Self::RemoveSource,
+        }
+    }
 }
 
 /// Status of an operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type, serde::Serialize, serde::Deserialize)]
 #[sqlx(type_name = "operation_status", rename_all = "lowercase")]
 #[serde(rename_all = "lowercase")]
 pub enum OperationStatus {

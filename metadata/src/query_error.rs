@@ -4,7 +4,7 @@ use pipeline::{ReadOnly, Remedy, StoreError};
 use sqlx::PgPool;
 use sqlx::error::DatabaseError;
 
-use super::connect;
+use crate::connect;
 
 /// `read_only_sql_transaction`.
 const READ_ONLY: &str = "25006";

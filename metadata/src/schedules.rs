@@ -11,11 +11,11 @@ use serde_json::Value;
 use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::limits::find_reached_limit;
-use super::operations::{OperationOutcome, OperationStatus, finish_within};
-use super::query_error::QueryError;
-use super::queue::{QueuedOperation, enqueue};
-use super::{Postgres, retry_call};
+use crate::collections::limits::find_reached_limit;
+use crate::operations::queue::{QueuedOperation, enqueue};
+use crate::operations::{OperationOutcome, OperationStatus, finish_within};
+use crate::query_error::QueryError;
+use crate::{Postgres, retry_call};
 
 /// Key of a schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,8 +88,9 @@ pub struct ScheduleRun {
 }
 
 /// Result for a due run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type, serde::Serialize)]
 #[sqlx(type_name = "schedule_run_fate", rename_all = "lowercase")]
+#[serde(rename_all = "lowercase")]
 pub enum ScheduledRunOutcome {
     /// An operation was queued for it.
     Fired,
@@ -97,6 +98,11 @@ pub enum ScheduledRunOutcome {
     Skipped,
     /// No worker was running when it was due.
     Missed,
+}
+
+impl ScheduledRunOutcome {
+    /// All results.
+    pub const ALL: [Self; 3] = [Self::Fired, Self::Skipped, Self::Missed];
 }
 
 /// Overlap policy: the action if the previous run has not ended.
@@ -442,7 +448,7 @@ async fn fire_run(
     .bind(due.at)
     .bind(fate)
     .bind(message)
-    .bind(super::lease::worker_name())
+    .bind(crate::operations::lease::worker_name())
     .fetch_optional(&mut *connection)
     .await?;
     let Some(run) = run.filter(|_| fate == ScheduledRunOutcome::Fired) else { return Ok(None) };

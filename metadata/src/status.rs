@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use pipeline::StoreError;
 use sqlx::FromRow;
 
-use super::operations::{OperationStatus, OperationType};
-use super::{Postgres, retry_call};
+use crate::operations::{OperationStatus, OperationType};
+use crate::{Postgres, retry_call};
 
 /// Status of the whole metadata store.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
+use serde::ser::{Serialize, Serializer};
 
 const UNITS: [(&str, u64); 9] = [
     ("TiB", 1 << 40),
@@ -69,6 +70,13 @@ impl<'de> Deserialize<'de> for ByteSize {
     }
 }
 
+/// With its unit, as in a pipeline file.
+impl Serialize for ByteSize {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 struct SizeVisitor;
 
 impl Visitor<'_> for SizeVisitor {
@@ -129,5 +137,13 @@ mod tests {
         assert_eq!(ByteSize::mib(64).to_string(), "64 MiB");
         assert_eq!(ByteSize(5_000_000).to_string(), "5 MB");
         assert_eq!(ByteSize(0).to_string(), "0 B");
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        for size in [ByteSize(0), ByteSize(1_234_567), ByteSize::mib(64), ByteSize(5_000_000)] {
+            let written = serde_json::to_value(size).unwrap();
+            assert_eq!(serde_json::from_value::<ByteSize>(written).unwrap(), size);
+        }
     }
 }

@@ -1,25 +1,30 @@
 //! Filters of a search: conditions on the payload of hits.
 //!
-//! Stores evaluate this form; it has no wildcards, and every field has an index.
-//! `search/src/filter.rs` parses the filters of users and expands wildcards to existing values.
+//! Stores evaluate filters without patterns, and every field has an index. `search/src/filter.rs`
+//! parses the filters of users, whose patterns are replaced by the values that they match.
+
+use std::convert::Infallible;
 
 use crate::Payload;
 
-/// A condition on a chunk.
+/// A condition on a chunk. `P` are the patterns of a field; a filter without a type of patterns has
+/// none.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Filter {
+pub enum Filter<P = Infallible> {
     /// All of these hold.
-    All(Vec<Filter>),
+    All(Vec<Filter<P>>),
     /// At least one of these holds; an empty list never holds.
-    Any(Vec<Filter>),
+    Any(Vec<Filter<P>>),
     /// This does not hold.
-    Not(Box<Filter>),
+    Not(Box<Filter<P>>),
     /// The field has one of these values.
     In(KeywordField, Vec<String>),
     /// The number is within these bounds; a missing number is not.
     Range(NumericField, NumericRange),
     /// The text contains all of these words, in any order and case.
     Match(TextField, String),
+    /// The field has a value that matches one of these patterns.
+    Matches(KeywordField, P),
 }
 
 /// A field that is compared as a whole.
@@ -101,6 +106,34 @@ impl KeywordField {
     }
 }
 
+impl<P> Filter<P> {
+    /// The patterns with their fields, in the order of the filter.
+    pub fn patterns(&self) -> Vec<(KeywordField, &P)> {
+        match self {
+            Self::All(filters) | Self::Any(filters) => {
+                filters.iter().flat_map(Self::patterns).collect()
+            }
+            Self::Not(filter) => filter.patterns(),
+            Self::Matches(field, patterns) => vec![(*field, patterns)],
+            Self::In(..) | Self::Range(..) | Self::Match(..) => Vec::new(),
+        }
+    }
+
+    /// The filter for a store: patterns are replaced by the values that `values_of` returns.
+    pub fn resolve(&self, values_of: &impl Fn(KeywordField, &P) -> Vec<String>) -> Filter {
+        let all = |filters: &[Self]| filters.iter().map(|it| it.resolve(values_of)).collect();
+        match self {
+            Self::All(filters) => Filter::All(all(filters)),
+            Self::Any(filters) => Filter::Any(all(filters)),
+            Self::Not(filter) => Filter::Not(Box::new(filter.resolve(values_of))),
+            Self::In(field, values) => Filter::In(*field, values.clone()),
+            Self::Range(field, bounds) => Filter::Range(*field, *bounds),
+            Self::Match(field, words) => Filter::Match(*field, words.clone()),
+            Self::Matches(field, patterns) => Filter::In(*field, values_of(*field, patterns)),
+        }
+    }
+}
+
 impl Filter {
     /// `true` if the filter holds for a chunk. This defines the meaning of a filter; stores must
     /// return the same result from their indexes.
@@ -128,6 +161,7 @@ impl Filter {
                 let said = tokenize(text.unwrap_or_default());
                 tokenize(words).iter().all(|word| said.contains(word))
             }
+            Self::Matches(_, never) => match *never {},
         }
     }
 }

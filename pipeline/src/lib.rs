@@ -7,6 +7,7 @@ mod batch_sizer;
 mod byte_size;
 mod cache;
 mod channel;
+mod chunk_counts;
 pub mod column;
 mod compile;
 mod document_tracker;
@@ -18,16 +19,21 @@ mod finding;
 mod hub_model;
 mod index;
 mod inventory;
+mod lock;
 mod metrics;
 mod node;
 mod node_input;
 mod node_output;
+mod node_state;
+mod operation_request;
 mod outcome;
+mod panic_text;
 mod pattern;
 mod plan;
 pub mod private_files;
 mod progress;
 mod redact;
+mod rejection_log;
 mod report;
 mod retry;
 mod run;
@@ -36,6 +42,7 @@ mod schema;
 mod secret;
 mod sparse;
 mod spec;
+mod split_mix;
 mod store;
 mod store_call;
 #[cfg(feature = "test-util")]
@@ -49,7 +56,7 @@ mod yaml;
 
 pub use byte_size::ByteSize;
 pub use cache::{Cache, CacheKey};
-pub use document_tracker::chunk_and_token_counts;
+pub use chunk_counts::chunk_and_token_counts;
 pub use editor::file_schema;
 pub use embedder::{
     Embedder, EmbedderOptions, EmbedderUsage, EncodedInput, ModelInfo, ModelProvider, TextKind,
@@ -61,6 +68,7 @@ pub use finding::{Finding, Findings};
 pub use hub_model::{HubModel, HubModelError, is_plain_name};
 pub use index::{Facet, Fusion, Hit, IndexQuery, QueryVectors, SearchAccuracy, VectorIndex};
 pub use inventory::{InspectedPoint, Inventory, PointKey, Vectors};
+pub use lock::lock;
 pub use metrics::{
     ExportedRun, Metrics, MetricsExporter, StoreMetrics, register_counters, register_gauges,
     register_histograms,
@@ -70,15 +78,19 @@ pub use node::{
     Resources, Sink, SinkConfig, Source, SourceConfig, SourceDecision, SourceTotals, SourceWarning,
     Stage, StageConfig, options_schema, resolve_path,
 };
+pub use node_state::NodeState;
+pub use operation_request::{OperationRequest, RunRequest};
 pub use outcome::{
     ContentHash, DocumentError, FAILED_REASON, Location, Outcome, RejectReason, Rejection,
 };
+pub use panic_text::panic_message;
 pub use pattern::{
     MAX_ALTERNATIVES, MAX_BRACE_DEPTH, MAX_PATTERN_BYTES, MAX_PATTERNS, PatternError,
     check_pattern, check_patterns,
 };
 pub use plan::Plan;
-pub use progress::{NodeState, Progress, ProgressSampler, RejectionLog};
+pub use progress::{Progress, ProgressSampler};
+pub use rejection_log::RejectionLog;
 pub use report::{DocumentCounts, EarlierRejection, NodeReport, RejectionReport, RunReport};
 pub use retry::{retrying, retrying_while};
 pub use run::{RunError, RunOptions, run};
@@ -92,11 +104,12 @@ pub use spec::{
     PipelineFile, PipelineSpec, PostgresSpec, QdrantSpec, RetrySpec, RouteSpec, SampleSpec,
     ScheduleSpec, ScheduledOperation, StoresSpec, TextSpec, VectorsSpec, WebhookSpec, Webhooks,
 };
+pub use split_mix::SplitMix64;
 pub use store::{
     DocumentIdentity, DocumentLocation, Fingerprint, IncomingDocument, KnownHashes, KnownLocation,
     KnownState, MetadataStore, Payload, Point, ReadOnly, Remedy, StoreError, StoredDocument,
     VectorStore, format_fact, point_id,
 };
-pub use store_call::{TARGET as STORE_CALLS, store_call};
+pub use store_call::{STORE_CALL, STORE_CALLS, STORE_RETRY, store_call};
 pub use title::is_meaningful_title;
 pub use vectors_config::{Quantization, VectorsConfig};

@@ -11,7 +11,7 @@ mod node;
 mod stores;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
@@ -26,7 +26,8 @@ pub(crate) use self::node::NodeMetrics;
 use self::node::NodeVecs;
 pub use self::stores::StoreMetrics;
 use crate::EmbedderUsage;
-use crate::progress::NodeState;
+use crate::lock::lock;
+use crate::node_state::NodeState;
 
 /// Metrics of one run.
 pub struct Metrics {
@@ -196,8 +197,4 @@ fn register<C: Collector + Clone + 'static>(
     let collector = collector.expect("the names in the code are valid");
     registry.register(Box::new(collector.clone())).expect("each name is registered once");
     collector
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

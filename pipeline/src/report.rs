@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::progress::NodeState;
+use crate::node_state::NodeState;
 use crate::{FAILED_REASON, RejectReason, Rejection};
 
 /// The result of a run. Every document that a source produced is counted in exactly one of

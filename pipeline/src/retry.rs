@@ -7,6 +7,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use crate::store_call::{STORE_CALLS, STORE_RETRY};
 use crate::{Remedy, StoreError};
 use backon::{ExponentialBuilder, Retryable as _};
 
@@ -61,7 +62,8 @@ where
         .when(|error: &StoreError| error.remedy == Remedy::Retry && may_pass(error))
         .notify(|error, wait| {
             tracing::warn!(
-                target: crate::store_call::TARGET, %error, cause = %error.source, ?wait, "retrying a store call"
+                name: STORE_RETRY, target: STORE_CALLS,
+                %error, cause = %error.source, ?wait, "retrying a store call"
             );
         })
         .await

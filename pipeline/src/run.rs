@@ -28,7 +28,7 @@ use crate::metrics::Metrics;
 use crate::node_input::NodeInput;
 use crate::node_output::{Edge, NodeOutput, NodeRejection};
 use crate::plan::{Node, NodeIndex};
-use crate::progress::RejectionLog;
+use crate::rejection_log::RejectionLog;
 use crate::report::{DocumentCounts, NodeReport, RunReport};
 use crate::when::When;
 use crate::{

@@ -3,7 +3,11 @@
 //! Environment variables are replaced here, in `stores` only.
 
 pub(crate) mod automation;
+mod invalid_parts;
+mod lifecycle;
 pub(crate) mod samples;
+mod stores;
+mod variables;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -12,17 +16,21 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::Secret;
+use self::invalid_parts::remove_invalid;
+use self::stores::Embedded;
+use self::variables::expand_variables;
 use crate::finding::{Finding, Findings};
 use crate::redact::{redact, redact_unparsed};
-use crate::validate::{SchemaViolation, validate};
+use crate::validate::validate;
 use crate::yaml::YamlDocument;
 
 pub use automation::{
     HumanDuration, MissedRunPolicy, NotifyEvent, NotifySpec, Overlap, RetrySpec, ScheduleSpec,
     ScheduledOperation, WebhookSpec, Webhooks,
 };
+pub use lifecycle::{GoldenSpec, LifecycleSpec, MinScoresSpec};
 pub use samples::{ChunkSpec, ChunksSpec, ExpectSpec, InputSpec, RouteSpec, SampleSpec, TextSpec};
+pub use stores::{Migrate, PostgresSpec, QdrantSpec, StoresSpec, VectorsSpec};
 
 /// A parsed pipeline file.
 pub struct PipelineSpec {
@@ -92,101 +100,6 @@ fn edge_bytes() -> u32 {
     8 << 20
 }
 
-/// Metadata store and vector store. `${VAR}` and `${VAR:-default}` are replaced here.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct StoresSpec {
-    /// `embedded`, or the URL of a PostgreSQL database.
-    pub postgres: PostgresSpec,
-    /// `embedded`, or a Qdrant server.
-    pub vectors: VectorsSpec,
-    /// Folder of the embedded stores; default: the value of the environment variable
-    /// `SEMANTIK_DATA`, else `.semantik` next to the file.
-    pub data: Option<PathBuf>,
-    /// Migration of an older database schema: `auto` migrates when a command writes, `manual`
-    /// leaves it to `semantik migrate up`. A new database is always created, and a command that
-    /// only reads never migrates.
-    pub migrate: Migrate,
-    /// Size limit in MiB of the cache of extracted texts and vectors in the data folder; 0 disables
-    /// it.
-    pub memo_mib: u32,
-    /// HTTP endpoints for notifications, by the name that `notify` uses.
-    pub webhooks: Webhooks,
-}
-
-impl Default for StoresSpec {
-    fn default() -> Self {
-        Self {
-            postgres: PostgresSpec::default(),
-            vectors: VectorsSpec::default(),
-            data: None,
-            migrate: Migrate::Auto,
-            memo_mib: 4096,
-            webhooks: Webhooks::new(),
-        }
-    }
-}
-
-/// When the schema of an older database is migrated.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Migrate {
-    /// By the next command that writes to the database.
-    #[default]
-    Auto,
-    /// Only by `semantik migrate up`.
-    Manual,
-}
-
-/// Location of the metadata store.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum PostgresSpec {
-    /// A private PostgreSQL cluster in the data folder.
-    #[default]
-    #[serde(skip)]
-    Embedded,
-    /// `embedded`, or `postgres://user:password@host/database`.
-    Url(
-        #[schemars(regex(pattern = r"^(embedded$|postgres(ql)?://|\$\{)"))]
-        Secret,
-    ),
-}
-
-/// Location of the vector store.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum VectorsSpec {
-    /// Qdrant Edge, in this process.
-    #[default]
-    #[serde(skip)]
-    Embedded,
-    /// `embedded`.
-    Word(Embedded),
-    /// A Qdrant server or cluster.
-    Server(QdrantSpec),
-}
-
-/// The value `embedded`.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Embedded {
-    /// In this process, in the data folder.
-    Embedded,
-}
-
-/// A Qdrant server or cluster.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct QdrantSpec {
-    /// URL of its gRPC port: `http://localhost:6334`.
-    #[schemars(regex(pattern = r"^(https?://|\$\{)"))]
-    pub qdrant: Secret,
-    /// API key of the server.
-    #[serde(default)]
-    pub api_key: Option<Secret>,
-}
-
 /// A node of the graph.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -241,97 +154,6 @@ impl Inputs {
             }
         }
     }
-}
-
-/// Limits on deletions, retention periods, and checks of new generations.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct LifecycleSpec {
-    /// Largest share of the documents of a source that one run may delete. If more are missing, and
-    /// at least 20 documents, the run deletes nothing and requires `--allow-deletes`.
-    #[schemars(range(min = 0.0, max = 1.0))]
-    pub max_delete_ratio: f64,
-    /// Number of retired generations to keep for a rollback.
-    #[schemars(range(min = 0, max = 100))]
-    pub retain_generations: usize,
-    /// Days for which the ids of deleted documents are kept.
-    #[schemars(range(min = 0, max = 36_500))]
-    pub retention_days: u32,
-    /// Queries that a new generation must answer before it becomes live.
-    pub golden: Vec<GoldenSpec>,
-    /// File with judged queries in JSON Lines, which evaluate a new generation before it becomes
-    /// live.
-    pub judgements: Option<PathBuf>,
-    /// Minimum means of the metrics over the judged queries.
-    pub min: MinScoresSpec,
-}
-
-impl Default for LifecycleSpec {
-    fn default() -> Self {
-        Self {
-            max_delete_ratio: 0.3,
-            retain_generations: 1,
-            retention_days: 30,
-            golden: Vec::new(),
-            judgements: None,
-            min: MinScoresSpec::default(),
-        }
-    }
-}
-
-/// Minimum value of each metric, from 0 to 1.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct MinScoresSpec {
-    /// Normalised discounted cumulative gain of the first 10 hits.
-    #[serde(rename = "ndcg@10")]
-    #[schemars(range(min = 0.0, max = 1.0))]
-    pub ndcg_10: Option<f64>,
-    /// Share of the relevant documents among the first 10 hits.
-    #[serde(rename = "recall@10")]
-    #[schemars(range(min = 0.0, max = 1.0))]
-    pub recall_10: Option<f64>,
-    /// Share of the relevant documents among the first 100 hits.
-    #[serde(rename = "recall@100")]
-    #[schemars(range(min = 0.0, max = 1.0))]
-    pub recall_100: Option<f64>,
-    /// Reciprocal rank of the first relevant hit among the first 10.
-    #[serde(rename = "mrr@10")]
-    #[schemars(range(min = 0.0, max = 1.0))]
-    pub mrr_10: Option<f64>,
-}
-
-impl MinScoresSpec {
-    /// The metrics that have a minimum, by name.
-    pub fn thresholds(&self) -> Vec<(&'static str, f64)> {
-        let all = [
-            ("ndcg@10", self.ndcg_10),
-            ("recall@10", self.recall_10),
-            ("recall@100", self.recall_100),
-            ("mrr@10", self.mrr_10),
-        ];
-        all.into_iter().filter_map(|(name, least)| Some((name, least?))).collect()
-    }
-}
-
-/// A query with a document that must be among its first hits.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct GoldenSpec {
-    /// The query.
-    #[schemars(length(min = 1))]
-    pub query: String,
-    /// Suffix of the path or URL of the document.
-    #[schemars(length(min = 1))]
-    pub expect: String,
-    /// Number of chunks to check.
-    #[serde(default = "ten")]
-    #[schemars(range(min = 1, max = 1000))]
-    pub k: usize,
-}
-
-fn ten() -> usize {
-    10
 }
 
 impl PipelineSpec {
@@ -416,47 +238,6 @@ impl PipelineSpec {
     }
 }
 
-/// Removes invalid parts, so that the rest can be checked: an invalid value is removed, a node
-/// keeps its index under an empty name, and missing keys of the file and its nodes are filled in.
-fn remove_invalid(mut value: Value, faults: &[SchemaViolation]) -> Value {
-    for fault in faults.iter().rev() {
-        let is_whole = fault.pointer.is_empty();
-        let is_node = fault.pointer.strip_prefix("/nodes/").is_some_and(|rest| !rest.contains('/'));
-        match (&fault.missing, value.pointer_mut(&fault.pointer)) {
-            (Some(key), Some(Value::Object(map))) if is_whole || is_node => {
-                let filler = match key.as_str() {
-                    "version" => Value::from(1),
-                    "nodes" => Value::Array(Vec::new()),
-                    _ => Value::from(""),
-                };
-                map.insert(key.clone(), filler);
-            }
-            (None, Some(node)) if is_node => *node = serde_json::json!({ "id": "", "uses": "" }),
-            _ => remove(&mut value, &fault.pointer),
-        }
-    }
-    value
-}
-
-/// Removes a value from its map. A required key keeps an empty text, and an invalid item removes
-/// its whole list.
-fn remove(value: &mut Value, pointer: &str) {
-    let Some((parent, key)) = pointer.rsplit_once('/') else { return };
-    match value.pointer_mut(parent) {
-        Some(Value::Object(map)) if matches!(key, "id" | "uses" | "name" | "collection") => {
-            map.insert(key.to_owned(), Value::from(""));
-        }
-        Some(Value::Object(map)) if key == "version" => {
-            map.insert(key.to_owned(), Value::from(1));
-        }
-        Some(Value::Object(map)) => {
-            map.remove(key);
-        }
-        Some(Value::Array(_)) => remove(value, parent),
-        _ => {}
-    }
-}
-
 /// A finding for a URL that is invalid after substitution; `None` if this part already has a
 /// finding.
 fn check_url(document: &YamlDocument, pointer: &str, findings: &[Finding]) -> Option<Finding> {
@@ -469,80 +250,4 @@ fn check_url(document: &YamlDocument, pointer: &str, findings: &[Finding]) -> Op
             format!("`{name}` is not a URL of this store after its variables are replaced"),
         )
     })
-}
-
-/// Replaces environment variables in `stores`.
-fn expand_variables(
-    document: &mut YamlDocument,
-    env: &dyn Fn(&str) -> Option<String>,
-) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    if let Some(mut stores) = document.value.get("stores").cloned() {
-        substitute(&mut stores, "/stores", document, env, &mut findings);
-        document.value["stores"] = stores;
-    }
-    findings
-}
-
-fn substitute(
-    value: &mut Value,
-    pointer: &str,
-    document: &YamlDocument,
-    env: &dyn Fn(&str) -> Option<String>,
-    findings: &mut Vec<Finding>,
-) {
-    match value {
-        Value::String(text) => match expand(text, env) {
-            Ok(expanded) => *text = expanded,
-            Err((message, help)) => {
-                findings.push(Finding::new(document.span_of(pointer), message).with_help(help));
-            }
-        },
-        Value::Object(map) => {
-            for (key, value) in map {
-                substitute(value, &format!("{pointer}/{key}"), document, env, findings);
-            }
-        }
-        Value::Array(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
-}
-
-/// Replaces `${VAR}` and `${VAR:-default}`; as in a shell, the default applies to a variable that
-/// is unset or empty.
-fn expand(
-    text: &str,
-    env: &dyn Fn(&str) -> Option<String>,
-) -> Result<String, (String, &'static str)> {
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once("${") {
-        out.push_str(before);
-        let Some((inside, behind)) = after.split_once('}') else {
-            return Err(("`${` is not closed".to_owned(), "write `${VAR}` or `${VAR:-default}`"));
-        };
-        let (name, default) = match inside.split_once(":-") {
-            Some((name, default)) => (name, Some(default)),
-            None => (inside, None),
-        };
-        if name.is_empty() || inside.contains("${") {
-            return Err((
-                format!("`${{{inside}}}` is not a valid variable"),
-                "write `${VAR}` or `${VAR:-default}`",
-            ));
-        }
-        let value = env(name).filter(|value| default.is_none() || !value.is_empty());
-        match (value, default) {
-            (Some(value), _) => out.push_str(&value),
-            (None, Some(default)) => out.push_str(default),
-            (None, None) => {
-                return Err((
-                    format!("the environment variable `{name}` is not set"),
-                    "set it, or give a default: `${VAR:-default}`",
-                ));
-            }
-        }
-        rest = behind;
-    }
-    out.push_str(rest);
-    Ok(out)
 }

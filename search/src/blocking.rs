@@ -1,10 +1,11 @@
 //! Work that occupies a thread: hashing a password, tokenising a query, compiling and matching the
 //! patterns of a filter. It runs on Tokio's blocking threads, not on those that serve requests.
-//! Only this module and `query_batcher` of the crate use them.
+//! Only this module of the crate uses them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use pipeline::panic_message;
 use tokio::sync::Semaphore;
 
 /// Runs a closure on a blocking thread and awaits it.
@@ -19,6 +20,19 @@ pub async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + '
         Ok(done) => done,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
+}
+
+/// Like [`run_blocking`], but a panic of the closure is an error with its message.
+///
+/// # Errors
+/// The message of the panic.
+pub(crate) async fn catch_blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, String> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| match error.try_into_panic() {
+        Ok(panic) => panic_message(panic.as_ref()).to_owned(),
+        Err(error) => error.to_string(),
+    })
 }
 
 /// A bounded number of concurrent jobs on blocking threads, behind a bounded queue.

@@ -6,14 +6,14 @@
 
 use std::collections::HashMap;
 use std::ops::{Deref, Range};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use moka::sync::Cache;
-use pipeline::{Facet, Hit, KeywordField, SearchAccuracy};
+use pipeline::{Facet, Hit, KeywordField, SearchAccuracy, lock};
 use uuid::Uuid;
 
-use crate::filter::Condition;
+use crate::glob::PatternFilter;
 use crate::metrics::SearchMetrics;
 use crate::request::SearchMode;
 use crate::target::Target;
@@ -37,7 +37,7 @@ pub(crate) struct QueryKey {
     pub(crate) mode: SearchMode,
     /// As requested. The values that a pattern matches depend on the state of the generation, which
     /// is part of the key ([`GenerationVersion`]).
-    pub(crate) filter: Option<Condition>,
+    pub(crate) filter: Option<PatternFilter>,
     pub(crate) threshold: Option<u32>,
     pub(crate) fusion: [u32; 3],
     pub(crate) candidates: usize,
@@ -200,6 +200,6 @@ impl SearchCaches {
 
     fn lock_changes(&self) -> MutexGuard<'_, HashMap<Uuid, u64>> {
         // The counters stay consistent even if a thread panicked while it held the lock.
-        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.changes)
     }
 }

@@ -10,7 +10,7 @@
 use pipeline::SearchAccuracy;
 
 use crate::cursor::Cursor;
-use crate::filter::Condition;
+use crate::glob::PatternFilter;
 use crate::request::{InvalidRequest, Request};
 
 /// Maximum cost of one request of a client.
@@ -45,9 +45,9 @@ impl Request {
 
     /// The part of the cost that does not depend on the number of hits read.
     pub(crate) fn fixed_cost(&self) -> u64 {
-        let patterns = self.filter.as_ref().map_or_else(Vec::new, Condition::patterns);
-        let compiled = to_u64(patterns.iter().map(|it| it.bytes()).sum()) * PATTERN_BYTE_COST;
-        let matched = to_u64(patterns.iter().map(|it| it.count()).sum()) * PATTERN_COST;
+        let patterns = self.filter.as_ref().map_or_else(Vec::new, PatternFilter::patterns);
+        let compiled = to_u64(patterns.iter().map(|(_, it)| it.bytes()).sum()) * PATTERN_BYTE_COST;
+        let matched = to_u64(patterns.iter().map(|(_, it)| it.count()).sum()) * PATTERN_COST;
         let exact = if self.search_params == SearchAccuracy::Exact { EXACT_SEARCH_COST } else { 0 };
         let question = to_u64(self.query.chars().count());
         question + compiled + self.requested_collections() * (matched + exact)

@@ -5,7 +5,6 @@
 mod compare;
 mod judgements;
 mod measures;
-mod rng;
 
 use std::sync::Arc;
 

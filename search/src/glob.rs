@@ -10,7 +10,15 @@ use std::sync::Arc;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use percent_encoding::percent_decode_str;
-use pipeline::{KeywordField, check_patterns};
+use pipeline::{Facet, Filter, KeywordField, check_patterns};
+
+use crate::blocking::CancelFlag;
+
+/// A filter as users write it: with patterns.
+pub type PatternFilter = Filter<Patterns>;
+
+/// Number of values matched between two checks of the cancellation flag.
+const CANCEL_CHECK_INTERVAL: usize = 1000;
 
 /// The compiled patterns of one condition. Clones share the compiled form; patterns are equal if
 /// their texts are.
@@ -63,6 +71,13 @@ impl Patterns {
     /// Total size of the patterns in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.texts.iter().map(String::len).sum()
+    }
+
+    /// The values that match. Slow for many values; the result is incomplete if it was cancelled.
+    pub(crate) fn matching(&self, values: &[Facet], cancelled: &CancelFlag) -> Vec<String> {
+        let parts = values.chunks(CANCEL_CHECK_INTERVAL).take_while(|_| !cancelled.is_set());
+        let values = parts.flatten().map(|facet| &facet.value);
+        values.filter(|value| self.match_one(value)).cloned().collect()
     }
 
     pub(crate) fn match_one(&self, value: &str) -> bool {

@@ -6,11 +6,14 @@
 
 pub mod blocking;
 mod caches;
+mod collection_search;
 pub mod cost;
 mod cursor;
 pub mod evaluation;
+mod fields;
 mod filter;
 mod glob;
+mod highlight;
 mod merge;
 pub mod metrics;
 mod query_batcher;
@@ -19,12 +22,11 @@ mod results;
 mod searcher;
 mod target;
 pub mod title;
-mod wildcards;
 
 pub use caches::SearchCaches;
 pub use cost::COST_BUDGET;
-pub use filter::{Condition, FACET_FIELDS, FilterError};
-pub use glob::Patterns;
+pub use filter::{FACET_FIELDS, FilterError, parse_filter, pattern_bytes};
+pub use glob::{PatternFilter, Patterns};
 pub use metrics::SearchMetrics;
 pub use request::{InvalidRequest, Request, SearchMode};
 pub use results::{CollectionFailure, CollectionResult, MergedHit, SearchResults, Timings};

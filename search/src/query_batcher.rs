@@ -4,10 +4,12 @@
 //! wait for its result. A model embeds several short queries in little more than the time of one.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
+use pipeline::lock;
 use tokio::sync::oneshot;
 
+use crate::blocking::catch_blocking;
 use crate::caches::SearchCaches;
 use crate::target::QueryModel;
 
@@ -88,16 +90,12 @@ async fn embed_batch(
     questions: Vec<String>,
 ) -> Result<Vec<Arc<Vec<f32>>>, String> {
     let count = questions.len();
-    let asked = tokio::task::spawn_blocking(move || model.embed(&questions)).await;
-    let vectors = asked
+    let embedded = catch_blocking(move || model.embed(&questions)).await;
+    let vectors = embedded
         .map_err(|error| format!("the model panicked: {error}"))?
         .map_err(|error| pipeline::error_chain(error.as_ref()))?;
     if vectors.len() != count {
         return Err(format!("the model returned {} vectors for {count} queries", vectors.len()));
     }
     Ok(vectors.into_iter().map(Arc::new).collect())
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

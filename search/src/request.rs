@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use pipeline::{Fusion, SearchAccuracy};
 
-use crate::filter::Condition;
+use crate::glob::PatternFilter;
 
 /// Maximum number of hits in one answer.
 pub(crate) const MAX_HITS: usize = 1000;
@@ -79,7 +79,7 @@ pub struct Request {
     /// offset.
     pub cursor: Option<String>,
     /// Condition on the hits.
-    pub filter: Option<Condition>,
+    pub filter: Option<PatternFilter>,
     /// Minimum cosine similarity of a hit to the query by the model of its collection, in every
     /// mode.
     pub threshold: Option<f32>,

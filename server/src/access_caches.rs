@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use metadata::{Accounts, AuthenticatedKey, Postgres, Principal, User};
 use moka::sync::Cache;
 use pipeline::StoreError;
 use uuid::Uuid;
 
-use super::ports::{Accounts, AuthenticatedKey, Catalogue, Principal};
+use super::App;
 use super::right::{AccessGrants, Identity, effective_level};
-use super::wire;
+use super::wire::{Collection, DocumentCounts};
 
 /// Lifetime of a cached value.
 const MAX_AGE: Duration = Duration::from_secs(3);
@@ -25,17 +26,15 @@ const MAX_ENTRIES: u64 = 10_000;
 /// Number of readable collections that are searched for a name.
 const MAX_READABLE: u32 = 1000;
 
-type VisibleCollection = Option<Arc<(wire::Collection, AccessGrants)>>;
-
 /// Caches of the server; see the module documentation.
 pub(crate) struct AccessCaches {
-    sessions: Cache<Uuid, Option<Arc<wire::User>>>,
+    sessions: Cache<Uuid, Option<Arc<User>>>,
     keys: Cache<String, Option<Arc<AuthenticatedKey>>>,
     /// Digests of keys that were valid at their last lookup, within the last hour.
     valid_keys: Cache<String, ()>,
-    visible: Cache<(Principal, Uuid), VisibleCollection>,
-    readable: Cache<Principal, Arc<Vec<wire::Collection>>>,
-    counts: Cache<Uuid, Arc<wire::DocumentCounts>>,
+    grants: Cache<(Principal, Uuid), Option<AccessGrants>>,
+    readable: Cache<Principal, Arc<Vec<Collection>>>,
+    counts: Cache<Uuid, Arc<DocumentCounts>>,
     /// `true` once an administrator exists; never reset.
     has_administrator: AtomicBool,
     /// Operations whose end was already reported.
@@ -78,7 +77,7 @@ impl AccessCaches {
                 .max_capacity(MAX_ENTRIES)
                 .time_to_idle(VALID_KEY_AGE)
                 .build(),
-            visible: new_cache(),
+            grants: new_cache(),
             readable: new_cache(),
             counts: new_cache(),
             has_administrator: AtomicBool::new(false),
@@ -88,16 +87,16 @@ impl AccessCaches {
 
     pub(super) async fn session(
         &self,
-        accounts: &dyn Accounts,
+        accounts: &Accounts<'_>,
         session: Uuid,
-    ) -> Result<Option<Arc<wire::User>>, StoreError> {
+    ) -> Result<Option<Arc<User>>, StoreError> {
         let ask = async { Ok(accounts.active_user(session).await?.map(Arc::new)) };
         get_or_load(&self.sessions, session, ask).await
     }
 
     pub(super) async fn key(
         &self,
-        accounts: &dyn Accounts,
+        accounts: &Accounts<'_>,
         hash: String,
     ) -> Result<Option<Arc<AuthenticatedKey>>, StoreError> {
         let ask = async { Ok(accounts.authenticate_key(&hash).await?.map(Arc::new)) };
@@ -114,29 +113,34 @@ impl AccessCaches {
         self.valid_keys.contains_key(hash)
     }
 
-    pub(super) async fn visible(
+    /// The rights of the reader on a collection; `None` if it does not exist.
+    pub(super) async fn grants(
         &self,
-        catalogue: &dyn Catalogue,
+        metadata: &Postgres,
         reader: Principal,
         collection: Uuid,
-    ) -> Result<VisibleCollection, StoreError> {
-        let ask =
-            async { Ok(catalogue.visible_collection(reader, collection).await?.map(Arc::new)) };
-        get_or_load(&self.visible, (reader, collection), ask).await
+    ) -> Result<Option<AccessGrants>, StoreError> {
+        let ask = async {
+            let seen = metadata.collections().visible(reader, collection).await?;
+            Ok(seen.as_ref().map(AccessGrants::of))
+        };
+        get_or_load(&self.grants, (reader, collection), ask).await
     }
 
     /// The collections that the caller may read.
     pub(super) async fn readable(
         &self,
-        catalogue: &dyn Catalogue,
+        app: &App,
         reader: Principal,
         identity: &Identity,
-    ) -> Result<Arc<Vec<wire::Collection>>, StoreError> {
+    ) -> Result<Arc<Vec<Collection>>, StoreError> {
         let ask = async {
-            let found = catalogue.readable_collections(reader, None, MAX_READABLE).await?;
-            let readable =
-                found.into_iter().filter(|(_, given)| effective_level(identity, *given).is_some());
-            Ok(Arc::new(readable.map(|(collection, _)| collection).collect()))
+            let found = app.metadata.collections().readable(reader, None, MAX_READABLE).await?;
+            let readable = found.into_iter().filter_map(|seen| {
+                let level = effective_level(identity, AccessGrants::of(&seen))?;
+                Some(app.collection_view(seen, level))
+            });
+            Ok(Arc::new(readable.collect()))
         };
         get_or_load(&self.readable, reader, ask).await
     }
@@ -144,17 +148,22 @@ impl AccessCaches {
     /// Number of documents of a collection by status and reason.
     pub(super) async fn counts(
         &self,
-        catalogue: &dyn Catalogue,
+        metadata: &Postgres,
         collection: Uuid,
-    ) -> Result<Arc<wire::DocumentCounts>, StoreError> {
-        let ask = async { Ok(Arc::new(catalogue.document_counts(collection).await?)) };
+    ) -> Result<Arc<DocumentCounts>, StoreError> {
+        let ask = async {
+            let documents = metadata.documents();
+            let statuses = documents.count_by_status(collection).await?;
+            let set_aside = documents.rejection_counts(collection).await?;
+            Ok(Arc::new(DocumentCounts::new(&statuses, set_aside)))
+        };
         get_or_load(&self.counts, collection, ask).await
     }
 
     /// Returns true if the server has an administrator.
     pub(super) async fn has_administrator(
         &self,
-        accounts: &dyn Accounts,
+        accounts: &Accounts<'_>,
     ) -> Result<bool, StoreError> {
         if !self.has_administrator.load(Ordering::Relaxed) && accounts.has_administrator().await? {
             self.has_administrator.store(true, Ordering::Relaxed);
@@ -181,7 +190,7 @@ impl AccessCaches {
 
     /// Called after a collection or its grants changed.
     pub(super) fn invalidate_collections(&self) {
-        self.visible.invalidate_all();
+        self.grants.invalidate_all();
         self.readable.invalidate_all();
     }
 }

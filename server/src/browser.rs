@@ -15,9 +15,9 @@ use axum::http::{HeaderMap, Uri};
 use super::problem::{HandlerResult, Problem, ProblemCode};
 
 /// Lifetime of an unused browser session.
-pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Longest lifetime of a browser session.
-pub const ABSOLUTE_TIMEOUT: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+pub(super) const ABSOLUTE_TIMEOUT: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
 /// Header of the page's requests that may use the cookie. A form cannot send it, and a script of
 /// another origin only after a CORS preflight, which never allows it: `layers.rs` does not list

@@ -25,11 +25,11 @@ impl Credential {
     /// # Errors
     /// If the store cannot be reached.
     pub(super) async fn identity(&self, app: &App) -> Result<Option<Identity>, StoreError> {
-        let accounts = app.accounts.as_ref();
+        let accounts = app.accounts();
         match self {
             Self::None => Ok(Some(Identity::Anonymous)),
             Self::Session { session, user } => {
-                let found = app.caches.session(accounts, *session).await?;
+                let found = app.caches.session(&accounts, *session).await?;
                 // A token contains its account; a mismatch means that this server did not issue it.
                 let found = found.filter(|found| found.id == *user);
                 Ok(found.map(|user| Identity::User {
@@ -39,10 +39,10 @@ impl Credential {
                 }))
             }
             Self::Key(digest) => {
-                let found = app.caches.key(accounts, digest.clone()).await?;
+                let found = app.caches.key(&accounts, digest.clone()).await?;
                 Ok(found.map(|found| Identity::Key {
-                    key: found.key,
-                    id: found.user,
+                    key: found.key_id,
+                    id: found.user_id,
                     username: found.username.clone(),
                     is_superuser: found.is_superuser,
                     scope: Scope::widest(&found.scopes),

@@ -4,6 +4,7 @@
 
 use axum::Router;
 use axum::middleware::{Next, from_fn};
+use axum::routing::MethodRouter;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
@@ -151,19 +152,107 @@ fn describe(admission: Admission, (_, paths, _): &Methods) -> Vec<Endpoint> {
 
 /// The guarded endpoints, and their description.
 pub(super) fn guarded_routes(app: &App) -> (Router, OpenApi) {
+    let router = described_routes(|admission, methods| {
+        let app = app.clone();
+        methods.route_layer(from_fn(move |request, next: Next| {
+            guard(app.clone(), admission, request, next)
+        }))
+    });
+    router.with_state(app.clone()).split_for_parts()
+}
+
+/// The endpoints with their description, each wrapped by `guarded`.
+fn described_routes(
+    guarded: impl Fn(Admission, MethodRouter<App>) -> MethodRouter<App>,
+) -> OpenApiRouter<App> {
     let mut router = OpenApiRouter::with_openapi(openapi::base_document());
     for (admission, (schemas, mut paths, methods)) in
         endpoint_table().into_iter().map(EndpointEntry::into_parts)
     {
         openapi::describe_right(&mut paths, admission.right);
-        let app = app.clone();
-        let methods = methods.route_layer(from_fn(move |request, next: Next| {
-            guard(app.clone(), admission, request, next)
-        }));
-        router = router.routes((schemas, paths, methods));
+        router = router.routes((schemas, paths, guarded(admission, methods)));
     }
-    OpenApiRouter::with_openapi(openapi::base_document())
-        .nest(BASE_PATH, router)
-        .with_state(app.clone())
-        .split_for_parts()
+    OpenApiRouter::with_openapi(openapi::base_document()).nest(BASE_PATH, router)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    /// Name and type of a schema: `string`, `array<User>`, `read | write`.
+    fn type_of(schema: &Value) -> String {
+        let join = |all: &Value, with: &str| {
+            all.as_array().into_iter().flatten().map(type_of).collect::<Vec<_>>().join(with)
+        };
+        if let Some(reference) = schema["$ref"].as_str() {
+            return reference.rsplit('/').next().unwrap_or_default().to_owned();
+        }
+        for (key, with) in [("oneOf", " | "), ("allOf", " & ")] {
+            if schema[key].is_array() {
+                return join(&schema[key], with);
+            }
+        }
+        if let Some(words) = schema["enum"].as_array() {
+            return words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" | ");
+        }
+        let name = match &schema["type"] {
+            Value::Array(all) => all.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("?"),
+            one => one.as_str().unwrap_or("any").to_owned(),
+        };
+        if schema["items"].is_object() {
+            return format!("{name}<{}>", type_of(&schema["items"]));
+        }
+        name
+    }
+
+    /// Endpoints with their bodies, and schemas with their properties, one per line.
+    fn outline(description: &Value) -> String {
+        let mut out = String::new();
+        let bodies = |content: &Value| {
+            let types = content.as_object().into_iter().flatten();
+            types.map(|(_, body)| type_of(&body["schema"])).collect::<Vec<_>>().join(" or ")
+        };
+        for (path, item) in description["paths"].as_object().into_iter().flatten() {
+            for (method, endpoint) in item.as_object().into_iter().flatten() {
+                let taken = bodies(&endpoint["requestBody"]["content"]);
+                writeln!(out, "{method} {path} {taken}").expect("memory is writable");
+                for it in endpoint["parameters"].as_array().into_iter().flatten() {
+                    let (name, kind) = (it["name"].as_str(), type_of(&it["schema"]));
+                    writeln!(out, "  ?{}: {kind}", name.unwrap_or_default()).expect("as above");
+                }
+                for (status, answer) in endpoint["responses"].as_object().into_iter().flatten() {
+                    let body = bodies(&answer["content"]);
+                    if body != "ProblemDetails" {
+                        writeln!(out, "  {status} {body}").expect("as above");
+                    }
+                }
+            }
+        }
+        for (name, schema) in description["components"]["schemas"].as_object().into_iter().flatten()
+        {
+            let properties = schema["properties"].as_object();
+            let kind = if properties.is_some() { "object".to_owned() } else { type_of(schema) };
+            writeln!(out, "{name} {kind}").expect("as above");
+            let required = schema["required"].as_array();
+            for (property, of) in properties.into_iter().flatten() {
+                let is_required =
+                    required.is_some_and(|all| all.iter().any(|it| it == property.as_str()));
+                let mark = if is_required { "" } else { "?" };
+                writeln!(out, "  {property}{mark}: {}", type_of(of)).expect("as above");
+            }
+        }
+        out.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Clients depend on the description: a change of it is a change of the API.
+    #[test]
+    fn the_description_of_the_api_changes_only_on_purpose() {
+        let description = described_routes(|_, methods| methods).into_openapi();
+        let description = serde_json::to_value(description).expect("a description is JSON");
+        insta::assert_snapshot!(outline(&description));
+    }
 }

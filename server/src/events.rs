@@ -15,6 +15,7 @@ use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt as _, StreamExt as _};
+use metadata::OperationRecord;
 use pipeline::StoreError;
 use tokio_stream::wrappers::IntervalStream;
 use uuid::Uuid;
@@ -25,7 +26,6 @@ use super::ports::OperationChange;
 use super::problem::HandlerResult;
 use super::right::effective_level;
 use super::streams::OpenStream;
-use super::wire::Operation;
 
 /// Polling interval of a stream.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
@@ -183,13 +183,12 @@ impl EventStream {
     /// `true` if the caller may see a collection; `None` if it does not exist.
     async fn may_see(&self, collection: Uuid) -> Result<Option<bool>, StoreError> {
         let Self { app, caller, .. } = self;
-        let seen =
-            app.caches.visible(app.catalogue.as_ref(), caller.principal(), collection).await?;
-        Ok(seen.map(|seen| effective_level(&caller.identity, seen.1).is_some()))
+        let given = app.caches.grants(&app.metadata, caller.principal(), collection).await?;
+        Ok(given.map(|given| effective_level(&caller.identity, given).is_some()))
     }
 
     async fn operation_action(&mut self, operation: Uuid) -> Result<StreamAction, StoreError> {
-        let Some(operation) = self.app.catalogue.operation(operation).await? else {
+        let Some(operation) = self.app.metadata.operations().find_record(operation).await? else {
             return Ok(StreamAction::SendLast(Event::default().event("gone").data("{}")));
         };
         self.app.note_operation_end(&operation);
@@ -211,7 +210,8 @@ impl EventStream {
         {
             return Ok(StreamAction::Nothing);
         }
-        let Some(operation) = self.app.catalogue.operation(change.operation).await? else {
+        let Some(operation) = self.app.metadata.operations().find_record(change.operation).await?
+        else {
             return Ok(StreamAction::Nothing);
         };
         let collection = operation.collection_id;
@@ -226,7 +226,7 @@ impl EventStream {
     }
 
     /// An event; `None` if the operation is unchanged since the last one.
-    fn changed_event(&mut self, operation: &Operation) -> Option<Event> {
+    fn changed_event(&mut self, operation: &OperationRecord) -> Option<Event> {
         let state = serde_json::to_string(operation).expect("an operation serialises to JSON");
         if self.last_sent.as_ref() == Some(&state) {
             return None;

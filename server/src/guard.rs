@@ -4,24 +4,25 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Query, RawPathParams, Request};
-use axum::http::header::{AUTHORIZATION, USER_AGENT};
+use axum::http::header::USER_AGENT;
 use axum::http::request::Parts;
-use axum::http::{Extensions, HeaderMap, Uri};
+use axum::http::{Extensions, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use metadata::{Actor, Principal};
 use serde::Deserialize;
 use uuid::Uuid;
 
 use super::App;
+use super::authenticate::authenticate;
 use super::credential::Credential;
 use super::log_text;
-use super::ports::{Actor, Principal};
 use super::problem::{HandlerResult, Problem, ProblemCode};
 use super::rate::{ClientId, RateClass};
 use super::right::{
     AccessGrants, AccessLevel, Identity, Right, Scope, check_right, effective_level,
 };
-use super::{secret, wire};
+use super::wire;
 
 /// Address of the client; set by `layers.rs`.
 #[derive(Clone, Copy, Debug)]
@@ -151,19 +152,20 @@ async fn authorize(app: &App, admission: Admission, parts: &mut Parts) -> Handle
     app.request_limiter.check_many(class, client, places_of(class, &parts.uri))?;
     let collection = collection_of(app, right, parts).await?;
     let target = match collection {
-        Some(id) => app.catalogue.visible_collection(caller.principal(), id).await?,
+        Some(id) => app.metadata.collections().visible(caller.principal(), id).await?,
         None => None,
     };
     let given = match (&target, collection) {
-        (Some((_, given)), _) => Some(*given),
+        (Some(seen), _) => Some(AccessGrants::of(seen)),
         (None, Some(id)) if outlives_collection => given_of_deleted(app, &caller, id).await?,
         (None, _) => None,
     };
     let level = given.and_then(|given| effective_level(&caller.identity, given));
     check_right(right, &caller.identity, level)?;
-    if let (Some((mut collection, _)), Some(level)) = (target, level) {
-        collection.right = visible_level(level, &caller.identity).name();
-        parts.extensions.insert(AuthorizedCollection { collection: Arc::new(collection), level });
+    if let (Some(seen), Some(level)) = (target, level) {
+        let shown = visible_level(level, &caller.identity);
+        let collection = Arc::new(app.collection_view(seen, shown));
+        parts.extensions.insert(AuthorizedCollection { collection, level });
     }
     Ok(())
 }
@@ -175,7 +177,7 @@ async fn given_of_deleted(
     caller: &Caller,
     id: Uuid,
 ) -> HandlerResult<Option<AccessGrants>> {
-    let owner = app.catalogue.owner_of_deleted(id).await?;
+    let owner = app.metadata.collections().owner_of_deleted(id).await?;
     let given = |owner| AccessGrants {
         is_owner: caller.identity.user() == Some(owner),
         ..AccessGrants::default()
@@ -226,54 +228,6 @@ pub(super) fn visible_level(level: AccessLevel, identity: &Identity) -> AccessLe
     }
 }
 
-/// Authenticates the caller by the header `Authorization`. Invalid credentials are an error, never
-/// anonymous access.
-async fn authenticate(
-    app: &App,
-    headers: &HeaderMap,
-    address: IpAddr,
-) -> HandlerResult<(Identity, Credential)> {
-    let anonymous = (Identity::Anonymous, Credential::None);
-    let Some(header) = headers.get(AUTHORIZATION) else { return Ok(anonymous) };
-    let bearer = header.to_str().ok().and_then(|header| {
-        let (scheme, bearer) = header.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then_some(bearer.trim())
-    });
-    let credential = match bearer {
-        Some(bearer) if secret::is_api_key(bearer) => Some(authenticate_key(app, bearer, address)?),
-        Some(bearer) => authenticate_token(app, bearer).await?,
-        None => None,
-    };
-    let identity = match &credential {
-        Some(credential) => credential.identity(app).await?,
-        None => None,
-    };
-    match credential.and_then(|credential| Some((identity?, credential))) {
-        Some(known) => Ok(known),
-        None => {
-            // Guesses of keys are limited like guesses of passwords.
-            app.request_limiter.check(RateClass::Login, ClientId::from_address(address))?;
-            Err(Problem::from_code(ProblemCode::InvalidCredentials))
-        }
-    }
-}
-
-/// An API key. Only the store can check it; an address with too many failed attempts is refused
-/// without a lookup, unless the key was valid recently.
-fn authenticate_key(app: &App, key: &str, address: IpAddr) -> HandlerResult<Credential> {
-    let digest = secret::digest(key);
-    if !app.caches.was_valid_key(&digest) {
-        app.request_limiter.check_login_attempts(ClientId::from_address(address))?;
-    }
-    Ok(Credential::Key(digest))
-}
-
-/// An access token; `None` if its signature is invalid, which needs no lookup.
-async fn authenticate_token(app: &App, token: &str) -> HandlerResult<Option<Credential>> {
-    let signed = app.signer.verify(token, app.accounts.as_ref()).await?;
-    Ok(signed.map(|(user, session)| Credential::Session { session, user }))
-}
-
 /// The collection named in the path, or that of the operation named in the path.
 async fn collection_of(app: &App, right: Right, parts: &mut Parts) -> HandlerResult<Option<Uuid>> {
     match right {
@@ -297,7 +251,8 @@ async fn collection_of(app: &App, right: Right, parts: &mut Parts) -> HandlerRes
         return Ok(Some(collection));
     }
     let Some(operation) = named("operation") else { return Ok(None) };
-    Ok(app.catalogue.operation(operation).await?.map(|operation| operation.collection_id))
+    let found = app.metadata.operations().find_record(operation).await?;
+    Ok(found.map(|operation| operation.collection_id))
 }
 
 #[cfg(test)]

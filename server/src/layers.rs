@@ -64,9 +64,8 @@ pub fn router(app: &App, page: Router) -> Router {
 
 #[expect(clippy::needless_pass_by_value, reason = "the layer hands it over")]
 fn panic_response(panic: Box<dyn std::any::Any + Send>) -> Response {
-    let said = panic.downcast_ref::<&str>().map(|it| (*it).to_owned());
-    let said = said.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-    Problem::internal(format!("a handler panicked: {said}")).into_response()
+    let message = pipeline::panic_message(panic.as_ref());
+    Problem::internal(format!("a handler panicked: {message}")).into_response()
 }
 
 /// The outermost layer of every request and response.

@@ -1,10 +1,11 @@
-//! The HTTP API under `/api/v1`, over the ports; independent of the stores.
+//! The HTTP API under `/api/v1`, over the metadata store and a port for the work on collections.
 //!
 //! `table.rs` lists all endpoints with their rights, `guard.rs` enforces these before a handler
 //! runs, and `layers.rs` applies to every response. Handlers are in `routes/`, one file per kind of
 //! resource, and JSON types in `wire/`. The caller of [`router`] owns sockets, TLS and signals.
 
 mod access_caches;
+mod authenticate;
 mod browser;
 mod client;
 mod credential;
@@ -33,22 +34,22 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
+use metadata::{Accounts, OperationRecord, Postgres, VisibleCollection};
 use pipeline::StoreError;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-pub use self::browser::{ABSOLUTE_TIMEOUT, IDLE_TIMEOUT};
 pub use self::client::Network;
 pub use self::endpoints::{Endpoint, endpoints};
 pub use self::host::{AllowedHosts, PublicUrl};
 pub use self::layers::router;
 pub use self::password::PasswordService;
 pub use self::rate::{RATE_CLASSES, RateClass, RateLimit};
-pub use self::token::{ACCESS_TOKEN_LIFETIME, REFRESH_TOKEN_LIFETIME};
 
 use self::access_caches::AccessCaches;
-use self::ports::{Accounts, Catalogue, CollectionService};
+use self::ports::CollectionService;
 use self::rate::RequestLimiter;
+use self::right::AccessLevel;
 use self::streams::StreamLimiter;
 use self::throttle::LoginThrottle;
 use self::token::TokenSigner;
@@ -106,8 +107,7 @@ pub struct App(Arc<AppState>);
 
 /// Fields of [`App`].
 pub struct AppState {
-    pub(crate) accounts: Arc<dyn Accounts>,
-    pub(crate) catalogue: Arc<dyn Catalogue>,
+    pub(crate) metadata: Postgres,
     pub(crate) service: Arc<dyn CollectionService>,
     pub(crate) config: ServerConfig,
     pub(crate) signer: TokenSigner,
@@ -139,7 +139,7 @@ impl App {
 
     /// Called before a client learns that an operation has ended. Its later searches then see the
     /// result, even if the notification of the database has not arrived yet.
-    pub(crate) fn note_operation_end(&self, operation: &wire::Operation) {
+    pub(crate) fn note_operation_end(&self, operation: &OperationRecord) {
         if operation.completed_at.is_some() && self.caches.mark_ended(operation.id) {
             self.invalidate(operation.collection_id);
         }
@@ -152,22 +152,34 @@ impl App {
         self.searcher.caches().invalidate_all();
     }
 
-    /// A server over these ports. `closing` becomes `true` when event streams must end.
+    /// A collection as shown to a caller with this right on it.
+    pub(crate) fn collection_view(
+        &self,
+        seen: VisibleCollection,
+        right: AccessLevel,
+    ) -> wire::Collection {
+        let is_served = self.service.serves(&seen.owner, &seen.collection.name);
+        wire::Collection::new(seen, is_served, right)
+    }
+
+    pub(crate) fn accounts(&self) -> Accounts<'_> {
+        self.metadata.accounts()
+    }
+
+    /// A server over a metadata store. `closing` becomes `true` when event streams must end.
     ///
     /// # Errors
     /// If the keys that sign tokens can be neither read nor created.
     pub async fn new(
-        accounts: Arc<dyn Accounts>,
-        catalogue: Arc<dyn Catalogue>,
-        work: Arc<dyn CollectionService>,
+        metadata: Postgres,
+        service: Arc<dyn CollectionService>,
         config: ServerConfig,
         closing: watch::Receiver<bool>,
     ) -> Result<Self, StoreError> {
-        let signer = TokenSigner::new(accounts.as_ref()).await?;
+        let signer = TokenSigner::new(&metadata.accounts()).await?;
         Ok(Self(Arc::new(AppState {
-            accounts,
-            catalogue,
-            service: work,
+            metadata,
+            service,
             signer,
             passwords: PasswordService::new(config.max_concurrent_hashes),
             request_limiter: RequestLimiter::new(&config.rate_limits),

@@ -4,6 +4,7 @@
 //! A collection that a caller may not see does not exist for the caller: 404. A visible one that
 //! the caller may not change is 403, or 401 for an anonymous caller.
 
+use metadata::VisibleCollection;
 use serde::Deserialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -184,6 +185,19 @@ pub struct AccessGrants {
     pub user_level: Option<AccessLevel>,
     /// Grant to the key.
     pub key_level: Option<AccessLevel>,
+}
+
+impl AccessGrants {
+    /// The rights of the reader for whom the collection was read.
+    pub(super) fn of(seen: &VisibleCollection) -> Self {
+        let level = |word: &Option<String>| word.as_deref().and_then(AccessLevel::parse);
+        Self {
+            is_owner: seen.is_owner,
+            is_public: seen.collection.is_public,
+            user_level: level(&seen.user_grant),
+            key_level: level(&seen.key_grant),
+        }
+    }
 }
 
 /// The highest permission of a caller on a collection; `None` if the caller may not see it. A

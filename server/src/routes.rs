@@ -13,6 +13,8 @@ pub(super) mod search;
 pub(super) mod sessions;
 pub(super) mod system;
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::http::header::LOCATION;
 use axum::http::{HeaderName, StatusCode};
@@ -20,8 +22,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::App;
 use super::endpoints::BASE_PATH;
+use super::guard::AuthorizedCollection;
 use super::problem::{HandlerResult, Problem, ProblemCode};
+use ::search::Target;
 
 /// A requested operation.
 #[derive(Debug, Serialize, ToSchema)]
@@ -40,6 +45,18 @@ fn accepted(operation: Uuid) -> AcceptedAnswer {
     let href = format!("{BASE_PATH}/operations/{operation}");
     let events = format!("{href}/events");
     (StatusCode::ACCEPTED, [(LOCATION, href.clone())], Json(Accepted { operation, href, events }))
+}
+
+/// The live generation of the collection of the path.
+async fn live_target(app: &App, target: &AuthorizedCollection) -> HandlerResult<Arc<Target>> {
+    if !target.collection.is_served {
+        return Err(Problem::from_code(ProblemCode::NotServed));
+    }
+    // The cause is logged for the operator of the server and not sent to the client.
+    app.service.search_target(target.collection.id).await.map_err(|error| Problem {
+        cause: Some(pipeline::error_chain(error.as_ref())),
+        ..Problem::retry_later(ProblemCode::Unavailable, 5)
+    })
 }
 
 /// Checks a single-line text: 1 to `longest` characters, no control characters.

@@ -3,7 +3,9 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use pipeline::lock;
 
 use uuid::Uuid;
 
@@ -99,7 +101,7 @@ impl StreamLimiter {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Holder, usize>> {
         // The counts are consistent even if a thread panicked with the lock.
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.open)
     }
 }
 

@@ -16,10 +16,10 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use metadata::Accounts;
 use moka::ops::compute::Op;
 use moka::sync::Cache;
 
-use super::ports::Accounts;
 use super::problem::{HandlerResult, Problem, ProblemCode};
 use super::rate::{ClientId, whole_seconds};
 use super::secret;
@@ -109,7 +109,7 @@ impl LoginThrottle {
     /// cannot be reached.
     pub(super) async fn begin(
         &self,
-        accounts: &dyn Accounts,
+        accounts: &Accounts<'_>,
         username: &str,
         address: IpAddr,
     ) -> HandlerResult<LoginAttempt<'_>> {

@@ -8,17 +8,17 @@ use std::sync::RwLock;
 use std::time::{Duration, Instant};
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use metadata::{Accounts, SigningKey};
 use pipeline::StoreError;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::ports::{Accounts, SigningKey};
 use super::secret;
 
 /// Lifetime of an access token.
-pub const ACCESS_TOKEN_LIFETIME: Duration = Duration::from_secs(15 * 60);
+pub(super) const ACCESS_TOKEN_LIFETIME: Duration = Duration::from_secs(15 * 60);
 /// Lifetime of a refresh token.
-pub const REFRESH_TOKEN_LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+pub(super) const REFRESH_TOKEN_LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Age of the newest key at which a new one is created. Keys of twice this age are no longer valid.
 const MAX_KEY_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Minimum interval of reading the keys again for a token that names an unknown one.
@@ -52,7 +52,7 @@ impl TokenSigner {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    pub(crate) async fn new(accounts: &dyn Accounts) -> Result<Self, StoreError> {
+    pub(crate) async fn new(accounts: &Accounts<'_>) -> Result<Self, StoreError> {
         let keys = load_keys(accounts).await?;
         Ok(Self { keys: RwLock::new((keys, Instant::now())) })
     }
@@ -78,7 +78,7 @@ impl TokenSigner {
     pub(super) async fn verify(
         &self,
         token: &str,
-        accounts: &dyn Accounts,
+        accounts: &Accounts<'_>,
     ) -> Result<Option<(Uuid, Uuid)>, StoreError> {
         let Some(kid) = jsonwebtoken::decode_header(token).ok().and_then(|header| header.kid)
         else {
@@ -116,7 +116,7 @@ impl TokenSigner {
     }
 }
 
-async fn load_keys(accounts: &dyn Accounts) -> Result<Vec<SigningKey>, StoreError> {
+async fn load_keys(accounts: &Accounts<'_>) -> Result<Vec<SigningKey>, StoreError> {
     let (kid, secret) = (secret::random_secret()[..16].to_owned(), secret::random_bytes());
     accounts.signing_keys((&kid, &secret), MAX_KEY_AGE).await
 }

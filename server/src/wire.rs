@@ -1,5 +1,5 @@
-//! JSON types of requests and responses. The ports return these types, so that a row of the
-//! database becomes a response in one step.
+//! JSON types of requests, and of responses that are not types of the metadata store itself: pages,
+//! and views that omit, add or compute fields.
 
 mod account;
 mod collection;

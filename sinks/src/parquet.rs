@@ -17,7 +17,7 @@ use pipeline::{
     Sink, SinkConfig, options_schema, resolve_path,
 };
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::parquet::dataset::Dataset;
 use crate::upsert::batch::batch_weight;
@@ -56,7 +56,7 @@ pub(crate) struct ParquetOptions {
 }
 
 /// Compression of the files.
-#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Codec {
     /// Smallest files.

@@ -5,6 +5,7 @@
 //! of a single file never ends the run; a missing path of the pipeline file does, because an
 //! unmounted folder must not look like an empty one.
 
+mod cause;
 mod decide;
 mod explain;
 mod filter;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::Exit;
 use crate::cli::CheckArgs;
-use crate::{compose, render};
+use crate::{composition, render};
 
 pub(super) fn check(args: &CheckArgs) -> Exit {
     match try_check(args) {
@@ -22,7 +22,7 @@ pub(super) fn check(args: &CheckArgs) -> Exit {
 }
 
 fn try_check(args: &CheckArgs) -> Result<(), BoxError> {
-    let (spec, plan) = compose::load(&args.file, &embedding::EmbeddingEngine::new())?;
+    let (spec, plan) = composition::load(&args.file)?;
     let warnings = plan.warnings(&spec);
     if args.json {
         let columns = args.columns.then(|| plan.to_string());

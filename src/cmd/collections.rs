@@ -1,13 +1,13 @@
 //! `semantik collections`: lists, shows, audits and deletes collections.
 
 use metadata::{Collection, DeletedCollection, Generation};
-use pipeline::BoxError;
+use pipeline::{BoxError, OperationRequest};
 use serde_json::{Value, json};
 
 use super::{confirm, document_view, migrate};
 use crate::cli::{CollectionArgs, CollectionsVerb};
-use crate::compose;
-use crate::render::{self, snake_case_name};
+use crate::composition;
+use crate::render;
 
 pub(super) async fn collections(verb: CollectionsVerb) -> Result<(), BoxError> {
     match verb {
@@ -25,7 +25,7 @@ pub(super) async fn collections(verb: CollectionsVerb) -> Result<(), BoxError> {
                 vec![
                     it.id.to_string(),
                     it.name.clone(),
-                    snake_case_name(it.status),
+                    it.status.to_string(),
                     it.embedding_model.clone(),
                     render::format_count(it.document_count),
                     render::format_count(it.vector_count),
@@ -39,7 +39,7 @@ pub(super) async fn collections(verb: CollectionsVerb) -> Result<(), BoxError> {
         CollectionsVerb::Audit { of, limit } => show_audit_log(&of, limit).await,
         CollectionsVerb::Delete { change } => {
             let operator = confirm::open_operator(&change).await?;
-            let collection = operator.database.collection(&operator.spec).await?;
+            let collection = operator.collection().await?;
             let (name, documents) = (&collection.name, collection.document_count);
             confirm::confirm(
                 &change,
@@ -48,7 +48,7 @@ pub(super) async fn collections(verb: CollectionsVerb) -> Result<(), BoxError> {
                     render::count_of(documents, "document")
                 ),
             )?;
-            operator.delete_collection(&collection).await?;
+            operator.execute(&OperationRequest::DeleteCollection).await?;
             let answer = json!({ "collection": name, "documents": documents, "deleted": true });
             render::print_answer(change.json, &answer, &format!("deleted collection `{name}`\n"))
         }
@@ -57,17 +57,7 @@ pub(super) async fn collections(verb: CollectionsVerb) -> Result<(), BoxError> {
 
 fn list_deleted(found: &[DeletedCollection], json: bool) -> Result<(), BoxError> {
     if json {
-        let found = found.iter().map(|it| {
-            json!({
-                "id": it.id,
-                "name": it.name,
-                "owner": it.owner,
-                "document_count": it.document_count,
-                "created_at": it.created_at,
-                "deleted_at": it.deleted_at,
-            })
-        });
-        return render::print_json(&found.collect());
+        return render::print_as_json(&found);
     }
     let rows = found.iter().map(|it| {
         vec![
@@ -85,7 +75,7 @@ fn list_deleted(found: &[DeletedCollection], json: bool) -> Result<(), BoxError>
 
 /// Prints the audit log of the file's collection, including deleted collections of that name.
 async fn show_audit_log(of: &CollectionArgs, limit: u32) -> Result<(), BoxError> {
-    let (database, ids) = compose::open_with_past_collections(&of.file).await?;
+    let (database, ids) = composition::open_with_past_collections(&of.file).await?;
     let mut found = Vec::new();
     for id in ids {
         found.extend(database.postgres().audit_log().for_collection(id, None, limit).await?);
@@ -120,13 +110,13 @@ async fn show_audit_log(of: &CollectionArgs, limit: u32) -> Result<(), BoxError>
 }
 
 async fn show(of: &CollectionArgs) -> Result<(), BoxError> {
-    let (database, collection) = compose::open_collection(&of.file).await?;
+    let (database, collection) = composition::open_collection(&of.file).await?;
     let generations = database.postgres().generations().list(collection.id).await?;
     let documents = database.postgres().documents().count_by_status(collection.id).await?;
     let set_aside = database.postgres().documents().count_rejected_locations(collection.id).await?;
     if of.json {
         let mut json = collection_json(&collection);
-        let counts = documents.iter().map(|(status, n)| (snake_case_name(status), Value::from(*n)));
+        let counts = documents.iter().map(|(status, n)| (status.to_string(), Value::from(*n)));
         json["documents"] = Value::Object(counts.collect());
         json["set_aside"] = document_view::set_aside_json(&set_aside);
         json["generations"] = generations.iter().map(generation_json).collect();
@@ -136,7 +126,7 @@ async fn show(of: &CollectionArgs) -> Result<(), BoxError> {
     let mut rows = vec![
         row("collection", collection.name.clone()),
         row("id", collection.id.to_string()),
-        row("status", snake_case_name(collection.status)),
+        row("status", collection.status.to_string()),
     ];
     rows.extend(collection.description.iter().map(|about| row("description", about.clone())));
     rows.extend(collection.status_message.iter().map(|why| row("message", why.clone())));
@@ -155,7 +145,7 @@ async fn show(of: &CollectionArgs) -> Result<(), BoxError> {
             if it.rolled_back_at.is_some() {
                 "rolled back".to_owned()
             } else {
-                snake_case_name(it.status)
+                it.status.to_string()
             },
             render::format_time(since),
             it.embedding_model.clone(),
@@ -184,7 +174,7 @@ fn collection_json(collection: &Collection) -> Value {
         "name": collection.name,
         "owner_id": collection.owner_id,
         "description": collection.description,
-        "status": snake_case_name(collection.status),
+        "status": collection.status,
         "message": collection.status_message,
         "model": collection.embedding_model,
         "quantization": collection.quantization,
@@ -203,7 +193,7 @@ fn collection_json(collection: &Collection) -> Value {
 fn generation_json(generation: &Generation) -> Value {
     json!({
         "number": generation.number,
-        "status": snake_case_name(generation.status),
+        "status": generation.status,
         "model": generation.embedding_model,
         "model_path": generation.model_path,
         "dim": generation.dim,

@@ -2,18 +2,15 @@
 
 use std::io::{IsTerminal as _, stdin};
 
+use operations::Operator;
 use pipeline::BoxError;
-use tokio_util::sync::CancellationToken;
 
 use crate::cli::ChangeArgs;
-use crate::operate::{OperationOptions, Operator};
-use crate::{compose, render};
+use crate::{composition, render};
 
 /// Creates the operator of the pipeline file.
 pub(super) async fn open_operator(change: &ChangeArgs) -> Result<Operator, BoxError> {
-    let (spec, plan) = compose::load(&change.file, &embedding::EmbeddingEngine::new())?;
-    let wish = OperationOptions { wait: change.wait, ..OperationOptions::default() };
-    Operator::new(spec, &plan, CancellationToken::new(), wish).await
+    composition::open_operator(&change.file, change.wait).await
 }
 
 /// Asks for confirmation of a change; without a terminal, `--yes` is required.

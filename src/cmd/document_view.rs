@@ -3,7 +3,7 @@
 use metadata::{DocumentDetails, DocumentStatus, SeenLocation};
 use serde_json::{Value, json};
 
-use crate::render::{self, snake_case_name};
+use crate::render;
 
 /// The outcome of a document in the terms of the run report.
 pub(super) fn status_text(status: DocumentStatus) -> String {
@@ -11,7 +11,7 @@ pub(super) fn status_text(status: DocumentStatus) -> String {
         DocumentStatus::Completed => "stored".to_owned(),
         DocumentStatus::Failed => "set aside".to_owned(),
         DocumentStatus::Pending | DocumentStatus::Processing | DocumentStatus::Deleted => {
-            snake_case_name(status)
+            status.to_string()
         }
     }
 }
@@ -44,7 +44,7 @@ pub(super) fn document_json(document: &DocumentDetails) -> Value {
     json!({
         "id": document.id,
         "path": document.file_path,
-        "status": snake_case_name(document.status),
+        "status": document.status,
         "size": document.file_size,
         "mime_type": document.mime_type,
         "chunks": document.chunk_count,
@@ -57,7 +57,7 @@ pub(super) fn document_json(document: &DocumentDetails) -> Value {
         "deleted_at": document.deleted_at,
         "operation": document.operation_id.map(|id| json!({
             "id": id,
-            "type": document.operation_type.map(snake_case_name),
+            "type": document.operation_type,
             "started_at": document.operation_started_at,
         })),
         "title": document.meta["title"],
@@ -88,7 +88,7 @@ pub(super) fn document_rows(document: &DocumentDetails) -> Vec<Vec<String>> {
         row("updated", render::format_time(document.updated_at)),
     ];
     if let Some(operation) = document.operation_id {
-        let kind = document.operation_type.map(snake_case_name).unwrap_or_default();
+        let kind = document.operation_type.map(|it| it.to_string()).unwrap_or_default();
         let began = document.operation_started_at.map(render::format_time).unwrap_or_default();
         rows.push(row("written by", format!("{kind} {operation}, started {began}")));
     }

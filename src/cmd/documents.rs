@@ -6,16 +6,16 @@ use metadata::{
     Collection, DocumentList, DocumentSelection, DocumentSort, DocumentStatus, ListedDocument,
     Postgres, RejectedLocation,
 };
-use pipeline::BoxError;
+use operations::Operator;
+use pipeline::{BoxError, OperationRequest, RunRequest};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::document_ref::{self, DocumentRef};
 use super::{Exit, confirm, document_view};
 use crate::cli::{CollectionArgs, DocumentsVerb, ReasonArg, StatusArg};
-use crate::compose;
-use crate::operate::Operator;
-use crate::render::{self, snake_case_name};
+use crate::composition;
+use crate::render;
 
 pub(super) async fn documents(verb: DocumentsVerb) -> Exit {
     match try_documents(verb).await {
@@ -36,14 +36,16 @@ async fn try_documents(verb: DocumentsVerb) -> Result<Exit, BoxError> {
             let ids = resolve_ids(&operator, &documents).await?;
             let many = render::count_of(ids.len(), "document");
             confirm::confirm(&change, &format!("delete {many}"))?;
-            let deleted = operator.delete_documents(&ids).await?.documents;
+            let request = OperationRequest::DeleteDocuments { documents: ids };
+            let deleted = operator.execute(&request).await?.documents.unwrap_or(0);
             let words = format!("deleted {}\n", render::count_of(deleted, "document"));
             render::print_answer(change.json, &json!({ "documents": deleted }), &words)?;
         }
         DocumentsVerb::Undelete { documents, change } => {
             let operator = confirm::open_operator(&change).await?;
             let ids = resolve_ids(&operator, &documents).await?;
-            let readmitted = operator.undelete_documents(&ids).await?;
+            let request = OperationRequest::UndeleteDocuments { documents: ids.clone() };
+            let readmitted = operator.execute(&request).await?.documents.unwrap_or(0);
             if readmitted == 0 {
                 let what =
                     if ids.len() == 1 { "the document was" } else { "none of the documents was" };
@@ -54,7 +56,8 @@ async fn try_documents(verb: DocumentsVerb) -> Result<Exit, BoxError> {
                 )
                 .into());
             }
-            let report = operator.run().await?.report;
+            let run = OperationRequest::Run(RunRequest::default());
+            let report = operator.execute(&run).await?.report.unwrap_or_default();
             let words = format!("undeleted {}\n", render::count_of(readmitted, "document"));
             render::print_answer(change.json, &json!({ "documents": readmitted }), &words)?;
             if report.newly_failed > 0 {
@@ -87,7 +90,7 @@ async fn list(of: &CollectionArgs, which: DocumentFilter) -> Result<(), BoxError
         (Err(_), _) => return Err("invalid `--after`: expected the id of a document".into()),
     };
     let after_uri = after_uri.as_ref().and_then(DocumentRef::uri);
-    let (database, collection) = compose::open_collection(&of.file).await?;
+    let (database, collection) = composition::open_collection(&of.file).await?;
     let documents = database.postgres().documents();
     let list = DocumentList {
         selection: selection(status, reason),
@@ -154,7 +157,7 @@ fn document_json(document: &ListedDocument) -> Value {
         "id": document.id,
         "path": document.file_path,
         "uri": document.uri,
-        "status": snake_case_name(document.status),
+        "status": document.status,
         "reason": document.reason,
         "size": document.file_size,
         "mime_type": document.mime_type,
@@ -172,7 +175,7 @@ fn location_json(place: &RejectedLocation) -> Value {
         "id": null,
         "path": path.map_or_else(|| place.uri.clone(), |path| path.to_string_lossy().into_owned()),
         "uri": place.uri,
-        "status": snake_case_name(DocumentStatus::Failed),
+        "status": DocumentStatus::Failed,
         "reason": place.reason,
         "size": place.size,
         "mime_type": null,
@@ -192,7 +195,7 @@ fn status_text(status: DocumentStatus, reason: Option<&str>) -> String {
 }
 
 async fn show(of: &CollectionArgs, document: &OsStr) -> Result<(), BoxError> {
-    let (database, collection) = compose::open_collection(&of.file).await?;
+    let (database, collection) = composition::open_collection(&of.file).await?;
     let named = resolve_argument(document, database.postgres(), &collection).await?;
     let (told, _) = named.history(database.postgres(), &collection).await?;
     let document = told.document.ok_or_else(|| not_found_message(&collection.name, document))?;
@@ -214,7 +217,7 @@ async fn resolve_argument(
     postgres: &Postgres,
     collection: &Collection,
 ) -> Result<DocumentRef, BoxError> {
-    let sources = postgres.sources().list(collection.id).await?;
+    let sources = postgres.collections().sources(collection.id).await?;
     let places: Vec<String> = sources.into_iter().map(|source| source.source_path).collect();
     DocumentRef::from_argument(words, &places)
 }
@@ -236,8 +239,8 @@ fn status_of(status: StatusArg) -> DocumentStatus {
 
 /// The ids of documents given by id, path or URL.
 async fn resolve_ids(operator: &Operator, named: &[OsString]) -> Result<Vec<Uuid>, BoxError> {
-    let collection = operator.database.collection(&operator.spec).await?;
-    let postgres = operator.database.postgres();
+    let collection = operator.collection().await?;
+    let postgres = operator.database().postgres();
     let mut ids = Vec::with_capacity(named.len());
     for name in named {
         let found = resolve_argument(name, postgres, &collection).await?;

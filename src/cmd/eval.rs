@@ -11,7 +11,7 @@ use search::{SearchMode, Searcher, Target, TargetResolver as _};
 use serde_json::{Value, json};
 
 use crate::cli::EvalArgs;
-use crate::compose::FileTargets;
+use crate::composition::FileTargets;
 use crate::{model_download, render};
 
 /// Significance level: a difference with a smaller p-value counts as real.
@@ -28,7 +28,7 @@ pub(super) async fn eval(args: &EvalArgs) -> Result<(), BoxError> {
     let least = args.min.iter().map(|text| parse_minimum(text)).collect::<Result<Vec<_>, _>>()?;
     model_download::fetch_models_of(&args.file).await?;
     let files = std::slice::from_ref(&args.file);
-    let files = FileTargets::open(files, Arc::new(embedding::EmbeddingEngine::new())).await?;
+    let files = FileTargets::open(files).await?;
     let target = match args.generation {
         Some(number) => files.generation(number).await?,
         None => files.resolve("0").await?,
@@ -50,7 +50,7 @@ pub(super) async fn eval(args: &EvalArgs) -> Result<(), BoxError> {
 }
 
 /// Reads a file of judgements.
-pub(crate) fn judgements(file: &Path, topics: Option<&Path>) -> Result<Judgements, BoxError> {
+fn judgements(file: &Path, topics: Option<&Path>) -> Result<Judgements, BoxError> {
     let text = fs_err::read_to_string(file)?;
     let judgements = match topics {
         Some(topics) => Judgements::from_trec(&text, &fs_err::read_to_string(topics)?),

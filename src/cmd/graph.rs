@@ -6,10 +6,10 @@ use pipeline::{BoxError, Plan};
 use serde_json::json;
 
 use crate::cli::{GraphArgs, GraphFormat};
-use crate::{compose, render};
+use crate::{composition, render};
 
 pub(super) fn graph(args: &GraphArgs) -> Result<(), BoxError> {
-    let (_, plan) = compose::load(&args.file, &embedding::EmbeddingEngine::new())?;
+    let (_, plan) = composition::load(&args.file)?;
     if args.json {
         let nodes: Vec<_> = plan
             .graph()

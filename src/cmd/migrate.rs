@@ -1,12 +1,13 @@
 //! `semantik migrate`: applies, reverts and lists migrations of a metadata store.
 
 use metadata::DowngradePlan;
+use operations::Database;
 use pipeline::{BoxError, PipelineSpec, VectorsSpec};
 use serde_json::json;
 
 use super::confirm;
 use crate::cli::{Direction, ExplicitStoreArgs, StoreArgs};
-use crate::compose::{Database, load};
+use crate::composition::load;
 use crate::render;
 
 /// Collections that are listed by name.
@@ -27,7 +28,7 @@ pub(super) async fn migrate(direction: Direction) -> Result<(), BoxError> {
 pub(super) async fn open(store: &StoreArgs) -> Result<Database, BoxError> {
     match (&store.file, &store.url) {
         (Some(file), _) => {
-            let (spec, _) = load(file, &embedding::EmbeddingEngine::new())?;
+            let (spec, _) = load(file)?;
             Database::open(&spec).await
         }
         (None, Some(url)) => Database::at(url).await,
@@ -60,7 +61,7 @@ async fn down(
 ) -> Result<(), BoxError> {
     let (spec, database) = match (&store.file, &store.url) {
         (Some(file), _) => {
-            let (spec, _) = load(file, &embedding::EmbeddingEngine::new())?;
+            let (spec, _) = load(file)?;
             let database = Database::open(&spec).await?;
             (Some(spec), database)
         }

@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::cli::{CollectionArgs, IdPrefix, OperationName, OperationsVerb};
-use crate::compose;
-use crate::render::{self, snake_case_name};
+use crate::composition;
+use crate::render;
 
 pub(super) async fn operations(verb: OperationsVerb) -> Result<(), BoxError> {
     match verb {
@@ -16,7 +16,7 @@ pub(super) async fn operations(verb: OperationsVerb) -> Result<(), BoxError> {
         }
         OperationsVerb::Show { id, of } => show(&of, &id).await,
         OperationsVerb::Cancel { id, of } => {
-            let (database, collection) = compose::open_collection(&of.file).await?;
+            let (database, collection) = composition::open_collection(&of.file).await?;
             let operations = database.postgres().operations();
             let id = find(&operations, &[collection.id], &id).await?.id;
             operations.cancel(id).await?;
@@ -34,7 +34,7 @@ async fn list(
     before: Option<Uuid>,
     limit: u32,
 ) -> Result<(), BoxError> {
-    let (database, mut ids) = compose::open_with_past_collections(&of.file).await?;
+    let (database, mut ids) = composition::open_with_past_collections(&of.file).await?;
     if !deleted {
         // The current collection, otherwise the last deleted one.
         ids.truncate(1);
@@ -58,8 +58,8 @@ async fn list(
     let rows = found.iter().map(|it| {
         vec![
             it.id.to_string(),
-            snake_case_name(it.kind),
-            snake_case_name(it.status),
+            it.kind.to_string(),
+            it.status.to_string(),
             render::format_time(it.created_at),
             it.completed_at.map(render::format_time).unwrap_or_default(),
             it.error_message.clone().unwrap_or_default(),
@@ -104,7 +104,7 @@ async fn find(
 }
 
 async fn show(of: &CollectionArgs, name: &OperationName) -> Result<(), BoxError> {
-    let (database, ids) = compose::open_with_past_collections(&of.file).await?;
+    let (database, ids) = composition::open_with_past_collections(&of.file).await?;
     let operations = database.postgres().operations();
     let found = find(&operations, &ids, name).await?;
     let id = found.id;
@@ -120,8 +120,8 @@ async fn show(of: &CollectionArgs, name: &OperationName) -> Result<(), BoxError>
     let row = |what: &str, words: String| vec![what.to_owned(), words];
     let mut rows = vec![
         row("operation", found.id.to_string()),
-        row("type", snake_case_name(found.kind)),
-        row("status", snake_case_name(found.status)),
+        row("type", found.kind.to_string()),
+        row("status", found.status.to_string()),
         row("requested", render::format_time(found.created_at)),
     ];
     rows.extend(found.started_at.map(|at| row("started", render::format_time(at))));
@@ -149,8 +149,8 @@ fn not_found_message(id: Uuid) -> String {
 fn as_json(operation: &OperationSummary) -> Value {
     json!({
         "id": operation.id,
-        "type": snake_case_name(operation.kind),
-        "status": snake_case_name(operation.status),
+        "type": operation.kind,
+        "status": operation.status,
         "worker": operation.worker,
         "config": operation.config,
         "error": operation.error_message,

@@ -1,25 +1,24 @@
 //! `semantik plan`: prints the dry run of a pipeline.
 
 use std::path::Path;
-use std::sync::Arc;
 
-use pipeline::BoxError;
+use operations::{ChangeCause, DryRunReport, Tally, dry_run};
+use pipeline::{BoxError, RunRequest};
 use serde_json::{Map, Value, json};
 
 use crate::cli::PlanArgs;
-use crate::operate::{ChangeCause, DryRunReport, OperationOptions, Tally, dry_run};
-use crate::{compose, render};
+use crate::{composition, render};
 
 pub(super) async fn plan(args: &PlanArgs) -> Result<(), BoxError> {
-    let engine = Arc::new(embedding::EmbeddingEngine::new());
-    let (spec, plan) = compose::load(&args.file, engine.as_ref())?;
-    let wish = OperationOptions {
+    let composition = composition::composition();
+    let (spec, plan) = composition.load(&args.file)?;
+    let request = RunRequest {
         allow_deletes: args.allow_deletes,
         retry_failed: args.retry_failed,
-        ..OperationOptions::default()
+        ..RunRequest::default()
     };
     let collection = spec.file.collection.clone();
-    let forecast = dry_run(spec, plan, engine, wish).await?;
+    let forecast = dry_run(spec, plan, composition, &request).await?;
     if args.json {
         return render::print_json(&as_json(&collection, &forecast));
     }
@@ -56,7 +55,7 @@ fn as_json(collection: &str, forecast: &DryRunReport) -> Value {
     json!({
         "collection": collection,
         "exists": forecast.exists,
-        "operation": forecast.operation.map(render::snake_case_name),
+        "operation": forecast.operation,
         "refused": forecast.refused,
         "generation": {
             "live": forecast.live,

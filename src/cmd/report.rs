@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use operations::ModelTime;
 use pipeline::{FAILED_REASON, RejectionReport, RunReport};
 
-use crate::operate::ModelTime;
 use crate::render;
 
 /// Seconds of work from which the table shows the nodes.

@@ -1,18 +1,17 @@
 //! `semantik rollback`: makes the previous generation live again.
 
-use pipeline::BoxError;
+use operations::GenerationSwap;
+use pipeline::{BoxError, OperationRequest};
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
 
 use crate::cli::RollbackArgs;
-use crate::operate::{GenerationSwap, OperationOptions, Operator};
-use crate::{compose, render};
+use crate::{composition, render};
 
 pub(super) async fn rollback(args: &RollbackArgs) -> Result<(), BoxError> {
-    let (spec, plan) = compose::load(&args.file, &embedding::EmbeddingEngine::new())?;
-    let wish = OperationOptions { wait: args.wait, ..OperationOptions::default() };
-    let operator = Operator::new(spec, &plan, CancellationToken::new(), wish).await?;
-    let GenerationSwap { live, retired } = operator.roll_back().await?;
+    let operator = composition::open_operator(&args.file, args.wait).await?;
+    let swap = operator.execute(&OperationRequest::RollBack).await?.swap;
+    let swap = swap.ok_or("the result of the operation lacks the live generation")?;
+    let GenerationSwap { live, retired } = swap;
     let words = format!(
         "generation {} ({}) is live again; generation {} ({}) is kept\n",
         live.number, live.model, retired.number, retired.model

@@ -4,18 +4,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pipeline::{BoxError, PipelineSpec, Plan};
+use operations::{GenerationSwap, Interrupted, OperationResult, Operator};
+use pipeline::{BoxError, OperationRequest, PipelineSpec, Plan, RunRequest};
 use tokio_util::sync::CancellationToken;
 
 use super::signals::Signals;
 use super::{Exit, report};
 use crate::cli::RunArgs;
-use crate::operate::{
-    GenerationSwap, Interrupted, OperationOptions, Operator, RunSummary, Runtime,
-};
 use crate::progress_bar::ProgressView;
 use crate::telemetry::{self, Telemetry};
-use crate::{model_download, render};
+use crate::{composition, model_download, render};
 
 /// The variant of the operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,14 +36,14 @@ async fn try_run(args: &RunArgs, which: RunMode, telemetry: &Telemetry) -> Resul
     if let Some(exit) = unsupported_pipeline(&args.file, &plan) {
         return Ok(exit);
     }
-    let wish = OperationOptions {
+    let request = OperationRequest::Run(RunRequest {
         allow_deletes: args.allow_deletes,
         retry_failed: args.retry_failed,
-        wait: args.wait,
         rebuild: which == RunMode::Rebuild,
-    };
+        undelete: Vec::new(),
+    });
     telemetry
-        .serve_metrics_while(args.metrics, run_with_progress(spec, plan, wish, args, telemetry))
+        .serve_metrics_while(args.metrics, run_with_progress(spec, plan, &request, args, telemetry))
         .await
 }
 
@@ -69,7 +67,7 @@ fn unsupported_pipeline(file: &Path, plan: &Plan) -> Option<Exit> {
 async fn run_with_progress(
     spec: PipelineSpec,
     plan: Plan,
-    wish: OperationOptions,
+    request: &OperationRequest,
     args: &RunArgs,
     telemetry: &Telemetry,
 ) -> Result<Exit, BoxError> {
@@ -77,15 +75,16 @@ async fn run_with_progress(
     let stop = CancellationToken::new();
     // No batch is in flight before the operation starts, so a signal ends the command immediately.
     let opening = async {
-        let runtime = Runtime::open(&spec, telemetry).await?;
-        Operator::with_runtime(runtime, Arc::new(spec), &plan, stop.clone(), wish)
+        let runtime = composition::open_runtime(&spec, telemetry).await?;
+        let wait = composition::wait_policy(args.wait);
+        Operator::new(runtime, Arc::new(spec), &plan, wait, stop.clone())
     };
     let operator = tokio::select! {
         operator = opening => operator?,
         signal = signals.next() => return Ok(Exit::Stopped(signal)),
     };
     let grace = args.grace.map(|seconds| Duration::from_secs(seconds.into()));
-    let ended = execute(&operator, &stop, &mut signals, grace).await;
+    let ended = execute(&operator, request, &stop, &mut signals, grace).await;
     export_metrics(args, plan.name(), &telemetry.render().await);
     if let Err(error) = operator.notify_webhooks().await {
         tracing::warn!(
@@ -93,7 +92,7 @@ async fn run_with_progress(
             "failed to deliver notifications"
         );
     }
-    let RunSummary { report, swap, model } = match (ended, signals.stopped_by) {
+    let OperationResult { report, swap, model, .. } = match (ended, signals.stopped_by) {
         (Err(error), Some(signal))
             if matches!(error.downcast_ref(), Some(Interrupted::Stopped)) =>
         {
@@ -101,6 +100,7 @@ async fn run_with_progress(
         }
         (ended, _) => ended?,
     };
+    let (report, model) = (report.unwrap_or_default(), model.unwrap_or_default());
     if let Some(GenerationSwap { live, retired }) = swap {
         render::print_error_line(format_args!(
             "semantik: generation {} ({}) is now live and replaces generation {} ({})",
@@ -122,13 +122,14 @@ async fn run_with_progress(
 /// Runs the operation, draws its progress, and handles signals.
 async fn execute(
     operator: &Operator,
+    request: &OperationRequest,
     stop: &CancellationToken,
     signals: &mut Signals,
     grace: Option<Duration>,
-) -> Result<RunSummary, BoxError> {
+) -> Result<OperationResult, BoxError> {
     let (mut view, mut watch) = (ProgressView::new(), operator.progress_sampler());
     let mut ticks = tokio::time::interval(view.period());
-    let running = operator.run();
+    let running = operator.execute(request);
     tokio::pin!(running);
     // The deadline of `--grace`, set by the first signal.
     let mut over = None;

@@ -5,12 +5,13 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use metadata::{ScheduleRun, ScheduleSummary, ScheduledRunOutcome};
+use operations::{LoadedPipeline, Runtime, scheduler};
 use pipeline::{BoxError, Schedule, ScheduleSpec};
 use serde_json::{Value, json};
 
 use crate::cli::ScheduleVerb;
-use crate::operate::{LoadedPipeline, Runtime, scheduler};
-use crate::render::{self, snake_case_name};
+use crate::composition;
+use crate::render;
 use crate::telemetry::Telemetry;
 
 pub(super) async fn schedule(verb: ScheduleVerb) -> Result<(), BoxError> {
@@ -25,8 +26,8 @@ pub(super) async fn schedule(verb: ScheduleVerb) -> Result<(), BoxError> {
 }
 
 async fn list(file: &Path, json: bool) -> Result<(), BoxError> {
-    let loaded = LoadedPipeline::read(file)?;
-    let runtime = Runtime::open_read_only(&loaded.spec, &Telemetry::new()).await?;
+    let loaded = LoadedPipeline::read(file, &composition::composition())?;
+    let runtime = composition::open_read_only(&loaded.spec).await?;
     if runtime.database.is_empty(&file.display().to_string()).await? {
         return print_empty(json);
     }
@@ -134,7 +135,7 @@ fn next_run_of(it: &ScheduleSummary, state: ScheduleState) -> Option<DateTime<Ut
 
 /// Computed from the file alone, without the store.
 fn next(file: &Path, count: usize, json: bool) -> Result<(), BoxError> {
-    let loaded = LoadedPipeline::read(file)?;
+    let loaded = LoadedPipeline::read(file, &composition::composition())?;
     let (_, schedule) = schedule_of(&loaded)?;
     let times: Vec<_> = schedule.upcoming(Utc::now()).take(count).collect();
     if json {
@@ -167,17 +168,17 @@ fn schedule_of(loaded: &LoadedPipeline) -> Result<(&ScheduleSpec, Schedule), Box
 async fn open_stored_schedule(
     file: &Path,
 ) -> Result<(LoadedPipeline, Runtime, ScheduleSummary), BoxError> {
-    let loaded = LoadedPipeline::read(file)?;
+    let loaded = LoadedPipeline::read(file, &composition::composition())?;
     let (spec, _) = schedule_of(&loaded)?;
-    let runtime = Runtime::open(&loaded.spec, &Telemetry::new()).await?;
+    let runtime = composition::open_runtime(&loaded.spec, &Telemetry::new()).await?;
     let known = scheduler::register(runtime.database.postgres(), &loaded, spec).await?;
     Ok((loaded, runtime, known))
 }
 
 async fn run_now(file: &Path, as_json: bool) -> Result<(), BoxError> {
-    let loaded = LoadedPipeline::read(file)?;
+    let loaded = LoadedPipeline::read(file, &composition::composition())?;
     schedule_of(&loaded)?;
-    let runtime = Runtime::open(&loaded.spec, &Telemetry::new()).await?;
+    let runtime = composition::open_runtime(&loaded.spec, &Telemetry::new()).await?;
     let postgres = runtime.database.postgres();
     let operation = scheduler::run_now(postgres, &loaded).await?;
     let found = postgres.operations().find(operation).await?;
@@ -203,8 +204,8 @@ fn print_empty(json: bool) -> Result<(), BoxError> {
 }
 
 async fn history(file: &Path, limit: u32, json: bool) -> Result<(), BoxError> {
-    let loaded = LoadedPipeline::read(file)?;
-    let runtime = Runtime::open_read_only(&loaded.spec, &Telemetry::new()).await?;
+    let loaded = LoadedPipeline::read(file, &composition::composition())?;
+    let runtime = composition::open_read_only(&loaded.spec).await?;
     if runtime.database.is_empty(&file.display().to_string()).await? {
         return print_empty(json);
     }
@@ -239,11 +240,9 @@ async fn history(file: &Path, limit: u32, json: bool) -> Result<(), BoxError> {
 /// The state of a run: that of its operation, if it has one.
 fn run_state(run: &ScheduleRun) -> String {
     match (run.fate, run.status) {
-        (ScheduledRunOutcome::Fired, Some(status)) => snake_case_name(status),
+        (ScheduledRunOutcome::Fired, Some(status)) => status.to_string(),
         (ScheduledRunOutcome::Fired, None) => "gone with its collection".to_owned(),
-        (ScheduledRunOutcome::Skipped | ScheduledRunOutcome::Missed, _) => {
-            snake_case_name(run.fate)
-        }
+        (ScheduledRunOutcome::Skipped | ScheduledRunOutcome::Missed, _) => run.fate.to_string(),
     }
 }
 

@@ -4,10 +4,10 @@
 use clap::CommandFactory as _;
 use pipeline::BoxError;
 
-use crate::{cli, compose, render};
+use crate::{cli, composition, render};
 
 pub(super) fn schema() -> Result<(), BoxError> {
-    let schema = pipeline::file_schema(&compose::registry());
+    let schema = pipeline::file_schema(&composition::registry());
     render::print(&format!("{}\n", serde_json::to_string_pretty(&schema)?))
 }
 

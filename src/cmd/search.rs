@@ -2,14 +2,13 @@
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, stdout};
-use std::sync::Arc;
 
 use pipeline::{BoxError, Fusion};
-use search::{CollectionResult, Condition, MergedHit, Request, SearchResults, Searcher};
+use search::{CollectionResult, MergedHit, Request, SearchResults, Searcher, parse_filter};
 use serde_json::{Value, json};
 
 use crate::cli::SearchArgs;
-use crate::compose::FileTargets;
+use crate::composition::FileTargets;
 use crate::render::Paint;
 use crate::{model_download, render};
 
@@ -21,7 +20,7 @@ pub(super) async fn search(args: &SearchArgs) -> Result<(), BoxError> {
     for file in &files {
         model_download::fetch_models_of(file).await?;
     }
-    let files = FileTargets::open(&files, Arc::new(embedding::EmbeddingEngine::new())).await?;
+    let files = FileTargets::open(&files).await?;
     let request = Request { collections: files.names(), ..request };
     let answer = Searcher::default().search(&request, &files).await?;
     let failures = answer.failed.iter().map(|failure| {
@@ -48,7 +47,7 @@ fn request(args: &SearchArgs) -> Result<Request, BoxError> {
         Some(text) => {
             let json: Value = serde_json::from_str(text)
                 .map_err(|error| format!("invalid filter: not JSON: {error}"))?;
-            Some(Condition::parse(&json)?)
+            Some(parse_filter(&json)?)
         }
         None => None,
     };

@@ -1,30 +1,20 @@
 //! `semantik sources`: lists and deletes the sources of a collection.
 
-use pipeline::BoxError;
+use pipeline::{BoxError, OperationRequest};
 use serde_json::json;
 
 use super::confirm;
 use crate::cli::SourcesVerb;
-use crate::compose;
+use crate::composition;
 use crate::render;
 
 pub(super) async fn sources(verb: SourcesVerb) -> Result<(), BoxError> {
     match verb {
         SourcesVerb::List { of } => {
-            let (database, collection) = compose::open_collection(&of.file).await?;
-            let sources = database.postgres().sources().list(collection.id).await?;
+            let (database, collection) = composition::open_collection(&of.file).await?;
+            let sources = database.postgres().collections().sources(collection.id).await?;
             if of.json {
-                let sources = sources.iter().map(|it| {
-                    json!({
-                        "id": it.id,
-                        "source": it.source_path,
-                        "type": it.source_type,
-                        "document_count": it.document_count,
-                        "size_bytes": it.size_bytes,
-                        "last_indexed_at": it.last_indexed_at,
-                    })
-                });
-                return render::print_json(&sources.collect());
+                return render::print_as_json(&sources);
             }
             let rows = sources.iter().map(|it| {
                 vec![
@@ -46,13 +36,14 @@ pub(super) async fn sources(verb: SourcesVerb) -> Result<(), BoxError> {
                 &change,
                 &format!("delete the documents that only {source} provides"),
             )?;
-            let removed = operator.remove_source(&source).await?;
+            let request = OperationRequest::RemoveSource { source: source.clone() };
+            let documents = operator.execute(&request).await?.documents.unwrap_or(0);
             let words = format!(
                 "removed {source} with {}; if the file still names it, the next run stores it \
                  again\n",
-                render::count_of(removed.documents, "document"),
+                render::count_of(documents, "document"),
             );
-            let answer = json!({ "source": source, "documents": removed.documents });
+            let answer = json!({ "source": source, "documents": documents });
             render::print_answer(change.json, &answer, &words)
         }
     }

@@ -5,30 +5,28 @@ use serde_json::json;
 
 use super::document_view;
 use crate::cli::StatusArgs;
-use crate::compose;
-use crate::render::{self, snake_case_name};
+use crate::composition;
+use crate::render;
 
 /// Operations shown.
 const RECENT: u32 = 5;
 
 pub(super) async fn status(args: &StatusArgs) -> Result<(), BoxError> {
-    let (database, collection) = compose::open_collection(&args.file).await?;
+    let (database, collection) = composition::open_collection(&args.file).await?;
     let operations = database.postgres().operations().recent(collection.id, None, RECENT).await?;
     let documents = database.postgres().documents().count_by_status(collection.id).await?;
     let set_aside = database.postgres().documents().count_rejected_locations(collection.id).await?;
 
     if args.json {
-        let documents: serde_json::Map<String, serde_json::Value> = documents
-            .iter()
-            .map(|(status, count)| (snake_case_name(status), (*count).into()))
-            .collect();
+        let documents: serde_json::Map<String, serde_json::Value> =
+            documents.iter().map(|(status, count)| (status.to_string(), (*count).into())).collect();
         let operations: Vec<_> = operations
             .iter()
             .map(|operation| {
                 json!({
                     "id": operation.id,
-                    "type": snake_case_name(operation.kind),
-                    "status": snake_case_name(operation.status),
+                    "type": operation.kind,
+                    "status": operation.status,
                     "started_at": operation.started_at,
                     "completed_at": operation.completed_at,
                     "error": operation.error_message,
@@ -38,7 +36,7 @@ pub(super) async fn status(args: &StatusArgs) -> Result<(), BoxError> {
         let status = json!({
             "collection": collection.name,
             "id": collection.id,
-            "status": snake_case_name(collection.status),
+            "status": collection.status,
             "message": collection.status_message,
             "model": collection.embedding_model,
             "vectors": collection.vector_store_name,
@@ -54,7 +52,7 @@ pub(super) async fn status(args: &StatusArgs) -> Result<(), BoxError> {
 
     let mut rows = vec![
         vec!["collection".to_owned(), collection.name.clone()],
-        vec!["status".to_owned(), snake_case_name(collection.status)],
+        vec!["status".to_owned(), collection.status.to_string()],
     ];
     rows.extend(
         collection.status_message.iter().map(|why| vec!["message".to_owned(), why.clone()]),
@@ -69,8 +67,8 @@ pub(super) async fn status(args: &StatusArgs) -> Result<(), BoxError> {
     render::print(&render::table(&[], rows))?;
     let rows = operations.iter().map(|operation| {
         vec![
-            snake_case_name(operation.kind),
-            snake_case_name(operation.status),
+            operation.kind.to_string(),
+            operation.status.to_string(),
             operation.started_at.map_or_else(String::new, render::format_time),
             operation.completed_at.map_or_else(String::new, render::format_time),
             operation.error_message.clone().unwrap_or_default(),

@@ -12,7 +12,7 @@ use similar::TextDiff;
 
 use super::Exit;
 use crate::cli::TestArgs;
-use crate::compose;
+use crate::composition;
 use crate::render;
 use crate::sample_runner::{self, SampleChunk, SampleDocument, SampleOutcome};
 
@@ -41,7 +41,7 @@ pub(super) async fn test(args: &TestArgs) -> Exit {
 }
 
 async fn try_test(args: &TestArgs) -> Result<Exit, BoxError> {
-    let spec = compose::read_spec(&args.file)?;
+    let spec = composition::read_spec(&args.file)?;
     let wanted = |sample: &&SampleSpec| {
         args.only.as_ref().is_none_or(|only| sample.name.contains(only.as_str()))
     };

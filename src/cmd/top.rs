@@ -5,6 +5,7 @@ use std::io::{IsTerminal as _, stdout};
 use std::time::{Duration, Instant};
 
 use metadata::{Collection, OperationStatus, OperationSummary};
+use operations::Database;
 use pipeline::{BoxError, Progress};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -13,8 +14,8 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::cli::TopArgs;
-use crate::compose::{self, Database};
-use crate::render::{self, snake_case_name};
+use crate::composition;
+use crate::render;
 use crate::top::{OperationTitle, OperationView};
 
 /// Interval of reading the progress, which the worker writes once a second.
@@ -40,7 +41,9 @@ struct ServerClient {
 
 pub(super) async fn top(args: &TopArgs) -> Result<(), BoxError> {
     let from = match (&args.file, &args.server) {
-        (Some(file), _) => ProgressSource::Store(Box::new(compose::open_collection(file).await?)),
+        (Some(file), _) => {
+            ProgressSource::Store(Box::new(composition::open_collection(file).await?))
+        }
         (None, Some(url)) => ProgressSource::Server(ServerClient::new(url, args.token.clone())),
         (None, None) => return Err("expected FILE or --server URL".into()),
     };
@@ -222,8 +225,8 @@ impl ServerClient {
 fn title_of(operation: &OperationSummary, collection: &str) -> OperationTitle {
     OperationTitle {
         collection: collection.to_owned(),
-        kind: snake_case_name(operation.kind),
-        status: snake_case_name(operation.status),
+        kind: operation.kind.to_string(),
+        status: operation.status.to_string(),
         worker: operation.worker.clone(),
         error: operation.error_message.clone(),
     }

@@ -21,7 +21,8 @@ pub(super) async fn users(verb: UsersVerb) -> Result<(), BoxError> {
             let database = migrate::open_read_only(&store).await?;
             let (mut found, mut after) = (Vec::new(), None);
             loop {
-                let part = database.postgres().users().list(after, ACCOUNTS_PER_READ).await?;
+                let part =
+                    database.postgres().accounts().list_users(after, ACCOUNTS_PER_READ).await?;
                 let Some(last) = part.last() else { break };
                 after = Some(last.id);
                 found.extend(part);
@@ -62,7 +63,7 @@ pub(super) async fn users(verb: UsersVerb) -> Result<(), BoxError> {
                 hashed_password,
                 is_superuser: superuser,
             };
-            database.postgres().users().create(&new, &Actor::default()).await?;
+            database.postgres().accounts().create_user(&new, &Actor::default()).await?;
             let answer = json!({ "username": name, "created": true });
             render::print_answer(json, &answer, &format!("created account `{name}`\n"))
         }
@@ -71,12 +72,12 @@ pub(super) async fn users(verb: UsersVerb) -> Result<(), BoxError> {
             let hash = new_password(&name).await?;
             let database = migrate::open(&store).await?;
             database.postgres().migrate_up().await?;
-            let users = database.postgres().users();
-            let user = users
-                .find_by_name(&name)
+            let accounts = database.postgres().accounts();
+            let user = accounts
+                .find_user_by_name(&name)
                 .await?
                 .ok_or(format!("account `{name}` does not exist"))?;
-            if !users.set_password(user.id, &hash, &Actor::default()).await? {
+            if !accounts.set_password(user.id, &hash, &Actor::default()).await? {
                 return Err(format!("account `{name}` cannot have a password").into());
             }
             let answer = json!({ "username": name, "password_changed": true });

@@ -1,13 +1,12 @@
 //! `semantik verify`: compares the metadata with the vectors.
 
-use pipeline::BoxError;
+use operations::{DocumentFault, VerifyReport};
+use pipeline::{BoxError, OperationRequest, RunRequest};
 use serde_json::{Map, Value, json};
-use tokio_util::sync::CancellationToken;
 
 use super::Exit;
 use crate::cli::VerifyArgs;
-use crate::operate::{DocumentFault, OperationOptions, Operator, VerifyReport};
-use crate::{compose, model_download, render};
+use crate::{composition, model_download, render};
 
 /// Documents or files shown per kind of problem.
 const MAX_SHOWN: usize = 20;
@@ -24,19 +23,20 @@ async fn try_verify(args: &VerifyArgs) -> Result<Exit, BoxError> {
     if args.repair {
         model_download::fetch_models_of(&args.file).await?;
     }
-    let (spec, plan) = compose::load(&args.file, &embedding::EmbeddingEngine::new())?;
-    let wish = OperationOptions { wait: args.wait, ..OperationOptions::default() };
-    let mut operator = if args.repair {
-        Operator::new(spec, &plan, CancellationToken::new(), wish).await?
+    let operator = if args.repair {
+        composition::open_operator(&args.file, args.wait).await?
     } else {
-        Operator::open_read_only(spec, &plan, wish).await?
+        composition::open_reading_operator(&args.file, args.wait).await?
     };
     let before = operator.verify().await?;
     let after = if args.repair && !before.is_consistent() {
         if before.needs_rebuild() {
-            operator.rebuild().await?;
+            // From the sources and the cache, as a new generation.
+            let rebuild = RunRequest { rebuild: true, ..RunRequest::default() };
+            operator.execute(&OperationRequest::Run(rebuild)).await?;
         } else {
-            operator.repair().await?;
+            operator.execute(&OperationRequest::Repair).await?;
+            operator.execute(&OperationRequest::Run(RunRequest::default())).await?;
         }
         Some(operator.verify().await?)
     } else {

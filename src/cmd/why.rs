@@ -5,13 +5,14 @@ use metadata::{
     Collection, DocumentAction, DocumentDetails, DocumentHistory, DocumentStatus, Generation,
     Postgres, SeenLocation,
 };
+use operations::Database;
 use pipeline::{BoxError, Fingerprint, Location, Plan, SourceDecision};
 use serde_json::{Value, json};
 
 use super::document_ref::{DocumentRef, PathCandidates};
 use super::document_view;
 use crate::cli::WhyArgs;
-use crate::compose::{self, Database};
+use crate::composition;
 use crate::render;
 
 /// The collected facts about a document or location.
@@ -29,14 +30,14 @@ struct Explanation {
 }
 
 pub(super) async fn why(args: &WhyArgs) -> Result<(), BoxError> {
-    let (spec, plan) = compose::load(&args.of.file, &embedding::EmbeddingEngine::new())?;
+    let (spec, plan) = composition::load(&args.of.file)?;
     let found = Database::open_existing(&spec).await?;
     let place = found
         .as_ref()
         .and_then(|(database, collection)| Some((database.postgres(), collection.as_ref()?)));
     let mut places = plan.source_roots();
     if let Some((postgres, collection)) = place {
-        let sources = postgres.sources().list(collection.id).await?;
+        let sources = postgres.collections().sources(collection.id).await?;
         places.extend(sources.into_iter().map(|source| source.source_path));
     }
     let named = DocumentRef::from_argument(&args.document, &places)?;

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
+use operations::{PipelineFiles, Worker, WorkerConfig};
 use pipeline::BoxError;
 use tokio_util::sync::CancellationToken;
 
 use super::Exit;
 use super::signals::Signals;
 use crate::cli::WorkerArgs;
-use crate::operate::{PipelineFiles, Runtime, Worker, WorkerConfig};
-use crate::render;
 use crate::telemetry::Telemetry;
+use crate::{composition, render};
 
 pub(super) async fn worker(args: &WorkerArgs, telemetry: &Telemetry) -> Exit {
     match try_worker(args, telemetry).await {
@@ -21,7 +21,7 @@ pub(super) async fn worker(args: &WorkerArgs, telemetry: &Telemetry) -> Exit {
 
 async fn try_worker(args: &WorkerArgs, telemetry: &Telemetry) -> Result<Exit, BoxError> {
     let mut signals = Signals::new()?;
-    let files = PipelineFiles::new(args.files.clone());
+    let files = PipelineFiles::new(args.files.clone(), composition::composition());
     // If one file is valid already, models of the others are downloaded in the background.
     if files.loaded().is_empty() {
         tokio::select! {
@@ -38,7 +38,7 @@ async fn try_worker(args: &WorkerArgs, telemetry: &Telemetry) -> Result<Exit, Bo
         let message = format!("no valid pipeline file to serve in {}", named.join(", "));
         return Ok(Exit::Misconfigured(message));
     };
-    let runtime = Runtime::open(&first.spec, telemetry).await?;
+    let runtime = composition::open_runtime(&first.spec, telemetry).await?;
     let manner = WorkerConfig {
         max_concurrent: args.operations,
         grace: Duration::from_secs(args.grace.into()),

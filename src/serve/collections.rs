@@ -1,4 +1,4 @@
-//! The port `Work`: searches and operations on the collections of the server's files.
+//! The port `CollectionService`: searches and operations on the collections of the server's files.
 //!
 //! A requested operation is queued, like those that the command delegates; the executor of this
 //! process or of another one executes it.
@@ -9,21 +9,20 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
-use metadata::{EnqueueResult, QueuedOperation, VisibleCollection};
-use pipeline::BoxError;
+use metadata::{Actor, EnqueueResult, VisibleCollection};
+use operations::LoadedPipeline;
+use pipeline::{BoxError, OperationRequest};
 use search::Target;
-use serde_json::{Value, json};
-use server::ports::{self, Actor, CollectionService, OperationChange};
+use serde_json::Value;
+use server::ports::{self, CollectionService, OperationChange};
 use server::problem::{HandlerResult, Problem, ProblemCode};
 use server::wire;
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 use uuid::Uuid;
 
-use super::convert;
 use super::targets::Targets;
 use crate::cmd::why;
-use crate::operate::{LoadedPipeline, OperationOptions, OperationRequest};
 use crate::telemetry::Telemetry;
 
 /// Searches and operations of the server.
@@ -46,15 +45,8 @@ impl ServedCollections {
         request: &OperationRequest,
         by: &Actor,
     ) -> HandlerResult<Uuid> {
-        let mut config = request.details();
-        config["pipeline"] = json!(loaded.spec.file.name);
-        let kind = request.kind();
-        let what = QueuedOperation { collection: &seen.collection, kind, config: &config };
-        let operations = self.postgres().operations();
-        match operations
-            .enqueue_within_limits(&what, adds_documents(request), &convert::to_actor(by))
-            .await?
-        {
+        let collection = &seen.collection;
+        match operations::enqueue(self.postgres(), collection, &loaded.spec, request, by).await? {
             EnqueueResult::Queued(operation) => Ok(operation),
             EnqueueResult::LimitReached { of, most, retry_after } => {
                 let detail = format!("the collection has reached its limit of {most} {of}");
@@ -87,57 +79,20 @@ fn internal_problem(error: BoxError) -> Problem {
     }
 }
 
-fn to_request(order: ports::OperationRequest) -> OperationRequest {
-    match order {
-        ports::OperationRequest::Run { kind, allow_deletes, retry_failed } => {
-            let anew = kind == wire::RequestedOperation::Reindex;
-            OperationRequest::run(OperationOptions {
-                allow_deletes,
-                retry_failed,
-                rebuild: anew,
-                ..OperationOptions::default()
-            })
-        }
-        ports::OperationRequest::RemoveSource { source } => {
-            OperationRequest::RemoveSource { source }
-        }
-        ports::OperationRequest::DeleteDocuments(documents) => {
-            OperationRequest::DeleteDocuments { documents }
-        }
-        // The run restores them, so they are stored when it ends.
-        ports::OperationRequest::UndeleteDocuments(documents) => {
-            OperationRequest::run_readmitting(documents, OperationOptions::default())
-        }
-        ports::OperationRequest::Delete => OperationRequest::DeleteCollection,
-    }
-}
-
-fn adds_documents(request: &OperationRequest) -> bool {
-    matches!(request, OperationRequest::Run { .. })
-}
-
 #[async_trait]
 impl CollectionService for ServedCollections {
+    fn serves(&self, owner: &str, name: &str) -> bool {
+        self.targets.files.find(owner, name, None).is_some()
+    }
+
     async fn start_operation(
         &self,
         collection: Uuid,
-        order: ports::OperationRequest,
+        request: OperationRequest,
         by: &Actor,
     ) -> HandlerResult<Uuid> {
         let (seen, loaded) = self.served(collection).await?;
-        self.enqueue(&seen, &loaded, &to_request(order), by).await
-    }
-
-    async fn cancel_operation(&self, operation: Uuid, by: &Actor) -> HandlerResult<()> {
-        let ended = || Problem::new(ProblemCode::Conflict, "the operation has ended");
-        let operations = self.postgres().operations();
-        let found = operations.find(operation).await?;
-        let collection = found.ok_or_else(|| Problem::not_found("operation"))?.collection_id;
-        operations.cancel(operation).await.map_err(|error| match error.remedy {
-            pipeline::Remedy::Conflict => ended(),
-            pipeline::Remedy::Retry | pipeline::Remedy::GiveUp => error.into(),
-        })?;
-        Ok(operations.record_cancellation(collection, operation, &convert::to_actor(by)).await?)
+        self.enqueue(&seen, &loaded, &request, by).await
     }
 
     fn operation_changes(&self) -> BoxStream<'static, OperationChange> {
@@ -152,29 +107,6 @@ impl CollectionService for ServedCollections {
 
     fn invalidate(&self, collection: Option<Uuid>) {
         self.targets.invalidate(collection);
-    }
-
-    async fn chunks(
-        &self,
-        collection: Uuid,
-        document: Uuid,
-        from: u32,
-        limit: u32,
-    ) -> HandlerResult<wire::Chunks> {
-        self.served(collection).await?;
-        let found = self.postgres().documents().find(collection, document).await?;
-        let total = found.map_or(0, |it| it.chunk_count);
-        let target = self.targets.get(collection).await.map_err(internal_problem)?;
-        let chunks = target.index.chunks(document, from, limit).await?;
-        let items = chunks.into_iter().map(|chunk| wire::Chunk {
-            index: chunk.chunk_index,
-            text: chunk.content,
-            headings: chunk.headings,
-            page: chunk.page,
-            start: chunk.start,
-            end: chunk.end,
-        });
-        Ok(wire::Chunks { items: items.collect(), total: u32::try_from(total).unwrap_or(u32::MAX) })
     }
 
     async fn why(&self, collection: Uuid, named: &str) -> HandlerResult<Value> {

@@ -6,11 +6,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use metadata::Postgres;
+use operations::PipelineFiles;
 use pipeline::BoxError;
 use server::secret;
 
-use crate::operate::PipelineFiles;
-use crate::{compose, render};
+use crate::render;
 
 /// Lifetime of the token for the first administrator; each start issues a new one.
 const SETUP_TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
@@ -23,7 +23,7 @@ pub(super) async fn open_collections(
     for loaded in files.loaded() {
         let Some(model) = loaded.plan.model() else { continue };
         let file = &loaded.spec.file;
-        if postgres.users().find_by_name(&file.owner).await?.is_none() {
+        if postgres.accounts().find_user_by_name(&file.owner).await?.is_none() {
             tracing::warn!(
                 owner = file.owner,
                 collection = file.collection,
@@ -32,8 +32,8 @@ pub(super) async fn open_collections(
             );
             continue;
         }
-        let settings = compose::generation_settings(&loaded.spec, &loaded.plan, model);
-        postgres.ensure_collection(&compose::new_collection(&loaded.spec, settings)).await?;
+        let settings = operations::generation_settings(&loaded.spec, &loaded.plan, model);
+        postgres.ensure_collection(&operations::new_collection(&loaded.spec, settings)).await?;
     }
     Ok(())
 }
@@ -59,7 +59,7 @@ pub(super) async fn offer_setup(
 ) -> Result<(), BoxError> {
     let token = secret::random_secret();
     if !postgres
-        .sessions()
+        .accounts()
         .create_setup_token(&secret::digest(&token), SETUP_TOKEN_LIFETIME)
         .await?
     {

@@ -12,12 +12,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use metadata::{Principal, VisibleCollection};
-use pipeline::{BoxError, ModelProvider as _};
+use operations::{GenerationVectors, IfMissing, LoadedPipeline, PipelineFiles, Runtime};
+use pipeline::BoxError;
 use search::Target;
 use uuid::Uuid;
-
-use crate::compose::{self, GenerationVectors, IfMissing};
-use crate::operate::{LoadedPipeline, PipelineFiles, Runtime};
 
 /// Holds an open target; other searches of the collection wait while it is opened.
 #[derive(Default)]
@@ -59,8 +57,8 @@ impl Targets {
         &self,
         collection: Uuid,
     ) -> Result<Option<(VisibleCollection, Arc<LoadedPipeline>)>, BoxError> {
-        let grants = self.runtime.database.postgres().grants();
-        let Some(seen) = grants.visible(SUPERUSER, collection).await? else { return Ok(None) };
+        let collections = self.runtime.database.postgres().collections();
+        let Some(seen) = collections.visible(SUPERUSER, collection).await? else { return Ok(None) };
         let loaded = self.files.find(&seen.owner, &seen.collection.name, None);
         Ok(loaded.map(|loaded| (seen, loaded)))
     }
@@ -123,16 +121,16 @@ impl Targets {
         seen: &VisibleCollection,
         loaded: &LoadedPipeline,
     ) -> Result<Target, BoxError> {
-        let (collection, engine) = (&seen.collection, &self.runtime.engine);
+        let (collection, models) = (&seen.collection, &self.runtime.models);
         let generations = self.runtime.database.postgres().generations();
         let live = generations.live(collection.id).await?;
         let LoadedPipeline { spec, plan, .. } = loaded;
-        let model = compose::resolve_model(&live, plan, engine.as_ref())?;
+        let model = operations::resolve_model(&live, plan, models.as_ref())?;
         // Without a completed run, no vectors may exist yet.
         let absent = if live.fingerprint.is_none() { IfMissing::Create } else { IfMissing::Refuse };
         let shards = &self.runtime.shards;
         let vectors = GenerationVectors::open(spec, &live, &model, absent, shards).await?;
-        Ok(compose::build_target(spec, engine, collection, &live, model, &vectors))
+        Ok(operations::build_target(spec, models, collection, &live, model, &vectors))
     }
 
     /// Looks up the live generations, and closes others and those that are being deleted.
@@ -142,11 +140,11 @@ impl Targets {
     pub(super) async fn sweep(&self) -> Result<(), BoxError> {
         let slots: Vec<(Uuid, Arc<TargetSlot>)> =
             self.lock().iter().map(|(id, slot)| (*id, Arc::clone(slot))).collect();
-        let grants = self.runtime.database.postgres().grants();
+        let collections = self.runtime.database.postgres().collections();
         for (id, slot) in slots {
             let (asked, doubts) = (Instant::now(), slot.invalidations.load(Ordering::Acquire));
             // No lock is held here, so searches continue.
-            let seen = grants.visible(SUPERUSER, id).await?;
+            let seen = collections.visible(SUPERUSER, id).await?;
             // A search that is opening the target has just looked up the live generation.
             let Ok(mut open) = slot.open.try_lock() else { continue };
             let Some(it) = &mut *open else { continue };
@@ -172,8 +170,8 @@ impl Targets {
     pub(super) fn load_models(&self) {
         for loaded in self.files.loaded() {
             if let Some(model) = loaded.plan.model() {
-                let options = compose::embed_options(&loaded.spec);
-                match self.runtime.engine.embedder(&model.path, &options) {
+                let options = operations::embed_options(&loaded.spec);
+                match self.runtime.models.embedder(&model.path, &options) {
                     Ok(embedder) => tracing::info!(model = embedder.info().short_name, "loaded"),
                     Err(error) => {
                         tracing::warn!(

@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use pipeline::StoreMetrics;
+use metadata::{OPERATION_ENDED, OPERATION_EVENTS};
+use pipeline::{STORE_CALL, STORE_CALLS, STORE_RETRY, StoreMetrics};
 use prometheus::HistogramVec;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -10,8 +11,6 @@ use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
-
-use crate::render::snake_case_name;
 
 /// The tracing layer.
 pub(crate) struct MetricsLayer {
@@ -27,7 +26,7 @@ impl MetricsLayer {
 
     /// `true` for spans and events that the layer evaluates.
     pub(crate) fn is_relevant(metadata: &Metadata<'_>) -> bool {
-        [pipeline::STORE_CALLS, metadata::OPERATION_EVENTS].contains(&metadata.target())
+        [STORE_CALLS, OPERATION_EVENTS].contains(&metadata.target())
     }
 }
 
@@ -73,17 +72,23 @@ impl Visit for OperationEnd {
         }
     }
 
-    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+    fn record_str(&mut self, field: &Field, value: &str) {
         match field.name() {
-            "kind" => self.kind = snake_case_name(value),
-            "status" => self.status = snake_case_name(value),
+            "kind" => value.clone_into(&mut self.kind),
+            "status" => value.clone_into(&mut self.status),
             _ => {}
         }
     }
+
+    fn record_debug(&mut self, _: &Field, _: &dyn std::fmt::Debug) {}
 }
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for MetricsLayer {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let metadata = attributes.metadata();
+        if (metadata.target(), metadata.name()) != (STORE_CALLS, STORE_CALL) {
+            return;
+        }
         let (store, call) = (String::new(), String::new());
         let mut call = CallSpan { began: Instant::now(), store, call, failed: false };
         attributes.record(&mut call);
@@ -102,16 +107,21 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for MetricsLayer {
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        if event.metadata().target() == metadata::OPERATION_EVENTS {
-            let mut ended = OperationEnd::default();
-            event.record(&mut ended);
-            let labels = &[ended.kind.as_str(), ended.status.as_str()];
-            self.operation_seconds.with_label_values(labels).observe(ended.seconds);
-        } else if let Some(span) = context.event_span(event)
-            // The only event within a call reports a retry.
-            && let Some(call) = span.extensions().get::<CallSpan>()
-        {
-            self.stores.count_retry(&call.store);
+        match (event.metadata().target(), event.metadata().name()) {
+            (OPERATION_EVENTS, OPERATION_ENDED) => {
+                let mut ended = OperationEnd::default();
+                event.record(&mut ended);
+                let labels = &[ended.kind.as_str(), ended.status.as_str()];
+                self.operation_seconds.with_label_values(labels).observe(ended.seconds);
+            }
+            (STORE_CALLS, STORE_RETRY) => {
+                if let Some(span) = context.event_span(event)
+                    && let Some(call) = span.extensions().get::<CallSpan>()
+                {
+                    self.stores.count_retry(&call.store);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -152,11 +162,12 @@ mod tests {
         tracing::subscriber::with_default(tracing_subscriber::registry().with(listener), || {
             for failed in [false, true] {
                 let span = tracing::debug_span!(
-                    target: pipeline::STORE_CALLS, "store_call", store = "edge", call = "upsert points",
+                    target: STORE_CALLS, STORE_CALL, store = "edge", call = "upsert points",
                     failed = tracing::field::Empty
                 );
                 let work = async {
-                    tracing::warn!(target: pipeline::STORE_CALLS, "retrying the store call");
+                    tracing::warn!(name: STORE_RETRY, target: STORE_CALLS, "retrying the store call");
+                    tracing::warn!(target: STORE_CALLS, "another event of a store call");
                     tracing::warn!("something else");
                 };
                 runtime.block_on(work.instrument(span.clone()));
@@ -164,8 +175,11 @@ mod tests {
                     span.record("failed", true);
                 }
             }
-            let (kind, status) = (OperationType::Append, OperationStatus::Failed);
-            tracing::debug!(target: metadata::OPERATION_EVENTS, ?kind, ?status, seconds = 5.0);
+            let (kind, status) =
+                (OperationType::Append.to_string(), OperationStatus::Failed.to_string());
+            tracing::debug!(
+                name: OPERATION_ENDED, target: OPERATION_EVENTS, kind, status, seconds = 5.0
+            );
         });
         let text = telemetry.exposition().encode_text();
         for line in [

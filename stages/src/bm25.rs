@@ -9,25 +9,27 @@
 //! collection, because queries are too short for language detection. Stop words stay in passages;
 //! they are removed from queries that have other terms.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::ops::Range;
-use std::sync::{Arc, LazyLock, Mutex};
-
-use pipeline::{BoxError, SparseEncoder, SparseVector};
-use rust_stemmers::Stemmer;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-
 mod lexer;
 mod murmur;
 mod normalize;
+mod options;
+mod stop_words;
+mod term_index;
 
-use lexer::{TokenKind, lex};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
 
-/// Increased whenever the indices or weights of the same text change.
-const VERSION: u32 = 1;
+use pipeline::{BoxError, SparseEncoder, SparseVector};
+use rust_stemmers::Stemmer;
+use serde_json::Value;
+
+use self::lexer::{TokenKind, lex};
+pub(crate) use self::options::Bm25Options;
+use self::options::{SavedOptions, VERSION};
+use self::stop_words::STOP_WORDS;
+use self::term_index::{IndexCache, cached_index, word_index};
 
 /// The language of documents without a detected language. Most are short, or code and tables, which
 /// contain English more often than any other language.
@@ -56,67 +58,6 @@ pub fn default_sparse_encoder() -> Arc<dyn SparseEncoder> {
     Arc::new(Bm25Encoder::new(Bm25Options::default()))
 }
 
-/// Options of the BM25 vectors.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Bm25Options {
-    /// The kind of sparse vectors; always `bm25`.
-    kind: SparseKind,
-    /// Saturation of term frequency: the smaller, the sooner another occurrence of a term adds
-    /// nothing.
-    #[schemars(range(min = 0.0, max = 10.0))]
-    k1: f64,
-    /// Length normalisation: 0 ignores the length of a passage, 1 normalises by it fully.
-    #[schemars(range(min = 0.0, max = 1.0))]
-    b: f64,
-    /// The passage length, in terms, at which length normalisation has no effect.
-    #[schemars(range(min = 1.0, max = 100_000.0))]
-    average_length: f64,
-    /// The language of the stemmer: `auto` uses the language of each document, `none` disables
-    /// stemming, and a code such as `en` applies to every document.
-    #[schemars(regex(
-        pattern = r"^(auto|none|ar|da|de|el|en|es|fi|fr|hu|it|nb|nl|no|pt|ro|ru|sv|ta|tr)$"
-    ))]
-    language: String,
-}
-
-/// The kind of sparse vectors.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-enum SparseKind {
-    /// BM25.
-    #[default]
-    Bm25,
-}
-
-impl Default for Bm25Options {
-    fn default() -> Self {
-        Self {
-            kind: SparseKind::Bm25,
-            k1: 1.2,
-            b: 0.75,
-            average_length: 180.0,
-            language: "auto".to_owned(),
-        }
-    }
-}
-
-/// Options with their version, as stored with a collection.
-#[derive(Deserialize, Serialize)]
-struct SavedOptions {
-    version: u32,
-    #[serde(flatten)]
-    options: Bm25Options,
-}
-
-impl Bm25Options {
-    /// Everything that the vectors depend on, as stored with a collection.
-    pub(crate) fn settings(&self) -> Value {
-        let noted = SavedOptions { version: VERSION, options: self.clone() };
-        serde_json::to_value(noted).expect("has string keys and plain values only")
-    }
-}
-
 pub(crate) struct Bm25Encoder {
     options: Bm25Options,
     stemmers: BTreeMap<&'static str, Stemmer>,
@@ -124,40 +65,6 @@ pub(crate) struct Bm25Encoder {
     /// few terms.
     index_cache: Mutex<IndexCache>,
 }
-
-/// Term indices by language, then by kind: words, names.
-type IndexCache = HashMap<Option<&'static str>, [HashMap<String, u32>; 2]>;
-
-/// Maximum number of cached terms per kind and language; a full cache is cleared.
-const MAX_CACHED_WORDS: usize = 50_000;
-
-/// The index of a term, from the cache if it is there, else computed and cached.
-fn cached_index(
-    known: &mut [HashMap<String, u32>; 2],
-    kind: TokenKind,
-    word: &str,
-    stemmer: Option<&Stemmer>,
-) -> u32 {
-    let known = match kind {
-        TokenKind::Word => &mut known[0],
-        TokenKind::Identifier => &mut known[1],
-    };
-    if let Some(index) = known.get(word) {
-        return *index;
-    }
-    if known.len() >= MAX_CACHED_WORDS {
-        known.clear();
-    }
-    let index = word_index(kind, word, stemmer);
-    known.insert(word.to_owned(), index);
-    index
-}
-
-/// The stop words of each language that has a stemmer and a list.
-static STOP_WORDS: LazyLock<BTreeMap<&str, HashSet<&str>>> = LazyLock::new(|| {
-    let languages = normalize::LANGUAGES.iter().map(|(code, _)| *code);
-    languages.filter_map(|code| Some((code, load_stop_words(code)?))).collect()
-});
 
 impl Bm25Encoder {
     pub(crate) fn new(options: Bm25Options) -> Self {
@@ -249,26 +156,6 @@ impl Bm25Encoder {
         });
         vectors.collect()
     }
-}
-
-/// The index of a term: a hash of its stem in lower case without accents. Names are not stemmed.
-fn word_index(kind: TokenKind, word: &str, stemmer: Option<&Stemmer>) -> u32 {
-    let lower = normalize::lowercase(word);
-    let stem = match kind {
-        TokenKind::Word => normalize::stem(&lower, stemmer),
-        TokenKind::Identifier => Cow::Borrowed(&*lower),
-    };
-    murmur::token_index(&normalize::strip_diacritics(&stem))
-}
-
-fn load_stop_words(code: &str) -> Option<HashSet<&'static str>> {
-    let code = match code {
-        "nb" => "no",
-        // `stop_words` has no list for Tamil.
-        "ta" => return None,
-        code => code,
-    };
-    Some(stop_words::get(code).iter().copied().collect())
 }
 
 impl SparseEncoder for Bm25Encoder {

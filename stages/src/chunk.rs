@@ -10,6 +10,7 @@ mod atoms;
 mod chunk_builder;
 mod columns;
 mod sections;
+mod text_chunk;
 mod windows;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::chunk::columns::ChunkColumnBuilder;
+use crate::chunk::text_chunk::{SectionHeading, TextChunk};
 use crate::chunk::windows::ChunkLimits;
 
 pub(crate) const NODE: NodeDef = NodeDef {
@@ -230,13 +232,6 @@ impl Stage for Chunker {
     }
 }
 
-/// An entry of the outline; `at` is a byte offset into the text.
-struct SectionHeading {
-    at: usize,
-    level: u8,
-    title: String,
-}
-
 fn read_headings(outline: &dyn arrow::array::Array) -> Vec<SectionHeading> {
     let fields = outline.as_struct();
     let column = |name| fields.column_by_name(name).expect("a field of the column's type");
@@ -250,15 +245,6 @@ fn read_headings(outline: &dyn arrow::array::Array) -> Vec<SectionHeading> {
             title: title.value(row).to_owned(),
         })
         .collect()
-}
-
-/// One chunk: a byte range of the text, and its full model input as token ids (empty without a
-/// model).
-#[derive(Debug)]
-struct TextChunk {
-    start: usize,
-    end: usize,
-    tokens: Vec<u32>,
 }
 
 impl Chunker {

@@ -20,7 +20,7 @@ use pipeline::{
     SchemaExt as _, Stage, StageConfig, options_schema,
 };
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::bm25::{Bm25Encoder, Bm25Options};
@@ -78,7 +78,7 @@ struct EmbedOptions {
 }
 
 /// The configuration of sparse vectors.
-#[derive(Deserialize, JsonSchema)]
+#[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(untagged)]
 enum SparseOptions {
     /// A name.
@@ -88,7 +88,7 @@ enum SparseOptions {
 }
 
 /// Sparse vectors without options.
-#[derive(Deserialize, JsonSchema)]
+#[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum SparsePreset {
     /// BM25 with default options.
@@ -114,7 +114,7 @@ impl SparseOptions {
 }
 
 /// Precision of the computation.
-#[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Dtype {
     /// The precision that suits the device.

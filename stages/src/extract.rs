@@ -4,16 +4,19 @@
 //! can open neither files nor connections (ADR 22), so a corrupt or malicious file affects one
 //! document only. Without a configured worker, as in tests of single stages, the main process
 //! parses the documents, without these limits. A file compressed by gzip is unpacked first; its
-//! media type becomes that of its content. Documents extracted before come from the cache
-//! (`remembered`).
+//! media type becomes that of its content. Documents extracted before come from the cache.
 
 mod cache;
 mod columns;
 mod document;
 mod docx;
+mod error;
+mod format;
+mod formats;
 mod gzip;
 mod html;
 mod language;
+mod limits;
 mod markdown;
 mod pdf;
 mod read;
@@ -39,20 +42,24 @@ use serde_json::{Value, json};
 
 use crate::extract::cache::{BatchCache, ExtractionCache};
 use crate::extract::columns::DocumentColumns;
+use crate::extract::gzip::content_path;
+use crate::extract::limits::ExtractLimits;
 use crate::extract::read::{
-    ExtractRequest, ExtractResult, extract_document, is_gzip, reject_by_type,
+    ExtractRequest, ExtractResult, extract_document, reject_by_type, reject_reason,
 };
 use crate::extract::title::with_title;
 use crate::extract::worker::WorkerClient;
 use pipeline::ByteSize;
-use pipeline::uri;
 
 pub use worker::{EXTRACT_BUILD, extract_worker};
+
+/// Version of the stage without those of its formats.
+const VERSION: u32 = 2;
 
 pub(crate) const NODE: NodeDef = NodeDef {
     name: "extract",
     summary: "Extracts the text of each document, with headings, pages and metadata",
-    version: 2,
+    version: VERSION + formats::total_version(),
     parallelism: Parallelism::Any,
     schema: options_schema::<ExtractOptions>,
     parse: |with, _| Ok(NodeKind::Stage(Box::new(serde_json::from_value::<ExtractOptions>(with)?))),
@@ -104,7 +111,8 @@ impl StageConfig for ExtractOptions {
             .extract_worker
             .as_ref()
             .map(|command: &PathBuf| WorkerClient::new(command, limits));
-        let memory = with.cache.as_ref().map(|memo| ExtractionCache::new(memo, &self.identity()));
+        let memory =
+            with.cache.as_ref().map(|memo| ExtractionCache::new(memo, VERSION, &self.identity()));
         let memory = memory.transpose()?;
         Ok(Box::new(Extractor { limits, worker, cache: memory }))
     }
@@ -112,21 +120,6 @@ impl StageConfig for ExtractOptions {
     /// Includes the limits, because they determine which documents are set aside.
     fn identity(&self) -> Value {
         json!({ "max_seconds": self.max_seconds, "max_memory": self.max_memory.0 })
-    }
-}
-
-/// The limits of the extraction of one document.
-#[derive(Clone, Copy, Debug)]
-struct ExtractLimits {
-    time: Duration,
-    memory: u64,
-}
-
-impl ExtractLimits {
-    /// Limit of unpacked content in bytes: a quarter of the memory, because the parsed form and the
-    /// text must fit too.
-    fn max_unpacked_bytes(self) -> u64 {
-        self.memory / 4
     }
 }
 
@@ -188,19 +181,10 @@ impl Stage for Extractor {
                     read.add(&mime_type, document);
                 }
                 Err(refused) => {
-                    set_aside.push(Rejection::from_row(&rows, row, refused.into_reject_reason())?);
+                    set_aside.push(Rejection::from_row(&rows, row, reject_reason(refused))?);
                 }
             }
         }
         Ok(Outcome { rows: read.finish(&rows, keep)?, rejected: set_aside })
     }
-}
-
-/// The path of the content: without its last extension if the file is compressed.
-fn content_path(uri: &str, mime_type: &str) -> PathBuf {
-    let mut path = uri::to_path(uri).unwrap_or_else(|| PathBuf::from(uri));
-    if is_gzip(mime_type) {
-        path.set_extension("");
-    }
-    path
 }

@@ -29,6 +29,7 @@ mod model;
 mod page;
 mod permissions;
 mod prometheus;
+mod public_names;
 mod readonly;
 mod receiver;
 mod reindex;

@@ -6,6 +6,7 @@
 pub mod contract;
 mod edge;
 mod memory;
+mod page;
 mod payload;
 mod qdrant;
 mod ranking;

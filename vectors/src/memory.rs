@@ -2,12 +2,12 @@
 //! and tests of sinks write to it. It is neither fast nor durable.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use async_trait::async_trait;
 use pipeline::{
     DocumentLocation, Facet, Filter, Hit, IndexQuery, KeywordField, Payload, Point, QueryVectors,
-    SparseVector, StoreError, VectorIndex, VectorStore, point_id,
+    SparseVector, StoreError, VectorIndex, VectorStore, lock, point_id,
 };
 use uuid::Uuid;
 
@@ -234,10 +234,4 @@ pub(crate) fn cosine(a: &[f32], b: &[f32]) -> f32 {
     let dot = |a: &[f32], b: &[f32]| -> f32 { a.iter().zip(b).map(|(a, b)| a * b).sum() };
     let norms = dot(a, a).sqrt() * dot(b, b).sqrt();
     if norms == 0.0 { 0.0 } else { dot(a, b) / norms }
-}
-
-/// Ignores poisoning: the test that panicked fails by itself, and the others can still use the
-/// store.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use metadata::{Actor, NewToken, OperationOutcome, Postgres, PostgresOptions};
+use metadata::{Actor, NewToken, OperationOutcome, Postgres};
 use pipeline::MetadataStore as _;
 use sqlx::postgres::PgConnectOptions;
 use tokio::net::{TcpListener, UnixStream};
@@ -86,12 +86,12 @@ async fn a_connection_that_breaks_names_server_and_database() {
     });
     let name = options.get_database().unwrap();
     let url = format!("postgres://{}@127.0.0.1:{port}/{name}", options.get_username());
-    let postgres = Postgres::connect(&url, &PostgresOptions::default()).await.unwrap();
+    let postgres = Postgres::connect(&url).await.unwrap();
     // A call that is not retried.
     let lifetime = Duration::from_secs(60);
     let rotate = || async {
         let token = NewToken { hash: "y", lifetime };
-        postgres.sessions().rotate("x", token, &Actor::default()).await
+        postgres.accounts().rotate_refresh_token("x", token, &Actor::default()).await
     };
     rotate().await.expect("the connection is open");
     proxy.abort_all();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use metadata::{
     Collection, GenerationSlot, OperationLease, OperationOutcome, OperationStatus, OperationType,
-    Postgres, PostgresOptions, WaitPolicy,
+    Postgres, WaitPolicy,
 };
 use pipeline::{MetadataStore as _, Remedy};
 use serde_json::json;
@@ -14,7 +14,7 @@ use crate::support::{Database, settings, store, stored};
 
 /// Another process, as far as the database can tell.
 async fn other_process(database: &Database) -> Postgres {
-    Postgres::connect(&database.url, &PostgresOptions::default()).await.unwrap()
+    Postgres::connect(&database.url).await.unwrap()
 }
 
 async fn start(

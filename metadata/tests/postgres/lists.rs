@@ -37,7 +37,7 @@ fn order_of(it: &ListedDocument, sort: DocumentSort) -> (String, i64, Uuid) {
         DocumentSort::Id => String::new(),
         DocumentSort::Name => it.file_name.to_ascii_lowercase().chars().take(200).collect(),
         DocumentSort::Size => return (String::new(), it.file_size, it.id),
-        DocumentSort::UpdatedAt => return (String::new(), it.updated_at.timestamp_micros(), it.id),
+        DocumentSort::Updated => return (String::new(), it.updated_at.timestamp_micros(), it.id),
         DocumentSort::Status => return (String::new(), it.status as i64, it.id),
     };
     (text, 0, it.id)
@@ -61,7 +61,7 @@ async fn pages_of_every_order_give_every_document_once() {
         DocumentSort::Id,
         DocumentSort::Name,
         DocumentSort::Size,
-        DocumentSort::UpdatedAt,
+        DocumentSort::Updated,
         DocumentSort::Status,
     ];
     for (selection, condition) in selections {

@@ -3,7 +3,7 @@
 use futures::future::join_all;
 use metadata::{
     Actor, CollectionStatus, CollectionUpdate, GenerationSlot, NewCollection, OperationOutcome,
-    OperationStatus, OperationType, Postgres, PostgresOptions, WaitPolicy,
+    OperationStatus, OperationType, Postgres, WaitPolicy,
 };
 use pipeline::{MetadataStore as _, RejectReason, Remedy};
 use serde_json::json;
@@ -156,7 +156,7 @@ async fn one_operation_at_a_time() {
     let collection = database.collection("docs").await;
     let other = database.collection("other").await;
     let operation = database.operation(&collection).await;
-    let second = Postgres::connect(&database.url, &PostgresOptions::default()).await.unwrap();
+    let second = Postgres::connect(&database.url).await.unwrap();
     let refused = second
         .start_operation(&collection, OperationType::Append, &json!({}), WaitPolicy::FailIfBusy)
         .await
@@ -327,12 +327,12 @@ async fn no_error_has_a_secret_in_it() {
         &format!("{}&password=s3cr3t&dbname=absent", database.url),
     ];
     for url in urls {
-        let error = Postgres::connect(url, &PostgresOptions::default()).await.unwrap_err();
+        let error = Postgres::connect(url).await.unwrap_err();
         let said = format!("{error} {error:?} {} {:?}", error.source, error.source);
         assert!(!said.contains("s3cr3t"), "{said}");
     }
     let with = format!("{}&password=s3cr3t", database.url);
-    let postgres = Postgres::connect(&with, &PostgresOptions::default()).await.unwrap();
+    let postgres = Postgres::connect(&with).await.unwrap();
     let operation = postgres
         .start_operation(
             &database.collection("docs").await,

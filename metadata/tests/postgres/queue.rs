@@ -8,8 +8,8 @@ use chrono::{DateTime, Utc};
 use futures::future::join_all;
 use metadata::{
     Actor, Collection, DueRun, NewCollection, OperationEvent, OperationOutcome, OperationStatus,
-    OperationType, OverlapPolicy, Postgres, PostgresOptions, QueuedOperation, ResourceLimits,
-    ScheduleKey, SchedulePoll, ScheduledRunOutcome,
+    OperationType, OverlapPolicy, Postgres, QueuedOperation, ResourceLimits, ScheduleKey,
+    SchedulePoll, ScheduledRunOutcome,
 };
 use serde_json::json;
 use uuid::Uuid;
@@ -18,7 +18,7 @@ use crate::support::{Database, new_collection};
 
 /// Another process, as far as the database can tell.
 async fn other_process(database: &Database) -> Postgres {
-    Postgres::connect(&database.url, &PostgresOptions::default()).await.unwrap()
+    Postgres::connect(&database.url).await.unwrap()
 }
 
 async fn enqueue(database: &Database, collection: &Collection) -> Uuid {
@@ -268,8 +268,8 @@ async fn a_run_beyond_a_limit_is_skipped_and_the_next_one_takes_place() {
     let config = json!({ "do": "run" });
     let what =
         QueuedOperation { collection: &collection, kind: OperationType::Append, config: &config };
-    let limits = database.postgres.limits();
-    let (ten, _) = limits.with_usage(collection.id).await.unwrap().unwrap();
+    let collections = database.postgres.collections();
+    let ten = collections.limits(collection.id).await.unwrap().unwrap().limits;
     assert_eq!(ten.max_operations_per_hour, 10);
 
     let look = minutes(known.looked_until, 0..11);
@@ -288,11 +288,11 @@ async fn a_run_beyond_a_limit_is_skipped_and_the_next_one_takes_place() {
 
     // The limit of operations is raised, then the limit of documents is reached.
     let more = ResourceLimits { max_operations_per_hour: 100, ..ten };
-    limits.set(collection.id, &more, &Actor::default()).await.unwrap();
+    collections.set_limits(collection.id, &more, &Actor::default()).await.unwrap();
     let look = minutes(looked.looked_until, 12..13);
     assert_eq!(schedules.fire(known.id, &look, &what).await.unwrap().len(), 1);
     let full = ResourceLimits { max_documents: 1, ..more };
-    limits.set(collection.id, &full, &Actor::default()).await.unwrap();
+    collections.set_limits(collection.id, &full, &Actor::default()).await.unwrap();
     sqlx::query("UPDATE collections SET document_count = 1").execute(&database.sql).await.unwrap();
     let look = minutes(look.until, 13..14);
     assert!(schedules.fire(known.id, &look, &what).await.unwrap().is_empty());

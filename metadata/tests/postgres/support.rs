@@ -4,7 +4,7 @@ use std::path::Path;
 
 use metadata::{
     Collection, EmbeddedPostgres, GenerationSettings, GenerationSlot, NewCollection,
-    OperationLease, OperationType, Postgres, PostgresOptions, RunMetadata, WaitPolicy,
+    OperationLease, OperationType, Postgres, RunMetadata, WaitPolicy,
 };
 use pipeline::Quantization;
 use pipeline::{
@@ -38,7 +38,7 @@ impl Database {
             .await
             .unwrap();
         let url = cluster.url().replace("/semantik?", &format!("/{name}?"));
-        let postgres = Postgres::connect(&url, &PostgresOptions::default()).await.unwrap();
+        let postgres = Postgres::connect(&url).await.unwrap();
         let sql = PgPool::connect(&url).await.unwrap();
         Self { postgres, sql, url, _cluster: cluster }
     }

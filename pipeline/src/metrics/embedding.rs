@@ -1,11 +1,12 @@
 //! Metrics of the model of a run.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use prometheus::{CounterVec, IntCounterVec, Registry};
 
 use super::{register_counters, register_seconds};
 use crate::EmbedderUsage;
+use crate::lock::lock;
 
 const LABELS: &[&str] = &["pipeline", "model"];
 
@@ -50,7 +51,7 @@ impl EmbeddingMetrics {
 
     /// Adds the usage since the last update.
     pub(super) fn update(&self, pipeline: &str, model: &str, usage: EmbedderUsage) {
-        let mut counted = self.last_usage.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counted = lock(&self.last_usage);
         let labels = &[pipeline, model];
         let add = |counter: &IntCounterVec, now: u64, before: u64| {
             counter.with_label_values(labels).inc_by(now.saturating_sub(before));

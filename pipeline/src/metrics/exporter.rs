@@ -6,12 +6,13 @@
 //! Gauges show the current state; those of an ended run are dropped.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use prometheus::Registry;
 use prometheus::proto::{Bucket, Counter, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 
 use super::Metrics;
+use crate::lock::lock;
 
 /// The metrics of a process. Clones share them.
 #[derive(Clone, Default)]
@@ -72,7 +73,7 @@ impl MetricsExporter {
     }
 
     fn runs(&self) -> std::sync::MutexGuard<'_, Runs> {
-        self.0.runs.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.runs)
     }
 }
 

@@ -11,8 +11,8 @@ use prometheus::{
 };
 
 use super::{lock, register_counters, register_gauges, register_histograms, register_seconds};
-use crate::document_tracker::token_count;
-use crate::progress::NodeState;
+use crate::chunk_counts::token_count;
+use crate::node_state::NodeState;
 
 /// Bucket bounds in seconds: from a database query to a batch of thousands of chunks on one core.
 const BATCH_SECONDS: [f64; 9] = [0.001, 0.004, 0.016, 0.064, 0.25, 1.0, 4.0, 16.0, 64.0];

@@ -5,7 +5,7 @@
 //! Allan and Carterette, CIKM 2007). Samples are small and scores far from normally distributed, so
 //! no closed formula is used.
 
-use super::rng::SplitMix64;
+use pipeline::SplitMix64;
 
 /// Number of resamples.
 const RESAMPLES: usize = 10_000;

@@ -1,7 +1,7 @@
 //! The cost of a search: limits of filters, and the budget that no search exceeds.
 
 use proptest::prelude::*;
-use search::{Condition, Request, SearchMode};
+use search::{Request, SearchMode, parse_filter, pattern_bytes};
 use serde_json::{Value, json};
 
 use crate::support::{MemoryCollection, ToyEmbedder, query, search_one};
@@ -52,9 +52,9 @@ fn every_limit_of_a_filter_is_exact_and_named() {
         (11, 1000, "at most 1000 characters"),
         (12, 16, "more than 16384 bytes of patterns"),
     ] {
-        let good = Condition::parse(&sized(kind, most));
+        let good = parse_filter(&sized(kind, most));
         assert!(good.is_ok(), "{kind} {most}: {}", good.unwrap_err());
-        let refused = Condition::parse(&sized(kind, most + 1)).unwrap_err().to_string();
+        let refused = parse_filter(&sized(kind, most + 1)).unwrap_err().to_string();
         assert!(refused.contains(words), "{kind}: {refused}");
         assert!(refused.len() < 500, "{kind}: {} bytes", refused.len());
     }
@@ -69,8 +69,8 @@ proptest! {
         // `serde_json` limits the nesting of JSON to 128.
         let size = if kind == 2 { size % 120 + 1 } else { size };
         let filter = sized(kind, size);
-        let measured = Condition::pattern_bytes(&filter);
-        match Condition::parse(&filter) {
+        let measured = pattern_bytes(&filter);
+        match parse_filter(&filter) {
             Ok(_) => prop_assert!(measured.unwrap() <= 16 << 10),
             Err(error) => prop_assert_eq!(measured, Err(error)),
         }

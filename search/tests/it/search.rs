@@ -1,6 +1,6 @@
 //! Searches in one collection: modes, thresholds, filters, highlights.
 
-use search::{Condition, Request, SearchMode};
+use search::{Request, SearchMode, parse_filter};
 use serde_json::json;
 
 use crate::support::{MemoryCollection, ToyEmbedder, paths, query, search_one};
@@ -77,7 +77,7 @@ async fn a_chunk_of_twenty_thousand_characters_is_returned() {
 
 #[tokio::test]
 async fn query_terms_are_highlighted() {
-    let filter = Condition::parse(&json!({ "path": "locks.txt", "chunk": 0 })).unwrap();
+    let filter = parse_filter(&json!({ "path": "locks.txt", "chunk": 0 })).unwrap();
     for mode in MODES {
         let filter = Some(filter.clone());
         let answer = search_one(
@@ -113,7 +113,7 @@ async fn filters_apply_in_every_mode() {
             vec!["a/files.txt", "b/birds.txt"],
         ),
     ] {
-        let condition = Condition::parse(&filter).unwrap();
+        let condition = parse_filter(&filter).unwrap();
         for mode in MODES {
             // Every chunk contains a word of this query.
             let words = "a and the birds ships they file mutex is eat fish by";
@@ -156,7 +156,7 @@ async fn sparse_search_needs_no_model() {
 async fn values_are_counted_under_a_filter() {
     let target = sample_collection().target().await;
     let searcher = search::Searcher::default();
-    let condition = Condition::parse(&json!({ "path": { "glob": "a/*" } })).unwrap();
+    let condition = parse_filter(&json!({ "path": { "glob": "a/*" } })).unwrap();
     for (name, field) in search::FACET_FIELDS {
         let all = searcher.facets(&target, *field, None, 10).await.unwrap();
         let some = searcher.facets(&target, *field, Some(&condition), 10).await.unwrap();

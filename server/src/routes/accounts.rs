@@ -4,6 +4,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use metadata::{NewUser, User, UserUpdate};
 use pipeline::{Remedy, StoreError};
 use uuid::Uuid;
 
@@ -11,11 +12,8 @@ use super::check_line;
 use crate::App;
 use crate::extract::{JsonBody, PathParams, QueryParams};
 use crate::guard::Caller;
-use crate::ports::{NewUser, UserUpdate};
 use crate::problem::{HandlerResult, Problem, ProblemCode};
-use crate::wire::{
-    ChangeMe, ChangePassword, ChangeUser, CreateUser, Page, Paging, SetPassword, User,
-};
+use crate::wire::{ChangeMe, ChangePassword, ChangeUser, CreateUser, Page, Paging, SetPassword};
 
 /// Largest length of a user name.
 const MAX_NAME: usize = 64;
@@ -27,7 +25,7 @@ const MAX_PREFERENCES_BYTES: usize = 16 << 10;
 /// Get the caller's account
 #[utoipa::path(get, path = "/users/me", tag = "users", responses((status = OK, body = User)))]
 pub(crate) async fn me(State(app): State<App>, caller: Caller) -> HandlerResult<Json<User>> {
-    found_or_404(app.accounts.find_user(caller.user()?).await?)
+    found_or_404(app.accounts().find_user(caller.user()?).await?)
 }
 
 /// Change the caller's account
@@ -58,10 +56,9 @@ pub(crate) async fn change_password(
     caller: Caller,
     JsonBody(wanted): JsonBody<ChangePassword>,
 ) -> HandlerResult<StatusCode> {
-    let Json(user) = found_or_404(app.accounts.find_user(caller.user()?).await?)?;
-    let accounts = app.accounts.as_ref();
-    let attempt = app.throttle.begin(accounts, &user.username, caller.address).await?;
-    let known = app.accounts.password_hash(user.id).await?;
+    let Json(user) = found_or_404(app.accounts().find_user(caller.user()?).await?)?;
+    let attempt = app.throttle.begin(&app.accounts(), &user.username, caller.address).await?;
+    let known = app.accounts().password_hash(user.id).await?;
     match app.passwords.verify(&wanted.current, known.as_deref()).await {
         Ok(true) => attempt.succeeded(),
         Ok(false) => {
@@ -88,7 +85,7 @@ pub(crate) async fn list(
     QueryParams(paging): QueryParams<Paging>,
 ) -> HandlerResult<Json<Page<User>>> {
     let limit = paging.limit()?;
-    let users = app.accounts.list_users(paging.after()?, limit + 1).await?;
+    let users = app.accounts().list_users(paging.after()?, limit + 1).await?;
     Ok(Json(Page::new(users, limit, |user| user.id.to_string())))
 }
 
@@ -117,7 +114,7 @@ pub(crate) async fn create(
         hashed_password,
         is_superuser: wanted.is_superuser,
     };
-    let user = app.accounts.create_user(new, &caller.actor()).await.map_err(account_conflict)?;
+    let user = app.accounts().create_user(&new, &caller.actor()).await.map_err(account_conflict)?;
     Ok((StatusCode::CREATED, Json(user)))
 }
 
@@ -128,7 +125,7 @@ pub(crate) async fn show(
     State(app): State<App>,
     PathParams(user): PathParams<Uuid>,
 ) -> HandlerResult<Json<User>> {
-    found_or_404(app.accounts.find_user(user).await?)
+    found_or_404(app.accounts().find_user(user).await?)
 }
 
 /// Change an account
@@ -158,7 +155,7 @@ pub(crate) async fn set_password(
     PathParams(user): PathParams<Uuid>,
     JsonBody(wanted): JsonBody<SetPassword>,
 ) -> HandlerResult<StatusCode> {
-    let Json(user) = found_or_404(app.accounts.find_user(user).await?)?;
+    let Json(user) = found_or_404(app.accounts().find_user(user).await?)?;
     store_password(&app, &user, &wanted.password, &caller).await
 }
 
@@ -169,7 +166,7 @@ async fn store_password(
     caller: &Caller,
 ) -> HandlerResult<StatusCode> {
     let hash = app.passwords.hash(password, &user.username).await?;
-    if !app.accounts.set_password(user.id, &hash, &caller.actor()).await? {
+    if !app.accounts().set_password(user.id, &hash, &caller.actor()).await? {
         return Err(Problem::not_found("user"));
     }
     app.caches.invalidate_accounts();
@@ -185,7 +182,7 @@ async fn update_user(
     change.email.as_deref().map_or(Ok(()), check_email)?;
     change.full_name.as_deref().map_or(Ok(()), |name| check_line("full_name", name, 200))?;
     let loses_rights = change.is_active == Some(false) || change.is_superuser == Some(false);
-    let changed = app.accounts.update_user(user, change, &caller.actor()).await;
+    let changed = app.accounts().update_user(user, &change, &caller.actor()).await;
     app.caches.invalidate_accounts();
     found_or_404(changed.map_err(|error| match error.remedy {
         Remedy::Conflict if loses_rights => Problem::new(

@@ -8,15 +8,17 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::{HeaderName, HeaderValue, SET_COOKIE};
 use axum::response::{IntoResponse as _, Response};
+use metadata::{NewToken, SessionLifetime, User};
 use uuid::Uuid;
 
 use super::sessions::verify_login;
-use crate::browser::BrowserRequest;
+use crate::browser::{ABSOLUTE_TIMEOUT, BrowserRequest, IDLE_TIMEOUT};
 use crate::extract::JsonBody;
 use crate::guard::Caller;
 use crate::problem::HandlerResult;
-use crate::wire::{BrowserSession, Login, SetUpState, User};
-use crate::{ACCESS_TOKEN_LIFETIME, App, secret};
+use crate::token::ACCESS_TOKEN_LIFETIME;
+use crate::wire::{BrowserSession, Login, SetUpState};
+use crate::{App, secret};
 
 type WithCookie<T> = (StatusCode, [(HeaderName, HeaderValue); 1], T);
 
@@ -26,10 +28,8 @@ type WithCookie<T> = (StatusCode, [(HeaderName, HeaderValue); 1], T);
 /// `X-Semantik-CSRF: 1`; programs use `POST /sessions`.
 #[utoipa::path(post, path = "/sessions/browser", tag = "sessions", request_body = Login,
     responses((status = CREATED, body = BrowserSession),
-        (status = UNAUTHORIZED, description = "Wrong user name or password",
-        body = crate::problem::ProblemDetails, content_type = "application/problem+json"),
-        (status = FORBIDDEN, description = "The request is not from this server's page",
-        body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
+        (status = UNAUTHORIZED, description = "Wrong user name or password"),
+        (status = FORBIDDEN, description = "The request is not from this server's page")))]
 pub(crate) async fn log_in(
     State(app): State<App>,
     caller: Caller,
@@ -39,14 +39,13 @@ pub(crate) async fn log_in(
     let user = verify_login(&app, &caller, &login).await?;
     // The previous session of this browser, of any account, must not stay active unnoticed.
     if let Some(before) = &browser.credential {
-        app.accounts.end_browser_session(&secret::digest(before), &caller.actor()).await?;
+        app.accounts().end_browser_session(&secret::digest(before), &caller.actor()).await?;
         app.caches.invalidate_accounts();
     }
     let credential = secret::random_secret();
-    let session = app
-        .accounts
-        .begin_browser_session(user.id, &secret::digest(&credential), &caller.actor())
-        .await?;
+    let hash = secret::digest(&credential);
+    let token = NewToken { hash: &hash, lifetime: IDLE_TIMEOUT };
+    let session = app.accounts().begin_browser_session(user.id, token, &caller.actor()).await?;
     let cookie = [(SET_COOKIE, browser.set_cookie(&credential))];
     Ok((StatusCode::CREATED, cookie, Json(to_browser_session(&app, user, session))))
 }
@@ -57,8 +56,7 @@ pub(crate) async fn log_in(
 #[utoipa::path(post, path = "/sessions/browser/token", tag = "sessions",
     responses((status = OK, body = BrowserSession),
         (status = NO_CONTENT, description = "The browser has no active session"),
-        (status = FORBIDDEN, description = "The request is not from this server's page",
-        body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
+        (status = FORBIDDEN, description = "The request is not from this server's page")))]
 pub(crate) async fn token(
     State(app): State<App>,
     browser: BrowserRequest,
@@ -66,7 +64,8 @@ pub(crate) async fn token(
     let Some(credential) = &browser.credential else {
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
-    match app.accounts.resume_browser_session(&secret::digest(credential)).await? {
+    let lifetime = SessionLifetime { idle: IDLE_TIMEOUT, absolute: ABSOLUTE_TIMEOUT };
+    match app.accounts().resume_browser_session(&secret::digest(credential), lifetime).await? {
         Some((user, session)) => Ok(Json(to_browser_session(&app, user, session)).into_response()),
         None => {
             Ok((StatusCode::NO_CONTENT, [(SET_COOKIE, browser.clear_cookie())]).into_response())
@@ -79,15 +78,14 @@ pub(crate) async fn token(
 /// Ends the session in all tabs and invalidates its access tokens. Without an active session it has
 /// no effect.
 #[utoipa::path(delete, path = "/sessions/browser", tag = "sessions",
-    responses((status = NO_CONTENT), (status = FORBIDDEN, description = "The request is not from this server's page",
-        body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
+    responses((status = NO_CONTENT), (status = FORBIDDEN, description = "The request is not from this server's page")))]
 pub(crate) async fn log_out(
     State(app): State<App>,
     caller: Caller,
     browser: BrowserRequest,
 ) -> HandlerResult<WithCookie<()>> {
     if let Some(credential) = &browser.credential {
-        app.accounts.end_browser_session(&secret::digest(credential), &caller.actor()).await?;
+        app.accounts().end_browser_session(&secret::digest(credential), &caller.actor()).await?;
         app.caches.invalidate_accounts();
     }
     Ok((StatusCode::NO_CONTENT, [(SET_COOKIE, browser.clear_cookie())], ()))
@@ -98,7 +96,7 @@ pub(crate) async fn log_out(
 /// Tells whether the first administrator must still be created.
 #[utoipa::path(get, path = "/setup", tag = "sessions", responses((status = OK, body = SetUpState)))]
 pub(crate) async fn set_up_state(State(app): State<App>) -> HandlerResult<Json<SetUpState>> {
-    let is_set_up = app.caches.has_administrator(app.accounts.as_ref()).await?;
+    let is_set_up = app.caches.has_administrator(&app.accounts()).await?;
     Ok(Json(SetUpState { is_needed: !is_set_up }))
 }
 

@@ -3,20 +3,19 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use pipeline::Remedy;
+use metadata::{
+    AuditEntry, CollectionUpdate, LimitsAndUsage, ResourceLimits, SourceSummary, VisibleCollection,
+};
+use pipeline::{OperationRequest, Remedy};
 use uuid::Uuid;
 
 use super::{Accepted, AcceptedAnswer, accepted};
 use crate::App;
 use crate::extract::{JsonBody, PathParams, QueryParams};
 use crate::guard::{AuthorizedCollection, Caller, visible_level};
-use crate::ports::{CollectionUpdate, OperationRequest};
 use crate::problem::{HandlerResult, Problem, ProblemCode};
-use crate::right::{AccessLevel, effective_level};
-use crate::wire::{
-    AuditEntry, ChangeCollection, Collection, Confirm, Generation, Limits, LimitsAndUsage, Page,
-    Paging, Source, time_cursor,
-};
+use crate::right::{AccessGrants, AccessLevel, effective_level};
+use crate::wire::{ChangeCollection, Collection, Confirm, Generation, Page, Paging, time_cursor};
 
 /// Largest length of a description, in characters.
 const MAX_DESCRIPTION: usize = 10_000;
@@ -32,12 +31,11 @@ pub(crate) async fn list(
     QueryParams(paging): QueryParams<Paging>,
 ) -> HandlerResult<Json<Page<Collection>>> {
     let limit = paging.limit()?;
-    let found =
-        app.catalogue.readable_collections(caller.principal(), paging.after()?, limit + 1).await?;
-    let seen = found.into_iter().filter_map(|(mut collection, given)| {
-        let level = effective_level(&caller.identity, given)?;
-        collection.right = visible_level(level, &caller.identity).name();
-        Some(collection)
+    let collections = app.metadata.collections();
+    let found = collections.readable(caller.principal(), paging.after()?, limit + 1).await?;
+    let seen = found.into_iter().filter_map(|seen| {
+        let level = effective_level(&caller.identity, AccessGrants::of(&seen))?;
+        Some(app.collection_view(seen, visible_level(level, &caller.identity)))
     });
     Ok(Json(Page::new(seen.collect(), limit, |it| it.id.to_string())))
 }
@@ -73,7 +71,7 @@ pub(crate) async fn change(
             return Err(Problem::from_code(ProblemCode::Forbidden));
         }
         Some(name) => {
-            let owner = app.accounts.find_user_by_name(name).await?.filter(|user| user.is_active);
+            let owner = app.accounts().find_user_by_name(name).await?.filter(|user| user.is_active);
             let owner = owner
                 .ok_or_else(|| Problem::new(ProblemCode::InvalidBody, "unknown user in `owner`"))?;
             Some(owner.id)
@@ -81,7 +79,7 @@ pub(crate) async fn change(
     };
     let ChangeCollection { description, is_public, owner: _ } = wanted;
     let change = CollectionUpdate { description, is_public, owner };
-    let changed = app.catalogue.update_collection(id, change, &caller.actor()).await;
+    let changed = app.metadata.collections().update(id, &change, &caller.actor()).await;
     app.caches.invalidate_collections();
     let is_there = changed.map_err(|error| match error.remedy {
         Remedy::Conflict => Problem::new(
@@ -91,15 +89,15 @@ pub(crate) async fn change(
         Remedy::Retry | Remedy::GiveUp => error.into(),
     })?;
     let seen = if is_there {
-        app.catalogue.visible_collection(caller.principal(), id).await?
+        app.metadata.collections().visible(caller.principal(), id).await?
     } else {
         None
     };
-    let (mut collection, given) = seen.ok_or_else(|| Problem::not_found("collection"))?;
+    let seen: VisibleCollection = seen.ok_or_else(|| Problem::not_found("collection"))?;
     // The previous owner may no longer see the collection, and gets it one last time.
-    let level = effective_level(&caller.identity, given).unwrap_or(AccessLevel::Read);
-    collection.right = visible_level(level, &caller.identity).name();
-    Ok(Json(collection))
+    let level = effective_level(&caller.identity, AccessGrants::of(&seen));
+    let shown = visible_level(level.unwrap_or(AccessLevel::Read), &caller.identity);
+    Ok(Json(app.collection_view(seen, shown)))
 }
 
 /// Delete a collection
@@ -107,8 +105,7 @@ pub(crate) async fn change(
 /// Permanently deletes it from the metadata store and the vector store.
 #[utoipa::path(delete, path = "/collections/{collection}", tag = "collections",
     params(("collection" = Uuid, Path), Confirm),
-    responses((status = ACCEPTED, body = Accepted), (status = CONFLICT, description = "Collection not served, or limit reached",
-        body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
+    responses((status = ACCEPTED, body = Accepted), (status = CONFLICT, description = "Collection not served, or limit reached")))]
 pub(crate) async fn delete(
     State(app): State<App>,
     caller: Caller,
@@ -118,7 +115,7 @@ pub(crate) async fn delete(
     confirm.ensure_names(&target.collection.name)?;
     let operation = app
         .service
-        .start_operation(target.collection.id, OperationRequest::Delete, &caller.actor())
+        .start_operation(target.collection.id, OperationRequest::DeleteCollection, &caller.actor())
         .await?;
     app.caches.invalidate_collections();
     Ok(accepted(operation))
@@ -133,17 +130,18 @@ pub(crate) async fn generations(
     State(app): State<App>,
     target: AuthorizedCollection,
 ) -> HandlerResult<Json<Vec<Generation>>> {
-    Ok(Json(app.catalogue.generations(target.collection.id).await?))
+    let generations = app.metadata.generations().list(target.collection.id).await?;
+    Ok(Json(generations.into_iter().map(Generation::from).collect()))
 }
 
 /// List the sources of a collection
 #[utoipa::path(get, path = "/collections/{collection}/sources", tag = "collections",
-    params(("collection" = Uuid, Path)), responses((status = OK, body = Vec<Source>)))]
+    params(("collection" = Uuid, Path)), responses((status = OK, body = Vec<SourceSummary>)))]
 pub(crate) async fn sources(
     State(app): State<App>,
     target: AuthorizedCollection,
-) -> HandlerResult<Json<Vec<Source>>> {
-    Ok(Json(app.catalogue.sources(target.collection.id).await?))
+) -> HandlerResult<Json<Vec<SourceSummary>>> {
+    Ok(Json(app.metadata.collections().sources(target.collection.id).await?))
 }
 
 /// Remove a source
@@ -152,8 +150,7 @@ pub(crate) async fn sources(
 /// the pipeline file names the source.
 #[utoipa::path(delete, path = "/collections/{collection}/sources/{source}", tag = "collections",
     params(("collection" = Uuid, Path), ("source" = Uuid, Path), Confirm),
-    responses((status = ACCEPTED, body = Accepted), (status = CONFLICT, description = "Collection not served, or limit reached",
-        body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
+    responses((status = ACCEPTED, body = Accepted), (status = CONFLICT, description = "Collection not served, or limit reached")))]
 pub(crate) async fn remove_source(
     State(app): State<App>,
     caller: Caller,
@@ -162,9 +159,9 @@ pub(crate) async fn remove_source(
     QueryParams(confirm): QueryParams<Confirm>,
 ) -> HandlerResult<AcceptedAnswer> {
     let id = target.collection.id;
-    let sources = app.catalogue.sources(id).await?;
+    let sources = app.metadata.collections().sources(id).await?;
     let source = sources.into_iter().find(|it| it.id == ids.1);
-    let source = source.ok_or_else(|| Problem::not_found("source"))?.source;
+    let source = source.ok_or_else(|| Problem::not_found("source"))?.source_path;
     confirm.ensure_names(&target.collection.name)?;
     Ok(accepted(
         app.service
@@ -185,7 +182,8 @@ pub(crate) async fn audit(
     QueryParams(paging): QueryParams<Paging>,
 ) -> HandlerResult<Json<Page<AuditEntry>>> {
     let limit = paging.limit()?;
-    let entries = app.catalogue.audit_log(collection, paging.before()?, limit + 1).await?;
+    let entries =
+        app.metadata.audit_log().for_collection(collection, paging.before()?, limit + 1).await?;
     Ok(Json(Page::new(entries, limit, |it| time_cursor(it.created_at, it.id))))
 }
 
@@ -198,7 +196,7 @@ pub(crate) async fn limits(
     State(app): State<App>,
     target: AuthorizedCollection,
 ) -> HandlerResult<Json<LimitsAndUsage>> {
-    let limits = app.catalogue.limits(target.collection.id).await?;
+    let limits = app.metadata.collections().limits(target.collection.id).await?;
     limits.map(Json).ok_or_else(|| Problem::not_found("collection"))
 }
 
@@ -206,13 +204,13 @@ pub(crate) async fn limits(
 ///
 /// Requires an administrator of the server.
 #[utoipa::path(put, path = "/collections/{collection}/limits", tag = "collections",
-    params(("collection" = Uuid, Path)), request_body = Limits,
+    params(("collection" = Uuid, Path)), request_body = ResourceLimits,
     responses((status = OK, body = LimitsAndUsage)))]
 pub(crate) async fn set_limits(
     State(app): State<App>,
     caller: Caller,
     PathParams(collection): PathParams<Uuid>,
-    JsonBody(wanted): JsonBody<Limits>,
+    JsonBody(wanted): JsonBody<ResourceLimits>,
 ) -> HandlerResult<Json<LimitsAndUsage>> {
     let counts = [wanted.max_documents, wanted.max_operations_per_hour, wanted.max_sources];
     let is_good = counts.iter().all(|count| *count > 0)
@@ -224,12 +222,12 @@ pub(crate) async fn set_limits(
             "invalid limits: expected numbers greater than 0",
         ));
     }
-    let is_there = app.catalogue.limits(collection).await?.is_some();
+    let is_there = app.metadata.collections().limits(collection).await?.is_some();
     if !is_there {
         return Err(Problem::not_found("collection"));
     }
-    app.catalogue.set_limits(collection, wanted, &caller.actor()).await?;
-    let limits = app.catalogue.limits(collection).await?;
+    app.metadata.collections().set_limits(collection, &wanted, &caller.actor()).await?;
+    let limits = app.metadata.collections().limits(collection).await?;
     limits.map(Json).ok_or_else(|| Problem::not_found("collection"))
 }
 

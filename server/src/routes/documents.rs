@@ -4,21 +4,22 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
+use metadata::{DocumentList, ListedDocument};
+use pipeline::{OperationRequest, RunRequest};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Accepted, AcceptedAnswer, accepted};
+use super::{Accepted, AcceptedAnswer, accepted, live_target};
 use crate::App;
 use crate::extract::{PathParams, QueryParams};
 use crate::guard::{AuthorizedCollection, Caller};
-use crate::ports::OperationRequest;
 use crate::problem::{HandlerResult, Problem, ProblemCode};
 use crate::rate::RateClass;
 use crate::wire::{
-    Chunk, Chunks, ChunksQuery, Confirm, Document, DocumentCounts, DocumentList, DocumentQuery,
-    DocumentStatus, DocumentsQuery, Page, check_limit,
+    Chunk, Chunks, ChunksQuery, Confirm, Document, DocumentCounts, DocumentQuery, DocumentsQuery,
+    Page, check_limit, document_cursor,
 };
-use search::title;
+use search::{Target, title};
 
 /// Chunks or documents read per request to a store.
 const CHUNKS_PER_READ: u32 = 1000;
@@ -39,16 +40,15 @@ pub(crate) async fn list(
 ) -> HandlerResult<Json<Page<Document>>> {
     let (list, limit) = which.to_list()?;
     let id = target.collection.id;
-    // Only failed documents have a reason.
-    if list.reason.is_some() && list.status.is_some_and(|it| it != DocumentStatus::Failed) {
+    if which.is_contradictory() {
         return Ok(Json(Page { items: Vec::new(), next: None }));
     }
     if let Some(text) = which.search_text() {
         return Ok(Json(filter_by_text(&app, id, list, &text, limit).await?));
     }
-    let documents = app.catalogue.documents(id, &list, limit + 1).await?;
-    let Page { items, next } = Page::new(documents, limit, |it| list.cursor(it));
-    Ok(Json(Page { items: items.into_iter().map(|it| it.document).collect(), next }))
+    let documents = app.metadata.documents().page(id, &list, limit + 1).await?;
+    let Page { items, next } = Page::new(documents, limit, |it| document_cursor(&list, it));
+    Ok(Json(Page { items: items.into_iter().map(Document::from).collect(), next }))
 }
 
 /// The documents of a list that contain a text. They are read in the order of the list, in parts;
@@ -62,17 +62,20 @@ async fn filter_by_text(
 ) -> HandlerResult<Page<Document>> {
     let (mut items, mut next, mut looked) = (Vec::new(), None, 0);
     while looked < MAX_SCANNED_DOCUMENTS {
-        let part = app.catalogue.documents(collection, &list, CHUNKS_PER_READ).await?;
+        let part = app.metadata.documents().page(collection, &list, CHUNKS_PER_READ).await?;
         let is_last = part.len() < CHUNKS_PER_READ as usize;
         looked += CHUNKS_PER_READ;
-        for it in part {
-            let has_it = contains_text(&it.document, text);
+        for listed in part {
+            let (cursor, after) = (document_cursor(&list, &listed), listed.key(list.sort));
+            let id = listed.id;
+            let document = Document::from(listed);
+            let has_it = contains_text(&document, text);
             if has_it && items.len() == limit as usize {
                 return Ok(Page { items, next });
             }
-            next = Some(list.cursor(&it));
-            list.after = Some((it.key, it.document.id));
-            items.extend(has_it.then_some(it.document));
+            next = Some(cursor);
+            list.after = Some((after, id));
+            items.extend(has_it.then_some(document));
         }
         if is_last {
             return Ok(Page { items, next: None });
@@ -96,7 +99,7 @@ pub(crate) async fn counts(
     State(app): State<App>,
     target: AuthorizedCollection,
 ) -> HandlerResult<Json<DocumentCounts>> {
-    let counts = app.caches.counts(app.catalogue.as_ref(), target.collection.id).await?;
+    let counts = app.caches.counts(&app.metadata, target.collection.id).await?;
     Ok(Json(DocumentCounts::clone(&counts)))
 }
 
@@ -107,11 +110,15 @@ pub(crate) async fn show(
     State(app): State<App>,
     PathParams((collection, document)): PathParams<(Uuid, Uuid)>,
 ) -> HandlerResult<Json<Document>> {
-    Ok(Json(find_document(&app, collection, document).await?))
+    Ok(Json(find_document(&app, collection, document).await?.into()))
 }
 
-async fn find_document(app: &App, collection: Uuid, document: Uuid) -> HandlerResult<Document> {
-    let found = app.catalogue.document(collection, document).await?;
+async fn find_document(
+    app: &App,
+    collection: Uuid,
+    document: Uuid,
+) -> HandlerResult<ListedDocument> {
+    let found = app.metadata.documents().find(collection, document).await?;
     found.ok_or_else(|| Problem::not_found("document"))
 }
 
@@ -124,12 +131,33 @@ async fn find_document(app: &App, collection: Uuid, document: Uuid) -> HandlerRe
         body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
 pub(crate) async fn chunks(
     State(app): State<App>,
+    target: AuthorizedCollection,
     PathParams((collection, document)): PathParams<(Uuid, Uuid)>,
     QueryParams(which): QueryParams<ChunksQuery>,
 ) -> HandlerResult<Json<Chunks>> {
     let limit = check_limit(which.limit, CHUNKS_PER_READ)?;
-    find_document(&app, collection, document).await?;
-    Ok(Json(app.service.chunks(collection, document, which.from, limit).await?))
+    let found = find_document(&app, collection, document).await?;
+    let live = live_target(&app, &target).await?;
+    let items = read_chunks(&live, document, which.from, limit).await?;
+    Ok(Json(Chunks { items, total: u32::try_from(found.chunk_count).unwrap_or(u32::MAX) }))
+}
+
+async fn read_chunks(
+    live: &Target,
+    document: Uuid,
+    from: u32,
+    limit: u32,
+) -> HandlerResult<Vec<Chunk>> {
+    let chunks = live.index.chunks(document, from, limit).await?;
+    let chunks = chunks.into_iter().map(|chunk| Chunk {
+        index: chunk.chunk_index,
+        text: chunk.content,
+        headings: chunk.headings,
+        page: chunk.page,
+        start: chunk.start,
+        end: chunk.end,
+    });
+    Ok(chunks.collect())
 }
 
 /// Get the text of a document
@@ -143,15 +171,17 @@ pub(crate) async fn chunks(
 pub(crate) async fn text(
     State(app): State<App>,
     caller: Caller,
+    target: AuthorizedCollection,
     PathParams((collection, document)): PathParams<(Uuid, Uuid)>,
 ) -> HandlerResult<impl IntoResponse> {
     find_document(&app, collection, document).await?;
     let (mut text, mut next) = (String::new(), 0);
     loop {
-        let part = app.service.chunks(collection, document, next, CHUNKS_PER_READ).await?;
-        let Some(last) = part.items.last() else { break };
+        let live = live_target(&app, &target).await?;
+        let part = read_chunks(&live, document, next, CHUNKS_PER_READ).await?;
+        let Some(last) = part.last() else { break };
         next = last.index + 1;
-        part.items.iter().for_each(|chunk| append_chunk(&mut text, chunk));
+        part.iter().for_each(|chunk| append_chunk(&mut text, chunk));
         // A long text counts as several requests for chunks.
         app.request_limiter.charge(RateClass::ReadOnly, caller.client, 1);
         if text.len() > MAX_TEXT_BYTES {
@@ -210,8 +240,8 @@ pub(crate) async fn delete(
 ) -> HandlerResult<AcceptedAnswer> {
     find_document(&app, collection, document).await?;
     confirm.ensure_names(&target.collection.name)?;
-    let order = OperationRequest::DeleteDocuments(vec![document]);
-    Ok(accepted(app.service.start_operation(collection, order, &caller.actor()).await?))
+    let request = OperationRequest::DeleteDocuments { documents: vec![document] };
+    Ok(accepted(app.service.start_operation(collection, request, &caller.actor()).await?))
 }
 
 /// Restore a deleted document
@@ -225,8 +255,10 @@ pub(crate) async fn undelete(
     PathParams((collection, document)): PathParams<(Uuid, Uuid)>,
 ) -> HandlerResult<AcceptedAnswer> {
     find_document(&app, collection, document).await?;
-    let order = OperationRequest::UndeleteDocuments(vec![document]);
-    Ok(accepted(app.service.start_operation(collection, order, &caller.actor()).await?))
+    // The run restores the document, so it is stored when the operation ends.
+    let run = RunRequest { undelete: vec![document], ..RunRequest::default() };
+    let request = OperationRequest::Run(run);
+    Ok(accepted(app.service.start_operation(collection, request, &caller.actor()).await?))
 }
 
 #[cfg(test)]

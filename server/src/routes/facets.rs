@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Map;
 use utoipa::ToSchema;
 
+use super::live_target;
 use super::search::run_search;
 use crate::App;
 use crate::extract::JsonBody;
@@ -50,19 +51,12 @@ pub(crate) struct Value {
 /// The values by which a search can be filtered, at most fifty per field.
 #[utoipa::path(get, path = "/collections/{collection}/facets", tag = "search",
     params(("collection" = Uuid, Path)),
-    responses((status = OK, body = Facets), (status = CONFLICT, description = "Collection not served",
-        body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
+    responses((status = OK, body = Facets), (status = CONFLICT, description = "Collection not served")))]
 pub(crate) async fn facets(
     State(app): State<App>,
     target: AuthorizedCollection,
 ) -> HandlerResult<Json<Facets>> {
-    if !target.collection.is_served {
-        return Err(Problem::from_code(ProblemCode::NotServed));
-    }
-    let live = app.service.search_target(target.collection.id).await.map_err(|error| Problem {
-        cause: Some(pipeline::error_chain(error.as_ref())),
-        ..Problem::retry_later(ProblemCode::Unavailable, 5)
-    })?;
+    let live = live_target(&app, &target).await?;
     let of = async |field: KeywordField| -> Result<Vec<Value>, StoreError> {
         let values = app.searcher.facets(&live, field, None, MAX_VALUES).await?;
         Ok(values.into_iter().map(|Facet { value, count }| Value { value, count }).collect())
@@ -112,8 +106,7 @@ pub(crate) struct AnswerFacets {
 /// At most fifty values per field.
 #[utoipa::path(post, path = "/search/facets", tag = "search", request_body = FacetRequest,
     responses((status = OK, body = AnswerFacets),
-        (status = CONFLICT, description = "No requested collection is served",
-        body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
+        (status = CONFLICT, description = "No requested collection is served")))]
 pub(crate) async fn facets_of_a_question(
     State(app): State<App>,
     caller: Caller,

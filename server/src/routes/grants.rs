@@ -3,15 +3,15 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use metadata::{Grant, Grantee};
 use uuid::Uuid;
 
 use super::collections::NO_CONTENT;
 use crate::App;
 use crate::extract::{JsonBody, PathParams};
 use crate::guard::{AuthorizedCollection, Caller};
-use crate::ports::Grantee;
 use crate::problem::{HandlerResult, Problem, ProblemCode};
-use crate::wire::{CreateGrant, Grant, Permission};
+use crate::wire::{CreateGrant, Permission};
 
 /// List the grants of a collection
 ///
@@ -22,7 +22,7 @@ pub(crate) async fn list(
     State(app): State<App>,
     target: AuthorizedCollection,
 ) -> HandlerResult<Json<Vec<Grant>>> {
-    Ok(Json(app.catalogue.grants(target.collection.id).await?))
+    Ok(Json(app.metadata.collections().grants(target.collection.id).await?))
 }
 
 /// Grant a permission
@@ -39,7 +39,7 @@ pub(crate) async fn give(
     let unknown = || Problem::new(ProblemCode::InvalidBody, "unknown or inactive user or key");
     let to = match (wanted.user, wanted.key) {
         (Some(name), None) => {
-            Grantee::User(app.accounts.find_user_by_name(&name).await?.ok_or_else(unknown)?.id)
+            Grantee::User(app.accounts().find_user_by_name(&name).await?.ok_or_else(unknown)?.id)
         }
         (None, Some(key)) => Grantee::Key(key),
         (Some(_), Some(_)) | (None, None) => {
@@ -55,10 +55,11 @@ pub(crate) async fn give(
         Permission::Admin => "admin",
     };
     let id = target.collection.id;
-    let grant =
-        app.catalogue.grant(id, to, permission, &caller.actor()).await?.ok_or_else(unknown)?;
+    let collections = app.metadata.collections();
+    let grant = collections.grant(id, to, permission, &caller.actor()).await?;
+    let grant = grant.ok_or_else(unknown)?;
     app.caches.invalidate_collections();
-    let grants = app.catalogue.grants(id).await?;
+    let grants = collections.grants(id).await?;
     let given = grants.into_iter().find(|it| it.id == grant);
     given.map(|grant| (StatusCode::CREATED, Json(grant))).ok_or_else(|| Problem::not_found("grant"))
 }
@@ -72,7 +73,12 @@ pub(crate) async fn take(
     target: AuthorizedCollection,
     PathParams(ids): PathParams<(Uuid, Uuid)>,
 ) -> HandlerResult<StatusCode> {
-    if !app.catalogue.revoke_grant(target.collection.id, ids.1, &caller.actor()).await? {
+    if !app
+        .metadata
+        .collections()
+        .revoke_grant(target.collection.id, ids.1, &caller.actor())
+        .await?
+    {
         return Err(Problem::not_found("grant"));
     }
     app.caches.invalidate_collections();

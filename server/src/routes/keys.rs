@@ -5,14 +5,14 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{Months, Utc};
+use metadata::{ApiKey, NewKey};
 use uuid::Uuid;
 
 use super::check_line;
 use crate::extract::{JsonBody, PathParams, QueryParams};
 use crate::guard::Caller;
-use crate::ports::NewKey;
 use crate::problem::{HandlerResult, Problem, ProblemCode};
-use crate::wire::{CreateKey, CreatedKey, Key, Page, Paging};
+use crate::wire::{CreateKey, CreatedKey, Page, Paging};
 use crate::{App, secret};
 
 /// Longest lifetime of a key with an expiry.
@@ -22,14 +22,14 @@ const MAX_LIFETIME: Months = Months::new(120);
 ///
 /// In order of id, including revoked ones.
 #[utoipa::path(get, path = "/keys", tag = "keys", params(Paging),
-    responses((status = OK, body = Page<Key>)))]
+    responses((status = OK, body = Page<ApiKey>)))]
 pub(crate) async fn list(
     State(app): State<App>,
     caller: Caller,
     QueryParams(paging): QueryParams<Paging>,
-) -> HandlerResult<Json<Page<Key>>> {
+) -> HandlerResult<Json<Page<ApiKey>>> {
     let limit = paging.limit()?;
-    let keys = app.accounts.list_keys(caller.user()?, paging.after()?, limit + 1).await?;
+    let keys = app.accounts().list_keys(caller.user()?, paging.after()?, limit + 1).await?;
     Ok(Json(Page::new(keys, limit, |key| key.id.to_string())))
 }
 
@@ -61,7 +61,7 @@ pub(crate) async fn create(
     scopes.dedup();
     let hash = secret::digest(&secret);
     let new = NewKey { name: wanted.name, prefix, hash, scopes, expires_at: wanted.expires_at };
-    let key = app.accounts.create_key(caller.user()?, new, &caller.actor()).await?;
+    let key = app.accounts().create_key(caller.user()?, &new, &caller.actor()).await?;
     Ok((StatusCode::CREATED, Json(CreatedKey { key, secret })))
 }
 
@@ -75,7 +75,7 @@ pub(crate) async fn revoke(
     caller: Caller,
     PathParams(key): PathParams<Uuid>,
 ) -> HandlerResult<StatusCode> {
-    if !app.accounts.revoke_key(caller.user()?, key, &caller.actor()).await? {
+    if !app.accounts().revoke_key(caller.user()?, key, &caller.actor()).await? {
         return Err(Problem::not_found("key"));
     }
     app.caches.invalidate_accounts();

@@ -4,34 +4,36 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
+use metadata::OperationRecord;
+use pipeline::Remedy;
 use uuid::Uuid;
 
 use super::collections::NO_CONTENT;
 use super::{Accepted, AcceptedAnswer, accepted};
 use crate::extract::{JsonBody, PathParams, QueryParams};
 use crate::guard::{AuthorizedCollection, Caller};
-use crate::ports::OperationRequest;
-use crate::problem::{HandlerResult, Problem};
-use crate::wire::{Operation, Page, Paging, StartOperation, time_cursor};
+use crate::problem::{HandlerResult, Problem, ProblemCode};
+use crate::wire::{Page, Paging, StartOperation, time_cursor};
 use crate::{App, events};
 
 /// List operations
 ///
 /// Of all collections that the caller may read, newest first.
 #[utoipa::path(get, path = "/operations", tag = "operations", params(Paging),
-    responses((status = OK, body = Page<Operation>)))]
+    responses((status = OK, body = Page<OperationRecord>)))]
 pub(crate) async fn list(
     State(app): State<App>,
     caller: Caller,
     QueryParams(paging): QueryParams<Paging>,
-) -> HandlerResult<Json<Page<Operation>>> {
+) -> HandlerResult<Json<Page<OperationRecord>>> {
     let limit = paging.limit()?;
     let before = paging.before()?;
-    let found = app.catalogue.readable_operations(caller.principal(), before, limit + 1).await?;
+    let found =
+        app.metadata.operations().readable_by(caller.principal(), before, limit + 1).await?;
     Ok(Json(page(found, limit)))
 }
 
-fn page(operations: Vec<Operation>, limit: u32) -> Page<Operation> {
+fn page(operations: Vec<OperationRecord>, limit: u32) -> Page<OperationRecord> {
     Page::new(operations, limit, |it| time_cursor(it.created_at, it.id))
 }
 
@@ -42,7 +44,7 @@ fn page(operations: Vec<Operation>, limit: u32) -> Page<Operation> {
 /// /operations/{operation}`. An event `end` means that the caller has lost its credentials or
 /// rights.
 #[utoipa::path(get, path = "/operations/events", tag = "operations",
-    responses((status = OK, body = Operation, content_type = "text/event-stream")))]
+    responses((status = OK, body = OperationRecord, content_type = "text/event-stream")))]
 pub(crate) async fn events(
     State(app): State<App>,
     caller: Caller,
@@ -54,15 +56,16 @@ pub(crate) async fn events(
 ///
 /// Newest first.
 #[utoipa::path(get, path = "/collections/{collection}/operations", tag = "operations",
-    params(("collection" = Uuid, Path), Paging), responses((status = OK, body = Page<Operation>)))]
+    params(("collection" = Uuid, Path), Paging), responses((status = OK, body = Page<OperationRecord>)))]
 pub(crate) async fn of_collection(
     State(app): State<App>,
     target: AuthorizedCollection,
     QueryParams(paging): QueryParams<Paging>,
-) -> HandlerResult<Json<Page<Operation>>> {
+) -> HandlerResult<Json<Page<OperationRecord>>> {
     let limit = paging.limit()?;
     let (id, before) = (target.collection.id, paging.before()?);
-    Ok(Json(page(app.catalogue.operations(id, before, limit + 1).await?, limit)))
+    let found = app.metadata.operations().for_collection(id, before, limit + 1).await?;
+    Ok(Json(page(found, limit)))
 }
 
 /// Request an operation
@@ -78,9 +81,8 @@ pub(crate) async fn start(
     target: AuthorizedCollection,
     JsonBody(wanted): JsonBody<StartOperation>,
 ) -> HandlerResult<AcceptedAnswer> {
-    let StartOperation { kind, allow_deletes, retry_failed } = wanted;
-    let order = OperationRequest::Run { kind, allow_deletes, retry_failed };
-    Ok(accepted(app.service.start_operation(target.collection.id, order, &caller.actor()).await?))
+    let (collection, by) = (target.collection.id, caller.actor());
+    Ok(accepted(app.service.start_operation(collection, wanted.into(), &by).await?))
 }
 
 /// Get an operation
@@ -88,12 +90,12 @@ pub(crate) async fn start(
 /// After the deletion of its collection, the last owner of the collection and administrators of the
 /// server may still read it.
 #[utoipa::path(get, path = "/operations/{operation}", tag = "operations",
-    params(("operation" = Uuid, Path)), responses((status = OK, body = Operation)))]
+    params(("operation" = Uuid, Path)), responses((status = OK, body = OperationRecord)))]
 pub(crate) async fn show(
     State(app): State<App>,
     PathParams(operation): PathParams<Uuid>,
-) -> HandlerResult<Json<Operation>> {
-    let found = app.catalogue.operation(operation).await?;
+) -> HandlerResult<Json<OperationRecord>> {
+    let found = app.metadata.operations().find_record(operation).await?;
     let found = found.ok_or_else(|| Problem::not_found("operation"))?;
     app.note_operation_end(&found);
     Ok(Json(found))
@@ -106,7 +108,7 @@ pub(crate) async fn show(
 /// with its collection; `end` means that the caller has lost its credentials or rights.
 #[utoipa::path(get, path = "/operations/{operation}/events", tag = "operations",
     params(("operation" = Uuid, Path)),
-    responses((status = OK, body = Operation, content_type = "text/event-stream")))]
+    responses((status = OK, body = OperationRecord, content_type = "text/event-stream")))]
 pub(crate) async fn events_of_one(
     State(app): State<App>,
     caller: Caller,
@@ -121,13 +123,18 @@ pub(crate) async fn events_of_one(
 /// In whichever process it runs.
 #[utoipa::path(post, path = "/operations/{operation}/cancel", tag = "operations",
     params(("operation" = Uuid, Path)),
-    responses((status = NO_CONTENT), (status = CONFLICT, description = "The operation has ended",
-        body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
+    responses((status = NO_CONTENT), (status = CONFLICT, description = "The operation has ended")))]
 pub(crate) async fn cancel(
     State(app): State<App>,
     caller: Caller,
+    target: AuthorizedCollection,
     PathParams(operation): PathParams<Uuid>,
 ) -> HandlerResult<StatusCode> {
-    app.service.cancel_operation(operation, &caller.actor()).await?;
+    let operations = app.metadata.operations();
+    operations.cancel(operation).await.map_err(|error| match error.remedy {
+        Remedy::Conflict => Problem::new(ProblemCode::Conflict, "the operation has ended"),
+        Remedy::Retry | Remedy::GiveUp => error.into(),
+    })?;
+    operations.record_cancellation(target.collection.id, operation, &caller.actor()).await?;
     Ok(NO_CONTENT)
 }

@@ -1,38 +1,29 @@
 //! Search in the collections that the caller may read. All hits of a collection are from one
 //! generation.
 
-use std::collections::HashSet;
+mod answer;
+mod request;
+
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::extract::State;
 use axum::{Extension, Json};
-use chrono::DateTime;
-use pipeline::{BoxError, Fusion, SearchAccuracy};
-use serde_json::Value;
-use uuid::Uuid;
+use pipeline::BoxError;
+use search::{SearchError, Target, Timings};
 
+use self::answer::{empty_answer, failed_collection, to_wire};
+use self::request::{build_request, charge_cost, request_count, resolve_collections, search_mode};
 use crate::App;
 use crate::extract::{JsonBody, QueryParams};
 use crate::guard::Caller;
 use crate::ports::CollectionService;
 use crate::problem::{HandlerResult, Problem, ProblemCode};
 use crate::rate::RateClass;
-use crate::wire::{
-    Collection, FailedCollection, Mode, SearchAnswer, SearchHit, SearchRequest, SearchTimings,
-    SearchedCollection, SimpleSearch, group_by_key, to_character_ranges,
-};
-use search::cost::PATTERN_BYTE_COST;
-use search::title;
-use search::{
-    COST_BUDGET, CollectionResult, Condition, FilterError, Request, SearchError, Target, Timings,
-};
+use crate::wire::{FailedCollection, SearchAnswer, SearchRequest, SimpleSearch};
 
 /// Largest length of a query, in characters.
 const MAX_QUERY: usize = 10_000;
-/// Largest number of collections in a search.
-const MAX_COLLECTIONS: usize = 100;
 
 /// A response with its timings, which are recorded after the rest of the request.
 type TimedResponse = (Extension<Timings>, Json<SearchAnswer>);
@@ -54,10 +45,8 @@ pub(crate) async fn search(
 /// Search collections by query parameters
 #[utoipa::path(get, path = "/search", tag = "search", params(SimpleSearch),
     responses((status = OK, body = SearchAnswer),
-        (status = CONFLICT, description = "No requested collection is served",
-        body = crate::problem::ProblemDetails, content_type = "application/problem+json"),
-        (status = UNPROCESSABLE_ENTITY, description = "Search too costly",
-        body = crate::problem::ProblemDetails, content_type = "application/problem+json")))]
+        (status = CONFLICT, description = "No requested collection is served"),
+        (status = UNPROCESSABLE_ENTITY, description = "Search too costly")))]
 pub(crate) async fn search_simply(
     State(app): State<App>,
     caller: Caller,
@@ -157,137 +146,6 @@ pub(super) async fn run_search(
     Ok(Some((found, failed)))
 }
 
-/// The requested collections, without duplicates. An unknown name is an error, because the client
-/// expects hits from it.
-async fn resolve_collections(
-    app: &App,
-    caller: &Caller,
-    names: &[String],
-    wrong: ProblemCode,
-) -> HandlerResult<Vec<Collection>> {
-    if names.len() > MAX_COLLECTIONS {
-        let detail = format!("`collections` is too long: at most {MAX_COLLECTIONS} names");
-        return Err(Problem::new(wrong, detail));
-    }
-    let readable =
-        app.caches.readable(app.catalogue.as_ref(), caller.principal(), &caller.identity).await?;
-    if names.is_empty() {
-        let served = readable.iter().filter(|it| it.is_served && !it.is_being_deleted);
-        return Ok(served.take(MAX_COLLECTIONS).cloned().collect());
-    }
-    let mut found: Vec<Collection> = Vec::with_capacity(names.len());
-    let mut ids = HashSet::new();
-    for name in names {
-        let id = name.parse::<Uuid>().ok();
-        let meant: Vec<&Collection> =
-            readable.iter().filter(|it| Some(it.id) == id || it.name == *name).collect();
-        match meant[..] {
-            [] => return Err(Problem::not_found("collection")),
-            [one] => found.extend(ids.insert(one.id).then(|| one.clone())),
-            [..] => {
-                let detail = format!("several collections are named `{name}`: use the id");
-                return Err(Problem::new(ProblemCode::Conflict, detail));
-            }
-        }
-    }
-    Ok(found)
-}
-
-/// Cost points that count as one request.
-const POINTS_PER_REQUEST: u64 = 1000;
-
-/// Number of requests as which a search of this cost counts.
-fn request_count(cost: u64) -> u32 {
-    u32::try_from(cost.div_ceil(POINTS_PER_REQUEST).max(1)).unwrap_or(u32::MAX)
-}
-
-/// Refuses a search above the budget, and counts it by its cost, less the `counted` places. Returns
-/// the places taken in total.
-fn charge_cost(
-    app: &App,
-    caller: &Caller,
-    request: &Request,
-    counted: u32,
-    wrong: ProblemCode,
-) -> HandlerResult<u32> {
-    let cost = request.cost().map_err(|invalid| Problem::new(wrong, invalid.to_string()))?;
-    if cost > request.budget {
-        let detail = format!(
-            "the search costs {cost} points, more than the allowed {}: reduce `k`, `offset`, \
-             `candidates`, `per_document`, `filter` or `exact`, or search fewer collections",
-            request.budget
-        );
-        return Err(Problem::new(ProblemCode::TooCostly, detail));
-    }
-    let places = request_count(cost);
-    app.request_limiter.check_many(
-        RateClass::Search,
-        caller.client,
-        places.saturating_sub(counted),
-    )?;
-    Ok(places.max(counted))
-}
-
-/// The validated request without its collections, and the places counted so far: one when the
-/// request arrived, and those for patterns, which are counted before they are compiled.
-async fn build_request(
-    app: &App,
-    caller: &Caller,
-    wanted: SearchRequest,
-    wrong: ProblemCode,
-) -> HandlerResult<(Request, u32)> {
-    let mut counted = 1;
-    let filter = match wanted.filter {
-        Some(filter) => {
-            let filter = Value::Object(filter);
-            let invalid = |error: FilterError| Problem::new(wrong, error.to_string());
-            let bytes = u64::try_from(Condition::pattern_bytes(&filter).map_err(invalid)?);
-            let places =
-                request_count(bytes.unwrap_or(u64::MAX).saturating_mul(PATTERN_BYTE_COST)) - 1;
-            app.request_limiter.check_many(RateClass::Search, caller.client, places)?;
-            counted += places;
-            Some(app.searcher.parse_filter(filter).await?.map_err(invalid)?)
-        }
-        None => None,
-    };
-    let fusion = wanted.fusion.unwrap_or_default();
-    let request = Request {
-        mode: wanted.mode.map(search_mode),
-        k: wanted.k,
-        offset: wanted.offset,
-        cursor: wanted.cursor,
-        filter,
-        threshold: wanted.threshold,
-        per_document: wanted.per_document,
-        fusion: Fusion {
-            k: fusion.k,
-            dense: fusion.dense,
-            sparse: fusion.sparse,
-            ..Fusion::default()
-        },
-        candidates: wanted.candidates,
-        highlight: wanted.highlight,
-        search_params: if wanted.exact {
-            SearchAccuracy::Exact
-        } else {
-            SearchAccuracy::Approximate
-        },
-        budget: COST_BUDGET,
-        ..Request::new(wanted.query, Vec::new())
-    };
-    let checked = request.check_query();
-    checked.map_err(|invalid| Problem::new(wrong, invalid.to_string()))?;
-    Ok((request, counted))
-}
-
-fn search_mode(mode: Mode) -> search::SearchMode {
-    match mode {
-        Mode::Dense => search::SearchMode::Dense,
-        Mode::Sparse => search::SearchMode::Sparse,
-        Mode::Hybrid => search::SearchMode::Hybrid,
-    }
-}
-
 /// Resolves collections by id; access was checked before.
 struct CollectionResolver<'a>(&'a dyn CollectionService);
 
@@ -299,62 +157,5 @@ impl search::TargetResolver for CollectionResolver<'_> {
 
     fn invalidate(&self, collection: &str) {
         self.0.invalidate(collection.parse().ok());
-    }
-}
-
-fn failed_collection(collection: &Collection, reason: &'static str) -> FailedCollection {
-    FailedCollection { collection: collection.id, name: collection.name.clone(), reason }
-}
-
-fn empty_answer() -> SearchAnswer {
-    let timings = SearchTimings { total_ms: 0.0, embed_ms: 0.0, store_ms: 0.0, own_ms: 0.0 };
-    let (hits, searched, failed) = (Vec::new(), Vec::new(), Vec::new());
-    SearchAnswer { hits, next: None, searched, failed, timings }
-}
-
-fn to_wire(found: &search::SearchResults, failed: Vec<FailedCollection>) -> SearchAnswer {
-    let ms = |duration: Duration| duration.as_secs_f64() * 1000.0;
-    let hits = found.hits.iter().map(|hit| {
-        let CollectionResult { name, collection, .. } = &found.searched[hit.collection_index];
-        let payload = &hit.payload;
-        SearchHit {
-            collection: *collection,
-            collection_name: name.clone(),
-            score: hit.score,
-            similarity: hit.similarity,
-            highlights: to_character_ranges(&payload.content, &hit.highlights),
-            text: payload.content.clone(),
-            document: payload.document,
-            chunk_index: payload.chunk_index,
-            uri: payload.uri.clone(),
-            title: Some(title::display_title(payload.title.as_deref(), &payload.uri)),
-            headings: payload.headings.clone(),
-            page: payload.page,
-            start: payload.start,
-            end: payload.end,
-            mime_type: payload.mime_type.clone(),
-            language: payload.language.clone(),
-            modified_at: payload.modified_at.and_then(DateTime::from_timestamp_micros),
-            source: payload.source.clone(),
-            metadata: group_by_key(&payload.facts),
-        }
-    });
-    let searched = found.searched.iter().map(|it| SearchedCollection {
-        collection: it.collection,
-        name: it.name.clone(),
-        generation: it.generation,
-        mode: it.mode.name(),
-    });
-    SearchAnswer {
-        hits: hits.collect(),
-        next: found.cursor.clone(),
-        searched: searched.collect(),
-        failed,
-        timings: SearchTimings {
-            total_ms: ms(found.timings.total),
-            embed_ms: ms(found.timings.embed),
-            store_ms: ms(found.timings.store),
-            own_ms: ms(found.timings.overhead()),
-        },
     }
 }

@@ -5,13 +5,14 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
+use metadata::AuditEntry;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::App;
 use crate::extract::QueryParams;
 use crate::problem::HandlerResult;
-use crate::wire::{AuditEntry, Page, Paging, time_cursor};
+use crate::wire::{Page, Paging, time_cursor};
 
 /// Health of the server.
 #[derive(Serialize, ToSchema)]
@@ -80,6 +81,6 @@ pub(crate) async fn audit(
     QueryParams(paging): QueryParams<Paging>,
 ) -> HandlerResult<Json<Page<AuditEntry>>> {
     let limit = paging.limit()?;
-    let entries = app.accounts.audit_log(paging.before()?, limit + 1).await?;
+    let entries = app.metadata.audit_log().for_accounts(paging.before()?, limit + 1).await?;
     Ok(Json(Page::new(entries, limit, |it| time_cursor(it.created_at, it.id))))
 }

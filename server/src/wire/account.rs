@@ -1,31 +1,12 @@
-//! JSON types of accounts, sessions, keys and the audit log.
+//! JSON types of accounts, sessions and keys.
 
 use chrono::{DateTime, Utc};
+use metadata::{ApiKey, User};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use crate::right::Scope;
-
-/// An account.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct User {
-    pub id: Uuid,
-    /// Name for the login.
-    pub username: String,
-    pub email: String,
-    pub full_name: Option<String>,
-    /// `true` if it can log in and its keys are valid.
-    pub is_active: bool,
-    /// `true` if it is an administrator of the server.
-    pub is_superuser: bool,
-    pub created_at: DateTime<Utc>,
-    pub last_login: Option<DateTime<Utc>>,
-    /// Preferences of the user, read by the web UI only.
-    #[schema(value_type = Object)]
-    pub preferences: Value,
-}
 
 /// The first administrator.
 #[derive(Deserialize, ToSchema)]
@@ -156,24 +137,6 @@ pub struct SetPassword {
     pub password: String,
 }
 
-/// An API key without its secret.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Key {
-    pub id: Uuid,
-    /// Purpose of the key.
-    pub name: String,
-    /// The first characters of the key, for recognition.
-    #[schema(example = "smk_k3Xp0aQz")]
-    pub prefix: String,
-    pub scopes: Vec<String>,
-    /// `false` once the key was revoked.
-    pub is_active: bool,
-    /// Time of the last use, to the minute.
-    pub last_used_at: Option<DateTime<Utc>>,
-    pub created_at: DateTime<Utc>,
-    pub expires_at: Option<DateTime<Utc>>,
-}
-
 /// A new API key.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -191,26 +154,7 @@ pub struct CreateKey {
 #[derive(Serialize, ToSchema)]
 pub struct CreatedKey {
     #[serde(flatten)]
-    pub key: Key,
+    pub key: ApiKey,
     /// The complete key. It is returned only once.
     pub secret: String,
-}
-
-/// An entry of the audit log.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct AuditEntry {
-    pub id: Uuid,
-    /// The action: `collection_changed`, `grant_given`, `login`, …
-    pub action: String,
-    /// User name of the actor.
-    pub by: Option<String>,
-    /// User name of the affected account.
-    pub subject: Option<String>,
-    /// The operation that made the change.
-    pub operation_id: Option<Uuid>,
-    #[schema(value_type = Object)]
-    pub details: Value,
-    pub ip_address: Option<String>,
-    pub user_agent: Option<String>,
-    pub created_at: DateTime<Utc>,
 }

@@ -1,9 +1,12 @@
-//! JSON types of collections, sources, generations, grants and limits.
+//! JSON types of collections, generations and grants.
 
 use chrono::{DateTime, Utc};
+use metadata::{CollectionStatus, GenerationStatus, VisibleCollection};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
+
+use crate::right::AccessLevel;
 
 /// A collection.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -12,35 +15,64 @@ pub struct Collection {
     /// Unique among the collections of its owner.
     pub name: String,
     /// User name of the owner.
-    pub owner: String,
+    owner: String,
     /// Description for users.
-    pub description: Option<String>,
+    description: Option<String>,
     /// `pending`, `ready`, `processing`, `error` or `degraded`.
-    pub status: String,
+    #[schema(value_type = String)]
+    status: CollectionStatus,
     /// Reason of the status.
-    pub status_message: Option<String>,
+    status_message: Option<String>,
     /// The embedding model of the live generation.
-    pub model: String,
+    model: String,
     /// Precision of stored vectors: `float32`, `float16` or `int8`.
-    pub quantization: String,
-    pub chunk_size: i32,
-    pub chunk_overlap: i32,
+    quantization: String,
+    chunk_size: i32,
+    chunk_overlap: i32,
     /// Completed documents at the end of the last operation.
-    pub document_count: i64,
+    document_count: i64,
     /// Chunks of these documents.
-    pub chunk_count: i64,
+    chunk_count: i64,
     /// Bytes of these documents.
-    pub size_bytes: i64,
+    size_bytes: i64,
     /// `true` if every caller may read it.
-    pub is_public: bool,
+    is_public: bool,
     /// `true` once its deletion has begun.
     pub is_being_deleted: bool,
     /// `true` if this server searches and changes it; for other collections it has only metadata.
     pub is_served: bool,
     /// The caller's permission: `read`, `write`, `admin` or `owner`.
-    pub right: &'static str,
-    pub created_at: DateTime<Utc>,
-    pub updated_at: DateTime<Utc>,
+    right: &'static str,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl Collection {
+    /// The collection for a caller with this right.
+    pub(crate) fn new(seen: VisibleCollection, is_served: bool, right: AccessLevel) -> Self {
+        let VisibleCollection { collection, owner, .. } = seen;
+        Self {
+            id: collection.id,
+            name: collection.name,
+            owner,
+            description: collection.description,
+            status: collection.status,
+            status_message: collection.status_message,
+            model: collection.embedding_model,
+            quantization: collection.quantization,
+            chunk_size: collection.chunk_size,
+            chunk_overlap: collection.chunk_overlap,
+            document_count: collection.document_count,
+            chunk_count: collection.vector_count,
+            size_bytes: collection.total_size_bytes,
+            is_public: collection.is_public,
+            is_being_deleted: collection.deleting_since.is_some(),
+            is_served,
+            right: right.name(),
+            created_at: collection.created_at,
+            updated_at: collection.updated_at,
+        }
+    }
 }
 
 /// Changes of a collection.
@@ -58,49 +90,38 @@ pub struct ChangeCollection {
 /// A complete set of vectors of a collection.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Generation {
-    pub number: i32,
+    number: i32,
     /// `building`, `live` or `retired`.
-    pub status: String,
-    pub model: String,
-    pub dim: i32,
-    pub quantization: String,
-    pub chunk_size: i32,
-    pub chunk_overlap: i32,
-    pub created_at: DateTime<Utc>,
-    pub live_at: Option<DateTime<Utc>>,
-    pub retired_at: Option<DateTime<Utc>>,
-    pub rolled_back_at: Option<DateTime<Utc>>,
+    #[schema(value_type = String)]
+    status: GenerationStatus,
+    model: String,
+    dim: i32,
+    quantization: String,
+    chunk_size: i32,
+    chunk_overlap: i32,
+    created_at: DateTime<Utc>,
+    live_at: Option<DateTime<Utc>>,
+    retired_at: Option<DateTime<Utc>>,
+    rolled_back_at: Option<DateTime<Utc>>,
 }
 
-/// A source of documents.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Source {
-    pub id: Uuid,
-    /// Path or URL of the source root.
-    pub source: String,
-    /// `directory`, `url`, …
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// Completed documents of the source at the end of the last operation.
-    pub document_count: i64,
-    pub size_bytes: i64,
-    /// Time of the last operation that read it.
-    pub last_indexed_at: Option<DateTime<Utc>>,
-}
-
-/// A permission on a collection, granted to a user or key.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Grant {
-    pub id: Uuid,
-    /// User name of the recipient.
-    pub user: Option<String>,
-    /// Id of the key that received it.
-    pub key: Option<Uuid>,
-    /// The first characters of that key, for recognition.
-    pub key_prefix: Option<String>,
-    /// `read`, `write` or `admin`.
-    pub permission: String,
-    pub created_at: DateTime<Utc>,
+/// Without the folder of the model and the name of the vectors, which are internal.
+impl From<metadata::Generation> for Generation {
+    fn from(generation: metadata::Generation) -> Self {
+        Self {
+            number: generation.number,
+            status: generation.status,
+            model: generation.embedding_model,
+            dim: generation.dim,
+            quantization: generation.quantization,
+            chunk_size: generation.chunk_size,
+            chunk_overlap: generation.chunk_overlap,
+            created_at: generation.created_at,
+            live_at: generation.live_at,
+            retired_at: generation.retired_at,
+            rolled_back_at: generation.rolled_back_at,
+        }
+    }
 }
 
 /// Permission of a grant.
@@ -125,31 +146,4 @@ pub struct CreateGrant {
     /// Id of the key that receives it.
     pub key: Option<Uuid>,
     pub permission: Permission,
-}
-
-/// Limits on the size and operations of a collection.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Limits {
-    #[schema(minimum = 1)]
-    pub max_documents: i64,
-    /// Size of all documents in units of 10⁹ bytes.
-    #[schema(exclusive_minimum = 0.0)]
-    pub max_storage_gb: f64,
-    #[schema(minimum = 1)]
-    pub max_operations_per_hour: i64,
-    #[schema(minimum = 1)]
-    pub max_sources: i64,
-}
-
-/// Limits with current usage.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct LimitsAndUsage {
-    pub limits: Limits,
-    /// `false` for collections of the built-in account `local`, which have no limits.
-    pub are_enforced: bool,
-    pub documents: i64,
-    pub size_bytes: i64,
-    pub operations_within_the_hour: i64,
-    pub sources: i64,
 }

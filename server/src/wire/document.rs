@@ -1,47 +1,60 @@
 //! JSON types of documents and chunks.
 
 use chrono::{DateTime, Utc};
+use metadata::{DocumentStatus, ListedDocument};
+use search::title;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 /// A document.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Document {
-    pub id: Uuid,
+    id: Uuid,
     /// Location at the last write.
     pub path: String,
     /// Last segment of the path.
-    pub name: String,
+    name: String,
     /// `pending`, `processing`, `completed`, `failed` or `deleted`.
-    pub status: String,
-    pub size_bytes: i64,
-    pub mime_type: Option<String>,
-    pub chunk_count: i64,
+    #[schema(value_type = String)]
+    status: DocumentStatus,
+    size_bytes: i64,
+    mime_type: Option<String>,
+    chunk_count: i64,
     /// Title from the metadata or the first heading; missing if it is a placeholder of a program.
     pub title: Option<String>,
     /// ISO 639-1.
-    pub language: Option<String>,
+    language: Option<String>,
     /// Metadata of the document: author, dates.
     #[schema(value_type = Object)]
-    pub metadata: Value,
+    metadata: Value,
     /// Reason of the rejection: `failed`, `unsupported`, `empty`, `too_large` or `unrouted`.
-    pub reason: Option<String>,
+    reason: Option<String>,
     /// Message of the rejection.
     pub message: Option<String>,
-    pub updated_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
 }
 
-/// Status of a document.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum DocumentStatus {
-    Pending,
-    Processing,
-    Completed,
-    Failed,
-    Deleted,
+impl From<ListedDocument> for Document {
+    fn from(document: ListedDocument) -> Self {
+        let text = |key: &str| document.meta[key].as_str();
+        Self {
+            id: document.id,
+            title: title::meaningful(text("title")).map(str::to_owned),
+            language: text("language").map(str::to_owned),
+            metadata: document.meta.get("metadata").cloned().unwrap_or_else(|| json!({})),
+            path: document.file_path,
+            name: document.file_name,
+            status: document.status,
+            size_bytes: document.file_size,
+            mime_type: document.mime_type,
+            chunk_count: document.chunk_count,
+            message: document.error_message,
+            reason: document.reason,
+            updated_at: document.updated_at,
+        }
+    }
 }
 
 /// A chunk of a document, as embedded.

@@ -3,35 +3,20 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::DateTime;
+use metadata::{
+    DocumentList, DocumentSelection, DocumentSort, DocumentStatus, ListedDocument, RejectionCount,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::{DocumentStatus, check_limit, invalid_cursor};
-use crate::ports::ListedDocument;
+use super::{check_limit, invalid_cursor};
 use crate::problem::{HandlerResult, Problem, ProblemCode};
 
 /// Largest page of documents.
 pub(crate) const MAX_DOCUMENTS: u32 = 1000;
 /// Largest length of `q` and `reason`, in characters.
 const MAX_TEXT: usize = 200;
-
-/// Sort key of a list of documents.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum DocumentSort {
-    /// The id; the cheapest order.
-    #[default]
-    Id,
-    /// Name of the file.
-    Name,
-    /// Size in bytes.
-    Size,
-    /// Time of the last write of the document.
-    Updated,
-    /// Status of the document.
-    Status,
-}
 
 /// Direction of the order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
@@ -74,17 +59,6 @@ pub struct DocumentsQuery {
     pub cursor: Option<String>,
 }
 
-/// A validated request for a list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DocumentList {
-    pub status: Option<DocumentStatus>,
-    pub reason: Option<String>,
-    pub sort: DocumentSort,
-    pub order: SortOrder,
-    /// Sort key as text and id of the last document of the previous page.
-    pub after: Option<(String, Uuid)>,
-}
-
 /// Position in a list, as encoded in a cursor.
 #[derive(Serialize, Deserialize)]
 struct DocumentCursor {
@@ -110,9 +84,19 @@ impl DocumentsQuery {
         }
         let (sort, order) = (self.sort, self.order);
         let after = self.cursor.as_deref().map(|it| parse_cursor(it, sort, order)).transpose()?;
-        let list =
-            DocumentList { status: self.status, reason: self.reason.clone(), sort, order, after };
-        Ok((list, limit))
+        let selection = match (&self.reason, self.status) {
+            // Only failed documents have a reason; see `is_contradictory`.
+            (Some(reason), _) => DocumentSelection::Reason(reason.clone()),
+            (None, Some(status)) => DocumentSelection::Status(status),
+            (None, None) => DocumentSelection::All,
+        };
+        let is_descending = order == SortOrder::Desc;
+        Ok((DocumentList { selection, sort, is_descending, after }, limit))
+    }
+
+    /// `true` if no document has both the status and a reason: only failed documents have one.
+    pub(crate) fn is_contradictory(&self) -> bool {
+        self.reason.is_some() && self.status.is_some_and(|it| it != DocumentStatus::Failed)
     }
 
     /// The searched text in lower case; `None` if it is empty.
@@ -122,18 +106,16 @@ impl DocumentsQuery {
     }
 }
 
-impl DocumentList {
-    /// The cursor of the page after this document.
-    pub(crate) fn cursor(&self, listed: &ListedDocument) -> String {
-        let Self { sort, order, .. } = *self;
-        let id = listed.document.id;
-        // Plain id: the cursor format of earlier versions.
-        if (sort, order) == (DocumentSort::Id, SortOrder::Asc) {
-            return id.to_string();
-        }
-        let place = DocumentCursor { sort, order, key: listed.key.clone(), id };
-        URL_SAFE_NO_PAD.encode(serde_json::to_vec(&place).expect("strings are JSON"))
+/// The cursor of the page after this document of a list.
+pub(crate) fn document_cursor(list: &DocumentList, listed: &ListedDocument) -> String {
+    let DocumentList { sort, is_descending, .. } = *list;
+    // Plain id: the cursor format of earlier versions.
+    if (sort, is_descending) == (DocumentSort::Id, false) {
+        return listed.id.to_string();
     }
+    let order = if is_descending { SortOrder::Desc } else { SortOrder::Asc };
+    let place = DocumentCursor { sort, order, key: listed.key(sort), id: listed.id };
+    URL_SAFE_NO_PAD.encode(serde_json::to_vec(&place).expect("strings are JSON"))
 }
 
 /// Parses a cursor; one of another order is an error.
@@ -174,31 +156,58 @@ fn is_valid_key(sort: DocumentSort, key: &str) -> bool {
 /// Number of documents of a collection by status.
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub struct DocumentCounts {
-    pub pending: i64,
-    pub processing: i64,
-    pub completed: i64,
-    pub failed: i64,
-    pub deleted: i64,
+    pending: i64,
+    processing: i64,
+    completed: i64,
+    failed: i64,
+    deleted: i64,
     /// Documents that were set aside, by reason, the most frequent first.
-    pub reasons: Vec<ReasonCount>,
+    reasons: Vec<ReasonCount>,
+}
+
+impl DocumentCounts {
+    /// The counts from the numbers by status, and by reason and message.
+    pub(crate) fn new(statuses: &[(DocumentStatus, i64)], set_aside: Vec<RejectionCount>) -> Self {
+        let of = |status| statuses.iter().find(|(it, _)| *it == status).map_or(0, |(_, n)| *n);
+        let (sums, messages): (Vec<_>, Vec<_>) =
+            set_aside.into_iter().partition(|it| it.message.is_none());
+        let mut reasons: Vec<ReasonCount> = sums
+            .into_iter()
+            .map(|it| ReasonCount { reason: it.reason, count: it.count, messages: Vec::new() })
+            .collect();
+        for RejectionCount { reason, message, count } in messages {
+            let of_reason = reasons.iter_mut().find(|it| it.reason == reason);
+            if let (Some(of_reason), Some(message)) = (of_reason, message) {
+                of_reason.messages.push(MessageCount { message, count });
+            }
+        }
+        Self {
+            pending: of(DocumentStatus::Pending),
+            processing: of(DocumentStatus::Processing),
+            completed: of(DocumentStatus::Completed),
+            failed: of(DocumentStatus::Failed),
+            deleted: of(DocumentStatus::Deleted),
+            reasons,
+        }
+    }
 }
 
 /// Documents that were set aside for one reason.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ReasonCount {
     /// `failed`, `empty`, `unsupported`, …
-    pub reason: String,
-    pub count: i64,
+    reason: String,
+    count: i64,
     /// The most frequent messages; at most fifty for all reasons together.
-    pub messages: Vec<MessageCount>,
+    messages: Vec<MessageCount>,
 }
 
 /// Documents that were set aside with one message.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct MessageCount {
     /// The first 200 characters of the message.
-    pub message: String,
-    pub count: i64,
+    message: String,
+    count: i64,
 }
 
 #[cfg(test)]

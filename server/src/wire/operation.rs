@@ -1,41 +1,8 @@
-//! JSON types of operations.
+//! JSON types of requests for operations.
 
-use chrono::{DateTime, Utc};
+use pipeline::{OperationRequest, RunRequest};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use utoipa::ToSchema;
-use uuid::Uuid;
-
-/// A change of a collection.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Operation {
-    pub id: Uuid,
-    pub collection_id: Uuid,
-    /// Name of the collection.
-    pub collection: String,
-    /// `index`, `append`, `reindex`, `remove_source` or `delete`.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// `pending`, `processing`, `completed`, `failed` or `cancelled`.
-    pub status: String,
-    /// User name of the requester.
-    pub by: String,
-    /// Options of the request.
-    #[schema(value_type = Object)]
-    pub config: Value,
-    /// Cause of the failure.
-    pub error: Option<String>,
-    pub created_at: DateTime<Utc>,
-    pub started_at: Option<DateTime<Utc>>,
-    pub completed_at: Option<DateTime<Utc>>,
-    /// Progress: documents, chunks, tokens, and each node; missing before the operation has
-    /// started.
-    #[schema(value_type = Option<Object>)]
-    pub progress: Option<Value>,
-    /// Result of a completed operation.
-    #[schema(value_type = Option<Object>)]
-    pub report: Option<Value>,
-}
 
 /// Types of operations that can be requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
@@ -60,4 +27,12 @@ pub struct StartOperation {
     /// Retry failed documents whose delay has passed.
     #[serde(default)]
     pub retry_failed: bool,
+}
+
+impl From<StartOperation> for OperationRequest {
+    fn from(start: StartOperation) -> Self {
+        let StartOperation { kind, allow_deletes, retry_failed } = start;
+        let rebuild = kind == RequestedOperation::Reindex;
+        Self::Run(RunRequest { allow_deletes, retry_failed, rebuild, ..RunRequest::default() })
+    }
 }

@@ -45,7 +45,8 @@ pub(super) fn chunk_rows(rows: &RecordBatch) -> Result<RecordBatch, BoxError> {
             let range = usize::try_from(start.value(at))?..usize::try_from(end.value(at))?;
             let part = texts.value(row).get(range.clone()).ok_or_else(|| {
                 let uri = uris.value(row);
-                format!("chunk {index} of {uri} ({range:?}) is outside its text")
+                let (start, end) = (range.start, range.end);
+                format!("chunk {index} of {uri} ({start}..{end}) is outside its text")
             })?;
             uri.append_value(uris.value(row));
             content_hash.append_value(hashes.value(row))?;

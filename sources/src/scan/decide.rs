@@ -8,8 +8,8 @@ use pipeline::{
     Rejection,
 };
 
+use crate::scan::cause::CHANGED_WHILE_READ;
 use crate::scan::open::Root;
-use crate::scan::read::CHANGED_WHILE_READ;
 use crate::scan::walk::WalkEntry;
 
 /// A file that must be read.

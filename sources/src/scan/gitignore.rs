@@ -4,7 +4,9 @@
 //! opens any entry with that name and would block on a FIFO without a writer.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
+
+use pipeline::lock;
 
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
@@ -36,7 +38,7 @@ impl GitignoreStack {
     /// folder is read once.
     pub(crate) fn is_ignored(&self, path: &Path, is_folder: bool) -> bool {
         let Some(parent) = path.parent() else { return false };
-        let mut within = self.descendants.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut within = lock(&self.descendants);
         while within.last().is_some_and(|(folder, _)| !parent.starts_with(folder)) {
             within.pop();
         }

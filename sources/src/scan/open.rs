@@ -121,8 +121,7 @@ fn is_same_file(file: &File, now: &Metadata, device: u64, seen: &Location) -> bo
     if now.dev() != device || Some(now.ino()) == seen.inode {
         return now.dev() == device;
     }
-    let is_unwritten =
-        (now.len(), super::walk::timestamps(now)) == (seen.size, (seen.mtime, seen.ctime));
+    let is_unwritten = (now.len(), timestamps(now)) == (seen.size, (seen.mtime, seen.ctime));
     is_unwritten
         && fstatfs(file)
             .is_ok_and(|it| UNSTABLE_INODE_FILESYSTEMS.contains(&it.f_type.cast_unsigned()))
@@ -190,4 +189,10 @@ pub(super) fn read_small(path: &Path, most: u64) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(most).read_to_end(&mut bytes).ok()?;
     Some(bytes)
+}
+
+/// Modification and change time in microseconds since 1970-01-01 UTC.
+pub(super) fn timestamps(stat: &Metadata) -> (Option<i64>, Option<i64>) {
+    let micros = |seconds: i64, nanos: i64| Some(seconds.saturating_mul(1_000_000) + nanos / 1000);
+    (micros(stat.mtime(), stat.mtime_nsec()), micros(stat.ctime(), stat.ctime_nsec()))
 }

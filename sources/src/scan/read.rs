@@ -13,12 +13,9 @@ use pipeline::{BoxError, DocumentError, RejectReason, Rejection};
 use sha2::{Digest as _, Sha256};
 
 use crate::mime;
+use crate::scan::cause::{CHANGED_WHILE_READ, io_cause};
 use crate::scan::decide::{FileToRead, with_previous_failure};
 use crate::scan::open::OpenResult;
-
-/// Cause for a file that is not the one of the walk.
-pub(super) const CHANGED_WHILE_READ: &str =
-    "it changed while the run read it; the next run reads it";
 
 /// Reads files into batches with one schema.
 pub(crate) struct FileReader {
@@ -97,18 +94,6 @@ fn check_withheld(file: &FileToRead, content: &[u8]) -> Result<(), RejectReason>
         }
         Some(_) | None => Ok(()),
     }
-}
-
-/// The message of the system's error, without the path.
-pub(crate) fn io_cause(error: &io::Error) -> String {
-    let kind = error.kind();
-    if kind == io::ErrorKind::NotFound {
-        return "file not found or dangling link".to_owned();
-    }
-    // fs_err adds the path to the error's message; the message of the raw error code has none.
-    let said = error.raw_os_error().map(|code| io::Error::from_raw_os_error(code).to_string());
-    let said = said.unwrap_or_else(|| kind.to_string()).to_lowercase();
-    said.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
 #[derive(Default)]

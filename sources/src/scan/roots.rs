@@ -46,7 +46,7 @@ fn try_root_of(path: &Path) -> Result<PathBuf, RootError> {
         remedy: remedy.to_owned(),
     };
     let unknown = |error: std::io::Error| {
-        let cause = super::read::io_cause(&error);
+        let cause = super::cause::io_cause(&error);
         refused(cause, "grant read access to the user that runs the pipeline")
     };
     let kind = match fs_err::metadata(path) {

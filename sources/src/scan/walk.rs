@@ -12,8 +12,9 @@ use globset::GlobSet;
 use ignore::{DirEntry, WalkBuilder};
 use pipeline::{DocumentError, Location, RejectReason, Rejection};
 
+use crate::scan::cause::io_cause;
 use crate::scan::filter::{EntryFilter, ExclusionCounts, WalkOptions};
-use crate::scan::open::Root;
+use crate::scan::open::{Root, timestamps};
 use pipeline::uri;
 
 /// An item of the walk.
@@ -146,7 +147,7 @@ impl Iterator for Walk {
                             none.insert(RootWalk { filter, root, walk, has_found: false })
                         }
                         Err(error) => {
-                            let cause = crate::scan::read::io_cause(&error);
+                            let cause = io_cause(&error);
                             let found = unreadable(&filter.root, &filter.root, cause);
                             self.finished_roots.push((filter.root.clone(), true));
                             return Some(WalkEntry::Error(found));
@@ -219,12 +220,6 @@ impl RootWalk {
     }
 }
 
-/// Modification and change time in microseconds since 1970-01-01 UTC.
-pub(super) fn timestamps(stat: &Metadata) -> (Option<i64>, Option<i64>) {
-    let micros = |seconds: i64, nanos: i64| Some(seconds.saturating_mul(1_000_000) + nanos / 1000);
-    (micros(stat.mtime(), stat.mtime_nsec()), micros(stat.ctime(), stat.ctime_nsec()))
-}
-
 fn location(root: &Path, path: &Path, stat: &Metadata) -> Location {
     let (mtime, ctime) = timestamps(stat);
     Location {
@@ -261,7 +256,7 @@ fn error_path<'a>(root: &'a Path, error: &'a ignore::Error) -> Option<(&'a Path,
 /// The system's message without the path, which is in the document's URI.
 fn error_cause(error: &ignore::Error) -> String {
     match error.io_error() {
-        Some(error) => crate::scan::read::io_cause(error),
+        Some(error) => io_cause(error),
         None => error.to_string(),
     }
 }

@@ -3,7 +3,7 @@
 
 use pipeline::TokenizedText;
 
-use crate::chunk::SectionHeading;
+use crate::chunk::text_chunk::SectionHeading;
 
 /// A part of the text that is split only if it is longer than a chunk.
 #[derive(Clone, Copy, Debug)]

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use pipeline::{BoxError, TokenizedText, Tokenizer};
 
-use crate::chunk::TextChunk;
 use crate::chunk::atoms::Atom;
+use crate::chunk::text_chunk::TextChunk;
 use crate::chunk::windows::ChunkLimits;
 
 pub(super) struct ChunkBuilder<'a> {

@@ -10,7 +10,7 @@ use arrow::datatypes::Field;
 use arrow::error::ArrowError;
 use pipeline::column::chunk_fields;
 
-use crate::chunk::{SectionHeading, TextChunk};
+use crate::chunk::text_chunk::{SectionHeading, TextChunk};
 
 /// Builders of the column and its child arrays.
 #[derive(Default)]

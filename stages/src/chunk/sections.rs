@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use crate::chunk::SectionHeading;
 use crate::chunk::atoms::Atom;
+use crate::chunk::text_chunk::SectionHeading;
 use crate::chunk::windows::ChunkLimits;
 
 /// The sections in order; together they contain all atoms. A small section is merged with the

@@ -31,9 +31,10 @@ pub(super) fn encode_lists(words: &Bm25Encoder, rows: &RecordBatch) -> Result<Li
         let offsets = chunks.value_offsets();
         for at in super::to_usize(offsets[row])..super::to_usize(offsets[row + 1]) {
             let range = usize::try_from(starts.value(at))?..usize::try_from(ends.value(at))?;
-            let passage = text
-                .get(range.clone())
-                .ok_or_else(|| format!("chunk {range:?} is not a valid range of its text"))?;
+            let passage = text.get(range.clone()).ok_or_else(|| {
+                let (start, end) = (range.start, range.end);
+                format!("chunk {start}..{end} is not a valid range of its text")
+            })?;
             passages.push((passage, language));
         }
     }

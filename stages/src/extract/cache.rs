@@ -1,8 +1,8 @@
 //! The cache of extracted documents: content extracted with the same options is not extracted
 //! again.
 //!
-//! The key contains everything that the result depends on: version and options of the stage,
-//! content hash, media type, and for a compressed file the extension of the inner name, which helps
+//! The key contains everything that the result depends on: options of the stage, its version with
+//! that of the format, content hash, media type, and for a compressed file the extension of the inner name, which helps
 //! to detect the type of its content. Titles derived from the file name are not cached. Refusals
 //! are not cached; such documents are tried again. Plain text is not cached: it is extracted at
 //! tens of megabytes per second, and the same space saves a thousand times as much time when it
@@ -21,8 +21,8 @@ use serde_json::Value;
 use zstd::bulk::Compressor;
 
 use crate::extract::document::Document;
-use crate::extract::read::{Format, is_gzip};
-use crate::extract::{NODE, content_path};
+use crate::extract::formats::{by_media_type, total_version};
+use crate::extract::gzip::{content_path, is_gzip};
 
 /// Part of every key; the number is increased when the stored form changes.
 const KEY_KIND: &str = "document 1";
@@ -44,7 +44,8 @@ struct CachedDocument<'a> {
 /// Access to the cache for one set of options.
 pub(crate) struct ExtractionCache {
     cache: Arc<dyn Cache>,
-    options: String,
+    version: u32,
+    identity: String,
     /// Reused, because creating its tables takes longer than compressing a small document.
     compressor: Compressor<'static>,
 }
@@ -59,22 +60,27 @@ pub(crate) struct BatchCache<'a> {
 }
 
 impl ExtractionCache {
-    /// `identity` is that of the stage configuration.
+    /// `version` is that of the stage without those of its formats, `identity` that of its
+    /// configuration.
     ///
     /// # Errors
     /// If zstd has no memory for its tables.
-    pub(crate) fn new(memo: &Arc<dyn Cache>, identity: &Value) -> io::Result<Self> {
-        let options = format!("{} {identity}", NODE.version);
-        Ok(Self { cache: Arc::clone(memo), options, compressor: Compressor::new(ZSTD_LEVEL)? })
+    pub(crate) fn new(memo: &Arc<dyn Cache>, version: u32, identity: &Value) -> io::Result<Self> {
+        let (identity, compressor) = (identity.to_string(), Compressor::new(ZSTD_LEVEL)?);
+        Ok(Self { cache: Arc::clone(memo), version, identity, compressor })
     }
 
     fn key(&self, path: &Path, mime_type: &str, hash: &[u8]) -> Option<CacheKey> {
-        if Format::from_mime_type(mime_type) == Some(Format::Text) {
+        let format = by_media_type(mime_type);
+        if format.is_some_and(|format| !format.is_cached) {
             return None;
         }
+        // The format of compressed content is not known before it is unpacked.
+        let version = self.version + format.map_or_else(total_version, |format| format.version);
+        let options = format!("{version} {}", self.identity);
         let extension =
             path.extension().filter(|_| is_gzip(mime_type)).unwrap_or_default().as_encoded_bytes();
-        let parts = [self.options.as_bytes(), hash, mime_type.as_bytes(), extension];
+        let parts = [options.as_bytes(), hash, mime_type.as_bytes(), extension];
         Some(CacheKey::new(KEY_KIND, &parts))
     }
 }

@@ -6,23 +6,38 @@
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "all other variants are treated alike")]
 
-use std::collections::{BTreeMap, HashMap};
-use std::io::{Cursor, Read as _};
+mod package;
+mod styles;
+mod xml;
+
+use std::collections::HashMap;
+use std::io::Cursor;
 
 use quick_xml::events::{BytesStart, Event};
-use quick_xml::{Reader, XmlVersion};
 use zip::ZipArchive;
-use zip::result::ZipError;
 
 use crate::extract::document::{Document, DocumentBuilder, collapse_whitespace};
+use crate::extract::docx::package::{Package, corrupt, zip_error};
+use crate::extract::docx::styles::{heading_level, heading_levels};
+use crate::extract::docx::xml::{attribute, for_each_event, text_of};
+use crate::extract::error::ExtractErrorKind;
+use crate::extract::format::Format;
 use crate::extract::language;
-use crate::extract::read::ExtractErrorKind;
 
 /// The first bytes of an OLE compound file, the container of encrypted Office documents.
 const OLE_MAGIC: [u8; 8] = [0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1];
 
+pub(crate) const FORMAT: Format = Format {
+    name: "DOCX",
+    media_types: &["application/vnd.openxmlformats-officedocument.wordprocessingml.document"],
+    version: 0,
+    is_cached: true,
+    has_titles_in_headings: true,
+    parse: extract,
+};
+
 /// Extracts the document; the parts that are read may unpack to at most `most` bytes in total.
-pub(crate) fn extract(bytes: &[u8], most: u64) -> Result<Document, ExtractErrorKind> {
+fn extract(bytes: &[u8], most: u64) -> Result<Document, ExtractErrorKind> {
     if bytes.starts_with(&OLE_MAGIC) {
         let name: Vec<u8> = "EncryptedPackage".encode_utf16().flat_map(u16::to_le_bytes).collect();
         if bytes.windows(name.len()).any(|window| window == name) {
@@ -52,141 +67,6 @@ pub(crate) fn extract(bytes: &[u8], most: u64) -> Result<Document, ExtractErrorK
         read_properties(&core, &mut document)?;
     }
     Ok(document)
-}
-
-fn corrupt(cause: impl Into<Box<dyn std::error::Error>>) -> ExtractErrorKind {
-    ExtractErrorKind::Corrupt(cause.into().to_string())
-}
-
-fn zip_error(error: &ZipError) -> ExtractErrorKind {
-    match error {
-        ZipError::UnsupportedArchive(why) if *why == ZipError::PASSWORD_REQUIRED => {
-            ExtractErrorKind::Encrypted
-        }
-        ZipError::InvalidArchive(_) => corrupt("not a ZIP archive, or truncated"),
-        error => ExtractErrorKind::Corrupt(error.to_string()),
-    }
-}
-
-struct Package<'a> {
-    archive: ZipArchive<Cursor<&'a [u8]>>,
-    /// Bytes that may still be unpacked.
-    remaining_bytes: u64,
-    max_bytes: u64,
-}
-
-impl Package<'_> {
-    /// The text of a part; `None` if the archive has no such part.
-    fn read_part(&mut self, name: &str) -> Result<Option<String>, ExtractErrorKind> {
-        let entry = match self.archive.by_name(name) {
-            Ok(entry) => entry,
-            Err(ZipError::FileNotFound) => return Ok(None),
-            Err(error) => return Err(zip_error(&error)),
-        };
-        let mut bytes = Vec::new();
-        entry.take(self.remaining_bytes + 1).read_to_end(&mut bytes).map_err(corrupt)?;
-        let Some(left) = self.remaining_bytes.checked_sub(bytes.len() as u64) else {
-            return Err(ExtractErrorKind::unpack_limit(self.max_bytes));
-        };
-        self.remaining_bytes = left;
-        let text = crate::extract::text::decode(&bytes, None)
-            .ok_or_else(|| corrupt("a part is not text"))?;
-        Ok(Some(text.into_owned()))
-    }
-}
-
-/// Calls `on` for each event of a part.
-fn for_each_event<'a>(
-    xml: &'a str,
-    mut on: impl FnMut(&Event<'a>),
-) -> Result<(), ExtractErrorKind> {
-    let mut reader = Reader::from_str(xml);
-    loop {
-        match reader.read_event().map_err(corrupt)? {
-            Event::Eof => return Ok(()),
-            // `<w:p/>` is also an empty paragraph.
-            Event::Empty(start) => {
-                let end = start.to_end().into_owned();
-                on(&Event::Start(start));
-                on(&Event::End(end));
-            }
-            event => on(&event),
-        }
-    }
-}
-
-/// The value of an attribute, with any prefix.
-fn attribute(element: &BytesStart<'_>, name: &str) -> Option<String> {
-    let found =
-        element.attributes().flatten().find(|found| found.key.local_name().as_ref() == name)?;
-    found.normalized_value(XmlVersion::Implicit1_0).ok().map(|value| value.into_owned())
-}
-
-/// The text of an event, with entities resolved; `None` if the event is not text.
-fn text_of(event: &Event<'_>) -> Option<String> {
-    match event {
-        Event::Text(text) => Some(text.xml10_content().into_owned()),
-        Event::CData(text) => Some(text.xml10_content().into_owned()),
-        Event::GeneralRef(entity) => Some(match entity.resolve_char_ref() {
-            Ok(Some(char)) => char.to_string(),
-            Ok(None) | Err(_) => {
-                quick_xml::escape::resolve_predefined_entity(entity).unwrap_or("").to_owned()
-            }
-        }),
-        Event::Start(_)
-        | Event::End(_)
-        | Event::Empty(_)
-        | Event::Comment(_)
-        | Event::Decl(_)
-        | Event::PI(_)
-        | Event::DocType(_)
-        | Event::Eof => None,
-    }
-}
-
-/// The levels of the paragraph styles that are headings, by style id.
-fn heading_levels(styles: &str) -> Result<HashMap<String, u8>, ExtractErrorKind> {
-    let mut levels = HashMap::new();
-    let mut parents = BTreeMap::new();
-    let mut id = String::new();
-    for_each_event(styles, |event| {
-        let Event::Start(element) = event else { return };
-        let value = || attribute(element, "val").unwrap_or_default();
-        match element.local_name().as_ref() {
-            "style" => id = attribute(element, "styleId").unwrap_or_default(),
-            "name" => {
-                let name = value().to_lowercase();
-                let level = name.strip_prefix("heading ").and_then(|level| level.parse().ok());
-                if let Some(level) = level.or((name == "title").then_some(1)) {
-                    levels.insert(id.clone(), level);
-                }
-            }
-            "basedOn" => {
-                parents.insert(id.clone(), value());
-            }
-            "outlineLvl" => {
-                if let Some(level) = heading_level(&value()) {
-                    levels.insert(id.clone(), level);
-                }
-            }
-            _ => {}
-        }
-    })?;
-    // A style that is based on a heading style is a heading. Chains are short: four passes suffice.
-    for _ in 0..4 {
-        for (style, parent) in &parents {
-            if let (Some(level), false) = (levels.get(parent).copied(), levels.contains_key(style))
-            {
-                levels.insert(style.clone(), level);
-            }
-        }
-    }
-    Ok(levels)
-}
-
-/// The level of a heading from its outline level, where 9 is body text.
-fn heading_level(outline: &str) -> Option<u8> {
-    outline.parse::<u8>().ok().filter(|level| *level < 9).map(|level| level + 1)
 }
 
 /// Elements whose content is ignored: deleted or moved text, field codes, and alternative

@@ -1,10 +1,28 @@
 //! Unpacks files compressed by gzip, such as the documentation of Debian packages.
 
 use std::io::Read as _;
+use std::path::PathBuf;
 
 use flate2::read::MultiGzDecoder;
+use pipeline::uri;
 
-use crate::extract::read::ExtractErrorKind;
+use crate::extract::error::ExtractErrorKind;
+
+/// The name in messages about a file that cannot be unpacked.
+pub(crate) const NAME: &str = "gzip";
+
+pub(crate) fn is_gzip(mime_type: &str) -> bool {
+    mime_type == "application/gzip"
+}
+
+/// The path of the content: without its last extension if the file is compressed.
+pub(crate) fn content_path(uri: &str, mime_type: &str) -> PathBuf {
+    let mut path = uri::to_path(uri).unwrap_or_else(|| PathBuf::from(uri));
+    if is_gzip(mime_type) {
+        path.set_extension("");
+    }
+    path
+}
 
 /// The content, if it has at most `most` bytes.
 pub(crate) fn unpack(bytes: &[u8], most: u64) -> Result<Vec<u8>, ExtractErrorKind> {

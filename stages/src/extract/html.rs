@@ -4,18 +4,38 @@
 //! The extractor works on the stream of tags, not on a tree: it needs one pass, whatever the
 //! nesting of the tags, and memory of a small multiple of the size of the page.
 
+mod elements;
+mod skip;
+mod tag;
+
 use std::convert::Infallible;
 
 use encoding_rs::Encoding;
 use html5gum::emitters::callback::{CallbackEmitter, CallbackEvent};
 use html5gum::{Span, Tokenizer};
 
-use crate::extract::document::{Checkpoint, Document, DocumentBuilder, collapse_whitespace};
+use crate::extract::document::{Document, DocumentBuilder, collapse_whitespace};
+use crate::extract::error::ExtractErrorKind;
+use crate::extract::format::Format;
+use crate::extract::html::elements::{
+    BLOCK_ELEMENTS, IGNORED_ELEMENTS, LINE_ELEMENTS, META_KEYS, VOID_ELEMENTS,
+};
+use crate::extract::html::skip::{Skip, SkipKind};
+use crate::extract::html::tag::Tag;
 use crate::extract::language;
 use crate::extract::text::decode;
 
+pub(crate) const FORMAT: Format = Format {
+    name: "HTML",
+    media_types: &["text/html", "application/xhtml+xml"],
+    version: 0,
+    is_cached: true,
+    has_titles_in_headings: true,
+    parse: |bytes, _| extract(bytes).ok_or(ExtractErrorKind::NotText),
+};
+
 /// The document; `None` if the bytes are not text.
-pub(crate) fn extract(bytes: &[u8]) -> Option<Document> {
+fn extract(bytes: &[u8]) -> Option<Document> {
     let html = decode(bytes, declared_encoding(bytes))?;
     let document = render(&html, Boilerplate::Drop);
     if document.text.is_empty() {
@@ -52,111 +72,6 @@ fn render(html: &str, chrome: Boilerplate) -> Document {
     page.finish()
 }
 
-/// Elements whose content is ignored.
-const IGNORED_ELEMENTS: &[&str] = &[
-    "button", "datalist", "iframe", "noscript", "object", "script", "select", "style", "svg",
-    "template",
-];
-
-/// Elements without an end tag.
-const VOID_ELEMENTS: &[&str] = &[
-    "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source",
-    "track", "wbr",
-];
-
-/// Elements that are separated from the content before and after them.
-const BLOCK_ELEMENTS: &[&str] = &[
-    "address",
-    "article",
-    "aside",
-    "blockquote",
-    "center",
-    "details",
-    "dl",
-    "fieldset",
-    "figure",
-    "footer",
-    "form",
-    "header",
-    "hr",
-    "main",
-    "nav",
-    "ol",
-    "p",
-    "pre",
-    "section",
-    "table",
-    "ul",
-];
-
-/// Elements that begin a line.
-const LINE_ELEMENTS: &[&str] = &[
-    "body",
-    "caption",
-    "dd",
-    "div",
-    "dt",
-    "figcaption",
-    "legend",
-    "li",
-    "option",
-    "summary",
-    "tr",
-];
-
-/// Classes by which documentation generators mark boilerplate.
-const BOILERPLATE_CLASSES: &[&str] = &[
-    "breadcrumb",
-    "breadcrumbs",
-    "headerlink",
-    "navbar",
-    "navfooter",
-    "navheader",
-    "related",
-    "sphinxsidebar",
-    "skip-link",
-    "toctree-wrapper-hidden",
-];
-
-const BOILERPLATE_ROLES: &[&str] = &["banner", "contentinfo", "navigation", "search"];
-
-/// Names of `meta` elements with their metadata keys.
-const META_KEYS: &[(&str, &str)] = &[
-    ("article:author", "author"),
-    ("article:modified_time", "modified"),
-    ("article:published_time", "created"),
-    ("author", "author"),
-    ("date", "created"),
-    ("dc.creator", "author"),
-    ("dc.date", "created"),
-    ("dc.description", "description"),
-    ("dcterms.created", "created"),
-    ("dcterms.modified", "modified"),
-    ("description", "description"),
-    ("generator", "generator"),
-    ("keywords", "keywords"),
-    ("last-modified", "modified"),
-    ("og:description", "description"),
-];
-
-/// An element that is left out, until its end.
-struct Skip {
-    name: String,
-    /// Number of open elements with the same name, this one included.
-    depth: usize,
-    kind: SkipKind,
-}
-
-enum SkipKind {
-    /// Nothing of it is written.
-    Ignored,
-    /// Its text is written, and removed at its end tag. Without an end tag it was the rest of the
-    /// page, and stays.
-    RolledBack(Checkpoint),
-    /// The same, unless it contains a heading: a `header` may belong to the site or to the content.
-    RolledBackUnlessHeading(Checkpoint),
-}
-
 struct HtmlReader {
     builder: DocumentBuilder,
     boilerplate: Boilerplate,
@@ -173,29 +88,6 @@ struct HtmlReader {
     title: Option<String>,
     in_title: bool,
     head: Document,
-}
-
-/// The start tag that is being parsed.
-#[derive(Default)]
-struct Tag {
-    name: String,
-    attributes: Vec<(String, String)>,
-}
-
-impl Tag {
-    fn attribute(&self, name: &str) -> Option<&str> {
-        self.attributes.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
-    }
-
-    fn is_boilerplate(&self) -> bool {
-        let role = self.attribute("role").is_some_and(|role| BOILERPLATE_ROLES.contains(&role));
-        let classes = self.attribute("class").unwrap_or_default();
-        let class =
-            classes.split_ascii_whitespace().any(|class| BOILERPLATE_CLASSES.contains(&class));
-        let hidden =
-            self.attribute("hidden").is_some() || self.attribute("aria-hidden") == Some("true");
-        self.name == "nav" || role || class || hidden
-    }
 }
 
 impl HtmlReader {

@@ -5,10 +5,21 @@ use pulldown_cmark::{Event, HeadingLevel, MetadataBlockKind, Options, Parser, Ta
 use serde_json::Value;
 
 use crate::extract::document::{Document, Heading, collapse_whitespace, is_printable};
+use crate::extract::error::ExtractErrorKind;
+use crate::extract::format::Format;
 use crate::extract::text::{decode, normalize_newlines};
 
+pub(crate) const FORMAT: Format = Format {
+    name: "Markdown",
+    media_types: &["text/markdown"],
+    version: 0,
+    is_cached: true,
+    has_titles_in_headings: true,
+    parse: |bytes, _| extract(bytes).ok_or(ExtractErrorKind::NotText),
+};
+
 /// The document; `None` if the bytes are not text.
-pub(crate) fn extract(bytes: &[u8]) -> Option<Document> {
+fn extract(bytes: &[u8]) -> Option<Document> {
     let text = normalize_newlines(&decode(bytes, None)?).into_owned();
     let text = if text.chars().all(is_printable) {
         text

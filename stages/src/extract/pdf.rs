@@ -13,10 +13,20 @@ use unpdf::model::OutlineItem;
 use unpdf::{Block, Error, ParseOptions};
 
 use crate::extract::document::{Document, DocumentBuilder, Heading, collapse_whitespace};
-use crate::extract::read::ExtractErrorKind;
+use crate::extract::error::ExtractErrorKind;
+use crate::extract::format::Format;
+
+pub(crate) const FORMAT: Format = Format {
+    name: "PDF",
+    media_types: &["application/pdf"],
+    version: 0,
+    is_cached: true,
+    has_titles_in_headings: true,
+    parse: |bytes, _| extract(bytes),
+};
 
 /// Extracts the document.
-pub(crate) fn extract(bytes: &[u8]) -> Result<Document, ExtractErrorKind> {
+fn extract(bytes: &[u8]) -> Result<Document, ExtractErrorKind> {
     // One thread: several extract workers run concurrently, each with a memory limit.
     let options = ParseOptions::new().lenient().sequential().with_resources(false);
     let pdf = unpdf::parse_bytes_with_options(bytes, options)

@@ -7,12 +7,14 @@ use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
-use pipeline::{DocumentError, RejectReason};
-use serde::{Deserialize, Serialize};
+use pipeline::{DocumentError, RejectReason, panic_message};
 
 use crate::extract::document::Document;
-use crate::extract::{docx, gzip, html, language, markdown, pdf, roff, text};
-use pipeline::ByteSize;
+use crate::extract::error::{ExtractError, ExtractErrorKind};
+use crate::extract::format::Format;
+use crate::extract::formats::{by_media_type, known_name};
+use crate::extract::gzip::{self, is_gzip};
+use crate::extract::language;
 use sources::mime;
 
 /// A document to extract.
@@ -29,112 +31,20 @@ pub(crate) type ExtractedDocument = (String, Document);
 /// The result of a request.
 pub(crate) type ExtractResult = Result<ExtractedDocument, ExtractError>;
 
-/// A document without text, with the reason.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct ExtractError {
-    /// The format of the parser; `None` if the document was refused before one was chosen.
-    pub(crate) format: Option<Format>,
-    pub(crate) kind: ExtractErrorKind,
-}
-
-/// The reason for which a document has no text.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
-pub(crate) enum ExtractErrorKind {
-    #[error("empty")]
-    Empty,
-    /// The number of pages that are images, and the number of all pages.
-    #[error("{0} of {1} pages are images")]
-    ImagesOnly(u64, u64),
-    /// The media type without a parser.
-    #[error("unsupported: {0}")]
-    Unsupported(String),
-    /// The content is binary, although its type is text.
-    #[error("not text")]
-    NotText,
-    /// The message of the parser.
-    #[error("corrupt: {0}")]
-    Corrupt(String),
-    #[error("encrypted")]
-    Encrypted,
-    /// The limit that the document exceeds.
-    #[error("exceeds {0}")]
-    LimitExceeded(String),
-}
-
-impl ExtractErrorKind {
-    pub(crate) fn unpack_limit(most: u64) -> Self {
-        Self::LimitExceeded(format!(
-            "{} of unpacked content (a quarter of max_memory)",
-            ByteSize(most)
-        ))
-    }
-
-    pub(crate) fn with_format(self, format: Option<Format>) -> ExtractError {
-        ExtractError { format, kind: self }
-    }
-}
-
-impl ExtractError {
-    pub(crate) fn into_reject_reason(self) -> RejectReason {
-        let format = self.format.map_or("gzip", Format::name);
-        match self.kind {
-            ExtractErrorKind::Empty => RejectReason::Empty,
-            ExtractErrorKind::ImagesOnly(images, pages) => {
-                RejectReason::ImagesOnly { images, pages }
-            }
-            ExtractErrorKind::Unsupported(mime_type) => RejectReason::Unsupported { mime_type },
-            ExtractErrorKind::NotText => {
-                RejectReason::Unsupported { mime_type: mime::BINARY.to_owned() }
-            }
-            ExtractErrorKind::Corrupt(cause) => DocumentError::Corrupt { format, cause }.into(),
-            ExtractErrorKind::Encrypted => DocumentError::Encrypted.into(),
-            ExtractErrorKind::LimitExceeded(limit) => DocumentError::LimitExceeded { limit }.into(),
+/// The reason for which a document with this error is set aside.
+pub(crate) fn reject_reason(error: ExtractError) -> RejectReason {
+    let format = error.format.as_deref().and_then(known_name).unwrap_or(gzip::NAME);
+    match error.kind {
+        ExtractErrorKind::Empty => RejectReason::Empty,
+        ExtractErrorKind::ImagesOnly(images, pages) => RejectReason::ImagesOnly { images, pages },
+        ExtractErrorKind::Unsupported(mime_type) => RejectReason::Unsupported { mime_type },
+        ExtractErrorKind::NotText => {
+            RejectReason::Unsupported { mime_type: mime::BINARY.to_owned() }
         }
+        ExtractErrorKind::Corrupt(cause) => DocumentError::Corrupt { format, cause }.into(),
+        ExtractErrorKind::Encrypted => DocumentError::Encrypted.into(),
+        ExtractErrorKind::LimitExceeded(limit) => DocumentError::LimitExceeded { limit }.into(),
     }
-}
-
-/// A format with a parser.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Format {
-    Text,
-    Markdown,
-    Html,
-    Roff,
-    Pdf,
-    Docx,
-}
-
-impl Format {
-    pub(crate) fn from_mime_type(mime_type: &str) -> Option<Self> {
-        Some(match mime_type {
-            "text/markdown" => Self::Markdown,
-            "text/html" | "application/xhtml+xml" => Self::Html,
-            "text/troff" => Self::Roff,
-            "application/pdf" => Self::Pdf,
-            "application/vnd.openxmlformats-officedocument.wordprocessingml.document" => Self::Docx,
-            "application/json" | "application/jsonl" | "application/sql" | "application/toml"
-            | "application/xml" | "application/yaml" => Self::Text,
-            // A markup language without a parser, although its type is text.
-            "text/rtf" => return None,
-            other if other.starts_with("text/") => Self::Text,
-            _ => return None,
-        })
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Text => "text",
-            Self::Markdown => "Markdown",
-            Self::Html => "HTML",
-            Self::Roff => "manual page",
-            Self::Pdf => "PDF",
-            Self::Docx => "DOCX",
-        }
-    }
-}
-
-pub(crate) fn is_gzip(mime_type: &str) -> bool {
-    mime_type == "application/gzip"
 }
 
 /// The refusal of content that needs no parser: empty, or of an unsupported type. `None` for gzip,
@@ -143,9 +53,9 @@ pub(crate) fn reject_by_type(mime_type: &str, bytes: &[u8]) -> Option<ExtractErr
     if is_gzip(mime_type) {
         return None;
     }
-    let format = Format::from_mime_type(mime_type);
+    let format = by_media_type(mime_type);
     if bytes.is_empty() {
-        return Some(ExtractErrorKind::Empty.with_format(format));
+        return Some(ExtractErrorKind::Empty.with_format(format.map(|it| it.name)));
     }
     format.is_none().then(|| ExtractErrorKind::Unsupported(mime_type.to_owned()).with_format(None))
 }
@@ -167,12 +77,13 @@ pub(crate) fn extract_document(request: &ExtractRequest<'_>, unpacked: u64) -> E
     if let Some(refused) = reject_by_type(mime_type, &bytes) {
         return Err(refused);
     }
-    let format = Format::from_mime_type(mime_type);
-    let parsed =
-        format.map_or(Err(ExtractErrorKind::NotText), |format| parse(format, &bytes, unpacked));
-    let mut document = parsed.map_err(|refusal| refusal.with_format(format))?;
+    let Some(format) = by_media_type(mime_type) else {
+        return Err(ExtractErrorKind::NotText.with_format(None));
+    };
+    let parsed = parse(format, &bytes, unpacked);
+    let mut document = parsed.map_err(|refusal| refusal.with_format(Some(format.name)))?;
     if document.text.trim().is_empty() {
-        return Err(ExtractErrorKind::Empty.with_format(format));
+        return Err(ExtractErrorKind::Empty.with_format(Some(format.name)));
     }
     if document.language.is_none() {
         document.language = language::detect(&document.text);
@@ -181,18 +92,7 @@ pub(crate) fn extract_document(request: &ExtractRequest<'_>, unpacked: u64) -> E
 }
 
 /// A panic of a parser becomes a refusal of this document.
-fn parse(format: Format, bytes: &[u8], unpacked: u64) -> Result<Document, ExtractErrorKind> {
-    let parse = || match format {
-        Format::Text => text::extract(bytes).ok_or(ExtractErrorKind::NotText),
-        Format::Markdown => markdown::extract(bytes).ok_or(ExtractErrorKind::NotText),
-        Format::Html => html::extract(bytes).ok_or(ExtractErrorKind::NotText),
-        Format::Roff => roff::extract(bytes).ok_or(ExtractErrorKind::NotText),
-        Format::Pdf => pdf::extract(bytes),
-        Format::Docx => docx::extract(bytes, unpacked),
-    };
-    catch_unwind(AssertUnwindSafe(parse)).unwrap_or_else(|panic| {
-        let said = panic.downcast_ref::<String>().cloned();
-        let said = said.or_else(|| panic.downcast_ref::<&str>().map(|said| (*said).to_owned()));
-        Err(ExtractErrorKind::Corrupt(said.unwrap_or_else(|| "the parser panicked".to_owned())))
-    })
+fn parse(format: &Format, bytes: &[u8], unpacked: u64) -> Result<Document, ExtractErrorKind> {
+    catch_unwind(AssertUnwindSafe(|| (format.parse)(bytes, unpacked)))
+        .unwrap_or_else(|panic| Err(ExtractErrorKind::Corrupt(panic_message(&*panic).to_owned())))
 }

@@ -9,16 +9,29 @@
 //! line are evaluated in a loop, macros are never called, and the expansion of strings is bounded
 //! ([`escape::StringRegisters`]).
 
+mod characters;
 mod escape;
+mod man;
 mod mdoc;
 mod table;
 
 use crate::extract::document::{Document, DocumentBuilder, collapse_whitespace};
+use crate::extract::error::ExtractErrorKind;
+use crate::extract::format::Format;
 use crate::extract::roff::escape::StringRegisters;
 use crate::extract::text::{decode, normalize_newlines};
 
+pub(crate) const FORMAT: Format = Format {
+    name: "manual page",
+    media_types: &["text/troff"],
+    version: 0,
+    is_cached: true,
+    has_titles_in_headings: false,
+    parse: |bytes, _| extract(bytes).ok_or(ExtractErrorKind::NotText),
+};
+
 /// The document; `None` if the bytes are not text.
-pub(crate) fn extract(bytes: &[u8]) -> Option<Document> {
+fn extract(bytes: &[u8]) -> Option<Document> {
     let source = decode(bytes, None)?;
     let source = normalize_newlines(&source);
     let mut page = RoffReader::new(source.len());
@@ -239,61 +252,6 @@ impl RoffReader {
             "br" => self.builder.begin_line(),
             _ => self.builder.begin_block(),
         }
-    }
-
-    /// `.TH TITLE SECTION DATE SOURCE MANUAL`
-    fn man_title(&mut self, rest: &str) {
-        let arguments = self.arguments(rest);
-        if let [title, section, ..] = &arguments[..] {
-            self.title = Some(format!("{}({section})", title.to_lowercase()));
-            self.document.add_metadata("section", section);
-        }
-        for (key, at) in [("modified", 2), ("source", 3), ("manual", 4)] {
-            self.document.add_metadata(key, arguments.get(at).map_or("", String::as_str));
-        }
-    }
-
-    fn heading(&mut self, level: u8, rest: &str) {
-        self.no_fill = false;
-        self.next_line = None;
-        self.builder.begin_heading(level);
-        let words = self.arguments(rest).join(" ");
-        if words.is_empty() {
-            self.next_line = Some(NextLine::Heading(level));
-        } else {
-            self.builder.push_text(&words);
-            self.builder.end_heading();
-        }
-    }
-
-    /// Arguments in one font, separated by spaces.
-    fn single_font(&mut self, rest: &str) {
-        let words = self.arguments(rest).join(" ");
-        if words.is_empty() {
-            return; // The font of the next line.
-        }
-        self.push_styled(&words);
-    }
-
-    /// Arguments in alternating fonts, without spaces between them.
-    fn alternating_fonts(&mut self, name: &str, rest: &str) {
-        let arguments = self.arguments(rest);
-        let words =
-            if name == "OP" { format!("[{}]", arguments.join(" ")) } else { arguments.concat() };
-        self.push_styled(&words);
-    }
-
-    fn push_styled(&mut self, words: &str) {
-        if self.no_fill {
-            self.builder.begin_line();
-        }
-        self.push_words(words, true);
-    }
-
-    fn document_link(&mut self, rest: &str) {
-        let address = self.arguments(rest).concat();
-        self.builder.push_text(&format!("<{address}>"));
-        self.builder.separate();
     }
 
     /// `.if CONDITION BODY`: `n` (a terminal) is true, and `!` negates. Returns the body if the

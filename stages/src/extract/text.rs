@@ -6,12 +6,36 @@ use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
 
 use crate::extract::document::{Document, DocumentBuilder, is_printable};
+use crate::extract::error::ExtractErrorKind;
+use crate::extract::format::Format;
+
+pub(crate) const FORMAT: Format = Format {
+    name: "text",
+    media_types: &[
+        "application/json",
+        "application/jsonl",
+        "application/sql",
+        "application/toml",
+        "application/xml",
+        "application/yaml",
+    ],
+    version: 0,
+    is_cached: false,
+    has_titles_in_headings: true,
+    parse: |bytes, _| extract(bytes).ok_or(ExtractErrorKind::NotText),
+};
+
+/// `true` for other types of text, such as source code. RTF is a markup language without a parser,
+/// although its type is text.
+pub(crate) fn is_plain(media_type: &str) -> bool {
+    media_type.starts_with("text/") && media_type != "text/rtf"
+}
 
 /// Bytes of a file that are examined to detect its encoding.
 const SAMPLE_BYTES: usize = 1 << 20;
 
 /// Extracts a plain text file; `None` if the bytes are not text. A form feed begins a page.
-pub(crate) fn extract(bytes: &[u8]) -> Option<Document> {
+fn extract(bytes: &[u8]) -> Option<Document> {
     let text = decode(bytes, None)?;
     let mut pen = DocumentBuilder::default();
     if text.contains('\u{c}') {

@@ -8,6 +8,7 @@ use std::path::Path;
 use pipeline::is_meaningful_title;
 
 use crate::extract::document::{Document, collapse_whitespace};
+use crate::extract::formats::by_media_type;
 
 /// Headings that name a part of any document, in lower case.
 const SECTION_NAMES: &[&str] = &[
@@ -22,12 +23,13 @@ const SECTION_NAMES: &[&str] = &[
     "toc",
 ];
 
-/// Sets the best title. Headings of manual pages are not used, because all pages have the same
-/// ones; `None` remains only if `path` has no file name.
+/// Sets the best title. Headings are not used if all documents of the format have the same ones;
+/// `None` remains only if `path` has no file name.
 pub(crate) fn with_title(mut document: Document, mime_type: &str, path: &Path) -> Document {
     let own = document.title.take().map(|title| collapse_whitespace(&title));
     let own = own.filter(|title| !is_uninformative(title, path));
-    let heading = || first_heading(&document).filter(|_| mime_type != "text/troff");
+    let has_titles = by_media_type(mime_type).is_none_or(|format| format.has_titles_in_headings);
+    let heading = || first_heading(&document).filter(|_| has_titles);
     let name = || path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
     document.title = own.or_else(heading).or_else(name);
     document

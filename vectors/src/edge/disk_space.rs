@@ -5,13 +5,11 @@
 //! before a shard is opened for writing, before each request, and before segments are rewritten,
 //! and the call is refused if the space is insufficient.
 
-use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use pipeline::{Point, StoreError};
 
-use crate::edge::shard::CONFIG_FILE;
 use crate::shape::permanent_error;
 
 /// Bytes that must stay free beyond the write: parts of the log (8 MiB each), files of a new
@@ -58,15 +56,6 @@ pub(super) fn free_bytes(path: &Path) -> Option<u64> {
     let volume = path.ancestors().find_map(|path| rustix::fs::statvfs(path).ok())?;
     // A file system that reports no blocks has no limit.
     (volume.f_blocks > 0).then(|| volume.f_bavail.saturating_mul(volume.f_frsize))
-}
-
-/// Returns true if this process cannot write to the files of a shard: the volume is read-only, or
-/// permissions forbid it.
-pub(super) fn is_read_only(folder: &Path) -> bool {
-    // Opening changes neither content nor times. A missing file means that there is no shard.
-    let opened = fs_err::OpenOptions::new().write(true).open(folder.join(CONFIG_FILE));
-    let kinds = [io::ErrorKind::ReadOnlyFilesystem, io::ErrorKind::PermissionDenied];
-    opened.is_err_and(|error| kinds.contains(&error.kind()))
 }
 
 /// Upper estimate of the bytes that these points take on the volume.

@@ -29,6 +29,7 @@ fn condition(filter: &Filter) -> Value {
         Filter::Match(field, words) => {
             json!({ "key": payload::text_path(*field), "match": { "text": words } })
         }
+        Filter::Matches(_, never) => match *never {},
     }
 }
 

@@ -13,10 +13,12 @@ use pipeline::{Remedy, StoreError};
 use qdrant_edge::{EdgeShard, OperationResult};
 use tokio::sync::RwLock;
 
+use crate::edge::access::{self, LockMode};
+use crate::edge::damage::OPENING;
 use crate::edge::disk_space::SpaceCheck;
 use crate::edge::indexing::IndexThresholds;
 use crate::edge::manifest::CheckDepth;
-use crate::edge::shard::{self, LockMode, OPENING};
+use crate::edge::shard;
 use crate::edge::threads::{ShardOpener, ShardThreads};
 use crate::edge::view::View;
 use crate::edge::{disk_space, indexing, manifest};
@@ -122,7 +124,7 @@ impl ShardHandle {
         }
         // The shared lock of this process would block the exclusive one.
         *state = OpenState::Closed;
-        shard::lock(&self.folder, OPENING, LockMode::Exclusive).map(drop)
+        access::lock(&self.folder, OPENING, LockMode::Exclusive).map(drop)
     }
 
     /// Closes the shard if it is open for writing, which records its files. The next call opens it
@@ -209,7 +211,7 @@ impl ShardHandle {
         let was_killed =
             manifest::is_unsealed(&self.folder) || indexing::was_interrupted(&self.folder);
         if was_killed
-            && !disk_space::is_read_only(&self.folder)
+            && !access::is_read_only(&self.folder)
             && let Ok(room) = self.check_space(OPENING, 0)
         {
             return Ok(OpenState::Writing(self.open_for_writing(room).await?));

@@ -5,10 +5,11 @@
 //! backtrace to standard error: the caller gets the message as an error, and the log gets the
 //! source location.
 
-use std::any::Any;
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::sync::Once;
+
+use pipeline::panic_message;
 
 thread_local! {
     /// Set while a panic on this thread is caught by [`catch_panic`].
@@ -39,9 +40,4 @@ fn is_from_edge(info: &PanicHookInfo<'_>) -> bool {
 fn log(info: &PanicHookInfo<'_>) {
     let at = info.location().map(ToString::to_string).unwrap_or_default();
     tracing::warn!(at, "Qdrant Edge panicked: {}", panic_message(info.payload()));
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> &str {
-    let owned = panic.downcast_ref::<String>().map(String::as_str);
-    owned.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message")
 }

@@ -12,7 +12,7 @@ use qdrant_edge::{
 };
 
 use crate::edge::filter::filter;
-use crate::edge::parse_payload;
+use crate::edge::record::parse_payload;
 use crate::memory::cosine;
 use crate::shape::{DENSE_VECTOR, SPARSE_VECTOR};
 use pipeline::Quantization;

@@ -1,54 +1,23 @@
-//! The folder of a shard: creation, opening, deletion, and the settings of new shards.
+//! The folder of a shard: creation, opening for writing, and deletion.
 //!
 //! Opening for writing changes files; `edge/view.rs` opens a shard for reading.
 
 use std::path::{Path, PathBuf};
 
-use pipeline::{BoxError, Remedy, StoreError};
-use pipeline::{Quantization, VectorsConfig};
-use qdrant_edge::{
-    CreateIndex, Distance, EdgeConfig, EdgeOptimizersConfig, EdgeShard, EdgeSparseVectorParams,
-    EdgeVectorParams, FieldIndexOperations, HnswIndexConfig, Modifier, OperationError,
-    PayloadFieldSchema, QuantizationConfig, ScalarQuantizationConfig, ScalarType, UpdateOperation,
-    VectorStorageDatatype, WalOptions,
-};
-use rustix::fs::{FlockOperation, flock};
-use serde_json::json;
+use pipeline::{StoreError, VectorsConfig};
+use qdrant_edge::{EdgeConfig, EdgeShard, OperationError};
 
+use crate::edge::access::{CONFIG_FILE, LockMode, in_use_error, lock};
+use crate::edge::config::{edge_config, index_fields};
+use crate::edge::damage::{OPENING, damage_error};
 use crate::edge::disk_space::SpaceCheck;
 use crate::edge::manifest::CheckDepth;
 use crate::edge::panics::catch_panic;
-use crate::edge::{disk_space, holder, indexing, manifest};
-use crate::shape::{
-    DENSE_VECTOR, FILTERABLE, FieldKind, SPARSE_VECTOR, VectorLayout, check_collection,
-    permanent_error,
-};
-
-/// Written first when a shard is created; its presence marks a shard.
-pub(super) const CONFIG_FILE: &str = "edge_config.json";
-
-/// Bytes of one part of the log. The default, 32 MiB, would also be the size of an empty shard.
-const WAL_SEGMENT_BYTES: usize = 8 << 20;
-
-/// Operation named by errors of opening a shard.
-pub(super) const OPENING: &str = "open the vector collection";
+use crate::edge::{disk_space, indexing, manifest};
+use crate::shape::{DENSE_VECTOR, SPARSE_VECTOR, VectorLayout, check_collection, permanent_error};
 
 /// Marker file that exists from the first change of a shard until its index was built.
 const INDEX_STALE_MARKER: &str = "index-due";
-
-/// Kind of lock on a shard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LockMode {
-    /// Held by readers; several processes may hold it.
-    Shared,
-    /// Held by the one writer.
-    Exclusive,
-}
-
-/// Returns true if the folder contains a shard.
-pub(super) fn exists(folder: &Path) -> bool {
-    folder.join(CONFIG_FILE).exists()
-}
 
 /// Shape of the vectors of the shard in `folder`, checked against `config`. Opens no segment.
 ///
@@ -133,25 +102,6 @@ pub(super) fn mark_index_built(folder: &Path) -> std::io::Result<()> {
     }
 }
 
-/// Locks the shard, or fails if another process holds a conflicting lock.
-pub(super) fn lock(
-    folder: &Path,
-    doing: &'static str,
-    how: LockMode,
-) -> Result<fs_err::File, StoreError> {
-    // An open shard holds its lock on the folder of its log.
-    let log = fs_err::File::open(folder.join("wal")).map_err(|e| damage_error(doing, folder, e))?;
-    let operation = match how {
-        LockMode::Shared => FlockOperation::NonBlockingLockShared,
-        LockMode::Exclusive => FlockOperation::NonBlockingLockExclusive,
-    };
-    match flock(log.file(), operation) {
-        Ok(()) => Ok(log),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(in_use_error(doing, folder)),
-        Err(error) => Err(permanent_error(doing, error)),
-    }
-}
-
 /// Fails if a file of the shard differs from its record.
 pub(super) fn ensure_undamaged(folder: &Path, depth: CheckDepth) -> Result<(), StoreError> {
     let found = manifest::damaged_files(folder, depth);
@@ -185,69 +135,6 @@ pub(super) fn delete(folder: &Path) -> Result<(), StoreError> {
     fs_err::remove_dir_all(&doomed).map_err(|e| permanent_error(doing, e))
 }
 
-/// Vectors, graph, payload and payload indexes are mapped files, so the memory of a shard does not
-/// grow with its size; the system keeps used pages in memory.
-fn edge_config(config: &VectorsConfig, shape: VectorLayout) -> EdgeConfig {
-    let int8 = config.quantization == Quantization::Int8;
-    let vector = EdgeVectorParams::builder(config.dim, Distance::Cosine)
-        .datatype(match config.quantization {
-            Quantization::Float32 => VectorStorageDatatype::Float32,
-            Quantization::Float16 | Quantization::Int8 => VectorStorageDatatype::Float16,
-        })
-        .on_disk(true)
-        .build();
-    let hnsw = HnswIndexConfig {
-        m: config.hnsw_m,
-        ef_construct: config.hnsw_ef_construct,
-        on_disk: Some(true),
-        ..HnswIndexConfig::default()
-    };
-    let optimizers = EdgeOptimizersConfig {
-        indexing_threshold: Some(config.indexing_threshold),
-        ..EdgeOptimizersConfig::default()
-    };
-    let log = WalOptions { segment_capacity: WAL_SEGMENT_BYTES, ..WalOptions::default() };
-    let mut edge = EdgeConfig::builder()
-        .vector(DENSE_VECTOR, vector)
-        .on_disk_payload(true)
-        .hnsw_config(hnsw)
-        .optimizers(optimizers)
-        .wal_options(log);
-    if shape.sparse {
-        let words = EdgeSparseVectorParams::builder().modifier(Modifier::Idf).on_disk(true).build();
-        edge = edge.sparse_vector(SPARSE_VECTOR, words);
-    }
-    if !int8 {
-        return edge.build();
-    }
-    let scalar = ScalarQuantizationConfig {
-        r#type: ScalarType::Int8,
-        quantile: Some(0.99),
-        always_ram: Some(true),
-    };
-    edge.quantization_config(QuantizationConfig::from(scalar)).build()
-}
-
-/// Creates missing payload indexes; Edge ignores existing ones.
-fn index_fields(shard: &EdgeShard) -> Result<(), OperationError> {
-    for (field, kind) in FILTERABLE {
-        let kind = match kind {
-            FieldKind::Keyword => "keyword",
-            FieldKind::Integer => "integer",
-            FieldKind::Datetime => "datetime",
-            FieldKind::Text => "text",
-        };
-        let schema = serde_json::from_value(json!({ "type": kind, "on_disk": true }));
-        let schema: PayloadFieldSchema = schema.expect("is a valid field schema");
-        let create = FieldIndexOperations::CreateIndex(CreateIndex {
-            field_name: field.parse().expect("a field name is a path"),
-            field_schema: Some(schema),
-        });
-        shard.update(UpdateOperation::FieldIndexOperation(create))?;
-    }
-    Ok(())
-}
-
 /// Deletes all closed parts of the log except the newest, from which Edge continues its numbering.
 fn truncate_wal(folder: &Path) -> std::io::Result<()> {
     let mut closed: Vec<(u64, PathBuf)> = Vec::new();
@@ -270,42 +157,4 @@ fn open_error(folder: &Path, error: OperationError) -> StoreError {
     } else {
         damage_error(OPENING, folder, error)
     }
-}
-
-/// A shard that is probably damaged.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "the shard {} cannot be used: {cause}; if its files are damaged, rebuild it with `semantik \
-     verify FILE --repair`",
-    shard.display()
-)]
-struct DamagedShard {
-    shard: PathBuf,
-    cause: BoxError,
-}
-
-/// An error that marks the shard as damaged.
-pub(super) fn damage_error(
-    doing: &'static str,
-    folder: &Path,
-    cause: impl Into<BoxError>,
-) -> StoreError {
-    permanent_error(doing, DamagedShard { shard: folder.to_owned(), cause: cause.into() })
-}
-
-/// Returns true if the error is probably caused by damaged files of an embedded store.
-pub fn is_damage_error(error: &StoreError) -> bool {
-    error.source.is::<DamagedShard>() || error.source.is::<OperationError>()
-}
-
-fn in_use_error(doing: &'static str, folder: &Path) -> StoreError {
-    let holder = holder::of(&folder.join("wal"));
-    let holder = holder.map_or("another process".to_owned(), |id| format!("process {id}"));
-    let source = format!(
-        "{} is in use by {holder}; embedded vectors allow several readers or one writer: wait \
-         until that process ends, or stop it; a running server executes searches and operations \
-         itself",
-        folder.display()
-    );
-    StoreError { doing, remedy: Remedy::Conflict, source: source.into() }
 }

@@ -15,8 +15,8 @@ use pipeline::StoreError;
 use qdrant_edge::{EdgeShard, OperationResult};
 use tokio::sync::oneshot;
 
+use crate::edge::damage::{OPENING, damage_error};
 use crate::edge::panics::catch_panic;
-use crate::edge::shard::{OPENING, damage_error};
 use crate::shape::permanent_error;
 use pipeline::store_call;
 

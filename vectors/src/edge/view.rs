@@ -22,9 +22,10 @@ use pipeline::StoreError;
 use qdrant_edge::{EdgeConfig, EdgeShard, WalOptions};
 use uuid::Uuid;
 
+use crate::edge::access::{self, LockMode, lock};
+use crate::edge::damage::{OPENING, damage_error};
 use crate::edge::scratch::{Scratch, sweep};
-use crate::edge::shard::{LockMode, OPENING, damage_error, lock};
-use crate::edge::{disk_space, manifest};
+use crate::edge::{disk_space, files};
 use crate::shape::permanent_error;
 
 /// Bytes of one part of the temporary log, which stays empty.
@@ -93,7 +94,7 @@ impl View {
     pub(super) fn of(folder: &Path) -> Result<Self, StoreError> {
         let _lock = lock(folder, OPENING, LockMode::Shared)?;
         check_full_tmpfs(folder)?;
-        let is_read_only = disk_space::is_read_only(folder);
+        let is_read_only = access::is_read_only(folder);
         let copied = if is_read_only { Copied::AllButRead } else { Copied::Written };
         let bytes = bytes(folder, copied);
         let base = base(OVERHEAD_BYTES + bytes).ok_or_else(|| {
@@ -168,7 +169,7 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     let end = from.metadata()?.len();
     to.set_len(end)?;
     let mut at = 0;
-    while let Some(data) = manifest::next_data(&from, at).filter(|data| *data < end) {
+    while let Some(data) = files::next_data(&from, at).filter(|data| *data < end) {
         let hole = rustix::fs::seek(from.file(), rustix::fs::SeekFrom::Hole(data)).unwrap_or(end);
         from.seek(SeekFrom::Start(data))?;
         to.seek(SeekFrom::Start(data))?;
@@ -185,7 +186,7 @@ fn bytes(folder: &Path, copied: Copied) -> u64 {
     let sizes = entries.flatten().map(|entry| match entry.metadata() {
         Ok(it) if it.is_dir() && entry.file_name() != "wal" => bytes(&entry.path(), copied),
         Ok(it) if it.is_file() && copied.has(&entry.file_name()) => {
-            if it.len() <= manifest::MAX_FILLED_BYTES { it.len() } else { it.blocks() * 512 }
+            if it.len() <= files::MAX_FILLED_BYTES { it.len() } else { it.blocks() * 512 }
         }
         Ok(_) | Err(_) => 0,
     });
@@ -198,10 +199,7 @@ fn check_full_tmpfs(folder: &Path) -> Result<(), StoreError> {
     let is_tmpfs =
         rustix::fs::statfs(folder).is_ok_and(|it| it.f_type.cast_unsigned() == TMPFS_MAGIC);
     let is_full = disk_space::free_bytes(folder).is_some_and(|free| free < OVERHEAD_BYTES);
-    if is_tmpfs
-        && is_full
-        && manifest::has_holes(folder).map_err(|e| permanent_error(OPENING, e))?
-    {
+    if is_tmpfs && is_full && files::has_holes(folder).map_err(|e| permanent_error(OPENING, e))? {
         disk_space::ensure_free_space(folder, OPENING, 0)?;
     }
     Ok(())

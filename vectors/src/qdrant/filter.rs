@@ -33,6 +33,7 @@ fn condition(filter: &Filter) -> Condition {
             Condition::range(payload::number_path(*field), range(bounds))
         }
         Filter::Match(field, words) => Condition::matches_text(payload::text_path(*field), words),
+        Filter::Matches(_, never) => match *never {},
     }
 }
 

@@ -2,7 +2,9 @@
 //! the limit is halved when the server is overloaded, and raised by one after as many successes as
 //! the limit.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
+
+use pipeline::lock;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -36,7 +38,7 @@ impl WriteLimiter {
 
     /// Returns a permit and reports whether the server was overloaded.
     pub(super) fn release(&self, permit: SemaphorePermit<'_>, congested: bool) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         let mut permit = Some(permit);
         if congested {
             let limit = (state.limit / 2).max(1);

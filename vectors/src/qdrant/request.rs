@@ -25,7 +25,10 @@ pub(super) fn point_struct(point: Point) -> PointStruct {
 fn id_of(id: Option<PointId>) -> Result<Uuid, BoxError> {
     match id.and_then(|PointId { point_id_options }| point_id_options) {
         Some(PointIdOptions::Uuid(id)) => Ok(id.parse::<Uuid>()?),
-        other => Err(format!("point {other:?} was not written by semantik").into()),
+        Some(PointIdOptions::Num(id)) => {
+            Err(format!("point {id} was not written by semantik").into())
+        }
+        None => Err("a point without an id was not written by semantik".into()),
     }
 }
 

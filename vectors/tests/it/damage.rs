@@ -6,8 +6,8 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use pipeline::{
-    Fusion, IndexQuery, KeywordField, QueryVectors, SearchAccuracy, SparseVector, VectorIndex as _,
-    VectorStore as _,
+    Fusion, IndexQuery, KeywordField, QueryVectors, SearchAccuracy, SparseVector, SplitMix64,
+    VectorIndex as _, VectorStore as _,
 };
 use pipeline::{Inventory as _, Quantization, VectorsConfig};
 use vectors::{EdgeStore, FileFault, contract};
@@ -111,22 +111,8 @@ fn write_sparse_file(path: &Path, bytes: &[u8]) {
     }
 }
 
-/// Pseudo-random numbers from a seed.
-struct SeededRng(u64);
-
-impl SeededRng {
-    fn below(&mut self, bound: usize) -> usize {
-        // Steele, Lea, Flood: SplitMix64.
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((z ^ (z >> 31)) % bound as u64).unwrap()
-    }
-}
-
 /// The bytes of a file after damage of kind `how`; `None` if it is deleted.
-fn damaged(how: usize, bytes: &[u8], numbers: &mut SeededRng) -> Option<Vec<u8>> {
+fn damaged(how: usize, bytes: &[u8], numbers: &mut SplitMix64) -> Option<Vec<u8>> {
     let mut bytes = bytes.to_vec();
     match how {
         0 => {
@@ -155,7 +141,7 @@ async fn damage_of_any_file_is_noticed_and_ends_no_process() {
     let whole = files(&shard);
     let wanted = answers(&EdgeStore::open(&shard, &config()).unwrap()).await.unwrap();
     assert_eq!(EdgeStore::damaged_files(&shard).unwrap(), []);
-    let mut numbers = SeededRng(20_261_130);
+    let mut numbers = SplitMix64::new(20_261_130);
     let ours = ["sealed.json", "index-due"];
     let mut unread = 0;
     for (name, bytes) in whole.iter().filter(|(_, bytes)| !bytes.is_empty()) {

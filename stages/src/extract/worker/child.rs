@@ -5,10 +5,11 @@ use std::io::{self, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::extract::ExtractLimits;
+use crate::extract::limits::ExtractLimits;
 use crate::extract::read::extract_document;
-use crate::extract::worker::sandbox::Sandbox;
-use crate::extract::worker::{EXTRACT_BUILD, probe, sandbox, wire};
+use crate::extract::worker::probe;
+use crate::extract::worker::sandbox::{self, Sandbox};
+use crate::extract::worker::wire::{self, EXTRACT_BUILD};
 
 /// Runs the process that [`pipeline::Resources::extract_worker`] names, with its arguments:
 /// extracts the documents on standard input until its end, with answers on standard output.
@@ -69,7 +70,7 @@ fn unknown_argument(arg: &str) -> io::Error {
     let expected = "--max-memory=BYTES, --max-seconds=NUMBER, --probe or --build";
     io::Error::new(
         io::ErrorKind::InvalidInput,
-        format!("invalid argument {arg:?} of extract-worker: expected {expected}"),
+        format!("invalid argument `{arg}` of extract-worker: expected {expected}"),
     )
 }
 

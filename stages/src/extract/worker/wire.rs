@@ -16,7 +16,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::extract::document::Document;
-use crate::extract::read::{ExtractErrorKind, ExtractRequest, ExtractResult, Format};
+use crate::extract::error::ExtractErrorKind;
+use crate::extract::formats::by_media_type;
+use crate::extract::read::{ExtractRequest, ExtractResult};
+
+/// Hash of the sources of this crate. Parent and child must be of the same build.
+pub const EXTRACT_BUILD: &str = env!("EXTRACT_BUILD");
 
 /// The first word of the ready line.
 pub(super) const READY_PREFIX: &str = "ready";
@@ -141,10 +146,7 @@ fn validate_answer(answer: ExtractResult, text: &[u8]) -> Result<ExtractResult, 
         }
     };
     let text = std::str::from_utf8(text).map_err(|_| ProtocolError)?;
-    if Format::from_mime_type(&mime_type).is_none()
-        || mime_type.len() > 128
-        || !is_valid(text, &document)
-    {
+    if by_media_type(&mime_type).is_none() || mime_type.len() > 128 || !is_valid(text, &document) {
         return Err(ProtocolError);
     }
     text.clone_into(&mut document.text);
@@ -203,8 +205,8 @@ mod tests {
     fn what_is_sent_arrives_once_it_is_whole() {
         for answer in [
             Ok(("text/html".to_owned(), document())),
-            Err(ExtractErrorKind::Corrupt("no trailer".to_owned()).with_format(Some(Format::Pdf))),
-            Err(ExtractErrorKind::ImagesOnly(2, 3).with_format(Some(Format::Pdf))),
+            Err(ExtractErrorKind::Corrupt("no trailer".to_owned()).with_format(Some("PDF"))),
+            Err(ExtractErrorKind::ImagesOnly(2, 3).with_format(Some("PDF"))),
         ] {
             let bytes = sent(answer.clone());
             for cut in 0..bytes.len() {

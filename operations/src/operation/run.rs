@@ -1,0 +1,139 @@
+//! Stores new and changed documents and deletes missing ones. Builds a new generation if the live
+//! one has other vector settings than the file, or if the request says so.
+
+use std::time::Duration;
+
+use metadata::{Generation, GenerationSlot, GenerationStatus, OperationLease, OperationType};
+use pipeline::{BoxError, RunReport, RunRequest};
+use uuid::Uuid;
+
+use super::Completion;
+use crate::context::Context;
+use crate::generations::{DiscardPolicy, drop_retired, drop_unfinished};
+use crate::operation_metrics::run_metrics;
+use crate::result::OperationResult;
+use crate::stores::{GenerationVectors, IfMissing};
+use crate::sync;
+
+/// A run in execution.
+pub(crate) struct Run<'a> {
+    pub(crate) context: &'a Context,
+    pub(crate) lease: &'a OperationLease,
+    pub(crate) request: &'a RunRequest,
+}
+
+pub(super) async fn execute(
+    context: &Context,
+    lease: &OperationLease,
+    request: &RunRequest,
+) -> Result<Completion, BoxError> {
+    // Another process may have changed the collection since the operation was requested.
+    let kind = run_type(context, lease.collection(), request.rebuild).await?;
+    lease.change_type(kind).await?;
+    if !request.undelete.is_empty() {
+        lease.readmit(&request.undelete).await?;
+    }
+    let run = Run { context, lease, request };
+    match kind {
+        OperationType::Reindex => run.rebuild().await,
+        OperationType::Index
+        | OperationType::Append
+        | OperationType::RemoveSource
+        | OperationType::Delete => run.update().await,
+    }
+}
+
+impl Run<'_> {
+    /// Brings the live generation up to date.
+    async fn update(&self) -> Result<Completion, BoxError> {
+        let Self { context, lease, .. } = *self;
+        drop_unfinished(context, lease, DiscardPolicy::Refused).await?;
+        let live = context.postgres().generations().live(lease.collection()).await?;
+        // After a completed run the vectors exist, so absent ones are an error and not created.
+        let absent = if live.fingerprint.is_none() { IfMissing::Create } else { IfMissing::Refuse };
+        let vectors = context.open_vectors(&live, &context.model, absent).await?;
+        vectors.ensure_writable().await?;
+        let ended = self.update_vectors(&vectors).await;
+        // Also after a failure, since a server keeps the vectors open.
+        vectors.end_writing().await;
+        Ok(self.completion(ended?))
+    }
+
+    async fn update_vectors(&self, vectors: &GenerationVectors) -> Result<RunReport, BoxError> {
+        let Self { context, lease, .. } = *self;
+        let report = sync::sync(self, GenerationSlot::Live, vectors).await?;
+        if !report.stopped {
+            lease.record_settings(&context.settings).await?;
+            self.purge_deleted().await?;
+            drop_retired(context, lease).await?;
+            context.optimize(vectors).await?;
+        }
+        Ok(report)
+    }
+
+    /// Deletes the records of documents that were deleted longer ago than the retention.
+    async fn purge_deleted(&self) -> Result<(), BoxError> {
+        let days = self.context.spec.file.lifecycle.retention_days;
+        let retention = Duration::from_secs(u64::from(days) * 24 * 60 * 60);
+        let forgotten = self.lease.purge_deleted(retention).await?;
+        if forgotten > 0 {
+            tracing::info!(
+                documents = forgotten,
+                "deleted the records of documents past their retention"
+            );
+        }
+        Ok(())
+    }
+
+    /// The end of a run that left the same generation live.
+    pub(super) fn completion(&self, report: RunReport) -> Completion {
+        let (metrics, is_stopped) = (run_metrics(&report), report.stopped);
+        let result = OperationResult {
+            report: Some(report),
+            model: Some(self.context.model_time()),
+            ..OperationResult::default()
+        };
+        if is_stopped {
+            Completion::Stopped(result, metrics)
+        } else {
+            Completion::Done(result, metrics)
+        }
+    }
+}
+
+/// Determines the type of operation that brings a collection to the settings of the file; `rebuild`
+/// requests a new generation even if its settings are those of the live one.
+pub(crate) async fn run_type(
+    context: &Context,
+    collection: Uuid,
+    rebuild: bool,
+) -> Result<OperationType, BoxError> {
+    let generations = context.postgres().generations().list(collection).await?;
+    let status = |status| generations.iter().find(|it| it.status == status);
+    let live = status(GenerationStatus::Live).ok_or("no generation is live")?;
+    let of_file = |it: &&Generation| it.matches_settings(&context.settings);
+    let rolled_back = generations.iter().filter(of_file).find(|it| it.rolled_back_at.is_some());
+    if let Some(generation) = rolled_back
+        && !rebuild
+        && !live.matches_settings(&context.settings)
+    {
+        let (name, number) = (&context.spec.file.collection, generation.number);
+        return Err(format!(
+            "collection `{name}` was rolled back from generation {number}, which has the settings \
+             of the file; change the file, or rebuild the generation with `semantik reindex`"
+        )
+        .into());
+    }
+    // A refused generation is built again only if the live one does not fit the settings of the
+    // file.
+    let half_built =
+        status(GenerationStatus::Building).filter(|it| of_file(it) && it.refused_at.is_none());
+    if rebuild || half_built.is_some() || !live.is_compatible_with(&context.settings) {
+        return Ok(OperationType::Reindex);
+    }
+    Ok(match live.fingerprint {
+        // No run has completed yet.
+        None => OperationType::Index,
+        Some(_) => OperationType::Append,
+    })
+}

@@ -1,0 +1,48 @@
+//! A collection as a search target: a generation with its model, sparse encoder and vectors.
+
+use std::sync::Arc;
+
+use metadata::{Collection, Generation};
+use pipeline::{EmbedderOptions, ModelInfo, ModelProvider, PipelineSpec};
+use search::{QueryModel, Target};
+
+use crate::stores::{GenerationVectors, embed_options};
+
+/// The search target of a generation; `info` is the model that created its vectors
+/// ([`resolve_model`]).
+pub fn build_target(
+    spec: &PipelineSpec,
+    models: &Arc<dyn ModelProvider>,
+    collection: &Collection,
+    generation: &Generation,
+    info: ModelInfo,
+    vectors: &GenerationVectors,
+) -> Target {
+    // The dimension of this generation; the file may request another one now.
+    let options = EmbedderOptions { dim: Some(info.dim), ..embed_options(spec) };
+    let words = generation.sparse.as_ref().map(stages::sparse_encoder);
+    let (words, sparse) = match words {
+        Some(Ok(words)) => (words, true),
+        Some(Err(error)) => {
+            let number = generation.number;
+            tracing::warn!(
+                error = pipeline::error_chain(error.as_ref()),
+                "cannot create the sparse encoder of generation {number} of `{}`; searching its \
+                 dense vectors only",
+                collection.name
+            );
+            (stages::default_sparse_encoder(), false)
+        }
+        None => (stages::default_sparse_encoder(), false),
+    };
+    Target {
+        collection: collection.id,
+        name: collection.name.clone(),
+        generation: generation.number,
+        store: generation.vector_store_name.clone(),
+        model: QueryModel { info, options, models: Arc::clone(models) },
+        sparse_encoder: words,
+        sparse,
+        index: Arc::clone(&vectors.store) as _,
+    }
+}

@@ -1,0 +1,68 @@
+//! The answer to a search, as JSON types.
+
+use std::time::Duration;
+
+use chrono::DateTime;
+use search::{CollectionResult, SearchResults, title};
+
+use crate::wire::{
+    Collection, FailedCollection, SearchAnswer, SearchHit, SearchTimings, SearchedCollection,
+    group_by_key, to_character_ranges,
+};
+
+pub(super) fn failed_collection(collection: &Collection, reason: &'static str) -> FailedCollection {
+    FailedCollection { collection: collection.id, name: collection.name.clone(), reason }
+}
+
+pub(super) fn empty_answer() -> SearchAnswer {
+    let timings = SearchTimings { total_ms: 0.0, embed_ms: 0.0, store_ms: 0.0, own_ms: 0.0 };
+    let (hits, searched, failed) = (Vec::new(), Vec::new(), Vec::new());
+    SearchAnswer { hits, next: None, searched, failed, timings }
+}
+
+pub(super) fn to_wire(found: &SearchResults, failed: Vec<FailedCollection>) -> SearchAnswer {
+    let ms = |duration: Duration| duration.as_secs_f64() * 1000.0;
+    let hits = found.hits.iter().map(|hit| {
+        let CollectionResult { name, collection, .. } = &found.searched[hit.collection_index];
+        let payload = &hit.payload;
+        SearchHit {
+            collection: *collection,
+            collection_name: name.clone(),
+            score: hit.score,
+            similarity: hit.similarity,
+            highlights: to_character_ranges(&payload.content, &hit.highlights),
+            text: payload.content.clone(),
+            document: payload.document,
+            chunk_index: payload.chunk_index,
+            uri: payload.uri.clone(),
+            title: Some(title::display_title(payload.title.as_deref(), &payload.uri)),
+            headings: payload.headings.clone(),
+            page: payload.page,
+            start: payload.start,
+            end: payload.end,
+            mime_type: payload.mime_type.clone(),
+            language: payload.language.clone(),
+            modified_at: payload.modified_at.and_then(DateTime::from_timestamp_micros),
+            source: payload.source.clone(),
+            metadata: group_by_key(&payload.facts),
+        }
+    });
+    let searched = found.searched.iter().map(|it| SearchedCollection {
+        collection: it.collection,
+        name: it.name.clone(),
+        generation: it.generation,
+        mode: it.mode.name(),
+    });
+    SearchAnswer {
+        hits: hits.collect(),
+        next: found.cursor.clone(),
+        searched: searched.collect(),
+        failed,
+        timings: SearchTimings {
+            total_ms: ms(found.timings.total),
+            embed_ms: ms(found.timings.embed),
+            store_ms: ms(found.timings.store),
+            own_ms: ms(found.timings.overhead()),
+        },
+    }
+}

@@ -1,0 +1,17 @@
+//! Headings and chunks as ranges of a text.
+
+/// An entry of the outline; `at` is a byte offset into the text.
+pub(super) struct SectionHeading {
+    pub(super) at: usize,
+    pub(super) level: u8,
+    pub(super) title: String,
+}
+
+/// One chunk: a byte range of the text, and its full model input as token ids (empty without a
+/// model).
+#[derive(Debug)]
+pub(super) struct TextChunk {
+    pub(super) start: usize,
+    pub(super) end: usize,
+    pub(super) tokens: Vec<u32>,
+}

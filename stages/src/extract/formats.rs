@@ -1,0 +1,30 @@
+//! The formats with a parser. A new format is one file and one entry of this table, and its media
+//! type in `sources/src/mime.rs` if scans do not detect it yet.
+
+use crate::extract::format::Format;
+use crate::extract::{docx, html, markdown, pdf, roff, text};
+
+/// All formats.
+pub(crate) const FORMATS: [&Format; 6] =
+    [&text::FORMAT, &markdown::FORMAT, &html::FORMAT, &roff::FORMAT, &pdf::FORMAT, &docx::FORMAT];
+
+/// The format of a media type; `None` if no parser reads it.
+pub(crate) fn by_media_type(media_type: &str) -> Option<&'static Format> {
+    let listed = FORMATS.into_iter().find(|format| format.media_types.contains(&media_type));
+    listed.or_else(|| text::is_plain(media_type).then_some(&text::FORMAT))
+}
+
+/// The name of a format, as declared in its file; `None` if unknown.
+pub(crate) fn known_name(name: &str) -> Option<&'static str> {
+    FORMATS.into_iter().map(|format| format.name).find(|it| *it == name)
+}
+
+/// The sum of all versions, which changes with each of them.
+pub(crate) const fn total_version() -> u32 {
+    let (mut sum, mut at) = (0, 0);
+    while at < FORMATS.len() {
+        sum += FORMATS[at].version;
+        at += 1;
+    }
+    sum
+}
