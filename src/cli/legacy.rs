@@ -51,7 +51,7 @@ pub(super) fn rewrite(
 }
 
 /// The first positional of a verb that takes a pipeline file.
-pub(super) fn file_positional(verb: &Command) -> Option<&Arg> {
+fn file_positional(verb: &Command) -> Option<&Arg> {
     let first = verb.get_positionals().next()?;
     matches!(first.get_id().as_str(), "file" | "files").then_some(first)
 }

@@ -61,7 +61,7 @@ fn the_deprecated_spelling_has_the_same_result_and_a_notice() {
         let is_notice = |line: &&str| line.contains("`--config FILE` is deprecated");
         let notices: Vec<&str> = old_run.stderr.lines().filter(is_notice).collect();
         let [notice] = notices[..] else { panic!("{old}: {}", old_run.stderr) };
-        let [verb, _] = new.split_once(" pipeline.yaml").map(|(verb, rest)| [verb, rest]).unwrap();
+        let (verb, _) = new.split_once(" pipeline.yaml").unwrap();
         assert!(notice.contains(&format!("`semantik {verb} pipeline.yaml")), "{notice}");
         assert!(!new_run.stderr.lines().any(|line| is_notice(&line)), "{}", new_run.stderr);
     }
