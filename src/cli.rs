@@ -4,6 +4,7 @@ mod automation;
 mod collection;
 mod documents;
 mod embed;
+mod examples;
 #[cfg(test)]
 mod grammar;
 mod help;
@@ -75,109 +76,121 @@ pub(crate) enum LogFormat {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Check a pipeline file and report all errors and warnings
-    #[command(after_long_help = "Example: semantik check handbook.yaml --columns")]
+    #[command(after_long_help = examples::CHECK)]
     Check(CheckArgs),
     /// Test the sample documents of a pipeline file
     ///
     /// Runs the samples as far as the model and compares the results with the expectations in the
     /// file. Uses no database and loads no model.
-    #[command(after_long_help = "Example: semantik test handbook.yaml --only contract")]
+    #[command(after_long_help = examples::TEST)]
     Test(TestArgs),
     /// Print the graph of a pipeline file
-    #[command(after_long_help = "Example: semantik graph handbook.yaml --format dot")]
+    #[command(after_long_help = examples::GRAPH)]
     Graph(GraphArgs),
     /// Run a pipeline: store new documents, remove deleted ones
     ///
     /// Changed documents are updated. If the file requests another model, dimension or
     /// quantisation, the run builds a new generation beside the live one and makes it live.
-    #[command(after_long_help = "Example: semantik run handbook.yaml")]
+    #[command(after_long_help = examples::RUN)]
     Run(RunArgs),
     /// Run scheduled pipelines and queued operations until stopped
-    #[command(after_long_help = "Example: semantik worker /etc/semantik --operations 4")]
+    #[command(after_long_help = examples::WORKER)]
     Worker(WorkerArgs),
     /// Show and control the schedules of pipeline files
-    #[command(subcommand)]
+    #[command(subcommand, after_long_help = examples::SCHEDULE)]
     Schedule(ScheduleVerb),
     /// Show what a run would do, without doing it
     ///
     /// Names each decision with its reason. Changes nothing.
-    #[command(after_long_help = "Example: semantik plan handbook.yaml")]
+    #[command(after_long_help = examples::PLAN)]
     Plan(PlanArgs),
     /// Rebuild a collection as a new generation
     ///
     /// The new generation is built beside the live one, checked, and made live.
-    #[command(after_long_help = "Example: semantik reindex handbook.yaml")]
+    #[command(after_long_help = examples::REINDEX)]
     Reindex(RunArgs),
     /// Make the previous generation live again
-    #[command(after_long_help = "Example: semantik rollback handbook.yaml")]
+    #[command(after_long_help = examples::ROLLBACK)]
     Rollback(RollbackArgs),
     /// Search collections for passages that match a query
-    #[command(
-        after_long_help = "Example: semantik search handbook.yaml \"who signs a contract\" --k 3"
-    )]
+    #[command(after_long_help = examples::SEARCH)]
     Search(SearchArgs),
     /// Measure search quality with judged queries
     ///
     /// The exit code is 1 if a score is below a minimum set by `--min`.
-    #[command(after_long_help = "Example: semantik eval handbook.yaml --judgements judged.jsonl")]
+    #[command(after_long_help = examples::EVAL)]
     Eval(EvalArgs),
     /// Serve collections over HTTP and execute operations
     ///
     /// Serves search, collections, documents and operations, and executes queued operations and
     /// scheduled runs.
-    #[command(after_long_help = "Example: semantik serve handbook.yaml --listen 127.0.0.1:8080")]
+    #[command(after_long_help = examples::SERVE)]
     Serve(Box<ServeArgs>),
     /// List and create accounts, and set passwords
-    #[command(subcommand)]
+    #[command(subcommand, after_long_help = examples::USERS)]
     Users(UsersVerb),
     /// Embed texts without a pipeline or store
-    #[command(
-        after_long_help = "Example: semantik embed --model ./models/all-MiniLM-L6-v2 --input texts.jsonl"
-    )]
+    #[command(after_long_help = examples::EMBED)]
     Embed(EmbedArgs),
     /// Fetch and show embedding models
-    #[command(subcommand)]
+    #[command(subcommand, after_long_help = examples::MODELS)]
     Models(ModelsVerb),
     /// Show the content and last operations of a collection
-    #[command(after_long_help = "Example: semantik status handbook.yaml")]
+    #[command(after_long_help = examples::STATUS)]
     Status(StatusArgs),
     /// Show a running operation live
     ///
     /// Shows its throughput, its nodes and the bottleneck.
-    #[command(after_long_help = "Example: semantik top handbook.yaml --once")]
+    #[command(after_long_help = examples::TOP)]
     Top(TopArgs),
     /// Explain the state of one document
     ///
     /// Shows if it is stored, since when, and the reason if it is not.
-    #[command(after_long_help = "Example: semantik why handbook.yaml corpus/holidays.pdf")]
+    #[command(after_long_help = examples::WHY)]
     Why(WhyArgs),
     /// Compare the metadata store with the vector store
     ///
     /// Compares in both directions. The exit code is 1 if they differ.
-    #[command(after_long_help = "Example: semantik verify handbook.yaml --repair")]
+    #[command(after_long_help = examples::VERIFY)]
     Verify(VerifyArgs),
     /// List, show and delete collections
-    #[command(subcommand)]
+    #[command(subcommand, after_long_help = examples::COLLECTIONS)]
     Collections(CollectionsVerb),
     /// List the sources of a collection, or remove one
-    #[command(subcommand)]
+    #[command(subcommand, after_long_help = examples::SOURCES)]
     Sources(SourcesVerb),
     /// List, show and cancel operations
-    #[command(subcommand)]
+    #[command(subcommand, after_long_help = examples::OPERATIONS)]
     Operations(OperationsVerb),
     /// List, show, delete and restore documents
-    #[command(subcommand)]
+    #[command(subcommand, after_long_help = examples::DOCUMENTS)]
     Documents(DocumentsVerb),
     /// Apply, revert and list database migrations
+    #[command(after_long_help = examples::MIGRATE)]
     Migrate(MigrateArgs),
     /// Print the JSON Schema of pipeline files
-    #[command(after_long_help = "Example: semantik schema")]
+    #[command(after_long_help = examples::SCHEMA)]
     Schema,
     /// Print shell completions
-    #[command(after_long_help = "Example: semantik completions bash")]
+    #[command(after_long_help = examples::COMPLETIONS)]
     Completions {
         /// Shell to print completions for
         shell: clap_complete::Shell,
+    },
+    /// Write the manual pages, one per command
+    ///
+    /// Existing files of the same names are overwritten.
+    #[command(after_long_help = examples::MAN)]
+    Man {
+        /// Folder of the pages; created if it does not exist
+        dir: PathBuf,
+    },
+    /// Print a page of the reference as Markdown
+    #[command(hide = true)]
+    Reference {
+        /// Page to print
+        #[arg(value_enum)]
+        page: ReferencePage,
     },
     /// Extract documents from standard input (started by `run`)
     #[command(hide = true)]
@@ -188,6 +201,15 @@ pub(crate) enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+}
+
+/// Page of `docs/reference/`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum ReferencePage {
+    /// The commands with their options
+    Cli,
+    /// The keys of pipeline files
+    PipelineFile,
 }
 
 /// The value of an environment variable. Only this module reads the environment.

@@ -18,10 +18,12 @@ mod documents;
 mod embed;
 mod eval;
 mod graph;
+mod man;
 mod migrate;
 mod models;
 mod operations;
 mod plan;
+mod reference;
 mod report;
 mod rollback;
 mod run;
@@ -64,6 +66,24 @@ pub(crate) enum Exit {
 pub(crate) const EX_USAGE: u8 = 64;
 /// `sysexits.h`: an error in a configuration file.
 const EX_CONFIG: u8 = 78;
+
+/// Exit codes with their meaning, for the manual pages and the reference.
+const EXIT_CODES: [(&str, &str); 6] = [
+    ("0", "Success."),
+    (
+        "1",
+        "The command failed. Also: a sample of `test` failed, `verify` found differences, a score of \
+         `eval` is below its minimum, or a collection did not respond to `search`.",
+    ),
+    ("2", "The run completed, and documents failed that were not known to fail."),
+    ("64", "The command line is invalid."),
+    ("78", "The pipeline file is invalid or cannot be read, or does not support the command."),
+    (
+        "130, 143",
+        "SIGINT or SIGTERM stopped the command. Batches in flight were stored, unless a further \
+         signal or `--grace` prevented it.",
+    ),
+];
 
 impl Exit {
     /// Prints the error, if any, to standard error and returns the exit code.
@@ -133,6 +153,8 @@ pub(crate) async fn dispatch(verb: Verb, telemetry: &Telemetry) -> Exit {
         Verb::Migrate(args) => migrate::migrate(args.direction).await,
         Verb::Schema => schema::schema(),
         Verb::Completions { shell } => schema::completions(shell),
+        Verb::Man { dir } => man::man(&dir),
+        Verb::Reference { page } => reference::reference(page),
         Verb::ExtractWorker { .. } => unreachable!("`main` runs it without a runtime"),
     };
     ended.map_or_else(Exit::from, |()| Exit::Success)

@@ -4,6 +4,8 @@
 mod browser_sessions;
 mod keys;
 mod sessions;
+mod setup;
+mod signing_keys;
 mod users;
 
 use sqlx::PgPool;
@@ -11,11 +13,16 @@ use sqlx::PgPool;
 use crate::Postgres;
 
 pub use browser_sessions::SessionLifetime;
-pub(crate) use keys::{AUTHENTICATE, LIST_KEYS};
 pub use keys::{ApiKey, AuthenticatedKey, NewKey};
-pub(crate) use sessions::ACTIVE_USER;
-pub use sessions::{NewToken, RotationResult, SigningKey};
+pub use sessions::{NewToken, RotationResult};
+pub use signing_keys::SigningKey;
 pub use users::{NewUser, User, UserUpdate};
+
+#[cfg(feature = "test-util")]
+pub(crate) use {
+    keys::{AUTHENTICATE, LIST_KEYS},
+    sessions::ACTIVE_USER,
+};
 
 /// The built-in account that the command line acts as.
 pub const LOCAL_ACCOUNT: &str = "local";

@@ -10,6 +10,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
 
 use crate::query_error::QueryError;
+use crate::server_name::address;
 
 /// Timeout for the first connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -63,24 +64,6 @@ pub(super) async fn probe(options: &PgConnectOptions) -> Result<(), StoreError> 
             );
             Err(QueryError::Sql(sqlx::Error::PoolTimedOut).into_store_error_with(DOING, |_| why))
         }
-    }
-}
-
-/// The server and its database for messages: ``127.0.0.1:5432 (database `x`)``.
-pub(super) fn server(options: &PgConnectOptions) -> String {
-    let database = options.get_database().unwrap_or(options.get_username());
-    format!("{} (database `{database}`)", address(options))
-}
-
-/// `host:port`, or the path of the socket.
-fn address(options: &PgConnectOptions) -> String {
-    match options.get_socket() {
-        Some(socket) => format!("the socket {}/.s.PGSQL.{}", socket.display(), options.get_port()),
-        // The host may be an IPv6 address, which contains colons.
-        None if options.get_host().contains(':') => {
-            format!("[{}]:{}", options.get_host(), options.get_port())
-        }
-        None => format!("{}:{}", options.get_host(), options.get_port()),
     }
 }
 

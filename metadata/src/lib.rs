@@ -20,6 +20,7 @@ mod postgres;
 mod query_error;
 mod schedules;
 mod schema;
+mod server_name;
 mod status;
 
 pub use accounts::{
@@ -28,6 +29,7 @@ pub use accounts::{
 };
 pub use audit::{Actor, AuditEntry, AuditLog, ListCursor};
 pub use cluster::{EmbeddedError, EmbeddedPostgres};
+pub use collections::create::NewCollection;
 pub use collections::generations::{
     Generation, GenerationComparison, GenerationSettings, GenerationStatus, Generations, SwapResult,
 };
@@ -35,21 +37,22 @@ pub use collections::grants::{Grant, Grantee, Principal, VisibleCollection};
 pub use collections::limits::{LimitsAndUsage, ResourceLimits};
 pub use collections::sources::SourceSummary;
 pub use collections::{
-    Collection, CollectionStatus, CollectionUpdate, Collections, DeletedCollection, NewCollection,
+    Collection, CollectionStatus, CollectionUpdate, Collections, DeletedCollection,
 };
+pub use documents::Documents;
 pub use documents::deletions::{ForgottenBatch, MissingDocuments};
 pub use documents::dry_run::{ContentMatch, LocationEntry};
 pub use documents::history::{DocumentAction, DocumentDetails, DocumentHistory, SeenLocation};
 pub use documents::integrity::Integrity;
-pub use documents::listing::{
-    DocumentList, DocumentSelection, DocumentSort, ListQuery, ListedDocument, RejectionCount,
-    document_list_queries,
-};
+pub use documents::list_queries::{DocumentSelection, DocumentSort};
+#[cfg(feature = "test-util")]
+pub use documents::list_queries::{ListQuery, document_list_queries};
+pub use documents::listing::{DocumentList, ListedDocument, RejectionCount};
 pub use documents::memory::{MemoryDocument, MemoryMetadata};
 pub use documents::rejections::RejectedLocation;
 pub use documents::relocations::Relocation;
 pub use documents::run::{GenerationSlot, RunMetadata};
-pub use documents::{DocumentStatus, Documents};
+pub use documents::status::DocumentStatus;
 pub use operations::enqueue::EnqueueResult;
 pub use operations::events::{OperationEvent, OperationEvents};
 pub use operations::lease::{
@@ -63,11 +66,11 @@ pub use operations::{
     OperationOutcome, OperationStatus, OperationSummary, OperationType, Operations, Throughput,
 };
 pub use postgres::{PoolState, Postgres, SESSION_SETTINGS};
-pub use schedules::{
-    DueRun, OverlapPolicy, ScheduleKey, SchedulePoll, ScheduleRun, ScheduleSummary,
-    ScheduledRunOutcome, Schedules,
-};
-pub use schema::migrations::{AppliedMigration, DowngradePlan, SchemaState};
+pub use schedules::runs::{DueRun, OverlapPolicy, SchedulePoll, ScheduleRun, ScheduledRunOutcome};
+pub use schedules::{ScheduleKey, ScheduleSummary, Schedules};
+pub use schema::downgrade::DowngradePlan;
+pub use schema::migrations::{AppliedMigration, SchemaState};
+#[cfg(feature = "test-util")]
 pub use schema::query_plans::{HOT_QUERIES, HotQuery, ReadScope};
 pub use status::{CollectionFigures, ScheduleStatus, StoreStatus};
 

@@ -1,15 +1,14 @@
-//! The names of enums in JSON, tables and metrics: those of their `serde` form. The database has the
-//! same names for its types.
+//! The names of enums in JSON, tables and metrics: those of their `serde` form. The database has
+//! the same names for its types.
 
 use std::fmt;
 
 use serde::Serialize as _;
 
-use super::collections::CollectionStatus;
-use super::documents::DocumentStatus;
-use super::generations::GenerationStatus;
-use super::operations::{OperationStatus, OperationType};
-use super::schedules::ScheduledRunOutcome;
+use crate::{
+    CollectionStatus, DocumentStatus, GenerationStatus, OperationStatus, OperationType,
+    ScheduledRunOutcome,
+};
 
 impl fmt::Display for OperationType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

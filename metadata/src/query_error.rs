@@ -4,7 +4,7 @@ use pipeline::{ReadOnly, Remedy, StoreError};
 use sqlx::PgPool;
 use sqlx::error::DatabaseError;
 
-use crate::connect;
+use crate::server_name;
 
 /// `read_only_sql_transaction`.
 const READ_ONLY: &str = "25006";
@@ -18,7 +18,7 @@ pub(super) enum QueryError {
     #[error("{}", cause_text(.error, .server))]
     Connection {
         error: sqlx::Error,
-        /// See [`connect::server`].
+        /// See [`server_name::server`].
         server: String,
     },
     #[error("{0}")]
@@ -38,7 +38,7 @@ impl QueryError {
     pub(super) fn at(self, pool: &PgPool) -> Self {
         match self {
             Self::Sql(error) if is_of_connection(&error) => {
-                Self::Connection { error, server: connect::server(&pool.connect_options()) }
+                Self::Connection { error, server: server_name::server(&pool.connect_options()) }
             }
             unchanged @ (Self::Sql(_)
             | Self::Connection { .. }

@@ -31,7 +31,7 @@ pub struct Composition {
     pub variable: fn(&str) -> Option<String>,
     /// Folder of the embedded stores of files that name none.
     pub data_folder: Option<PathBuf>,
-    /// Finds the program that extracts documents; `None` if there is none.
+    /// Finds the program that extracts documents; `None` if it is missing.
     pub extract_worker: fn() -> Option<PathBuf>,
 }
 

@@ -1,8 +1,8 @@
 //! The operations, one file each: what a request does once its operation is leased.
 //! [`crate::Operator`] obtains the lease and records the end.
 //!
-//! A new kind of operation is a variant of [`OperationRequest`], a file in this folder, and one line
-//! in [`execute`].
+//! A new kind of operation is a variant of [`OperationRequest`], a file in this folder, and one
+//! line in [`execute`].
 
 mod delete_collection;
 mod delete_documents;

@@ -160,7 +160,7 @@ impl Operator {
         let found = self.context.find_collection().await?;
         match found.filter(|it| it.deleting_since.is_none()) {
             Some(collection) => {
-                Ok(self.context.postgres().limits().check_quota(&collection).await?)
+                Ok(self.context.postgres().collections().check_quota(&collection).await?)
             }
             None => Ok(()),
         }

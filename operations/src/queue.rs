@@ -21,8 +21,8 @@ pub async fn enqueue(
     postgres.operations().enqueue_within_limits(&queued, request.adds_documents(), by).await
 }
 
-/// The value of `operations.config`: the request, the pipeline, and the webhooks that are told of
-/// the end. It has no options of the nodes: an operation uses the file as it is when it starts.
+/// The value of `operations.config`: the request, the pipeline, and the webhooks to notify of the
+/// end. It has no options of the nodes: an operation uses the file as it is when it starts.
 pub(crate) fn request_config(spec: &PipelineSpec, request: &OperationRequest) -> Value {
     let mut config = request.to_json();
     config["pipeline"] = spec.file.name.clone().into();

@@ -1,5 +1,5 @@
-//! The stores of a pipeline file: opens them from the names in the file, and derives the settings of
-//! a generation from its nodes.
+//! The stores of a pipeline file: opens them from the names in the file, and derives the settings
+//! of a generation from its nodes.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

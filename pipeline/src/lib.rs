@@ -32,6 +32,7 @@ mod pattern;
 mod plan;
 pub mod private_files;
 mod progress;
+mod progress_sampler;
 mod redact;
 mod rejection_log;
 mod report;
@@ -69,10 +70,8 @@ pub use hub_model::{HubModel, HubModelError, is_plain_name};
 pub use index::{Facet, Fusion, Hit, IndexQuery, QueryVectors, SearchAccuracy, VectorIndex};
 pub use inventory::{InspectedPoint, Inventory, PointKey, Vectors};
 pub use lock::lock;
-pub use metrics::{
-    ExportedRun, Metrics, MetricsExporter, StoreMetrics, register_counters, register_gauges,
-    register_histograms,
-};
+pub use metrics::exporter::{ExportedRun, MetricsExporter};
+pub use metrics::{Metrics, StoreMetrics, register_counters, register_gauges, register_histograms};
 pub use node::{
     BatchPolicy, BoxError, IncompatibleOption, ModelUse, NodeDef, NodeKind, Parallelism, Registry,
     Resources, Sink, SinkConfig, Source, SourceConfig, SourceDecision, SourceTotals, SourceWarning,
@@ -89,7 +88,8 @@ pub use pattern::{
     check_pattern, check_patterns,
 };
 pub use plan::Plan;
-pub use progress::{Progress, ProgressSampler};
+pub use progress::Progress;
+pub use progress_sampler::ProgressSampler;
 pub use rejection_log::RejectionLog;
 pub use report::{DocumentCounts, EarlierRejection, NodeReport, RejectionReport, RunReport};
 pub use retry::{retrying, retrying_while};
@@ -113,3 +113,8 @@ pub use store::{
 pub use store_call::{STORE_CALL, STORE_CALLS, STORE_RETRY, store_call};
 pub use title::is_meaningful_title;
 pub use vectors_config::{Quantization, VectorsConfig};
+
+/// The code of `docs/extending.md`.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/extending.md")]
+struct Extending;

@@ -6,27 +6,24 @@
 //! or a message.
 
 mod embedding;
-mod exporter;
+pub(crate) mod exporter;
 mod node;
+mod register;
 mod stores;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use prometheus::core::Collector;
-use prometheus::proto::MetricFamily;
-use prometheus::{
-    CounterVec, Encoder as _, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec,
-    Opts, Registry, TextEncoder,
-};
+use prometheus::core::Collector as _;
+use prometheus::{IntCounter, IntCounterVec, Registry};
 
 use self::embedding::EmbeddingMetrics;
-pub use self::exporter::{ExportedRun, MetricsExporter};
 pub(crate) use self::node::NodeMetrics;
 use self::node::NodeVecs;
+use self::register::text;
+pub use self::register::{register_counters, register_gauges, register_histograms};
 pub use self::stores::StoreMetrics;
 use crate::EmbedderUsage;
-use crate::lock::lock;
 use crate::node_state::NodeState;
 
 /// Metrics of one run.
@@ -135,66 +132,4 @@ impl Metrics {
     pub(crate) fn node_metrics(&self, node: &str) -> Arc<NodeMetrics> {
         Arc::new(self.node.for_node(&self.pipeline, node))
     }
-}
-
-/// Metric families in the text format of Prometheus; no family may be empty.
-fn text(families: &[MetricFamily]) -> String {
-    let mut out = Vec::new();
-    TextEncoder::new().encode(families, &mut out).expect("writing to a vector cannot fail");
-    String::from_utf8(out).expect("the text format is UTF-8")
-}
-
-/// Registers counters of integers.
-///
-/// # Panics
-/// If the name or a label is invalid, or the name is already registered.
-pub fn register_counters(
-    registry: &Registry,
-    name: &str,
-    help: &str,
-    labels: &[&str],
-) -> IntCounterVec {
-    register(registry, IntCounterVec::new(Opts::new(name, help), labels))
-}
-
-/// Registers counters of seconds.
-fn register_seconds(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> CounterVec {
-    register(registry, CounterVec::new(Opts::new(name, help), labels))
-}
-
-/// Registers gauges of integers.
-///
-/// # Panics
-/// As [`register_counters`].
-pub fn register_gauges(
-    registry: &Registry,
-    name: &str,
-    help: &str,
-    labels: &[&str],
-) -> IntGaugeVec {
-    register(registry, IntGaugeVec::new(Opts::new(name, help), labels))
-}
-
-/// Registers histograms.
-///
-/// # Panics
-/// As [`register_counters`], and if the buckets are not sorted.
-pub fn register_histograms(
-    registry: &Registry,
-    name: &str,
-    help: &str,
-    labels: &[&str],
-    buckets: &[f64],
-) -> HistogramVec {
-    let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-    register(registry, HistogramVec::new(options, labels))
-}
-
-fn register<C: Collector + Clone + 'static>(
-    registry: &Registry,
-    collector: prometheus::Result<C>,
-) -> C {
-    let collector = collector.expect("the names in the code are valid");
-    registry.register(Box::new(collector.clone())).expect("each name is registered once");
-    collector
 }

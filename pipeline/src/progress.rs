@@ -3,13 +3,10 @@
 //!
 //! It only reads the metrics of the run; the run does not know that it is observed.
 
-mod sampler;
-
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::sampler::ProgressSampler;
 use crate::node_state::NodeState;
 use crate::report::RejectionReport;
 

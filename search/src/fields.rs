@@ -59,8 +59,8 @@ impl FieldReader<'_> {
         Ok(facets)
     }
 
-    /// The filter for the store: each pattern is replaced by the values that it matches. Many values
-    /// are matched on a thread of `pool`.
+    /// The filter for the store: each pattern is replaced by the values that it matches. Values are
+    /// matched on a thread of `pool`.
     pub(crate) async fn resolve(
         &self,
         filter: &PatternFilter,

@@ -1,7 +1,7 @@
 //! The filter language: JSON conditions on hits, described in `docs/search.md`.
 //!
-//! A filter is parsed into a [`PatternFilter`]; errors contain the position. Patterns are kept until
-//! a collection is searched and then replaced by the values that they match (`glob.rs`).
+//! A filter is parsed into a [`PatternFilter`]; errors contain the position. Patterns are kept
+//! until a collection is searched, and then replaced by the values that they match (`glob.rs`).
 //!
 //! Filters are untrusted input, so they are parsed twice: the first pass checks every limit, the
 //! second compiles the patterns. A filter that exceeds a limit is refused at the first excess,

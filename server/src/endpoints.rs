@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 
 use super::App;
 use super::guard::{Admission, guard};
-use super::openapi;
+use super::openapi::{self, BASE_PATH};
 use super::rate::RateClass;
 use super::rate::RateClass::{Change, Light, Login, ReadOnly, Search as Searches};
 use super::right::Right::{
@@ -22,9 +22,6 @@ use super::routes::{
     accounts, browser, collections, documents, facets, grants, keys, operations, search, sessions,
     system,
 };
-
-/// Path prefix of the API.
-pub(super) const BASE_PATH: &str = "/api/v1";
 
 /// An endpoint of the table.
 #[derive(Clone, Debug)]
@@ -199,9 +196,10 @@ mod tests {
         if let Some(words) = schema["enum"].as_array() {
             return words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" | ");
         }
-        let name = match &schema["type"] {
-            Value::Array(all) => all.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("?"),
-            one => one.as_str().unwrap_or("any").to_owned(),
+        let kind = &schema["type"];
+        let name = match kind.as_array() {
+            Some(all) => all.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("?"),
+            None => kind.as_str().unwrap_or("any").to_owned(),
         };
         if schema["items"].is_object() {
             return format!("{name}<{}>", type_of(&schema["items"]));

@@ -50,7 +50,7 @@ impl Caller {
         }
     }
 
-    /// Reader for the catalogue.
+    /// The caller as a reader of the metadata store.
     pub(super) fn principal(&self) -> Principal {
         Principal {
             user: self.identity.user(),

@@ -1,6 +1,6 @@
 //! The HTTP API under `/api/v1`, over the metadata store and a port for the work on collections.
 //!
-//! `table.rs` lists all endpoints with their rights, `guard.rs` enforces these before a handler
+//! `endpoints.rs` lists all endpoints with their rights, `guard.rs` enforces these before a handler
 //! runs, and `layers.rs` applies to every response. Handlers are in `routes/`, one file per kind of
 //! resource, and JSON types in `wire/`. The caller of [`router`] owns sockets, TLS and signals.
 

@@ -14,6 +14,8 @@ use super::problem::{MEDIA_TYPE, PROBLEM_CODES, ProblemCode, ProblemDetails};
 use super::right::Right;
 use super::wire::Mode;
 
+/// Path prefix of the API.
+pub(super) const BASE_PATH: &str = "/api/v1";
 /// Path of the description.
 pub(super) const SPEC_PATH: &str = "/api/v1/openapi.json";
 /// Path of the readable documentation.

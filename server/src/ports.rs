@@ -1,4 +1,5 @@
-//! The port of the server: the work on collections, which needs pipeline files, vectors and workers.
+//! The port of the server: the work on collections, which needs pipeline files, vectors and
+//! workers.
 //!
 //! The root package implements it, because this crate depends on neither vector stores nor
 //! operations. Metadata is read from the metadata store itself
@@ -15,7 +16,6 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::problem::HandlerResult;
-use super::wire;
 use search::Target;
 
 /// Notification of a changed operation: requested, started, progressed or ended.

@@ -23,8 +23,8 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::App;
-use super::endpoints::BASE_PATH;
 use super::guard::AuthorizedCollection;
+use super::openapi::BASE_PATH;
 use super::problem::{HandlerResult, Problem, ProblemCode};
 use ::search::Target;
 

@@ -30,7 +30,7 @@ pub(crate) struct WorkerArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ScheduleVerb {
     /// List the schedules of a metadata store
-    #[command(after_long_help = "Example: semantik schedule list handbook.yaml")]
+    #[command(after_long_help = "Examples:\n  semantik schedule list handbook.yaml")]
     List {
         /// Pipeline file that names the metadata store
         #[arg(value_hint = ValueHint::FilePath)]
@@ -42,7 +42,7 @@ pub(crate) enum ScheduleVerb {
     /// Print the next due times of a file
     ///
     /// Reads the file only, not the metadata store.
-    #[command(after_long_help = "Example: semantik schedule next handbook.yaml -n 10")]
+    #[command(after_long_help = "Examples:\n  semantik schedule next handbook.yaml -n 10")]
     Next {
         /// Pipeline file
         #[arg(value_hint = ValueHint::FilePath)]
@@ -55,7 +55,7 @@ pub(crate) enum ScheduleVerb {
         json: bool,
     },
     /// Run a scheduled pipeline now on a worker
-    #[command(after_long_help = "Example: semantik schedule run-now handbook.yaml")]
+    #[command(after_long_help = "Examples:\n  semantik schedule run-now handbook.yaml")]
     RunNow {
         /// Pipeline file
         #[arg(value_hint = ValueHint::FilePath)]
@@ -65,7 +65,7 @@ pub(crate) enum ScheduleVerb {
         json: bool,
     },
     /// Pause a schedule until it is resumed
-    #[command(after_long_help = "Example: semantik schedule pause handbook.yaml")]
+    #[command(after_long_help = "Examples:\n  semantik schedule pause handbook.yaml")]
     Pause {
         /// Pipeline file
         #[arg(value_hint = ValueHint::FilePath)]
@@ -75,7 +75,7 @@ pub(crate) enum ScheduleVerb {
         json: bool,
     },
     /// Resume a paused schedule (missed runs are skipped)
-    #[command(after_long_help = "Example: semantik schedule resume handbook.yaml")]
+    #[command(after_long_help = "Examples:\n  semantik schedule resume handbook.yaml")]
     Resume {
         /// Pipeline file
         #[arg(value_hint = ValueHint::FilePath)]
@@ -87,7 +87,7 @@ pub(crate) enum ScheduleVerb {
     /// List the past runs of a schedule, newest first
     ///
     /// Each run is listed with its result.
-    #[command(after_long_help = "Example: semantik schedule history handbook.yaml --limit 5")]
+    #[command(after_long_help = "Examples:\n  semantik schedule history handbook.yaml --limit 5")]
     History {
         /// Pipeline file
         #[arg(value_hint = ValueHint::FilePath)]

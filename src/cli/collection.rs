@@ -38,7 +38,7 @@ pub(crate) struct ChangeArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum CollectionsVerb {
     /// List the collections of a metadata store
-    #[command(after_long_help = "Example: semantik collections list handbook.yaml --deleted")]
+    #[command(after_long_help = "Examples:\n  semantik collections list handbook.yaml --deleted")]
     List {
         #[command(flatten)]
         store: StoreArgs,
@@ -56,7 +56,7 @@ pub(crate) enum CollectionsVerb {
         json: bool,
     },
     /// Show a collection with its generations
-    #[command(after_long_help = "Example: semantik collections show handbook.yaml")]
+    #[command(after_long_help = "Examples:\n  semantik collections show handbook.yaml")]
     Show {
         #[command(flatten)]
         of: CollectionArgs,
@@ -64,7 +64,7 @@ pub(crate) enum CollectionsVerb {
     /// Show the audit log of a collection, newest first
     ///
     /// The log remains after the collection was deleted.
-    #[command(after_long_help = "Example: semantik collections audit handbook.yaml --limit 10")]
+    #[command(after_long_help = "Examples:\n  semantik collections audit handbook.yaml --limit 10")]
     Audit {
         #[command(flatten)]
         of: CollectionArgs,
@@ -73,7 +73,7 @@ pub(crate) enum CollectionsVerb {
         limit: u32,
     },
     /// Delete a collection permanently from both stores
-    #[command(after_long_help = "Example: semantik collections delete handbook.yaml")]
+    #[command(after_long_help = "Examples:\n  semantik collections delete handbook.yaml")]
     Delete {
         #[command(flatten)]
         change: ChangeArgs,
@@ -83,14 +83,14 @@ pub(crate) enum CollectionsVerb {
 #[derive(Debug, Subcommand)]
 pub(crate) enum SourcesVerb {
     /// List the sources of a collection with document counts
-    #[command(after_long_help = "Example: semantik sources list handbook.yaml")]
+    #[command(after_long_help = "Examples:\n  semantik sources list handbook.yaml")]
     List {
         #[command(flatten)]
         of: CollectionArgs,
     },
     /// Remove a source and the documents only it provides
     #[command(
-        after_long_help = "Example: semantik sources delete handbook.yaml file:///srv/handbook"
+        after_long_help = "Examples:\n  semantik sources delete handbook.yaml file:///srv/handbook"
     )]
     Delete {
         #[command(flatten)]

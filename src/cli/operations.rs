@@ -12,7 +12,7 @@ use super::{CollectionArgs, OperationName};
 #[derive(Debug, Subcommand)]
 pub(crate) enum OperationsVerb {
     /// List the operations of a collection, newest first
-    #[command(after_long_help = "Example: semantik operations list handbook.yaml --limit 5")]
+    #[command(after_long_help = "Examples:\n  semantik operations list handbook.yaml --limit 5")]
     List {
         #[command(flatten)]
         of: CollectionArgs,
@@ -30,7 +30,7 @@ pub(crate) enum OperationsVerb {
         limit: u32,
     },
     /// Show an operation with its request and statistics
-    #[command(after_long_help = "Example: semantik operations show handbook.yaml latest")]
+    #[command(after_long_help = "Examples:\n  semantik operations show handbook.yaml latest")]
     Show {
         #[command(flatten)]
         of: CollectionArgs,
@@ -39,7 +39,7 @@ pub(crate) enum OperationsVerb {
         id: OperationName,
     },
     /// Cancel an operation, whichever process executes it
-    #[command(after_long_help = "Example: semantik operations cancel handbook.yaml 3f0c1a5e")]
+    #[command(after_long_help = "Examples:\n  semantik operations cancel handbook.yaml 3f0c1a5e")]
     Cancel {
         #[command(flatten)]
         of: CollectionArgs,

@@ -13,7 +13,7 @@ pub(crate) struct MigrateArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Direction {
     /// Apply all pending migrations
-    #[command(after_long_help = "Example: semantik migrate up handbook.yaml")]
+    #[command(after_long_help = "Examples:\n  semantik migrate up handbook.yaml")]
     Up {
         #[command(flatten)]
         store: StoreArgs,
@@ -24,7 +24,7 @@ pub(crate) enum Direction {
     /// Revert migrations together with their data
     ///
     /// Lists the data to be lost and asks for confirmation.
-    #[command(after_long_help = "Example: semantik migrate down handbook.yaml --steps 2")]
+    #[command(after_long_help = "Examples:\n  semantik migrate down handbook.yaml --steps 2")]
     Down {
         #[command(flatten)]
         store: ExplicitStoreArgs,
@@ -40,7 +40,7 @@ pub(crate) enum Direction {
     },
     /// List the migrations
     #[command(
-        after_long_help = "Example: semantik migrate status --url postgres://semantik@db/semantik"
+        after_long_help = "Examples:\n  semantik migrate status --url postgres://semantik@db/semantik"
     )]
     Status {
         #[command(flatten)]

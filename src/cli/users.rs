@@ -11,7 +11,7 @@ use super::StoreArgs;
 #[derive(Debug, Subcommand)]
 pub(crate) enum UsersVerb {
     /// List the accounts
-    #[command(after_long_help = "Example: semantik users list handbook.yaml")]
+    #[command(after_long_help = "Examples:\n  semantik users list handbook.yaml")]
     List {
         #[command(flatten)]
         store: StoreArgs,
@@ -22,7 +22,7 @@ pub(crate) enum UsersVerb {
     /// Create an account, with its password from standard input
     #[command(
         override_usage = "semantik users add [OPTIONS] --email <EMAIL> <FILE|--url <URL>> <NAME>",
-        after_long_help = "Example: semantik users add handbook.yaml anna --email anna@example.org"
+        after_long_help = "Examples:\n  semantik users add handbook.yaml anna --email anna@example.org"
     )]
     Add {
         #[command(flatten)]
@@ -42,7 +42,7 @@ pub(crate) enum UsersVerb {
     /// Reads the password from standard input and revokes the sessions of the account.
     #[command(
         override_usage = "semantik users password [OPTIONS] <FILE|--url <URL>> <NAME>",
-        after_long_help = "Example: semantik users password handbook.yaml anna"
+        after_long_help = "Examples:\n  semantik users password handbook.yaml anna"
     )]
     Password {
         #[command(flatten)]

@@ -2,8 +2,8 @@
 //! them, so each is listed here.
 
 use metadata::{
-    CollectionStatus, DocumentStatus, GenerationStatus, OperationStatus, OperationType,
-    ScheduledRunOutcome,
+    CollectionStatus, DocumentSort, DocumentStatus, GenerationStatus, OperationStatus,
+    OperationType, ScheduledRunOutcome,
 };
 use pipeline::{
     DocumentError, Migrate, MissedRunPolicy, NotifyEvent, Overlap, Quantization, RejectReason,
@@ -68,11 +68,11 @@ fn no_public_name_changes_unseen() {
     let levels = [AccessLevel::Read, AccessLevel::Write, AccessLevel::Admin, AccessLevel::Owner];
     let modes = [SearchMode::Dense, SearchMode::Sparse, SearchMode::Hybrid];
     let sorts = [
-        wire::DocumentSort::Id,
-        wire::DocumentSort::Name,
-        wire::DocumentSort::Size,
-        wire::DocumentSort::Updated,
-        wire::DocumentSort::Status,
+        DocumentSort::Id,
+        DocumentSort::Name,
+        DocumentSort::Size,
+        DocumentSort::Updated,
+        DocumentSort::Status,
     ];
     let names = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
     let lists = [

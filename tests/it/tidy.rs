@@ -37,7 +37,7 @@ fn sources(dir: &str) -> Vec<(String, String)> {
     found
 }
 
-fn every_source() -> Vec<(String, String)> {
+pub(crate) fn every_source() -> Vec<(String, String)> {
     let dirs = ["src", "tests", "benches"].map(str::to_owned).into_iter();
     dirs.chain(CRATES.iter().map(|krate| format!("{krate}/src")))
         .flat_map(|dir| sources(&dir))
@@ -62,7 +62,7 @@ fn no_file_outgrows_its_question() {
 /// Files that may start tasks or threads, or wait for several events: the runtime, the owners of a
 /// model or of a shard, blocking work of a search, the extract worker, the execution of operations,
 /// and the main loops of the command.
-const CONCURRENT: [&str; 18] = [
+const CONCURRENT: [&str; 17] = [
     "pipeline/src/run.rs",
     "pipeline/src/channel.rs",
     "embedding/src/model_threads.rs",
@@ -125,6 +125,28 @@ fn no_text_comes_from_debug() {
         let is_allowed = is_test || allowed.iter().any(|file| name.ends_with(file));
         assert!(!formats || is_allowed, "{name} formats with `Debug`: {line}");
     }
+}
+
+/// A document format is declared in its file: no other file of the stages names its media types.
+#[test]
+fn a_document_format_is_named_in_one_file() {
+    let mut formats = 0;
+    for (file, text) in sources("stages/src") {
+        let Some((_, declared)) = text.split_once("const FORMAT: Format = Format {") else {
+            continue;
+        };
+        formats += 1;
+        let (_, types) = declared.split_once("media_types: &[").unwrap();
+        let (types, _) = types.split_once(']').unwrap();
+        for media_type in types.split('"').skip(1).step_by(2) {
+            let quoted = format!("\"{media_type}\"");
+            for (other, line) in code_lines().iter().filter(|(name, _)| *name != file) {
+                let is_named = other.starts_with("stages/") && line.contains(&quoted);
+                assert!(!is_named, "{other} names {quoted} of {file}");
+            }
+        }
+    }
+    assert!(formats > 5, "{formats} formats");
 }
 
 /// Configuration is a value that is passed, so the environment is read in few places: the command
@@ -293,7 +315,7 @@ fn prose() -> Vec<(String, usize, String)> {
 fn pages() -> Vec<(String, String)> {
     let tops = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"];
     let mut paths: Vec<PathBuf> = tops.iter().map(|name| Path::new(ROOT).join(name)).collect();
-    for folder in ["docs", "docs/adr"] {
+    for folder in ["docs", "docs/adr", "docs/reference"] {
         let entries = std::fs::read_dir(Path::new(ROOT).join(folder)).unwrap();
         paths.extend(entries.map(|entry| entry.unwrap().path()));
     }

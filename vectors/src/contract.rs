@@ -19,8 +19,8 @@ use self::points::{count, keys, search, upsert};
 pub use self::search::{DENSE_ONLY_CHECKS, SPARSE_VECTOR_CHECKS};
 use crate::MemoryVectors;
 
-/// The contract of every vector store, except for [`write_before_reopening`] and [`check_after_reopening`], which
-/// need a restart between them.
+/// The contract of every vector store, except for [`write_before_reopening`] and
+/// [`check_after_reopening`], which need a restart between them.
 pub static VECTOR_STORE_CHECKS: &[(&str, ContractCheck)] = &[
     ("an empty store responds with empty results", |s| Box::pin(empty_store_returns_nothing(s))),
     ("an upsert of the same points is idempotent", |s| Box::pin(upsert_is_idempotent(s))),
@@ -246,7 +246,8 @@ pub async fn write_before_reopening(store: &dyn Vectors) {
     store.flush().await.expect("flushes");
 }
 
-/// Asserts that the points of [`write_before_reopening`] are present after the store was closed and reopened.
+/// Asserts that the points of [`write_before_reopening`] are present after the store was closed and
+/// reopened.
 pub async fn check_after_reopening(store: &dyn Vectors) {
     let exact = MemoryVectors::new(DIM);
     upsert(&exact, chunks(1, 5, 1)).await;

@@ -1,5 +1,4 @@
-//! Sessions: families of refresh tokens with one valid token at a time, and the keys that sign
-//! access tokens.
+//! Sessions: families of refresh tokens with one valid token at a time.
 //!
 //! Only digests of tokens are stored. Each use of a refresh token replaces it; the reuse of a
 //! replaced token proves a copy and revokes the whole family.
@@ -12,7 +11,7 @@ use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
 use crate::accounts::Accounts;
-use crate::accounts::users::{NewUser, User, has_administrator, insert, select_user};
+use crate::accounts::users::{User, has_administrator, select_user};
 use crate::audit::{Actor, record_account_event};
 use crate::query_error::QueryError;
 use crate::retry_call;
@@ -46,15 +45,6 @@ pub enum RotationResult {
     Reused,
 }
 
-/// A key that signs access tokens.
-#[derive(Clone, PartialEq, Eq, FromRow)]
-pub struct SigningKey {
-    /// Key id in the header of a token.
-    pub kid: String,
-    /// 32 random bytes.
-    pub secret: Vec<u8>,
-}
-
 /// Stored state of a refresh token.
 #[derive(FromRow)]
 struct RefreshTokenRow {
@@ -72,9 +62,6 @@ pub(crate) const ACTIVE_USER: &str = select_user!(
          SELECT t.user_id FROM refresh_tokens t
          WHERE t.family_id = $1 AND NOT t.is_revoked AND t.expires_at > now() LIMIT 1)"
 );
-
-const SIGNING_KEYS: &str = "
-    SELECT kid, secret FROM signing_keys ORDER BY created_at DESC, kid";
 
 impl Accounts<'_> {
     /// Starts a session and returns its token family.
@@ -191,126 +178,36 @@ impl Accounts<'_> {
         .await
     }
 
-    /// The keys that sign access tokens, newest first. Inserts `fresh` if no key is younger than
-    /// `age`; deletes keys older than twice `age`.
-    pub async fn signing_keys(
-        &self,
-        fresh: (&str, &[u8]),
-        age: Duration,
-    ) -> Result<Vec<SigningKey>, StoreError> {
-        let seconds = age.as_secs_f64();
-        retry_call(self.0, "read the signing keys", || async {
-            let read_only: bool = sqlx::query_scalar(
-                "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean",
+    /// The distinct addresses among the last thousand logins of an account within a month.
+    pub async fn login_addresses(&self, username: &str) -> Result<Vec<String>, StoreError> {
+        retry_call(self.0, "find the addresses of logins", || async {
+            Ok(sqlx::query_scalar(
+                "SELECT DISTINCT ip_address FROM (
+                     SELECT a.ip_address FROM account_audit_log a
+                     WHERE a.subject_id = (SELECT id FROM users WHERE username = $1) AND a.action = 'login'
+                           AND a.ip_address IS NOT NULL AND a.created_at > now() - interval '30 days'
+                     ORDER BY a.created_at DESC LIMIT 1000) logins",
             )
-            .fetch_one(self.0)
-            .await?;
-            if read_only {
-                // Existing tokens are still verified. Logins are impossible, so no token is signed;
-                // the fresh key is returned because the caller needs a newest key.
-                let mut keys: Vec<SigningKey> = sqlx::query_as(SIGNING_KEYS).fetch_all(self.0).await?;
-                if keys.is_empty() {
-                    let (kid, secret) = (fresh.0.to_owned(), fresh.1.to_vec());
-                    keys.push(SigningKey { kid, secret, });
-                }
-                return Ok(keys);
-            }
-            let mut transaction = self.0.begin().await?;
-            // Servers that start concurrently must not insert one key each.
-            sqlx::query("LOCK TABLE signing_keys IN SHARE ROW EXCLUSIVE MODE")
-                .execute(&mut *transaction)
-                .await?;
-            sqlx::query(
-                "INSERT INTO signing_keys (kid, secret) SELECT $1, $2 WHERE NOT EXISTS (
-                     SELECT FROM signing_keys WHERE created_at > now() - make_interval(secs => $3))",
-            )
-            .bind(fresh.0)
-            .bind(fresh.1)
-            .bind(seconds)
-            .execute(&mut *transaction)
-            .await?;
-            sqlx::query(
-                "DELETE FROM signing_keys WHERE created_at < now() - make_interval(secs => 2 * $1)",
-            )
-            .bind(seconds)
-            .execute(&mut *transaction)
-            .await?;
-            let keys = sqlx::query_as(SIGNING_KEYS).fetch_all(&mut *transaction).await?;
-            transaction.commit().await?;
-            Ok(keys)
+            .bind(username)
+            .fetch_all(self.0)
+            .await?)
         })
         .await
     }
 
-    /// Offers a setup token for the first administrator; `false` if an administrator exists or a
-    /// setup token was consumed before.
-    pub async fn create_setup_token(
+    /// Records a failed login. `user` is `None` if the attempted name belongs to no account; the
+    /// name is then not recorded.
+    pub async fn record_failed_login(
         &self,
-        hash: &str,
-        lifetime: Duration,
-    ) -> Result<bool, StoreError> {
-        retry_call(self.0, "offer the setup token", || async {
-            let offered = sqlx::query(
-                "INSERT INTO setup_tokens (token_hash, expires_at)
-                 SELECT $1, now() + make_interval(secs => $2)
-                 WHERE NOT EXISTS (SELECT FROM users WHERE is_superuser)
-                 ON CONFLICT (id) DO UPDATE SET token_hash = excluded.token_hash, expires_at = excluded.expires_at
-                 WHERE setup_tokens.used_at IS NULL",
-            )
-            .bind(hash)
-            .bind(lifetime.as_secs_f64())
-            .execute(self.0)
-            .await?;
-            Ok(offered.rows_affected() > 0)
-        })
-        .await
-    }
-
-    /// Consumes the setup token and creates the first administrator; `None` if the token is invalid
-    /// or expired.
-    ///
-    /// # Errors
-    /// [`pipeline::Remedy::Conflict`] if the name or the email address is in use; the token stays
-    /// valid then.
-    pub async fn create_first_administrator(
-        &self,
-        hash: &str,
-        new: &NewUser,
+        user: Option<Uuid>,
         by: &Actor,
-    ) -> Result<Option<User>, StoreError> {
-        let id = Uuid::new_v4();
-        retry_call(self.0, "create the first administrator", || async {
-            let mut transaction = self.0.begin().await?;
-            // A concurrent caller waits here and then finds the token consumed.
-            let spent = sqlx::query(
-                "UPDATE setup_tokens SET used_at = now()
-                 WHERE token_hash = $1 AND used_at IS NULL AND expires_at > now()",
-            )
-            .bind(hash)
-            .execute(&mut *transaction)
-            .await?
-            .rows_affected();
-            if spent == 0 || has_administrator(&mut transaction).await? {
-                return Ok(None);
-            }
-            let user = insert(&mut transaction, id, new, by).await?;
-            transaction.commit().await?;
-            Ok(Some(user))
+    ) -> Result<(), StoreError> {
+        retry_call(self.0, "record the failed login", || async {
+            let mut connection = self.0.acquire().await?;
+            Ok(record_account_event(&mut connection, user, by, "login_failed", &json!({})).await?)
         })
         .await
     }
-}
-
-/// Ends every session of an account.
-pub(super) async fn revoke_all(
-    connection: &mut PgConnection,
-    user: Uuid,
-) -> Result<(), sqlx::Error> {
-    sqlx::query("UPDATE refresh_tokens SET is_revoked = TRUE WHERE user_id = $1")
-        .bind(user)
-        .execute(connection)
-        .await
-        .map(drop)
 }
 
 pub(super) async fn revoke_family(

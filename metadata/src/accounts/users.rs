@@ -9,7 +9,7 @@ use sqlx::{FromRow, PgConnection};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::accounts::{Accounts, sessions};
+use crate::accounts::Accounts;
 use crate::audit::{Actor, record_account_event, without_nulls};
 use crate::query_error::QueryError;
 use crate::{LOCAL_ACCOUNT, retry_call};
@@ -187,7 +187,7 @@ impl Accounts<'_> {
             return Err(QueryError::Conflict("no administrator would be left".to_owned()));
         }
         if change.is_active == Some(false) {
-            sessions::revoke_all(&mut transaction, id).await?;
+            revoke_sessions(&mut transaction, id).await?;
         }
         let details = without_nulls(json!({
             "email": change.email, "full_name": change.full_name, "is_active": change.is_active,
@@ -216,7 +216,7 @@ impl Accounts<'_> {
             .await?
             .rows_affected();
             if changed > 0 {
-                sessions::revoke_all(&mut transaction, id).await?;
+                revoke_sessions(&mut transaction, id).await?;
                 record_account_event(
                     &mut transaction,
                     Some(id),
@@ -231,37 +231,6 @@ impl Accounts<'_> {
         })
         .await
     }
-
-    /// The distinct addresses among the last thousand logins of an account within a month.
-    pub async fn login_addresses(&self, username: &str) -> Result<Vec<String>, StoreError> {
-        retry_call(self.0, "find the addresses of logins", || async {
-            Ok(sqlx::query_scalar(
-                "SELECT DISTINCT ip_address FROM (
-                     SELECT a.ip_address FROM account_audit_log a
-                     WHERE a.subject_id = (SELECT id FROM users WHERE username = $1) AND a.action = 'login'
-                           AND a.ip_address IS NOT NULL AND a.created_at > now() - interval '30 days'
-                     ORDER BY a.created_at DESC LIMIT 1000) logins",
-            )
-            .bind(username)
-            .fetch_all(self.0)
-            .await?)
-        })
-        .await
-    }
-
-    /// Records a failed login. `user` is `None` if the attempted name belongs to no account; the
-    /// name is then not recorded.
-    pub async fn record_failed_login(
-        &self,
-        user: Option<Uuid>,
-        by: &Actor,
-    ) -> Result<(), StoreError> {
-        retry_call(self.0, "record the failed login", || async {
-            let mut connection = self.0.acquire().await?;
-            Ok(record_account_event(&mut connection, user, by, "login_failed", &json!({})).await?)
-        })
-        .await
-    }
 }
 
 /// `true` if an active administrator exists.
@@ -272,7 +241,7 @@ pub(super) async fn has_administrator(connection: &mut PgConnection) -> Result<b
 }
 
 /// Creates an account and writes the audit entry.
-pub(crate) async fn insert(
+pub(super) async fn insert(
     connection: &mut PgConnection,
     id: Uuid,
     new: &NewUser,
@@ -295,4 +264,13 @@ pub(crate) async fn insert(
     let details = json!({ "username": new.username, "is_superuser": new.is_superuser });
     record_account_event(connection, Some(id), by, "user_created", &details).await?;
     Ok(user)
+}
+
+/// Ends every session of an account.
+async fn revoke_sessions(connection: &mut PgConnection, user: Uuid) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE refresh_tokens SET is_revoked = TRUE WHERE user_id = $1")
+        .bind(user)
+        .execute(connection)
+        .await
+        .map(drop)
 }

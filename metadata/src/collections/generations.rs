@@ -14,7 +14,6 @@ use serde_json::Value;
 use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
-use crate::collections::quantization_name;
 use crate::retry_call;
 use pipeline::{Quantization, VectorsConfig};
 
@@ -250,4 +249,13 @@ async fn update_vector_store_names(
     .execute(connection)
     .await
     .map(drop)
+}
+
+/// The value in the table.
+pub(super) fn quantization_name(quantization: Quantization) -> &'static str {
+    match quantization {
+        Quantization::Float32 => "float32",
+        Quantization::Float16 => "float16",
+        Quantization::Int8 => "int8",
+    }
 }

@@ -8,9 +8,10 @@ use pipeline::StoreError;
 use sqlx::FromRow;
 use uuid::Uuid;
 
+use crate::documents::rows;
 use crate::documents::run::RunMetadata;
 use crate::query_error::QueryError;
-use crate::{documents, retry_call};
+use crate::retry_call;
 
 /// Missing part of a source.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
@@ -181,7 +182,7 @@ impl RunMetadata {
             .await?;
         let Some(last) = gone.iter().map(|(key, _)| key.clone()).max() else { return Ok(None) };
         let owners: Vec<Uuid> = gone.into_iter().filter_map(|(_, owner)| owner).collect();
-        let deleted = documents::delete_without_location(&mut transaction, self, &owners).await?;
+        let deleted = rows::delete_without_location(&mut transaction, self, &owners).await?;
         transaction.commit().await?;
         Ok(Some(ForgottenBatch { documents: deleted.len() as u64, last }))
     }

@@ -8,8 +8,8 @@ use pipeline::{ContentHash, Fingerprint, StoreError};
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use crate::documents::DocumentStatus;
 use crate::documents::run::{GenerationSlot, RunMetadata};
+use crate::documents::status::DocumentStatus;
 use crate::{Postgres, retry_call};
 
 /// The document that a content would lead to.

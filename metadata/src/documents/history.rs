@@ -6,8 +6,9 @@ use serde_json::Value;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use crate::documents::locations::uri_hash;
-use crate::documents::{DocumentStatus, Documents, file_path};
+use crate::documents::Documents;
+use crate::documents::encoding::{file_path, uri_hash};
+use crate::documents::status::DocumentStatus;
 use crate::operations::OperationType;
 use crate::retry_call;
 
@@ -20,8 +21,6 @@ pub struct SeenLocation {
     pub source: Option<String>,
     /// Id of its document.
     pub document_id: Option<Uuid>,
-    /// `true` if its content was read.
-    pub was_read: bool,
     /// Size in bytes.
     pub size: i64,
     /// Modification time of the content.
@@ -106,8 +105,8 @@ pub struct DocumentHistory {
 macro_rules! places {
     ($rest:literal) => {
         concat!(
-            "SELECT l.uri, s.source_path AS source, l.document_id, l.content_hash IS NOT NULL AS was_read,
-                    l.size, l.mtime, l.ctime, l.inode, l.set_aside, l.created_at, l.last_seen_at
+            "SELECT l.uri, s.source_path AS source, l.document_id, l.size, l.mtime,
+                    l.ctime, l.inode, l.set_aside, l.created_at, l.last_seen_at
              FROM document_locations l
              LEFT JOIN LATERAL (SELECT s.source_path FROM collection_sources s
                                 WHERE s.id = l.source_id OFFSET 0) s ON TRUE ",

@@ -12,7 +12,7 @@ use pipeline::{ContentHash, DocumentIdentity, IncomingDocument};
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
-use crate::documents::locations::uri_hash;
+use crate::documents::encoding::uri_hash;
 use crate::documents::run::RunMetadata;
 
 /// An identity, and whether the document is already stored with the current settings.

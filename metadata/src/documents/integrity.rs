@@ -7,7 +7,8 @@ use pipeline::StoreError;
 use sqlx::{FromRow, PgPool};
 use uuid::Uuid;
 
-use crate::documents::{DocumentStatus, Documents};
+use crate::documents::Documents;
+use crate::documents::status::DocumentStatus;
 use crate::operations::lease::OperationLease;
 use crate::retry_call;
 

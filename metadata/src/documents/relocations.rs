@@ -7,8 +7,8 @@ use serde_json::json;
 use sqlx::FromRow;
 use uuid::Uuid;
 
+use crate::documents::encoding::{file_path, without_nul};
 use crate::documents::run::RunMetadata;
-use crate::documents::{file_path, without_nul};
 use crate::retry_call;
 
 /// A document with a location that differs from the one in its points.

@@ -13,10 +13,11 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::collections::sources;
+use crate::documents::encoding::document_meta;
 use crate::documents::identify;
 use crate::documents::locations::{self, LocationRow, PreviousLocation};
+use crate::documents::rows::{self, DocumentOutcome, DocumentRow};
 use crate::documents::run::RunMetadata;
-use crate::documents::{self, DocumentOutcome, DocumentRow};
 
 /// Records documents as stored. Returns the documents that are deleted as a result.
 pub(crate) async fn commit(
@@ -37,11 +38,7 @@ pub(crate) async fn commit(
                 chunks: one.chunks,
                 digest: one.digest,
                 mime_type: &one.mime_type,
-                meta: documents::document_meta(
-                    one.title.as_deref(),
-                    one.language.as_deref(),
-                    &one.metadata,
-                ),
+                meta: document_meta(one.title.as_deref(), one.language.as_deref(), &one.metadata),
             },
         })
         .collect();
@@ -190,8 +187,8 @@ async fn write(
     let mut candidates = locations::owning_documents(connection, run, locations).await?;
     let mut lost = Vec::new();
     if !documents.is_empty() {
-        lost = documents::delete_superseded(connection, run, documents).await?;
-        documents::upsert(connection, run, documents).await?;
+        lost = rows::delete_superseded(connection, run, documents).await?;
+        rows::upsert(connection, run, documents).await?;
         let changed = [&ids[..], &lost[..]].concat();
         locations::detach(connection, &changed).await?;
     }
@@ -200,8 +197,8 @@ async fn write(
         locations::attach(connection, run, &ids).await?;
     }
     candidates.extend(&ids);
-    lost.extend(documents::delete_without_location(connection, run, &candidates).await?);
-    lost.extend(documents::failed_with_points(connection, &ids).await?);
+    lost.extend(rows::delete_without_location(connection, run, &candidates).await?);
+    lost.extend(rows::failed_with_points(connection, &ids).await?);
     Ok(lost)
 }
 

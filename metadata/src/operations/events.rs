@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use futures::Stream;
 use pipeline::StoreError;
 use serde::Deserialize;
 use sqlx::PgPool;
@@ -102,14 +101,6 @@ impl OperationEvents {
                 }
             }
         }
-    }
-
-    /// The changes as a stream that never ends.
-    pub fn into_stream(self) -> impl Stream<Item = OperationEvent> + Send {
-        futures::stream::unfold(self, |mut changes| async {
-            let change = changes.next().await;
-            Some((change, changes))
-        })
     }
 }
 

@@ -3,12 +3,12 @@
 use chrono::{DateTime, Utc};
 use pipeline::StoreError;
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::{AssertSqlSafe, Connection as _, FromRow, PgConnection};
+use sqlx::{Connection as _, FromRow, PgConnection};
 
 use crate::query_error::QueryError;
 use crate::{Postgres, retry_call};
 
-static MIGRATOR: Migrator = sqlx::migrate!("../migrations");
+pub(super) static MIGRATOR: Migrator = sqlx::migrate!("../migrations");
 
 /// A migration of this program.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,21 +56,6 @@ impl SchemaState {
     }
 }
 
-/// Data that reverting migrations deletes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DowngradePlan {
-    /// The migrations, last one first.
-    pub migrations: Vec<AppliedMigration>,
-    /// Deleted tables, with their number of rows.
-    pub tables: Vec<(String, i64)>,
-    /// Deleted columns of remaining tables, as `table.column`.
-    pub columns: Vec<String>,
-    /// Deleted collections, with their number of documents.
-    pub collections: Vec<(String, i64)>,
-    /// Vector collections that are orphaned unless they are deleted too.
-    pub vectors: Vec<String>,
-}
-
 impl Postgres {
     /// Compares the schema with this program; read-only.
     ///
@@ -98,62 +83,6 @@ impl Postgres {
                 (false, true) => SchemaState::Current,
                 (false, false) => SchemaState::Older(missing),
             })
-        })
-        .await
-    }
-
-    /// The data that reverting the last `steps` migrations deletes.
-    ///
-    /// # Errors
-    /// If the store cannot be reached.
-    pub async fn plan_downgrade(&self, steps: usize) -> Result<DowngradePlan, StoreError> {
-        retry_call(&self.pool, "read what a downgrade deletes", || async {
-            let applied = all_migrations(&self.applied().await?);
-            let applied = applied.into_iter().filter(|it| it.applied_at.is_some());
-            let migrations: Vec<_> = applied.rev().take(steps).collect();
-            let mut down = DowngradePlan { migrations, ..DowngradePlan::default() };
-            for it in &down.migrations {
-                let undo = MIGRATOR.iter().find(|migration| {
-                    migration.version == it.version && migration.migration_type.is_down_migration()
-                });
-                let sql = undo.map(|migration| migration.sql.as_str()).unwrap_or_default();
-                let (tables, columns) = dropped_objects(sql);
-                for table in tables {
-                    let count = format!("SELECT count(*) FROM {table}");
-                    let rows =
-                        sqlx::query_scalar(AssertSqlSafe(count)).fetch_one(&self.pool).await?;
-                    down.tables.push((table, rows));
-                }
-                down.columns.extend(columns);
-            }
-            if is_dropped_with(&down.tables, "collections") {
-                down.collections =
-                    sqlx::query_as("SELECT name, document_count FROM collections ORDER BY name")
-                        .fetch_all(&self.pool)
-                        .await?;
-            }
-            if is_dropped_with(&down.tables, "generations") {
-                down.vectors = sqlx::query_scalar(
-                    "SELECT vector_store_name FROM generations ORDER BY vector_store_name",
-                )
-                .fetch_all(&self.pool)
-                .await?;
-            } else if is_dropped_with(&down.tables, "collections") {
-                down.vectors = sqlx::query_scalar(
-                    "SELECT vector_store_name FROM collections ORDER BY vector_store_name",
-                )
-                .fetch_all(&self.pool)
-                .await?;
-            }
-            let columns = std::mem::take(&mut down.columns);
-            down.columns = columns
-                .into_iter()
-                .filter(|it| {
-                    !it.split_once('.')
-                        .is_some_and(|(table, _)| is_dropped_with(&down.tables, table))
-                })
-                .collect();
-            Ok(down)
         })
         .await
     }
@@ -214,7 +143,7 @@ impl Postgres {
     }
 
     /// The applied migrations, in order.
-    async fn applied(&self) -> Result<Vec<AppliedRow>, QueryError> {
+    pub(super) async fn applied(&self) -> Result<Vec<AppliedRow>, QueryError> {
         let any: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
             .fetch_one(&self.pool)
             .await?;
@@ -249,7 +178,7 @@ impl Postgres {
 
 /// A migration that the database records as applied.
 #[derive(FromRow)]
-struct AppliedRow {
+pub(super) struct AppliedRow {
     version: i64,
     installed_on: DateTime<Utc>,
     /// SHA-384 of its SQL.
@@ -257,7 +186,7 @@ struct AppliedRow {
 }
 
 /// Every migration of this program, in order.
-fn all_migrations(applied: &[AppliedRow]) -> Vec<AppliedMigration> {
+pub(super) fn all_migrations(applied: &[AppliedRow]) -> Vec<AppliedMigration> {
     let at = |version| applied.iter().find(|it| it.version == version).map(|it| it.installed_on);
     MIGRATOR
         .iter()
@@ -268,40 +197,6 @@ fn all_migrations(applied: &[AppliedRow]) -> Vec<AppliedMigration> {
             applied_at: at(migration.version),
         })
         .collect()
-}
-
-fn is_dropped_with(tables: &[(String, i64)], table: &str) -> bool {
-    tables.iter().any(|(gone, _)| gone == table)
-}
-
-/// The tables and columns (as `table.column`) that the SQL of a migration drops.
-fn dropped_objects(sql: &str) -> (Vec<String>, Vec<String>) {
-    let (mut tables, mut columns) = (Vec::new(), Vec::new());
-    let code: String = sql
-        .lines()
-        .filter(|line| !line.trim_start().starts_with("--"))
-        .collect::<Vec<_>>()
-        .join(" ");
-    for statement in code.split(';') {
-        let words: Vec<&str> = statement
-            .split(|it: char| it.is_whitespace() || it == ',')
-            .filter(|it| !it.is_empty())
-            .collect();
-        match words[..] {
-            ["DROP", "TABLE", table, ..] => tables.push(table.to_owned()),
-            ["DROP", "SCHEMA", schema, ..] => {
-                // The tables of such a schema are `documents` and `document_locations`.
-                tables.push(format!("{schema}.documents"));
-                tables.push(format!("{schema}.document_locations"));
-            }
-            ["ALTER", "TABLE", table, ..] => {
-                let pairs = words.windows(3).filter(|it| it[..2] == ["DROP", "COLUMN"]);
-                columns.extend(pairs.map(|it| format!("{table}.{}", it[2])));
-            }
-            _ => {}
-        }
-    }
-    (tables, columns)
 }
 
 fn newer_schema_message(version: i64) -> String {

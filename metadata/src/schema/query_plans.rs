@@ -14,11 +14,13 @@
 //!   `= ANY(…)`, which may become a filter.
 //! - Rows to change are identified by the `ctid` that the same statement has looked up.
 //! - Pages of documents also use one key: `uuid_send(collection_id) || uuid_send(id)`.
-//! - Sequential scans are disabled on every connection (`postgres.rs`), which also covers foreign key
-//!   checks.
+//! - Sequential scans are disabled on every connection (`postgres.rs`), which also covers foreign
+//!   key checks.
 
 use crate::collections::{grants, sources};
-use crate::documents::{self, deletions, dry_run, history, identify, locations, relocations, run};
+use crate::documents::{
+    deletions, dry_run, history, identify, locations, lookup, relocations, rows, run, store,
+};
 use crate::operations::{lease, queue, records, takeover};
 use crate::{accounts, audit};
 
@@ -50,7 +52,6 @@ pub enum ReadScope {
 }
 
 /// Every hot query of the metadata store.
-#[doc(hidden)]
 pub static HOT_QUERIES: &[HotQuery] = &[
     HotQuery {
         doing: "check that an operation may write",
@@ -75,14 +76,14 @@ pub static HOT_QUERIES: &[HotQuery] = &[
     },
     HotQuery {
         doing: "look up locations",
-        sql: locations::LOCATE,
+        sql: lookup::LOCATE,
         arguments: "{collection}, {fingerprint}, {hashes}, {operation}, FALSE",
         indexes: &["pk_document_locations", "pk_documents"],
         reads: ReadScope::RequestedRows,
     },
     HotQuery {
         doing: "read the known contents",
-        sql: run::KNOWN_HASHES,
+        sql: store::KNOWN_HASHES,
         arguments: "{collection}, {fingerprint}, {operation}",
         indexes: &["idx_documents_fingerprint"],
         reads: ReadScope::WholeCollection,
@@ -178,14 +179,14 @@ pub static HOT_QUERIES: &[HotQuery] = &[
     },
     HotQuery {
         doing: "record that points are removed",
-        sql: run::PURGED,
+        sql: store::PURGED,
         arguments: "{collection}, {documents}",
         indexes: &["pk_documents"],
         reads: ReadScope::RequestedRows,
     },
     HotQuery {
         doing: "forget writes of a run that died",
-        sql: run::FORGET_WRITES,
+        sql: store::FORGET_WRITES,
         arguments: "{collection}, {documents}, {operation}",
         indexes: &["pk_document_writes"],
         reads: ReadScope::RequestedRows,
@@ -199,7 +200,7 @@ pub static HOT_QUERIES: &[HotQuery] = &[
     },
     HotQuery {
         doing: "write documents",
-        sql: documents::UPSERT,
+        sql: rows::UPSERT,
         arguments: "{collection}, {fingerprint}, {operation}, {documents}, {sources}, {texts}, {texts}, {numbers}, \
                     {texts}, {contents}, {nulls}, {nulls}, {numbers}, {objects}, {contents}, {uris}",
         indexes: &[],
@@ -207,21 +208,21 @@ pub static HOT_QUERIES: &[HotQuery] = &[
     },
     HotQuery {
         doing: "replace documents of the same content",
-        sql: documents::DELETE_SUPERSEDED,
+        sql: rows::DELETE_SUPERSEDED,
         arguments: "{collection}, {operation}, {documents}, {contents}",
         indexes: &["idx_documents_collection_content_hash"],
         reads: ReadScope::RequestedRows,
     },
     HotQuery {
         doing: "delete documents without a location",
-        sql: documents::DELETE_WITHOUT_LOCATION,
+        sql: rows::DELETE_WITHOUT_LOCATION,
         arguments: "{collection}, {operation}, {documents}",
         indexes: &["pk_documents", "idx_document_locations_document_id", "pk_document_writes"],
         reads: ReadScope::RequestedRows,
     },
     HotQuery {
         doing: "find failed documents with points",
-        sql: documents::FAILED_WITH_POINTS,
+        sql: rows::FAILED_WITH_POINTS,
         arguments: "{documents}",
         indexes: &["pk_documents"],
         reads: ReadScope::RequestedRows,

@@ -302,7 +302,7 @@ async fn a_run_beyond_a_limit_is_skipped_and_the_next_one_takes_place() {
         (skipped.fate, skipped.message.as_deref()),
         (ScheduledRunOutcome::Skipped, Some(why))
     );
-    assert!(limits.check_quota(&collection).await.is_err());
+    assert!(collections.check_quota(&collection).await.is_err());
     // An operation that removes documents is allowed.
     database.postgres.operations().enqueue(&what).await.unwrap();
 }

@@ -25,7 +25,7 @@ pub(super) async fn check(
     collection: &Collection,
     source: &str,
 ) -> Result<(), BoxError> {
-    let sources = context.postgres().sources().list(collection.id).await?;
+    let sources = context.postgres().collections().sources(collection.id).await?;
     if sources.iter().any(|known| known.source_path == source) {
         return Ok(());
     }

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use prometheus::{CounterVec, IntCounterVec, Registry};
 
-use super::{register_counters, register_seconds};
+use super::register::{register_counters, register_seconds};
 use crate::EmbedderUsage;
 use crate::lock::lock;
 

@@ -12,6 +12,7 @@ use prometheus::Registry;
 use prometheus::proto::{Bucket, Counter, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 
 use super::Metrics;
+use super::register::text;
 use crate::lock::lock;
 
 /// The metrics of a process. Clones share them.
@@ -69,7 +70,7 @@ impl MetricsExporter {
             families
         };
         families.add(self.0.registry.gather());
-        super::text(&families.into_families())
+        text(&families.into_families())
     }
 
     fn runs(&self) -> std::sync::MutexGuard<'_, Runs> {

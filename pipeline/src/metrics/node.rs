@@ -10,8 +10,9 @@ use prometheus::{
     CounterVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
 };
 
-use super::{lock, register_counters, register_gauges, register_histograms, register_seconds};
+use super::register::{register_counters, register_gauges, register_histograms, register_seconds};
 use crate::chunk_counts::token_count;
+use crate::lock::lock;
 use crate::node_state::NodeState;
 
 /// Bucket bounds in seconds: from a database query to a batch of thousands of chunks on one core.

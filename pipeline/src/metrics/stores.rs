@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec, Registry};
 
-use super::{register_counters, register_gauges, register_histograms};
+use super::register::{register_counters, register_gauges, register_histograms};
 
 /// Bucket bounds in seconds: from an answer out of memory to one after a restart of the server.
 const CALL_SECONDS: [f64; 9] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0];

@@ -2,11 +2,11 @@
 //! again.
 //!
 //! The key contains everything that the result depends on: options of the stage, its version with
-//! that of the format, content hash, media type, and for a compressed file the extension of the inner name, which helps
-//! to detect the type of its content. Titles derived from the file name are not cached. Refusals
-//! are not cached; such documents are tried again. Plain text is not cached: it is extracted at
-//! tens of megabytes per second, and the same space saves a thousand times as much time when it
-//! holds vectors.
+//! that of the format, content hash, media type, and for a compressed file the extension of the
+//! inner name, which helps to detect the type of its content. Titles derived from the file name are
+//! not cached. Refusals are not cached; such documents are tried again. Plain text is not cached:
+//! it is extracted at tens of megabytes per second, and the same space saves a thousand times as
+//! much time when it holds vectors.
 
 use std::borrow::Cow;
 use std::io;
