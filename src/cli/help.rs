@@ -61,5 +61,6 @@ pub(super) fn with_synopsis(verb: &mut Command, error: clap::Error) -> clap::Err
 fn first_example(verb: &Command) -> Option<String> {
     let examples = verb.get_after_long_help()?.to_string().replace("\\\n", "");
     let mut lines = examples.lines().skip(1).map(str::trim);
-    lines.find(|line| !line.starts_with('#')).map(str::to_owned)
+    let example = lines.find(|line| !line.starts_with('#'))?;
+    Some(example.split_whitespace().collect::<Vec<_>>().join(" "))
 }
