@@ -11,7 +11,7 @@ step = @printf '\n== %s\n' "$(1)"
 
 .PHONY: help
 help: ## List the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
 
 .PHONY: setup
 setup: ## Fetch libtorch, the model and the PostgreSQL binaries
@@ -42,6 +42,7 @@ test: setup ## Run all tests
 	@.ci/setup prometheus
 	@.ci/setup systemd
 	@.ci/setup chromium
+	@.ci/setup openssl
 	$(call step,Build and run the tests (the first build takes several minutes))
 ifdef NEXTEST
 	@cargo nextest run --workspace
@@ -50,6 +51,12 @@ ifdef NEXTEST
 else
 	@cargo test --workspace
 endif
+
+.PHONY: test-qdrant
+test-qdrant: ## Run the tests that need a Qdrant server, at QDRANT_URL
+	@: "$${QDRANT_URL:?is not set: name the gRPC address of a Qdrant server, such as http://localhost:6334}"
+	@$(MAKE) --no-print-directory setup
+	@cargo test -p semantik -p vectors --test it qdrant_server -- --ignored
 
 .PHONY: check
 check: setup ## Check formatting and lints
@@ -71,6 +78,11 @@ snapshots: setup ## Accept the current snapshots, JSON Schema and reference page
 .PHONY: bench
 bench: setup ## Run the measurements and write tables to benches/runs/
 	@benches/run
+
+# `cargo bench -p CRATE -- FILTER` runs some of them; criterion compares each with its last run.
+.PHONY: microbench
+microbench: ## Measure the hot paths of the libraries, without a model
+	@cargo bench $(foreach crate,pipeline stages search,-p $(crate))
 
 .PHONY: clean
 clean: ## Remove build artefacts and indexes; keep downloads

@@ -32,6 +32,21 @@ const MAX_VALUE_BYTES: u64 = 16 << 20;
 const MAX_OPEN_ATTEMPTS: usize = 100;
 
 /// A cache in a folder.
+///
+/// ```
+/// use cache::DiskCache;
+/// use pipeline::{BoxError, Cache as _, CacheKey};
+///
+/// let folder = tempfile::tempdir()?;
+/// let (key, other) = (CacheKey::new("text 1", &[b"a"]), CacheKey::new("text 1", &[b"b"]));
+/// let cache = DiskCache::open(folder.path(), DiskCache::DEFAULT_LIMIT)?;
+/// cache.put(&[(key, b"result".to_vec())]);
+/// drop(cache);
+///
+/// let cache = DiskCache::open(folder.path(), DiskCache::DEFAULT_LIMIT)?;
+/// assert_eq!(cache.get(&[key, other]), [Some(b"result".to_vec()), None]);
+/// # Ok::<_, BoxError>(())
+/// ```
 pub struct DiskCache(Mutex<CacheState>);
 
 struct CacheState {

@@ -3,39 +3,25 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
+#[path = "bin/values.rs"]
+mod values;
+
 use std::collections::HashMap;
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use cache::DiskCache;
 use pipeline::{Cache as _, CacheKey};
 use proptest::prelude::*;
 
 use pipeline::test_util::KillableChild;
+use values::{VALUES_PER_CALL, entries, key, value};
 
 const MIB: u64 = 1 << 20;
 
 fn open(folder: &Path, limit: u64) -> DiskCache {
     DiskCache::open(folder, limit).unwrap()
-}
-
-fn key(number: u64) -> CacheKey {
-    CacheKey::new("test", &[&number.to_le_bytes()])
-}
-
-/// A value that identifies its number; incompressible, like vectors.
-fn value(number: u64, length: usize) -> Vec<u8> {
-    let mut state = number + 1;
-    let mut next = || {
-        state =
-            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        state.to_be_bytes()[0]
-    };
-    (0..length).map(|_| next()).collect()
-}
-
-fn entries(numbers: std::ops::Range<u64>, length: usize) -> Vec<(CacheKey, Vec<u8>)> {
-    numbers.map(|number| (key(number), value(number, length))).collect()
 }
 
 /// The cached ones of these numbers; each must have its own value.
@@ -278,29 +264,14 @@ proptest! {
     }
 }
 
-/// Environment variable that gives the child its folder.
-const FOLDER: &str = "SEMANTIK_TEST_MEMO";
-
-/// Values per call.
-const VALUES_PER_CALL: u64 = 64;
-
-/// Writes forever as the child of the next test; does nothing in a normal test run.
-#[test]
-fn writes_until_it_is_killed() {
-    let Some(folder) = std::env::var_os(FOLDER) else { return };
-    let memo = open(Path::new(&folder), 4 * MIB);
-    for round in 0.. {
-        memo.put(&entries(round * VALUES_PER_CALL..(round + 1) * VALUES_PER_CALL, 1536));
-        println!("wrote {round}");
-    }
-}
-
 #[test]
 fn a_killed_process_leaves_what_it_had_written() {
     let folder = tempfile::tempdir().unwrap();
     let mut beside = None;
     for kill in 0..12 {
-        let mut child = KillableChild::start("writes_until_it_is_killed", FOLDER, folder.path());
+        let mut child = KillableChild::start(
+            Command::new(env!("CARGO_BIN_EXE_cache-test-writer")).arg(folder.path()),
+        );
         // Kills some children during their first calls, others after several generations.
         let mut last = child.wait_for_line("wrote ").unwrap();
         for _ in 0..kill * 7 {

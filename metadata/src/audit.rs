@@ -97,6 +97,7 @@ pub(super) async fn record_account_event(
 /// An entry of the audit log.
 #[derive(Clone, Debug, PartialEq, FromRow, Serialize, ToSchema)]
 pub struct AuditEntry {
+    /// Id of the entry.
     pub id: Uuid,
     /// The action: `collection_changed`, `grant_given`, `login`, …
     pub action: String,
@@ -106,10 +107,14 @@ pub struct AuditEntry {
     subject: Option<String>,
     /// The operation that made the change.
     pub operation_id: Option<Uuid>,
+    /// Values of the change; the keys depend on the action.
     #[schema(value_type = Object)]
     pub details: Value,
+    /// Address of the client, if it is known.
     pub ip_address: Option<String>,
+    /// `User-Agent` of the client.
     pub user_agent: Option<String>,
+    /// Time of the change.
     pub created_at: DateTime<Utc>,
 }
 

@@ -22,6 +22,8 @@ mod schedules;
 mod schema;
 mod server_name;
 mod status;
+#[cfg(feature = "test-util")]
+pub mod test_util;
 
 pub use accounts::{
     Accounts, ApiKey, AuthenticatedKey, LOCAL_ACCOUNT, NewKey, NewToken, NewUser, RotationResult,

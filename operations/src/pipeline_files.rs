@@ -15,8 +15,11 @@ use crate::model_downloads::{self, BackgroundFetcher};
 
 /// A valid pipeline file.
 pub struct LoadedPipeline {
+    /// Path of the file as given by the user.
     pub path: PathBuf,
+    /// Its content.
     pub spec: Arc<PipelineSpec>,
+    /// The checked pipeline, compiled from `spec`.
     pub plan: Plan,
 }
 

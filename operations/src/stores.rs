@@ -46,6 +46,9 @@ impl Database {
     }
 
     /// Opens the store at a URL.
+    ///
+    /// # Errors
+    /// If it cannot be reached.
     pub async fn at(url: &str) -> Result<Self, BoxError> {
         let postgres = Postgres::connect(url).await?;
         Ok(Self { postgres, _embedded: None })
@@ -73,6 +76,7 @@ impl Database {
         Ok(Some((database, found)))
     }
 
+    /// The metadata store; an embedded cluster runs at least as long as `self`.
     pub fn postgres(&self) -> &Postgres {
         &self.postgres
     }
@@ -232,6 +236,7 @@ pub fn resolve_model(
 
 /// The vectors of a generation.
 pub struct GenerationVectors {
+    /// Reads and writes the vectors; clones share an open embedded store.
     pub store: Arc<dyn pipeline::Vectors>,
     /// The embedded store; its index is built on request.
     edge: Option<Arc<EdgeStore>>,

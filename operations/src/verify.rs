@@ -27,6 +27,7 @@ const POINTS_PER_PAGE: usize = 1_000;
 /// Wrong points of one document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DocumentFault {
+    /// Id of the document; it may be unknown to the metadata store.
     pub document: Uuid,
     /// Its last path; `None` if the document is unknown.
     pub path: Option<String>,

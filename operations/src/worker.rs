@@ -63,6 +63,7 @@ struct RunningOperation {
 }
 
 impl Worker {
+    /// A worker for these files with a new id; [`Worker::run`] registers it.
     pub fn new(runtime: Runtime, files: PipelineFiles, manner: WorkerConfig) -> Self {
         Self { id: Uuid::new_v4(), runtime, files, config: manner }
     }

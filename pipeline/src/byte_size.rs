@@ -21,10 +21,23 @@ const UNITS: [(&str, u64); 9] = [
 ];
 
 /// A number of bytes.
+///
+/// Units of 1000 (`kB`, `MB`, …) and of 1024 (`KiB`, `MiB`, …) are read in any case; a number
+/// without unit counts bytes. The largest unit without a fraction formats it.
+///
+/// ```
+/// use pipeline::ByteSize;
+///
+/// assert_eq!("1.5 GB".parse::<ByteSize>(), Ok(ByteSize(1_500_000_000)));
+/// assert_eq!("64mib".parse::<ByteSize>(), Ok(ByteSize::mib(64)));
+/// assert!("64 parsecs".parse::<ByteSize>().is_err());
+/// assert_eq!(ByteSize(64 << 20).to_string(), "64 MiB");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(pub u64);
 
 impl ByteSize {
+    /// `count` MiB of 2^20 bytes each.
     pub const fn mib(count: u64) -> Self {
         Self(count << 20)
     }

@@ -34,6 +34,44 @@ impl CacheKey {
 }
 
 /// A cache of results by key. Any number of threads may use it concurrently; calls block.
+///
+/// A cached function has this form; a value that cannot be read is computed again:
+///
+/// ```
+/// use std::collections::HashMap;
+/// use std::sync::Mutex;
+///
+/// use pipeline::{Cache, CacheKey};
+///
+/// #[derive(Default)]
+/// struct Memory(Mutex<HashMap<CacheKey, Vec<u8>>>);
+///
+/// impl Cache for Memory {
+///     fn get(&self, keys: &[CacheKey]) -> Vec<Option<Vec<u8>>> {
+///         let values = self.0.lock().unwrap();
+///         keys.iter().map(|key| values.get(key).cloned()).collect()
+///     }
+///
+///     fn put(&self, entries: &[(CacheKey, Vec<u8>)]) {
+///         self.0.lock().unwrap().extend(entries.iter().cloned());
+///     }
+/// }
+///
+/// fn word_count(text: &str, cache: &dyn Cache) -> (u64, bool) {
+///     let key = CacheKey::new("word count 1", &[text.as_bytes()]);
+///     let cached = cache.get(&[key]).pop().flatten();
+///     if let Some(count) = cached.and_then(|bytes| bytes.try_into().ok()) {
+///         return (u64::from_le_bytes(count), true);
+///     }
+///     let count = text.split_whitespace().count() as u64;
+///     cache.put(&[(key, count.to_le_bytes().to_vec())]);
+///     (count, false)
+/// }
+///
+/// let cache = Memory::default();
+/// assert_eq!(word_count("to be or not", &cache), (4, false));
+/// assert_eq!(word_count("to be or not", &cache), (4, true));
+/// ```
 pub trait Cache: Send + Sync {
     /// The cached values, in order of the keys; `None` for a key without value.
     fn get(&self, keys: &[CacheKey]) -> Vec<Option<Vec<u8>>>;

@@ -16,6 +16,24 @@ use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 use crate::SchemaError;
 
 /// A column name with its Arrow type, so that reading it needs no downcast.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use arrow::array::{Array as _, RecordBatch, StringArray};
+/// use arrow::datatypes::Schema;
+/// use pipeline::column::{TITLE, URI};
+///
+/// let schema = Arc::new(Schema::new(vec![TITLE.field()]));
+/// let titles = Arc::new(StringArray::from(vec![Some("Handbook"), None]));
+/// let rows = RecordBatch::try_new(schema, vec![titles])?;
+/// let titles = TITLE.of(&rows)?;
+/// assert_eq!(titles.value(0), "Handbook");
+/// assert!(titles.is_null(1), "TITLE is nullable");
+/// let error = URI.of(&rows).unwrap_err().to_string();
+/// assert_eq!(error, "needs the column `uri`, but its input has only: title");
+/// # Ok::<_, pipeline::BoxError>(())
+/// ```
 pub struct Column<A> {
     name: &'static str,
     data_type: DataType,
@@ -79,6 +97,12 @@ columns! {
 }
 
 /// The column of dense vectors of the chunks, one per chunk, with this dimension.
+///
+/// ```
+/// let field = pipeline::column::vectors_column(384).field();
+/// assert_eq!(field.name(), "vectors");
+/// assert!(field.data_type().to_string().contains("384"));
+/// ```
 pub fn vectors_column(dim: usize) -> Column<ListArray> {
     let dim = i32::try_from(dim).expect("the dimension of a model fits in an i32");
     let item = Arc::new(Field::new_list_field(DataType::Float32, NOT_NULL));

@@ -24,6 +24,34 @@ impl Plan {
     ///
     /// # Errors
     /// All findings, with their positions in the file.
+    ///
+    /// ```
+    /// use std::path::Path;
+    ///
+    /// use pipeline::{PipelineSpec, Plan, Registry};
+    /// # use pipeline::test_util::no_resources;
+    ///
+    /// let yaml = "
+    /// version: 1
+    /// name: handbook
+    /// collection: handbook
+    /// nodes:
+    ///   - { id: scan, uses: scan, with: { paths: [./corpus] } }
+    ///   - { id: hash, uses: hash, from: scam }
+    /// ";
+    /// let spec = PipelineSpec::from_yaml(Path::new("handbook.yaml"), yaml, &|_| None)?;
+    /// // No node type is registered, and `from` names no node: both are reported.
+    /// # let models = no_resources().models;
+    /// let findings = Plan::compile(&spec, &Registry::new(&[]), &*models).err().unwrap();
+    /// let messages: Vec<&str> = findings.findings.iter().map(|it| &*it.message).collect();
+    /// assert_eq!(
+    ///     messages,
+    ///     ["unknown node type `scan`", "unknown node type `hash`", "unknown node `scam`"]
+    /// );
+    /// assert_eq!(findings.findings[2].help.as_deref(), Some("did you mean `scan`?"));
+    /// assert_eq!(findings.position(&findings.findings[2]), (7, 35));
+    /// # Ok::<_, pipeline::Findings>(())
+    /// ```
     pub fn compile(
         spec: &PipelineSpec,
         registry: &Registry,

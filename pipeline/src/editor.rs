@@ -7,6 +7,12 @@ use crate::{NodeDef, Registry};
 
 /// JSON Schema of a pipeline file with the options of every node type, for editors
 /// (`configs/schema.json`).
+///
+/// ```
+/// let schema = pipeline::file_schema(&pipeline::Registry::new(&[]));
+/// assert_eq!(schema["title"], "semantik pipeline");
+/// assert_eq!(schema["required"], serde_json::json!(["version", "name", "collection", "nodes"]));
+/// ```
 pub fn file_schema(registry: &Registry) -> Value {
     let mut generator = SchemaSettings::draft2020_12().into_generator();
     let mut options = Vec::new();

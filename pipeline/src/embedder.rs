@@ -26,6 +26,21 @@ impl ModelInfo {
     /// The model with vectors truncated to their first `dim` components and scaled to length 1. Its
     /// fingerprint differs, because its vectors are not comparable with those of the full model.
     /// `None`, 0 and a `dim` that is not smaller return the model unchanged.
+    ///
+    /// ```
+    /// use pipeline::ModelInfo;
+    ///
+    /// let model = ModelInfo {
+    ///     path: "models/qwen".into(),
+    ///     short_name: "qwen06b".to_owned(),
+    ///     dim: 1024,
+    ///     max_tokens: 32_768,
+    ///     fingerprint: "5c38ec7".to_owned(),
+    /// };
+    /// let short = model.clone().with_truncated_dim(Some(256));
+    /// assert_eq!((short.dim, &*short.fingerprint), (256, "5c38ec7/256"));
+    /// assert_eq!(model.clone().with_truncated_dim(Some(4096)), model);
+    /// ```
     #[must_use]
     pub fn with_truncated_dim(self, dim: Option<usize>) -> Self {
         match dim {
@@ -111,6 +126,50 @@ pub struct EncodedInput {
 }
 
 /// Encodes text for a model. Any number of threads may use it concurrently.
+///
+/// ```
+/// use pipeline::{BoxError, EncodedInput, TextKind, TokenizedText, Tokenizer};
+///
+/// /// One token per byte, between the special tokens 256 and 257.
+/// struct Bytes;
+///
+/// impl Tokenizer for Bytes {
+///     fn encode(&self, text: &str) -> Result<TokenizedText, BoxError> {
+///         Ok(TokenizedText {
+///             ids: text.bytes().map(u32::from).collect(),
+///             offsets: (0..text.len()).map(|at| at..at + 1).collect(),
+///             can_split_before: (0..text.len()).map(|at| text.is_char_boundary(at)).collect(),
+///         })
+///     }
+///
+///     fn add_special_tokens(&self, ids: &[u32]) -> Vec<u32> {
+///         std::iter::once(256).chain(ids.iter().copied()).chain([257]).collect()
+///     }
+///
+///     fn num_added_tokens(&self) -> usize {
+///         2
+///     }
+///
+///     fn encode_input(&self, text: &str, _: TextKind) -> Result<EncodedInput, BoxError> {
+///         let ids = self.encode(text)?.ids;
+///         let kept = ids.len().min(self.max_tokens() - self.num_added_tokens());
+///         let truncated = kept < ids.len();
+///         Ok(EncodedInput { ids: self.add_special_tokens(&ids[..kept]), truncated })
+///     }
+///
+///     fn max_tokens(&self) -> usize {
+///         6
+///     }
+/// }
+///
+/// let input = Bytes.encode_input("token", TextKind::Document)?;
+/// assert_eq!(input.ids, [256, 116, 111, 107, 101, 257]);
+/// assert!(input.truncated);
+/// // The encoded input of a passage that fits equals the frame of its ids.
+/// let ids = Bytes.encode("to")?.ids;
+/// assert_eq!(Bytes.add_special_tokens(&ids), Bytes.encode_input("to", TextKind::Document)?.ids);
+/// # Ok::<_, BoxError>(())
+/// ```
 pub trait Tokenizer: Send + Sync {
     /// Encodes a text of any length, without special tokens, prompt or truncation, in memory that
     /// is a small multiple of the text.
@@ -139,6 +198,44 @@ pub trait Tokenizer: Send + Sync {
 
 /// A loaded model. Any number of threads may use it concurrently; its own threads process the
 /// requests in order.
+///
+/// ```
+/// use pipeline::{BoxError, Embedder, EmbedderUsage, ModelInfo};
+///
+/// /// Counts even and odd token ids.
+/// struct Parity(ModelInfo);
+///
+/// impl Embedder for Parity {
+///     fn info(&self) -> &ModelInfo {
+///         &self.0
+///     }
+///
+///     fn embed(&self, sequences: &[&[u32]]) -> Result<Vec<f32>, BoxError> {
+///         let mut vectors = Vec::with_capacity(sequences.len() * self.0.dim);
+///         for ids in sequences {
+///             let odd = ids.iter().filter(|id| *id % 2 == 1).count() as f32;
+///             vectors.extend([ids.len() as f32 - odd, odd]);
+///         }
+///         Ok(vectors)
+///     }
+///
+///     fn usage(&self) -> EmbedderUsage {
+///         EmbedderUsage::default()
+///     }
+/// }
+///
+/// # let info = ModelInfo {
+/// #     path: "parity".into(),
+/// #     short_name: "parity".to_owned(),
+/// #     dim: 2,
+/// #     max_tokens: 16,
+/// #     fingerprint: "1".to_owned(),
+/// # };
+/// let embedder = Parity(info);
+/// let vectors = embedder.embed(&[&[2, 4, 5], &[7]])?;
+/// assert_eq!(vectors.chunks(embedder.info().dim).collect::<Vec<_>>(), [[2.0, 1.0], [0.0, 1.0]]);
+/// # Ok::<_, BoxError>(())
+/// ```
 pub trait Embedder: Send + Sync {
     /// Description of the model.
     fn info(&self) -> &ModelInfo;

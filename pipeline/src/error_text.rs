@@ -5,6 +5,15 @@ use std::error::Error;
 use std::io;
 
 /// An error with its causes in one line, separated by `: `.
+///
+/// ```
+/// use pipeline::{Remedy, StoreError, error_chain};
+///
+/// let refused = std::io::Error::from_raw_os_error(111);
+/// let remedy = Remedy::Retry;
+/// let error = StoreError { doing: "search vectors", remedy, source: refused.into() };
+/// assert_eq!(error_chain(&error), "could not search vectors: Connection refused");
+/// ```
 pub fn error_chain(error: &(dyn Error + 'static)) -> String {
     let mut out = strip_os_error_code(&error.to_string());
     let mut source = error.source();
@@ -21,6 +30,11 @@ pub fn error_chain(error: &(dyn Error + 'static)) -> String {
 
 /// Message of a failed file operation without the path, which the caller names: `it does not
 /// exist`.
+///
+/// ```
+/// let error = std::fs::metadata("/no/such/file").unwrap_err();
+/// assert_eq!(pipeline::io_error_text(&error), "it does not exist");
+/// ```
 #[expect(clippy::wildcard_enum_match_arm, reason = "the standard library adds kinds over time")]
 pub fn io_error_text(error: &io::Error) -> String {
     match error.kind() {
@@ -42,6 +56,11 @@ pub fn io_error_text(error: &io::Error) -> String {
 }
 
 /// A message without the numbers of system errors, such as ` (os error 111)`.
+///
+/// ```
+/// let message = "connect: Connection refused (os error 111)";
+/// assert_eq!(pipeline::strip_os_error_code(message), "connect: Connection refused");
+/// ```
 pub fn strip_os_error_code(message: &str) -> String {
     const BEGIN: &str = " (os error ";
     let mut out = String::with_capacity(message.len());
@@ -60,6 +79,11 @@ pub fn strip_os_error_code(message: &str) -> String {
 }
 
 /// Scheme, host and port of a URL, for messages; the other parts may contain a secret.
+///
+/// ```
+/// let url = "postgres://semantik:hunter2@db:5432/semantik?sslmode=require";
+/// assert_eq!(pipeline::url_origin(url), "postgres://db:5432");
+/// ```
 pub fn url_origin(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();

@@ -9,6 +9,29 @@ use crate::Payload;
 
 /// A condition on a chunk. `P` are the patterns of a field; a filter without a type of patterns has
 /// none.
+///
+/// ```
+/// use pipeline::test_util::payload;
+/// use pipeline::{Filter, KeywordField, NumericField, NumericRange, Payload, TextField};
+///
+/// let payload = Payload {
+///     title: Some("Staff Handbook (2024)".to_owned()),
+///     page: Some(3),
+///     facts: vec!["author=Ada".to_owned()],
+///     ..payload("handbook.pdf", "Every contract has two signatures.")
+/// };
+/// let first_pages = NumericRange { lte: Some(10), ..NumericRange::default() };
+/// let filter: Filter = Filter::All(vec![
+///     Filter::In(KeywordField::Fact, vec!["author=Ada".to_owned(), "author=Bob".to_owned()]),
+///     Filter::Range(NumericField::Page, first_pages),
+///     Filter::Match(TextField::Title, "2024 handbook".to_owned()),
+/// ]);
+/// assert!(filter.matches(&payload));
+/// // A chunk without headings contains no word of them.
+/// let headings: Filter = Filter::Match(TextField::Headings, "handbook".to_owned());
+/// assert!(!headings.matches(&payload));
+/// assert!(!Filter::Any(Vec::<Filter>::new()).matches(&payload));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Filter<P = Infallible> {
     /// All of these hold.
@@ -65,6 +88,14 @@ pub enum TextField {
 }
 
 /// Bounds of a number; `None` is unbounded.
+///
+/// ```
+/// use pipeline::NumericRange;
+///
+/// let range = NumericRange { gt: Some(3), lte: Some(5), ..NumericRange::default() };
+/// assert_eq!((3..=6).filter(|number| range.contains(*number)).collect::<Vec<_>>(), [4, 5]);
+/// assert!(NumericRange::exactly(7).contains(7) && !NumericRange::exactly(7).contains(8));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct NumericRange {
     /// More than this.

@@ -34,6 +34,19 @@ impl Finding {
 }
 
 /// All findings about a pipeline file, in file order.
+///
+/// ```
+/// use std::path::Path;
+///
+/// use pipeline::Findings;
+///
+/// let text = "version: 1\nname: \n";
+/// let findings = Findings::single(Path::new("a.yaml"), text, 11..15, "`name` is empty");
+/// assert_eq!(findings.position(&findings.findings[0]), (2, 1));
+/// let shown = findings.render(false);
+/// assert!(shown.starts_with("error: `name` is empty"));
+/// assert!(shown.contains("a.yaml:2:1") && shown.ends_with("a.yaml: 1 error\n"));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Findings {
     /// Path of the file as given by the user.

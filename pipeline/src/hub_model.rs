@@ -11,6 +11,20 @@ const DEFAULT_REVISION: &str = "main";
 
 /// A model on the hub. Repository and revision need no escaping in a URL or in a path below a
 /// folder.
+///
+/// ```
+/// use std::path::Path;
+///
+/// use pipeline::HubModel;
+///
+/// let model = HubModel::from_path(Path::new("hf:BAAI/bge-small-en-v1.5")).unwrap().unwrap();
+/// assert_eq!((model.repository(), model.name()), ("BAAI/bge-small-en-v1.5", "bge-small-en-v1.5"));
+/// assert_eq!(model.revision(), "main");
+/// assert_eq!(model.with_revision("5c38ec7").to_string(), "BAAI/bge-small-en-v1.5@5c38ec7");
+///
+/// assert_eq!(HubModel::from_path(Path::new("./models/minilm")), None, "a folder");
+/// assert!(HubModel::from_path(Path::new("hf:../secrets")).unwrap().is_err());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HubModel {
     repository: String,
@@ -84,6 +98,13 @@ impl fmt::Display for HubModel {
 /// `true` if each part between `/` consists of letters, digits, `-`, `_` and `.`, starts with a
 /// letter, digit or `_`, and does not contain `..`. Such a name has no special meaning in a URL and
 /// cannot leave a folder.
+///
+/// ```
+/// use pipeline::is_plain_name;
+///
+/// assert!(is_plain_name("refs/pr/3"));
+/// assert!(!is_plain_name("../3") && !is_plain_name("a?b") && !is_plain_name("-a"));
+/// ```
 pub fn is_plain_name(name: &str) -> bool {
     name.split('/').all(|part| {
         part.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '_')

@@ -35,6 +35,16 @@ pub enum QueryVectors {
 
 /// Reciprocal rank fusion as in Qdrant: rank `r` (from 1) in a ranking of weight `w` scores `1 / (r
 /// / w + k - 1)`, and the score of a chunk is the sum over the rankings.
+///
+/// ```
+/// use pipeline::Fusion;
+///
+/// // First of the dense ranking and third of the sparse one, which counts twice.
+/// let fusion = Fusion { k: 60, dense: 1.0, sparse: 2.0, ..Fusion::default() };
+/// let score = fusion.rank_score(0, fusion.dense) + fusion.rank_score(2, fusion.sparse);
+/// assert!((score - (1.0 / 60.0 + 1.0 / 60.5)).abs() < 1e-6);
+/// assert_eq!(fusion.rank_score(0, 0.0), 0.0, "a ranking of weight 0 adds nothing");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Fusion {
     /// A larger value reduces the advantage of the first ranks.
@@ -83,6 +93,14 @@ pub struct IndexQuery {
 
 impl IndexQuery {
     /// Query for the chunks most similar to a vector.
+    ///
+    /// ```
+    /// use pipeline::{IndexQuery, QueryVectors, SearchAccuracy};
+    ///
+    /// let query = IndexQuery::nearest(&[0.6, 0.8], 10, SearchAccuracy::Exact);
+    /// assert_eq!(query.vectors, QueryVectors::Dense(vec![0.6, 0.8]));
+    /// assert_eq!((query.limit, query.filter), (10, None));
+    /// ```
     pub fn nearest(vector: &[f32], limit: usize, effort: SearchAccuracy) -> Self {
         let legs = QueryVectors::Dense(vector.to_vec());
         Self { vectors: legs, filter: None, min_similarity: None, limit, accuracy: effort }
@@ -125,7 +143,8 @@ pub struct Facet {
     pub count: u64,
 }
 
-/// Read access to the vectors of one collection and generation.
+/// Read access to the vectors of one collection and generation. `vectors::MemoryVectors` has an
+/// example.
 #[async_trait]
 pub trait VectorIndex: Send + Sync {
     /// The best chunks, best first, then by id.

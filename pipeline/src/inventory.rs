@@ -51,6 +51,16 @@ pub struct InspectedPoint {
 }
 
 /// A point without its content.
+///
+/// ```
+/// use pipeline::{PointKey, point_id};
+/// use uuid::Uuid;
+///
+/// let document = Uuid::from_u128(7);
+/// let key = PointKey { id: point_id(document, 3), document, chunk_index: 3 };
+/// assert!(key.has_derived_id());
+/// assert!(!PointKey { chunk_index: 4, ..key }.has_derived_id());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PointKey {
     /// Id of the point.

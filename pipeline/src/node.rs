@@ -23,6 +23,36 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 ///
 /// An `Err` ends the run. A document that cannot be processed goes into [`Outcome::rejected`]
 /// instead, and its row is left out.
+///
+/// A function of a batch is a stage. This one sets documents aside that have no bytes:
+///
+/// ```
+/// use arrow::array::RecordBatch;
+/// use pipeline::column::BYTES;
+/// use pipeline::{BoxError, Outcome, RejectReason, Rejection, RowsExt as _, Stage};
+/// # use pipeline::test_util::document_rows;
+///
+/// fn drop_empty(rows: RecordBatch) -> Result<Outcome, BoxError> {
+///     let mut rejected = Vec::new();
+///     let mut keep = Vec::with_capacity(rows.num_rows());
+///     for (row, bytes) in BYTES.of(&rows)?.iter().enumerate() {
+///         let is_empty = bytes.is_none_or(<[u8]>::is_empty);
+///         keep.push(!is_empty);
+///         if is_empty {
+///             rejected.push(Rejection::from_row(&rows, row, RejectReason::Empty)?);
+///         }
+///     }
+///     Ok(Outcome { rows: rows.filter_rows(keep)?, rejected })
+/// }
+///
+/// let mut stage: Box<dyn Stage> = Box::new(drop_empty);
+/// # let rows = document_rows(&[("a.txt", "text/plain", b"text"), ("b.txt", "text/plain", b"")]);
+/// // The documents a.txt and b.txt, the second of which is empty.
+/// let outcome = stage.process(rows)?;
+/// assert_eq!(outcome.rows.num_rows(), 1);
+/// assert!(outcome.rejected[0].location.uri.ends_with("/b.txt"));
+/// # Ok::<_, BoxError>(())
+/// ```
 pub trait Stage: Send {
     /// Processes one batch, which has the schema that the plan gave the edge.
     ///
@@ -41,6 +71,51 @@ where
 }
 
 /// Parsed options of a stage. They derive its schema and build any number of stages.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use arrow::array::{RecordBatch, StringArray};
+/// use arrow::datatypes::{Schema, SchemaRef};
+/// use pipeline::column::{LANGUAGE, URI};
+/// use pipeline::{
+///     BoxError, Outcome, Resources, RowsExt as _, SchemaError, SchemaExt as _, Stage, StageConfig,
+/// };
+/// use serde_json::{Value, json};
+///
+/// /// Adds the column `language` with one value for all documents.
+/// struct FixedLanguage {
+///     code: String,
+/// }
+///
+/// impl StageConfig for FixedLanguage {
+///     fn output_schema(&self, input: &Schema) -> Result<SchemaRef, SchemaError> {
+///         input.require(URI.field())?;
+///         input.with_column(LANGUAGE.field())
+///     }
+///
+///     fn build(&self, _: &Resources) -> Result<Box<dyn Stage>, BoxError> {
+///         let code = self.code.clone();
+///         Ok(Box::new(move |rows: RecordBatch| -> Result<Outcome, BoxError> {
+///             let codes = StringArray::from(vec![&*code; rows.num_rows()]);
+///             Ok(rows.with_column(&*LANGUAGE, Arc::new(codes))?.into())
+///         }))
+///     }
+///
+///     fn identity(&self) -> Value {
+///         json!({ "code": self.code })
+///     }
+/// }
+///
+/// # use pipeline::test_util::{document_rows, no_resources as resources};
+/// # let rows = document_rows(&[("a.txt", "text/plain", b"text")]);
+/// let config = FixedLanguage { code: "de".to_owned() };
+/// let schema = config.output_schema(rows.schema_ref())?;
+/// let outcome = config.build(&resources())?.process(rows)?;
+/// assert_eq!(outcome.rows.schema(), schema);
+/// assert_eq!(LANGUAGE.of(&outcome.rows)?.value(0), "de");
+/// # Ok::<_, BoxError>(())
+/// ```
 pub trait StageConfig: Send + Sync {
     /// The output columns for these input columns.
     ///
@@ -124,6 +199,42 @@ pub struct BatchPolicy {
 }
 
 /// A running source. The runtime polls it on its own thread, so it may block.
+///
+/// ```
+/// use async_trait::async_trait;
+/// use pipeline::test_util::document_rows;
+/// use pipeline::{BoxError, Outcome, Source};
+///
+/// /// Produces one document per batch.
+/// struct Texts(std::vec::IntoIter<&'static str>);
+///
+/// #[async_trait]
+/// impl Source for Texts {
+///     async fn next_batch(&mut self) -> Result<Option<Outcome>, BoxError> {
+///         let Some(text) = self.0.next() else { return Ok(None) };
+///         // The columns of the location, `mime_type` and `bytes`.
+///         let rows = document_rows(&[(text, "text/plain", text.as_bytes())]);
+///         Ok(Some(rows.into()))
+///     }
+///
+///     fn exhausted_roots(&self) -> Vec<String> {
+///         vec!["file:///corpus".to_owned()]
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), BoxError> {
+/// let mut source = Texts(vec!["one", "two"].into_iter());
+/// let mut documents = 0;
+/// while let Some(outcome) = source.next_batch().await? {
+///     documents += outcome.rows.num_rows();
+/// }
+/// assert_eq!(documents, 2);
+/// // Stored documents of this root that were not produced are deleted.
+/// assert_eq!(source.exhausted_roots(), ["file:///corpus"]);
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait Source: Send {
     /// The next batch; `None` at the end.
@@ -210,6 +321,41 @@ pub enum SourceDecision {
 }
 
 /// A running sink. Writes are idempotent.
+///
+/// ```
+/// use std::collections::BTreeMap;
+///
+/// use arrow::array::RecordBatch;
+/// use async_trait::async_trait;
+/// use pipeline::column::{SIZE, URI};
+/// use pipeline::{BoxError, Sink};
+/// # use pipeline::test_util::document_rows;
+///
+/// /// Keeps the size of each document. A second write of a document replaces the first.
+/// #[derive(Default)]
+/// struct Sizes(BTreeMap<String, u64>);
+///
+/// #[async_trait]
+/// impl Sink for Sizes {
+///     async fn write(&mut self, rows: RecordBatch) -> Result<(), BoxError> {
+///         let (uris, sizes) = (URI.of(&rows)?, SIZE.of(&rows)?);
+///         for row in 0..rows.num_rows() {
+///             self.0.insert(uris.value(row).to_owned(), sizes.value(row));
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), BoxError> {
+/// # let rows = document_rows(&[("a.txt", "text/plain", b"text")]);
+/// let mut sink = Sizes::default();
+/// sink.write(rows.clone()).await?;
+/// sink.write(rows).await?;
+/// assert_eq!(sink.0.into_values().collect::<Vec<_>>(), [4]);
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait Sink: Send {
     /// Writes one batch. The rows are durable when the method returns.
@@ -284,6 +430,54 @@ pub enum Parallelism {
 }
 
 /// A node type in the registry.
+///
+/// ```
+/// use pipeline::{NodeDef, NodeKind, Parallelism, Registry, options_schema};
+/// use schemars::JsonSchema;
+/// use serde::{Deserialize, Serialize};
+/// # use std::sync::Arc;
+/// # use arrow::datatypes::{Schema, SchemaRef};
+/// # use pipeline::{BoxError, Resources, SchemaError, Stage, StageConfig};
+///
+/// /// Options of `limit`.
+/// #[derive(Serialize, Deserialize, JsonSchema)]
+/// #[serde(deny_unknown_fields)]
+/// struct LimitOptions {
+///     /// Maximum number of documents.
+///     #[schemars(range(min = 1))]
+///     documents: u64,
+/// }
+/// # impl StageConfig for LimitOptions {
+/// #     fn output_schema(&self, input: &Schema) -> Result<SchemaRef, SchemaError> {
+/// #         Ok(Arc::new(input.clone()))
+/// #     }
+/// #     fn build(&self, _: &Resources) -> Result<Box<dyn Stage>, BoxError> {
+/// #         Err("not built in this example".into())
+/// #     }
+/// #     fn identity(&self) -> serde_json::Value {
+/// #         serde_json::to_value(self).unwrap()
+/// #     }
+/// # }
+///
+/// static NODES: &[NodeDef] = &[NodeDef {
+///     name: "limit",
+///     summary: "Passes the first documents on",
+///     version: 1,
+///     parallelism: Parallelism::Single,
+///     schema: options_schema::<LimitOptions>,
+///     parse: |with, _| {
+///         let options: LimitOptions = serde_json::from_value(with)?;
+///         Ok(NodeKind::Stage(Box::new(options)))
+///     },
+/// }];
+///
+/// let registry = Registry::new(&[NODES]);
+/// let limit = registry.get("limit").unwrap();
+/// let options = serde_json::json!({ "documents": 10 });
+/// assert!(matches!((limit.parse)(options, "/etc/semantik".as_ref())?, NodeKind::Stage(_)));
+/// assert!((limit.parse)(serde_json::json!({ "document": 10 }), "/".as_ref()).is_err());
+/// # Ok::<_, serde_json::Error>(())
+/// ```
 pub struct NodeDef {
     /// Name of the type in `uses:`.
     pub name: &'static str,
@@ -308,6 +502,28 @@ pub fn options_schema<T: schemars::JsonSchema>(
 }
 
 /// All node types that a pipeline file may use.
+///
+/// ```
+/// use pipeline::{NodeDef, NodeKind, Parallelism, Registry};
+/// # use serde::de::Error as _;
+/// # const fn def(name: &'static str) -> NodeDef {
+/// #     NodeDef {
+/// #         name,
+/// #         summary: "does nothing",
+/// #         version: 1,
+/// #         parallelism: Parallelism::Any,
+/// #         schema: pipeline::options_schema::<()>,
+/// #         parse: |_, _| Err(serde_json::Error::custom("not parsed in this example")),
+/// #     }
+/// # }
+/// static SOURCES: &[NodeDef] = &[def("scan")];
+/// static STAGES: &[NodeDef] = &[def("hash"), def("chunk")];
+///
+/// let registry = Registry::new(&[SOURCES, STAGES]);
+/// let names: Vec<&str> = registry.iter().map(|def| def.name).collect();
+/// assert_eq!(names, ["chunk", "hash", "scan"]);
+/// assert!(registry.get("embed").is_none());
+/// ```
 pub struct Registry(Vec<&'static NodeDef>);
 
 impl Registry {
@@ -330,6 +546,16 @@ impl Registry {
 }
 
 /// Resolves a path option: a relative path is relative to the folder of the pipeline file.
+///
+/// ```
+/// use std::path::Path;
+///
+/// use pipeline::resolve_path;
+///
+/// let base = Path::new("/etc/semantik");
+/// assert_eq!(resolve_path(base, Path::new("./out")), Path::new("/etc/semantik/out"));
+/// assert_eq!(resolve_path(base, Path::new("/srv/out")), Path::new("/srv/out"));
+/// ```
 pub fn resolve_path(base: &Path, path: &Path) -> PathBuf {
     let joined = base.join(path);
     // Removes `.` components and keeps `..`.

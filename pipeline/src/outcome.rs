@@ -25,6 +25,15 @@ impl From<RecordBatch> for Outcome {
 }
 
 /// SHA-256 of a document's content.
+///
+/// ```
+/// use pipeline::ContentHash;
+///
+/// let hash = ContentHash::try_from([0x0f; 32].as_slice())?;
+/// assert_eq!(hash.to_string(), "0f".repeat(32));
+/// assert!(ContentHash::try_from([0x0f; 20].as_slice()).is_err());
+/// # Ok::<_, std::array::TryFromSliceError>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ContentHash(pub [u8; 32]);
 
@@ -118,6 +127,18 @@ impl Rejection {
 }
 
 /// The reason why a document leaves the pipeline before a sink.
+///
+/// ```
+/// use pipeline::{DocumentError, RejectReason};
+///
+/// let corrupt = DocumentError::Corrupt { format: "PDF".into(), cause: "no trailer".to_owned() };
+/// let reason = RejectReason::from(corrupt);
+/// assert_eq!(reason.code(), "failed");
+/// assert_eq!(reason.to_string(), "is not a valid PDF file: no trailer");
+///
+/// let scanned = RejectReason::ImagesOnly { images: 4, pages: 4 };
+/// assert_eq!(scanned.code(), "empty");
+/// ```
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum RejectReason {
     /// Intended: it is already stored, and its file is unchanged.

@@ -34,6 +34,15 @@ pub enum PatternError {
 ///
 /// # Errors
 /// The first limit that the pattern exceeds.
+///
+/// ```
+/// use pipeline::{PatternError, check_pattern};
+///
+/// assert_eq!(check_pattern("docs/**/*.{html,md}"), Ok(()));
+/// assert_eq!(check_pattern(&"{a,".repeat(11)), Err(PatternError::TooDeep));
+/// // Braces in a character class are literals.
+/// assert_eq!(check_pattern(&"[{]".repeat(11)), Ok(()));
+/// ```
 pub fn check_pattern(pattern: &str) -> Result<(), PatternError> {
     if pattern.len() > MAX_PATTERN_BYTES {
         return Err(PatternError::TooLong(pattern.len()));
@@ -73,6 +82,14 @@ pub fn check_pattern(pattern: &str) -> Result<(), PatternError> {
 ///
 /// # Errors
 /// If there are more than [`MAX_PATTERNS`], or the first limit that one of them exceeds.
+///
+/// ```
+/// use pipeline::{MAX_PATTERNS, PatternError, check_patterns};
+///
+/// let many = vec!["*.md"; MAX_PATTERNS + 1];
+/// assert_eq!(check_patterns(["*.md"].into_iter()), Ok(()));
+/// assert_eq!(check_patterns(many.into_iter()), Err(PatternError::TooMany(1001)));
+/// ```
 pub fn check_patterns<'a>(
     patterns: impl ExactSizeIterator<Item = &'a str>,
 ) -> Result<(), PatternError> {

@@ -11,6 +11,19 @@ use crate::node_state::NodeState;
 use crate::report::RejectionReport;
 
 /// Progress of a run.
+///
+/// ```
+/// use std::collections::BTreeMap;
+///
+/// use pipeline::Progress;
+///
+/// let outcomes = [("stored", 7), ("unchanged", 90), ("empty", 1)];
+/// let outcomes = outcomes.map(|(outcome, count)| (outcome.to_owned(), count));
+/// let progress =
+///     Progress { seen: 100, outcomes: BTreeMap::from(outcomes), ..Progress::default() };
+/// assert_eq!((progress.finished(), progress.in_flight()), (98, 2));
+/// assert_eq!(progress.set_aside_count(), 1, "unchanged documents do not count");
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Progress {
@@ -90,6 +103,18 @@ impl Progress {
 
     /// The node with the longest busy time since an earlier sample of the same run; `None` if no
     /// node was busy.
+    ///
+    /// ```
+    /// use pipeline::{NodeState, Progress};
+    ///
+    /// let node = |id: &str, busy| NodeState { id: id.to_owned(), busy, ..NodeState::default() };
+    /// let sample = |extract, embed| Progress {
+    ///     nodes: vec![node("extract", extract), node("embed", embed)],
+    ///     ..Progress::default()
+    /// };
+    /// let (before, now) = (sample(30.0, 2.0), sample(31.0, 9.0));
+    /// assert_eq!(now.bottleneck_since(&before), Some("embed"));
+    /// ```
     pub fn bottleneck_since(&self, before: &Self) -> Option<&str> {
         let since = |node: &NodeState| {
             node.busy - before.nodes.iter().find(|it| it.id == node.id).map_or(0.0, |it| it.busy)

@@ -25,6 +25,29 @@ fn policy() -> ExponentialBuilder {
 ///
 /// # Errors
 /// The last error.
+///
+/// ```
+/// use pipeline::{Remedy, StoreError, retrying};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let mut attempts = 0;
+/// let count = retrying(|| {
+///     attempts += 1;
+///     let is_first = attempts == 1;
+///     async move {
+///         if is_first {
+///             let source = "connection reset".into();
+///             return Err(StoreError { doing: "count points", remedy: Remedy::Retry, source });
+///         }
+///         Ok(42)
+///     }
+/// })
+/// .await;
+/// assert_eq!(count.unwrap(), 42);
+/// assert_eq!(attempts, 2);
+/// # }
+/// ```
 pub async fn retrying<T, F, Fut>(call: F) -> Result<T, StoreError>
 where
     F: FnMut() -> Fut,
@@ -38,6 +61,29 @@ where
 ///
 /// # Errors
 /// The last error.
+///
+/// ```
+/// use pipeline::{Remedy, StoreError, retrying_while};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let full = || StoreError {
+///     doing: "upsert points",
+///     remedy: Remedy::Retry,
+///     source: "no space left on the device".into(),
+/// };
+/// let mut attempts = 0;
+/// let is_passing = |error: &StoreError| !error.source.to_string().contains("no space");
+/// let answer: Result<(), _> = retrying_while(is_passing, || {
+///     attempts += 1;
+///     let error = full();
+///     async move { Err(error) }
+/// })
+/// .await;
+/// assert_eq!(answer.unwrap_err().to_string(), "could not upsert points");
+/// assert_eq!(attempts, 1);
+/// # }
+/// ```
 pub async fn retrying_while<T, F, Fut>(
     may_pass: impl Fn(&StoreError) -> bool,
     call: F,

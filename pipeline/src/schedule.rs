@@ -74,6 +74,17 @@ impl Schedule {
     ///
     /// # Errors
     /// If `cron` is invalid or never due, or the time zone is unknown.
+    ///
+    /// ```
+    /// use pipeline::{Schedule, ScheduleSpec};
+    ///
+    /// let spec: ScheduleSpec =
+    ///     serde_json::from_str(r#"{ "cron": "0 3 * *", "timezone": "Europe/Berlni" }"#)?;
+    /// let errors = Schedule::from_spec(&spec).unwrap_err();
+    /// assert_eq!((errors[0].key, &*errors[0].message), ("cron", "`0 3 * *` has 4 fields"));
+    /// assert_eq!(errors[1].help.as_deref(), Some("did you mean `Europe/Berlin`?"));
+    /// # Ok::<_, serde_json::Error>(())
+    /// ```
     pub fn from_spec(spec: &ScheduleSpec) -> Result<Self, Vec<ScheduleError>> {
         let (cron, zone) = (parse_cron(&spec.cron), parse_timezone(&spec.timezone));
         match (cron, zone) {
@@ -93,6 +104,19 @@ impl Schedule {
     }
 
     /// The first due time after `after`; `None` if no further run is due.
+    ///
+    /// ```
+    /// use pipeline::{Schedule, ScheduleSpec};
+    ///
+    /// let spec: ScheduleSpec =
+    ///     serde_json::from_str(r#"{ "cron": "30 2 * * *", "timezone": "Europe/Berlin" }"#)?;
+    /// let schedule = Schedule::from_spec(&spec).unwrap();
+    /// let next = |after: &str| schedule.next_after(after.parse().unwrap()).unwrap().to_rfc3339();
+    /// assert_eq!(next("2026-01-15T12:00:00Z"), "2026-01-16T01:30:00+00:00");
+    /// // On 29 March 2026 the clock skips from 2:00 to 3:00; 2:30 is due at 3:00.
+    /// assert_eq!(next("2026-03-28T12:00:00Z"), "2026-03-29T01:00:00+00:00");
+    /// # Ok::<_, serde_json::Error>(())
+    /// ```
     pub fn next_after(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let wall = after.with_timezone(&self.timezone).naive_local();
         // The first moments of wall-clock times are ordered, so times before `wall` are not after
@@ -165,6 +189,23 @@ impl Schedule {
 
     /// Runs that were due after `looked_until`, oldest first, with their treatment. Of missed runs
     /// only the latest are included.
+    ///
+    /// ```
+    /// use chrono::{DateTime, Utc};
+    /// use pipeline::OccurrenceStatus::{CatchUp, Missed};
+    /// use pipeline::{Schedule, ScheduleSpec};
+    ///
+    /// let spec: ScheduleSpec =
+    ///     serde_json::from_str(r#"{ "cron": "@hourly", "missed": "all", "missed_limit": 2 }"#)?;
+    /// let schedule = Schedule::from_spec(&spec).unwrap();
+    /// let time = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+    /// // No worker ran from 00:30 to 04:30.
+    /// let due = schedule.due(time("2026-01-15T00:30:00Z"), time("2026-01-15T04:30:00Z"));
+    /// let statuses: Vec<_> = due.iter().map(|run| run.status).collect();
+    /// assert_eq!(statuses, [Missed, Missed, CatchUp, CatchUp]);
+    /// assert_eq!(due[3].at, time("2026-01-15T04:00:00Z"));
+    /// # Ok::<_, serde_json::Error>(())
+    /// ```
     pub fn due(&self, looked_until: DateTime<Utc>, now: DateTime<Utc>) -> Vec<Occurrence> {
         let on_time_from = (now - ON_TIME_TOLERANCE).max(looked_until);
         let on_time: Vec<_> = self.upcoming(on_time_from).take_while(|at| *at <= now).collect();

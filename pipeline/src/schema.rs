@@ -64,6 +64,21 @@ impl SchemaError {
 }
 
 /// Changes and checks of a schema by a node.
+///
+/// ```
+/// use arrow::datatypes::Schema;
+/// use pipeline::column::{BYTES, CONTENT_HASH};
+/// use pipeline::{SchemaError, SchemaExt as _};
+///
+/// let input = Schema::new(vec![BYTES.field()]);
+/// input.require(BYTES.field())?;
+/// let output = input.with_column(CONTENT_HASH.field())?;
+/// assert_eq!(output.fields().len(), 2);
+/// let duplicate = SchemaError::Duplicate { name: "content_hash".to_owned() };
+/// assert_eq!(output.with_column(CONTENT_HASH.field()), Err(duplicate));
+/// assert_eq!(output.without_column(BYTES.name()).fields().len(), 1);
+/// # Ok::<_, SchemaError>(())
+/// ```
 pub trait SchemaExt: Sized {
     /// Checks that a column exists with this type.
     ///
@@ -106,6 +121,23 @@ impl SchemaExt for Schema {
 }
 
 /// Changes of the rows of a batch by a stage.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use arrow::array::StringArray;
+/// use pipeline::RowsExt as _;
+/// use pipeline::column::TITLE;
+/// # use pipeline::test_util::document_rows;
+///
+/// # let rows = document_rows(&[("a.txt", "text/plain", b"a"), ("b.txt", "text/plain", b"b")]);
+/// // Two documents.
+/// let titled = rows.with_column(&*TITLE, Arc::new(StringArray::from(vec!["A", "B"])))?;
+/// let second = titled.filter_rows(vec![false, true])?;
+/// assert_eq!((second.num_rows(), TITLE.of(&second)?.value(0)), (1, "B"));
+/// assert_eq!(second.without_column(TITLE.name()).schema(), rows.schema());
+/// # Ok::<_, pipeline::BoxError>(())
+/// ```
 pub trait RowsExt: Sized {
     /// The rows with a column added at the end.
     ///

@@ -6,6 +6,14 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// A text that prints as `***`, so that it reaches no log, error or table by accident.
+///
+/// ```
+/// use pipeline::Secret;
+///
+/// let url = Secret::from("postgres://semantik:hunter2@db/semantik".to_owned());
+/// assert_eq!(format!("{url} {url:?}"), "*** ***");
+/// assert!(url.reveal().contains("hunter2"));
+/// ```
 #[derive(Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(transparent)]
 #[schemars(inline)]

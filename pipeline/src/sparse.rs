@@ -7,6 +7,15 @@
 use std::ops::Range;
 
 /// A sparse vector.
+///
+/// ```
+/// use pipeline::SparseVector;
+///
+/// let passage = SparseVector { indices: vec![2, 7, 9], values: vec![1.5, 2.0, 1.0] };
+/// let query = SparseVector { indices: vec![7, 8], values: vec![1.0, 1.0] };
+/// assert!(passage.is_valid());
+/// assert_eq!(passage.dot(&query), 2.0);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SparseVector {
     /// Indices of the values, ascending and distinct.
@@ -40,6 +49,7 @@ impl SparseVector {
 }
 
 /// Encodes texts as sparse vectors. Any number of threads may use it concurrently.
+/// `stages::default_sparse_encoder` has an example.
 pub trait SparseEncoder: Send + Sync {
     /// Sparse vector of a passage to store, from a document in this language (ISO 639-1), if known.
     /// The store multiplies each value by the rarity of its term.

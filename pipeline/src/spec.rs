@@ -165,6 +165,32 @@ impl PipelineSpec {
     ///
     /// # Errors
     /// If the text is not YAML, or too different from a pipeline file to build a spec.
+    ///
+    /// ```
+    /// use std::path::Path;
+    ///
+    /// use pipeline::PipelineSpec;
+    ///
+    /// let file = Path::new("/etc/semantik/handbook.yaml");
+    /// let yaml = "
+    /// version: 1
+    /// name: handbook
+    /// collection: handbook
+    /// stores: { postgres: 'postgres://semantik:${PGPASSWORD}@db/semantik' }
+    /// nodes:
+    ///   - { id: scan, uses: scan, with: { paths: [./corpus] } }
+    ///   - { id: hash, uses: hash, from: scan }
+    /// ";
+    /// let env = |name: &str| (name == "PGPASSWORD").then(|| "hunter2".to_owned());
+    /// let spec = PipelineSpec::from_yaml(file, yaml, &env)?;
+    /// assert_eq!(spec.file.nodes[1].id, "hash");
+    /// assert_eq!(spec.base, Path::new("/etc/semantik"));
+    /// assert_eq!(spec.data_folder(), Path::new("/etc/semantik/.semantik"));
+    ///
+    /// let findings = PipelineSpec::from_yaml(file, "nodes: [", &env).err().unwrap();
+    /// assert_eq!(findings.findings.len(), 1);
+    /// # Ok::<_, pipeline::Findings>(())
+    /// ```
     pub fn from_yaml(
         file: &Path,
         text: &str,

@@ -15,6 +15,17 @@ use uuid::Uuid;
 use crate::{BoxError, ContentHash, Location, Rejection, SparseVector};
 
 /// An error of a store call.
+///
+/// ```
+/// use pipeline::{Remedy, StoreError};
+///
+/// let error = StoreError {
+///     doing: "open the vector collection",
+///     remedy: Remedy::Conflict,
+///     source: "process 4711 has it open".into(),
+/// };
+/// assert_eq!(error.to_string(), "could not open the vector collection");
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[error("could not {doing}")]
 pub struct StoreError {
@@ -46,6 +57,12 @@ pub struct ReadOnly;
 
 /// Identifies the settings that made the rows of a document: SHA-256 over the nodes before the
 /// sink; see [`crate::Plan::fingerprint`].
+///
+/// ```
+/// use pipeline::Fingerprint;
+///
+/// assert_eq!(Fingerprint([0xab; 32]).to_string(), "ab".repeat(32));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint(pub [u8; 32]);
 
@@ -277,6 +294,16 @@ pub struct DocumentLocation {
 
 /// The id of the point of a chunk: a name-based UUID (RFC 9562, version 5) of the chunk index in
 /// the namespace of the document, so that a chunk written again replaces its point.
+///
+/// ```
+/// use pipeline::point_id;
+/// use uuid::Uuid;
+///
+/// let document = Uuid::from_u128(7);
+/// assert_eq!(point_id(document, 0), point_id(document, 0));
+/// assert_ne!(point_id(document, 0), point_id(document, 1));
+/// assert_ne!(point_id(document, 0), point_id(Uuid::from_u128(8), 0));
+/// ```
 pub fn point_id(document: Uuid, chunk_index: u32) -> Uuid {
     Uuid::new_v5(&document, &chunk_index.to_be_bytes())
 }
@@ -286,7 +313,8 @@ pub fn format_fact(key: &str, value: &str) -> String {
     format!("{key}={value}")
 }
 
-/// Write access to the vectors of one collection and generation.
+/// Write access to the vectors of one collection and generation. `vectors::MemoryVectors` has an
+/// example.
 #[async_trait]
 pub trait VectorStore: Send + Sync {
     /// Writes points and replaces those with the same id. The points of a document are adjacent and

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
 mod child;
+mod rows;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -12,6 +13,7 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 pub use self::child::KillableChild;
+pub use self::rows::{document_rows, payload};
 use crate::{
     BoxError, Cache, CacheKey, DocumentIdentity, DocumentLocation, Embedder, EmbedderOptions,
     IncomingDocument, KnownHashes, KnownLocation, MetadataStore, ModelInfo, ModelProvider, Point,

@@ -62,6 +62,14 @@ const EXTENSIONS: &[&str] = &[
 ];
 
 /// Whether a title tells something about its document. Case and surrounding space do not matter.
+///
+/// ```
+/// use pipeline::is_meaningful_title;
+///
+/// assert!(is_meaningful_title("Annual report 2024"));
+/// assert!(!is_meaningful_title("Untitled-3"));
+/// assert!(!is_meaningful_title("Microsoft Word - report.doc"));
+/// ```
 pub fn is_meaningful_title(title: &str) -> bool {
     let title = title.trim().to_lowercase();
     let is_numbering = |it: char| it.is_ascii_digit() || " -_#".contains(it);

@@ -12,6 +12,13 @@ use std::path::{Path, PathBuf};
 const SCHEME: &str = "file://";
 
 /// The URI of an absolute path.
+///
+/// ```
+/// use std::path::Path;
+///
+/// let uri = pipeline::uri::of_path(Path::new("/srv/Über uns/100%.txt"));
+/// assert_eq!(uri, "file:///srv/Über%20uns/100%25.txt");
+/// ```
 pub fn of_path(path: &Path) -> String {
     let bytes = path.as_os_str().as_bytes();
     let mut uri = String::with_capacity(SCHEME.len() + bytes.len());
@@ -30,6 +37,15 @@ pub fn of_path(path: &Path) -> String {
 }
 
 /// The path that [`of_path`] made this URI from; `None` if it is not the URI of a file.
+///
+/// ```
+/// use std::path::PathBuf;
+///
+/// use pipeline::uri::to_path;
+///
+/// assert_eq!(to_path("file:///srv/a%20b"), Some(PathBuf::from("/srv/a b")));
+/// assert_eq!(to_path("https://example.org/a"), None);
+/// ```
 pub fn to_path(uri: &str) -> Option<PathBuf> {
     let encoded = uri.strip_prefix(SCHEME)?.as_bytes();
     let mut bytes = Vec::with_capacity(encoded.len());
@@ -49,6 +65,10 @@ pub fn to_path(uri: &str) -> Option<PathBuf> {
 
 /// File name without its extension, as a title of last resort; `None` if it is not the URI of a
 /// file.
+///
+/// ```
+/// assert_eq!(pipeline::uri::stem("file:///srv/the%20report.pdf").as_deref(), Some("the report"));
+/// ```
 pub fn stem(uri: &str) -> Option<String> {
     let path = to_path(uri)?;
     let stem = path.file_stem().map(OsStr::to_string_lossy)?;

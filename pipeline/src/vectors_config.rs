@@ -47,6 +47,17 @@ impl VectorsConfig {
 
     /// The name of the vectors of a collection: `{collection}_{model}_{quantization}`, followed by
     /// `_g2`, `_g3` … for generations after the first.
+    ///
+    /// ```
+    /// use pipeline::{Quantization, VectorsConfig};
+    /// use uuid::Uuid;
+    ///
+    /// let name = |generation| {
+    ///     VectorsConfig::name_of(Uuid::nil(), "minilml6", Quantization::Float16, generation)
+    /// };
+    /// assert_eq!(name(1), "00000000-0000-0000-0000-000000000000_minilml6_f16");
+    /// assert_eq!(name(2), "00000000-0000-0000-0000-000000000000_minilml6_f16_g2");
+    /// ```
     pub fn name_of(
         collection: Uuid,
         model: &str,

@@ -36,6 +36,19 @@ pub(crate) async fn catch_blocking<T: Send + 'static>(
 }
 
 /// A bounded number of concurrent jobs on blocking threads, behind a bounded queue.
+///
+/// ```
+/// use search::blocking::BlockingPool;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// // One job runs, and none may wait.
+/// let pool = BlockingPool::new(1, 0);
+/// let (first, second) = futures::join!(pool.run(|_| 6 * 7), pool.run(|_| 0));
+/// assert_eq!(first.unwrap(), 42);
+/// assert!(second.is_err(), "the queue is full");
+/// # }
+/// ```
 pub struct BlockingPool {
     permits: Arc<Semaphore>,
     queued: AtomicUsize,

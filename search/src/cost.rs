@@ -28,6 +28,18 @@ impl Request {
     ///
     /// # Errors
     /// If the request is invalid, whatever its cost.
+    ///
+    /// ```
+    /// use pipeline::SearchAccuracy;
+    /// use search::Request;
+    ///
+    /// let request = Request::new("lease", vec!["handbook".to_owned(), "contracts".to_owned()]);
+    /// // 5 characters, and 100 candidates and 11 hits of each collection.
+    /// assert_eq!(request.cost()?, 5 + 2 * (100 + 11));
+    /// let exact = Request { search_params: SearchAccuracy::Exact, ..request };
+    /// assert_eq!(exact.cost()?, 5 + 2 * (100 + 11 + 2_500));
+    /// # Ok::<_, search::InvalidRequest>(())
+    /// ```
     pub fn cost(&self) -> Result<u64, InvalidRequest> {
         self.check()?;
         let cursor = Cursor::for_request(self)?;

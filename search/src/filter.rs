@@ -39,6 +39,23 @@ pub static FACET_FIELDS: &[(&str, KeywordField)] = &[
 ///
 /// # Errors
 /// The first error or exceeded limit, with its position.
+///
+/// ```
+/// use pipeline::Filter;
+/// use search::parse_filter;
+/// use serde_json::json;
+///
+/// let filter = json!({ "mime_type": "text/html", "not": { "path": "drafts" } });
+/// let Filter::All(conditions) = parse_filter(&filter)? else { unreachable!() };
+/// assert_eq!(conditions.len(), 2);
+///
+/// let filter = json!({ "or": [{ "page": 1 }, { "page": { "over": 3 } }] });
+/// assert_eq!(
+///     parse_filter(&filter).unwrap_err().to_string(),
+///     "filter.or[1].page: unknown bound `over`: use gt, gte, lt, lte"
+/// );
+/// # Ok::<_, search::FilterError>(())
+/// ```
 pub fn parse_filter(filter: &Value) -> Result<PatternFilter, FilterError> {
     pattern_bytes(filter)?;
     parse_object(
@@ -52,6 +69,15 @@ pub fn parse_filter(filter: &Value) -> Result<PatternFilter, FilterError> {
 ///
 /// # Errors
 /// As [`parse_filter`], except for malformed patterns.
+///
+/// ```
+/// use search::pattern_bytes;
+/// use serde_json::json;
+///
+/// let filter = json!({ "path": { "glob": ["*.md", "docs/**"] }, "language": "en" });
+/// assert_eq!(pattern_bytes(&filter)?, "*.md".len() + "docs/**".len());
+/// # Ok::<_, search::FilterError>(())
+/// ```
 pub fn pattern_bytes(filter: &Value) -> Result<usize, FilterError> {
     let counts = FilterUsage::default();
     parse_object(filter, &FilterPath::root(&counts))?;

@@ -3,6 +3,63 @@
 //! A [`Searcher`] sends a [`Request`] to the [`Target`]s that it names and combines their hits into
 //! one [`SearchResults`]. `docs/search.md` describes requests, docs/adr/0013-hybrid-search.md the
 //! design.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use pipeline::test_util::{no_resources, payload};
+//! use pipeline::{EmbedderOptions, ModelInfo, Point, VectorStore as _, point_id};
+//! use search::{QueryModel, Request, SearchMode, Searcher, Target};
+//! use vectors::MemoryVectors;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), pipeline::BoxError> {
+//! let sparse_encoder = stages::default_sparse_encoder();
+//! let store = MemoryVectors::with_sparse(1);
+//! let passages = [("oak", "Oaks live for centuries."), ("birch", "Birches die young.")];
+//! let points = passages.map(|(name, text)| {
+//!     let payload = payload(name, text);
+//!     let sparse = Some(sparse_encoder.encode_document(text, Some("en")));
+//!     Point { id: point_id(payload.document, 0), vector: vec![1.0], sparse, payload }
+//! });
+//! store.upsert(points.to_vec()).await?;
+//!
+//! // A sparse search needs no model.
+//! # let info = ModelInfo {
+//! #     path: "none".into(),
+//! #     short_name: "none".to_owned(),
+//! #     dim: 1,
+//! #     max_tokens: 1,
+//! #     fingerprint: String::new(),
+//! # };
+//! # let options = EmbedderOptions {
+//! #     device: "cpu".to_owned(),
+//! #     dtype: "auto".to_owned(),
+//! #     tokens_per_batch: None,
+//! #     dim: None,
+//! # };
+//! # let model = QueryModel { info, options, models: no_resources().models };
+//! let target = Arc::new(Target {
+//!     collection: uuid::Uuid::nil(),
+//!     name: "trees".to_owned(),
+//!     generation: 1,
+//!     store: "trees_g1".to_owned(),
+//!     model,
+//!     sparse_encoder,
+//!     sparse: true,
+//!     index: Arc::new(store),
+//! });
+//! let request = Request::new("how long does an oak live", vec!["trees".to_owned()]);
+//! let request = Request { mode: Some(SearchMode::Sparse), ..request };
+//! let results = Searcher::default().search(&request, &target).await?;
+//! let hit = &results.hits[0];
+//! assert_eq!((results.hits.len(), &*hit.payload.uri), (1, "file:///corpus/oak"));
+//! let content = &hit.payload.content;
+//! let words: Vec<&str> = hit.highlights.iter().map(|range| &content[range.clone()]).collect();
+//! assert_eq!(words, ["Oaks", "live"]);
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod blocking;
 mod caches;

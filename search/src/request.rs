@@ -24,6 +24,15 @@ const MAX_FUSION_K: u32 = 1_000_000;
 const MAX_WEIGHT: f32 = 1_000_000.0;
 
 /// Search mode.
+///
+/// ```
+/// use search::SearchMode;
+///
+/// assert_eq!("hybrid".parse::<SearchMode>()?, SearchMode::Hybrid);
+/// let error = "fuzzy".parse::<SearchMode>().unwrap_err();
+/// assert_eq!(error, "invalid mode `fuzzy`: expected dense, sparse or hybrid");
+/// # Ok::<_, String>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SearchMode {
     /// Similarity of dense vectors.
@@ -63,6 +72,15 @@ impl FromStr for SearchMode {
 }
 
 /// A query with its options.
+///
+/// ```
+/// use search::Request;
+///
+/// let request = Request::new("who signs a contract", vec!["handbook".to_owned()]);
+/// assert_eq!((request.k, request.mode, request.check_query()), (10, None, Ok(())));
+/// let error = Request { k: 0, ..request }.check_query().unwrap_err();
+/// assert_eq!(error.to_string(), "invalid `k`: expected 1 to 1000, found 0");
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
     /// The text of the query.

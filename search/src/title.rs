@@ -12,6 +12,14 @@ pub fn meaningful(title: Option<&str>) -> Option<&str> {
 }
 
 /// The title of a document, or its file name if the title is not meaningful.
+///
+/// ```
+/// use search::title::display_title;
+///
+/// let uri = "file:///a%20b/the%20report.pdf";
+/// assert_eq!(display_title(Some("Untitled 2"), uri), "the report.pdf");
+/// assert_eq!(display_title(Some(" On Trees "), uri), "On Trees");
+/// ```
 pub fn display_title(title: Option<&str>, uri: &str) -> String {
     match meaningful(title) {
         Some(title) => title.to_owned(),
@@ -20,6 +28,13 @@ pub fn display_title(title: Option<&str>, uri: &str) -> String {
 }
 
 /// The last segment of a URI, percent-decoded, or of a path.
+///
+/// ```
+/// use search::title::file_name;
+///
+/// assert_eq!(file_name("https://example.org/a/b%C3%BC/"), "bü");
+/// assert_eq!(file_name("/data/100%25.txt"), "100%25.txt", "a path is not decoded");
+/// ```
 pub fn file_name(uri: &str) -> String {
     let last = uri.trim_end_matches('/').rsplit('/').next().unwrap_or(uri);
     if uri.contains("://") {

@@ -7,6 +7,15 @@ use std::str::FromStr;
 use axum::http::HeaderMap;
 
 /// A network in CIDR notation such as `10.0.0.0/8`, or a single address.
+///
+/// ```
+/// use server::Network;
+///
+/// assert_eq!("10.0.0.1".parse::<Network>()?, "10.0.0.1/32".parse()?);
+/// let error = "10.0.0.0/33".parse::<Network>().unwrap_err();
+/// assert_eq!(error, "prefix length `33` is not in 0 to 32");
+/// # Ok::<_, String>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
     address: u128,

@@ -20,6 +20,15 @@ use super::problem::{HandlerResult, Problem, ProblemCode};
 const MAX_SHOWN_NAME: usize = 100;
 
 /// A URL by which clients reach the server: `https://search.example.org`.
+///
+/// ```
+/// use server::PublicUrl;
+///
+/// let url: PublicUrl = "https://search.example.org/".parse()?;
+/// assert_eq!(url.as_str(), "https://search.example.org");
+/// assert!("https://example.org/search".parse::<PublicUrl>().is_err(), "a path");
+/// # Ok::<_, String>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicUrl {
     url: String,

@@ -26,6 +26,24 @@ const QUEUE_LENGTH: usize = 50;
 const RETRY_AFTER_SECONDS: u64 = 2;
 
 /// Hashes and verifies passwords.
+///
+/// ```
+/// use server::PasswordService;
+/// use server::problem::{Problem, ProblemCode};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let passwords = PasswordService::new(1);
+/// let hash = passwords.hash("correct horse battery", "ada").await.unwrap();
+/// assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
+/// assert!(passwords.verify("correct horse battery", Some(&hash)).await.unwrap());
+/// assert!(!passwords.verify("incorrect horse", Some(&hash)).await.unwrap());
+/// assert!(!passwords.verify("correct horse battery", None).await.unwrap(), "unknown account");
+///
+/// let problem: Problem = passwords.hash("too short", "ada").await.unwrap_err();
+/// assert_eq!(problem.code, ProblemCode::InvalidBody);
+/// # }
+/// ```
 pub struct PasswordService {
     argon: Argon2<'static>,
     /// A hash takes a core for about ten milliseconds and 19 MiB, so the number of concurrent ones

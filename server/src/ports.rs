@@ -21,6 +21,7 @@ use search::Target;
 /// Notification of a changed operation: requested, started, progressed or ended.
 #[derive(Clone, Debug)]
 pub struct OperationChange {
+    /// Id of the operation.
     pub operation: Uuid,
     /// Its collection, if the notification names it.
     pub collection: Option<Uuid>,

@@ -16,28 +16,51 @@ pub const MEDIA_TYPE: &str = "application/problem+json";
 /// Stable codes of problems.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ProblemCode {
+    /// The request is malformed in another way than the codes below: its path, headers or encoding.
     BadRequest,
+    /// The body is not JSON.
     InvalidJson,
+    /// A query parameter is unknown or has an invalid value.
     InvalidQuery,
+    /// The request deletes data and lacks `confirm` with the name of the collection.
     ConfirmationRequired,
+    /// The endpoint requires credentials, and the request has none.
     Unauthenticated,
+    /// User name, password, token or key is wrong, expired or revoked.
     InvalidCredentials,
+    /// The caller may see the resource and lacks the right.
     Forbidden,
+    /// The scope of the API key excludes the request.
     InsufficientScope,
+    /// The endpoint accepts no API key.
     SessionRequired,
+    /// The resource does not exist, or the caller may not see it.
     NotFound,
+    /// The path exists with other methods, which `Allow` lists.
     MethodNotAllowed,
+    /// The body did not arrive in time ([`crate::ServerConfig::body_timeout`]).
     Timeout,
+    /// The resource is in a state that excludes the change.
     Conflict,
+    /// The change would exceed a limit of the collection.
     LimitReached,
+    /// The collection exists in the database, and this server has no pipeline file for it.
     NotServed,
+    /// The body exceeds [`crate::ServerConfig::max_body_bytes`].
     TooLarge,
+    /// `Content-Type` is not JSON.
     UnsupportedMediaType,
+    /// `Host` is not a name of this server ([`crate::ServerConfig::hosts`]).
     Misdirected,
+    /// The body is JSON, and a field is missing, unknown or invalid.
     InvalidBody,
+    /// The search costs more than [`search::COST_BUDGET`].
     TooCostly,
+    /// The client exceeds a rate; `Retry-After` has the time to wait.
     RateLimited,
+    /// An error of the server, which is in its log under the request id.
     Internal,
+    /// A store cannot be reached, or too many requests wait.
     Unavailable,
 }
 
@@ -155,6 +178,15 @@ impl ProblemCode {
 }
 
 /// A failed request.
+///
+/// ```
+/// use server::problem::{Problem, ProblemCode};
+///
+/// let problem = Problem::retry_later(ProblemCode::Unavailable, 0);
+/// assert_eq!((problem.code.name(), problem.code.status().as_u16()), ("unavailable", 503));
+/// assert_eq!(problem.retry_after, Some(1));
+/// assert_eq!(Problem::internal("disk full").detail, None, "causes are only logged");
+/// ```
 #[derive(Clone, Debug)]
 pub struct Problem {
     /// Kind of the problem.

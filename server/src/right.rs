@@ -75,6 +75,14 @@ pub enum AccessLevel {
 
 impl AccessLevel {
     /// The level with this name in grants and responses; `None` if unknown.
+    ///
+    /// ```
+    /// use server::right::AccessLevel;
+    ///
+    /// assert_eq!(AccessLevel::parse("write"), Some(AccessLevel::Write));
+    /// assert_eq!(AccessLevel::parse("Write"), None);
+    /// assert!(AccessLevel::Write < AccessLevel::Admin, "each level includes those before it");
+    /// ```
     pub fn parse(word: &str) -> Option<Self> {
         ACCESS_LEVELS.iter().find(|(name, _)| *name == word).map(|(_, level)| *level)
     }
@@ -122,6 +130,14 @@ impl Scope {
     }
 
     /// The widest of several scopes by name; unknown names are ignored. `None` without a known one.
+    ///
+    /// ```
+    /// use server::right::Scope;
+    ///
+    /// let scopes = ["search", "write", "unknown"].map(str::to_owned);
+    /// assert_eq!(Scope::widest(&scopes), Some(Scope::Write));
+    /// assert_eq!(Scope::widest(&[]), None);
+    /// ```
     pub fn widest(words: &[String]) -> Option<Self> {
         let known = |word: &String| SCOPES.iter().find(|(name, _)| name == word);
         words.iter().filter_map(known).map(|(_, scope)| *scope).max()
@@ -134,9 +150,27 @@ pub enum Identity {
     /// A request without credentials.
     Anonymous,
     /// An account with a session.
-    User { id: Uuid, username: String, is_superuser: bool },
+    User {
+        /// Id of the account.
+        id: Uuid,
+        /// Name for the login, for the audit log.
+        username: String,
+        /// `true` if the account is an administrator of the server.
+        is_superuser: bool,
+    },
     /// A program with a key, acting for an account.
-    Key { key: Uuid, id: Uuid, username: String, is_superuser: bool, scope: Option<Scope> },
+    Key {
+        /// Id of the key.
+        key: Uuid,
+        /// Id of the account.
+        id: Uuid,
+        /// User name of the account, for the audit log.
+        username: String,
+        /// `true` if the account is an administrator of the server.
+        is_superuser: bool,
+        /// The widest scope of the key; `None` permits nothing that requires a scope.
+        scope: Option<Scope>,
+    },
 }
 
 impl Identity {
@@ -202,6 +236,21 @@ impl AccessGrants {
 
 /// The highest permission of a caller on a collection; `None` if the caller may not see it. A
 /// public collection is readable.
+///
+/// ```
+/// use server::right::{AccessGrants, AccessLevel, Identity, effective_level};
+///
+/// let public = AccessGrants { is_public: true, ..AccessGrants::default() };
+/// assert_eq!(effective_level(&Identity::Anonymous, public), Some(AccessLevel::Read));
+/// let granted = AccessGrants { user_level: Some(AccessLevel::Write), ..public };
+/// let ada = Identity::User {
+///     id: uuid::Uuid::from_u128(7),
+///     username: "ada".to_owned(),
+///     is_superuser: false,
+/// };
+/// assert_eq!(effective_level(&ada, granted), Some(AccessLevel::Write));
+/// assert_eq!(effective_level(&ada, AccessGrants::default()), None);
+/// ```
 pub fn effective_level(identity: &Identity, given: AccessGrants) -> Option<AccessLevel> {
     if identity.is_superuser() || (given.is_owner && identity.user().is_some()) {
         return Some(AccessLevel::Owner);
@@ -214,6 +263,27 @@ pub fn effective_level(identity: &Identity, given: AccessGrants) -> Option<Acces
 ///
 /// # Errors
 /// The problem to respond with.
+///
+/// ```
+/// use server::problem::ProblemCode;
+/// use server::right::{AccessLevel, Identity, Right, Scope, check_right};
+/// use uuid::Uuid;
+///
+/// let key = Identity::Key {
+///     key: Uuid::from_u128(1),
+///     id: Uuid::from_u128(7),
+///     username: "ada".to_owned(),
+///     is_superuser: false,
+///     scope: Some(Scope::Read),
+/// };
+/// let code = |right, level| check_right(right, &key, level).err().map(|problem| problem.code);
+/// let write = Some(AccessLevel::Write);
+/// assert_eq!(code(Right::Read, write), None);
+/// assert_eq!(code(Right::Write, write), Some(ProblemCode::InsufficientScope));
+/// assert_eq!(code(Right::Owner, write), Some(ProblemCode::Forbidden));
+/// assert_eq!(code(Right::Read, None), Some(ProblemCode::NotFound), "not even its existence");
+/// assert_eq!(code(Right::Session, None), Some(ProblemCode::SessionRequired));
+/// ```
 pub fn check_right(
     right: Right,
     identity: &Identity,

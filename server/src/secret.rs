@@ -14,6 +14,14 @@ const SECRET_LENGTH: usize = 43;
 const PREFIX_LENGTH: usize = 8;
 
 /// A random string of 256 bits. Letters and digits only, so that a double click selects it.
+///
+/// ```
+/// use server::secret::random_secret;
+///
+/// let secret = random_secret();
+/// assert!(secret.len() == 43 && secret.chars().all(|it| it.is_ascii_alphanumeric()));
+/// assert_ne!(secret, random_secret());
+/// ```
 pub fn random_secret() -> String {
     random_text(SECRET_LENGTH)
 }
@@ -39,6 +47,13 @@ pub(super) fn is_api_key(bearer: &str) -> bool {
 }
 
 /// The stored form of a token or key: its SHA-256 in hexadecimal.
+///
+/// ```
+/// assert_eq!(
+///     server::secret::digest("abc"),
+///     "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+/// );
+/// ```
 pub fn digest(secret: &str) -> String {
     Sha256::digest(secret).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -11,6 +11,7 @@ use std::path::Path;
 const DOCX: &str = "application/vnd.openxmlformats-officedocument.wordprocessingml.document";
 const PPTX: &str = "application/vnd.openxmlformats-officedocument.presentationml.presentation";
 const XLSX: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
+/// The type of content that no rule recognises; no extractor supports it.
 pub const BINARY: &str = "application/octet-stream";
 const ZIP: &str = "application/zip";
 const COMPOUND: &str = "application/x-ole-storage";
@@ -99,6 +100,17 @@ const SAMPLE_BYTES: usize = 8192;
 
 /// The media type of a file; [`BINARY`] if unknown. `bytes` is its content, `path` only provides
 /// the extension.
+///
+/// ```
+/// use std::path::Path;
+///
+/// use sources::mime::{BINARY, detect};
+///
+/// assert_eq!(detect(Path::new("page.HTML"), b"<p>text"), "text/html");
+/// assert_eq!(detect(Path::new("README"), b"plain text"), "text/plain");
+/// assert_eq!(detect(Path::new("report.txt"), b"%PDF-1.7"), "application/pdf");
+/// assert_eq!(detect(Path::new("core"), &[0, 159, 146, 150]), BINARY);
+/// ```
 pub fn detect(path: &Path, bytes: &[u8]) -> &'static str {
     let extension = path.extension().unwrap_or_default().as_bytes().to_ascii_lowercase();
     match lookup(BY_EXTENSION, &extension) {

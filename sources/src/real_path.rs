@@ -8,6 +8,14 @@ const MAX_LINKS: usize = 40;
 
 /// Resolves all links of an absolute path; `..` applies after resolving. A component that does not
 /// exist or is not accessible is kept as written, so that the result depends on nothing below it.
+///
+/// ```
+/// use std::path::Path;
+///
+/// use sources::real_path::resolve;
+///
+/// assert_eq!(resolve(Path::new("/no/such/../folder/./file")), Path::new("/no/folder/file"));
+/// ```
 pub fn resolve(path: &Path) -> PathBuf {
     let parts_of = |path: &Path| -> Vec<OsString> {
         path.components().rev().map(|part| part.as_os_str().to_owned()).collect()

@@ -39,6 +39,19 @@ const DEFAULT_LANGUAGE: &str = "en";
 ///
 /// # Errors
 /// If the options are invalid, or were stored by a version with other indices or weights.
+///
+/// ```
+/// use serde_json::json;
+///
+/// let encoder = stages::sparse_encoder(&json!({ "version": 1, "language": "de" }))?;
+/// let passage = encoder.encode_document("Die Vögel", None);
+/// let query = encoder.encode_query("Vogel", &[]);
+/// assert!(query.dot(&passage) > 0.0, "both have the same stem");
+///
+/// let error = stages::sparse_encoder(&json!({ "version": 0 })).err().unwrap();
+/// assert!(error.to_string().contains("semantik reindex"));
+/// # Ok::<_, pipeline::BoxError>(())
+/// ```
 pub fn sparse_encoder(settings: &Value) -> Result<Arc<dyn SparseEncoder>, BoxError> {
     let noted: SavedOptions = serde_json::from_value(settings.clone())?;
     if noted.version != VERSION {
@@ -54,6 +67,15 @@ pub fn sparse_encoder(settings: &Value) -> Result<Arc<dyn SparseEncoder>, BoxErr
 
 /// The sparse encoder with default options, to highlight query terms in collections without sparse
 /// vectors.
+///
+/// ```
+/// let encoder = stages::default_sparse_encoder();
+/// let passage = encoder.encode_document("The server closes idle connections.", Some("en"));
+/// let query = encoder.encode_query("closing a connection", &["en".to_owned()]);
+/// assert_eq!(query.indices.len(), 2, "stop words have no term in a query");
+/// assert!(query.dot(&passage) > 0.0);
+/// assert_eq!(encoder.match_ranges("idle connections", Some("en"), &query), [5..16]);
+/// ```
 pub fn default_sparse_encoder() -> Arc<dyn SparseEncoder> {
     Arc::new(Bm25Encoder::new(Bm25Options::default()))
 }

@@ -5,6 +5,41 @@
 //! Only a word that is longer than a chunk is split inside, and its parts are encoded again. Chunks
 //! are byte ranges of the text: nothing is rewritten, and every character except white space is in
 //! at least one chunk.
+//!
+//! ```
+//! use arrow::array::AsArray as _;
+//! use arrow::datatypes::UInt64Type;
+//! use pipeline::column::{CHUNKS, TEXT};
+//! use serde_json::json;
+//! # use std::path::Path;
+//! # use pipeline::test_util::{document_rows, no_resources};
+//! # use pipeline::{NodeKind, Outcome};
+//! # fn run(name: &str, options: serde_json::Value, rows: arrow::array::RecordBatch) -> Outcome {
+//! #     let def = stages::NODES.iter().find(|def| def.name == name).unwrap();
+//! #     let NodeKind::Stage(config) = (def.parse)(options, Path::new("/")).unwrap() else {
+//! #         unreachable!()
+//! #     };
+//! #     config.build(&no_resources()).unwrap().process(rows).unwrap()
+//! # }
+//!
+//! let text = "Oaks live for centuries. Birches die young. Firs stay green in winter.";
+//! let documents = document_rows(&[("trees.txt", "text/plain", text.as_bytes())]);
+//! let rows = run("extract", json!({}), documents).rows;
+//! let options = json!({ "unit": "characters", "size": 45, "overlap": 0 });
+//! let rows = run("chunk", options, rows).rows;
+//! let chunks = CHUNKS.of(&rows)?.value(0);
+//! let [start, end] = ["start", "end"].map(|name| {
+//!     chunks.as_struct().column_by_name(name).unwrap().as_primitive::<UInt64Type>().clone()
+//! });
+//! let text = TEXT.of(&rows)?.value(0);
+//! let chunks = start.values().iter().zip(end.values());
+//! let chunks: Vec<&str> = chunks.map(|(s, e)| &text[*s as usize..*e as usize]).collect();
+//! assert_eq!(
+//!     chunks,
+//!     ["Oaks live for centuries. Birches die young.", "Firs stay green in winter."]
+//! );
+//! # Ok::<_, pipeline::BoxError>(())
+//! ```
 
 mod atoms;
 mod chunk_builder;

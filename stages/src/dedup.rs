@@ -2,6 +2,34 @@
 //!
 //! It compares content hashes, so documents with the same words in different bytes both pass. The
 //! unique index in Postgres is authoritative; this stage only saves work.
+//!
+//! ```
+//! use arrow::array::new_null_array;
+//! use pipeline::RowsExt as _;
+//! use pipeline::column::KNOWN_HASH;
+//! # use std::path::Path;
+//! # use pipeline::test_util::{document_rows, no_resources};
+//! # use pipeline::{NodeKind, Outcome};
+//! # fn run(name: &str, options: serde_json::Value, rows: arrow::array::RecordBatch) -> Outcome {
+//! #     let def = stages::NODES.iter().find(|def| def.name == name).unwrap();
+//! #     let NodeKind::Stage(config) = (def.parse)(options, Path::new("/")).unwrap() else {
+//! #         unreachable!()
+//! #     };
+//! #     config.build(&no_resources()).unwrap().process(rows).unwrap()
+//! # }
+//!
+//! let documents: [(&str, &str, &[u8]); 3] =
+//!     [("a", "text/plain", b"one"), ("b", "text/plain", b"two"), ("c", "text/plain", b"one")];
+//! let rows = run("hash", serde_json::json!({}), document_rows(&documents)).rows;
+//! // The locations are new.
+//! let unknown = new_null_array(KNOWN_HASH.field().data_type(), rows.num_rows());
+//! let rows = rows.with_column(&*KNOWN_HASH, unknown)?;
+//! let outcome = run("dedup", serde_json::json!({}), rows);
+//! assert_eq!(outcome.rows.num_rows(), 2);
+//! assert_eq!(outcome.rejected[0].location.uri, "file:///corpus/c");
+//! assert_eq!(outcome.rejected[0].reason.code(), "duplicate");
+//! # Ok::<_, pipeline::BoxError>(())
+//! ```
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -5,6 +5,34 @@
 //! document only. Without a configured worker, as in tests of single stages, the main process
 //! parses the documents, without these limits. A file compressed by gzip is unpacked first; its
 //! media type becomes that of its content. Documents extracted before come from the cache.
+//!
+//! ```
+//! use arrow::array::AsArray as _;
+//! use pipeline::column::{OUTLINE, TEXT, TITLE};
+//! # use std::path::Path;
+//! # use pipeline::test_util::{document_rows, no_resources};
+//! # use pipeline::{NodeKind, Outcome};
+//! # fn run(name: &str, options: serde_json::Value, rows: arrow::array::RecordBatch) -> Outcome {
+//! #     let def = stages::NODES.iter().find(|def| def.name == name).unwrap();
+//! #     let NodeKind::Stage(config) = (def.parse)(options, Path::new("/")).unwrap() else {
+//! #         unreachable!()
+//! #     };
+//! #     config.build(&no_resources()).unwrap().process(rows).unwrap()
+//! # }
+//!
+//! let page = "# Trees\n\nSome *live* long.\n\n## Oaks\n\nCenturies.";
+//! let documents: [(&str, &str, &[u8]); 2] =
+//!     [("trees.md", "text/markdown", page.as_bytes()), ("tree.jpg", "image/jpeg", b"\xff\xd8")];
+//! let outcome = run("extract", serde_json::json!({}), document_rows(&documents));
+//! assert_eq!(outcome.rejected[0].reason.code(), "unsupported");
+//! let rows = outcome.rows;
+//! assert_eq!(TITLE.of(&rows)?.value(0), "Trees");
+//! assert!(TEXT.of(&rows)?.value(0).contains("Some *live* long."), "Markdown keeps its syntax");
+//! let outline = OUTLINE.of(&rows)?.value(0);
+//! let headings = outline.as_struct().column_by_name("title").unwrap().as_string::<i32>();
+//! assert_eq!(headings.iter().flatten().collect::<Vec<_>>(), ["Trees", "Oaks"]);
+//! # Ok::<_, pipeline::BoxError>(())
+//! ```
 
 mod cache;
 mod columns;

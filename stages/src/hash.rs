@@ -1,4 +1,28 @@
 //! `hash`: computes the SHA-256 of each document's content.
+//!
+//! ```
+//! use pipeline::ContentHash;
+//! use pipeline::column::CONTENT_HASH;
+//! # use std::path::Path;
+//! # use pipeline::test_util::{document_rows, no_resources};
+//! # use pipeline::{NodeKind, Outcome};
+//! # fn run(name: &str, options: serde_json::Value, rows: arrow::array::RecordBatch) -> Outcome {
+//! #     let def = stages::NODES.iter().find(|def| def.name == name).unwrap();
+//! #     let NodeKind::Stage(config) = (def.parse)(options, Path::new("/")).unwrap() else {
+//! #         unreachable!()
+//! #     };
+//! #     config.build(&no_resources()).unwrap().process(rows).unwrap()
+//! # }
+//!
+//! let documents = document_rows(&[("a", "text/plain", b"abc")]);
+//! let rows = run("hash", serde_json::json!({}), documents).rows;
+//! let hash = ContentHash::try_from(CONTENT_HASH.of(&rows)?.value(0))?;
+//! assert_eq!(
+//!     hash.to_string(),
+//!     "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+//! );
+//! # Ok::<_, pipeline::BoxError>(())
+//! ```
 
 use std::sync::Arc;
 

@@ -6,7 +6,7 @@ use crate::support::{TestProject, model};
 
 /// Exit code and output of `check` for a pipeline file with these nodes.
 fn check(nodes: &str) -> String {
-    let place = TestProject::with_stand_in();
+    let place = TestProject::with("model: 'stand-in:16'", "");
     std::os::unix::fs::symlink(model(), place.path().join("minilm")).unwrap();
     let yaml = format!("version: 1\nname: test\ncollection: test\nnodes:\n{nodes}");
     std::fs::write(place.file(), yaml).unwrap();

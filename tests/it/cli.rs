@@ -20,7 +20,7 @@ fn help() {
 
 #[test]
 fn graphs() {
-    let place = TestProject::with_stand_in();
+    let place = TestProject::with("model: 'stand-in:16'", "");
     assert_snapshot!("mermaid", place.semantik(&["graph", "pipeline.yaml"]).stdout);
     assert_snapshot!("dot", place.semantik(&["graph", "pipeline.yaml", "--format", "dot"]).stdout);
     assert_snapshot!("columns", place.semantik(&["check", "pipeline.yaml", "--columns"]).stdout);

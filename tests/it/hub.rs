@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 
 use self::server::{Fault, Hub};
-use crate::support::{CommandOutput, ROOT, TestProject, command, ran, wait_for};
+use crate::support::{CommandOutput, ROOT, TestProject, command_with_libtorch, ran, wait_for};
 
 mod server;
 
@@ -27,7 +27,7 @@ struct HubProject {
 
 impl HubProject {
     fn new() -> Self {
-        let place = TestProject::with(&format!("model: '{MODEL}'"), "");
+        let place = TestProject::with_embedding(&format!("model: '{MODEL}'"));
         place.write_pipeline(&format!("model: '{MODEL}'"), "", "size: 32, overlap: 4");
         place.write("bridge.txt", "The bridge over the river is lit at night.");
         place.write("index.txt", "An index of all documents is kept, and kept true.");
@@ -35,7 +35,7 @@ impl HubProject {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = command(args);
+        let mut command = command_with_libtorch(args);
         command.current_dir(self.place.path());
         for (variable, _) in std::env::vars() {
             if variable.starts_with("HF_") || variable.to_uppercase().ends_with("_PROXY") {
@@ -355,8 +355,6 @@ fn a_file_that_comes_to_name_a_model_is_served_when_it_has_come() {
     let mut worker =
         it.command(&["worker", "pipeline.yaml"]).stderr(Stdio::null()).spawn().unwrap();
     let fault = "SELECT files -> 0 ->> 'fault' FROM executors";
-    it.place.cluster();
-    it.place.wait_until("SELECT to_regclass('executors') IS NOT NULL");
     it.place.wait_until(&format!("SELECT ({fault}) IS NULL AND EXISTS (SELECT FROM executors)"));
     it.hub.set_fault(Fault::Hangs);
     it.place.edit_pipeline("stand-in:16", MODEL);

@@ -79,9 +79,9 @@ fn content(n: usize, edition: usize) -> String {
     format!("document {n} in edition {edition} tells of subject {}. ", n % 7).repeat(1 + n % 20)
 }
 
-/// A place whose runs consist of many small steps.
+/// A place whose runs consist of many small steps. The first one creates the tables.
 fn indexed_project() -> TestProject {
-    let place = TestProject::with_stand_in();
+    let place = TestProject::with_empty_database();
     place.edit_pipeline("window: 64", "window: 16");
     place.edit_pipeline("batch_bytes: 16KB", "batch_bytes: 2KB");
     place.edit_pipeline(

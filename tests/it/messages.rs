@@ -6,18 +6,17 @@ mod faults;
 mod mistyped;
 
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 
 use insta::assert_snapshot;
-use metadata::EmbeddedPostgres;
 
 use crate::secrets::qdrant_that_refuses;
-use crate::support::{ROOT, TestProject, command, query, ran};
+use crate::support::{ROOT, TestProject, query};
 
 /// Exit code and standard error of a command, with `unsteady` parts replaced.
 fn stderr_of(place: &TestProject, args: &[&str], unsteady: &[(&str, &str)]) -> String {
-    let ran = ran(command(args).current_dir(place.path()).output().unwrap());
+    let ran = place.semantik(args);
     // Log lines are not user messages.
     let told = ran.stderr.lines().filter(|line| !line.starts_with('{'));
     let told: Vec<&str> = told.filter(|line| !line.contains("the stand-in")).collect();
@@ -52,7 +51,11 @@ fn server(answer: fn(TcpStream) -> std::io::Result<()>) -> String {
 fn http(mut stream: TcpStream) -> std::io::Result<()> {
     let read = stream.read(&mut [0; 1024])?;
     assert!(read > 0, "the client sends a request");
-    stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+    stream
+        .write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")?;
+    // If it closed the connection with unread bytes, the client could lose the response.
+    stream.shutdown(Shutdown::Write)?;
+    std::io::copy(&mut stream, &mut std::io::sink()).map(drop)
 }
 
 /// Refuses the TLS request of the PostgreSQL protocol.
@@ -63,7 +66,7 @@ fn no_tls(mut stream: TcpStream) -> std::io::Result<()> {
 
 #[expect(clippy::needless_pass_by_value, reason = "the other servers have the same signature")]
 fn hang_up(stream: TcpStream) -> std::io::Result<()> {
-    stream.shutdown(std::net::Shutdown::Both)
+    stream.shutdown(Shutdown::Both)
 }
 
 /// A place whose metadata store has this URL.
@@ -99,15 +102,14 @@ fn postgres_that_does_not_let_us_in() {
 
 #[test]
 fn postgres_that_refuses_a_role_or_a_database() {
-    let place = TestProject::with_stand_in();
-    let cluster = EmbeddedPostgres::start(&place.path().join(".semantik/postgres")).unwrap();
-    query(cluster.url(), "CREATE ROLE guarded LOGIN PASSWORD 'right'");
+    let place = TestProject::with_embedded_postgres();
+    query(place.url(), "CREATE ROLE guarded LOGIN PASSWORD 'right'");
     let hba = place.path().join(".semantik/postgres/cluster/data/pg_hba.conf");
     let rules = std::fs::read_to_string(&hba).unwrap();
     std::fs::write(&hba, format!("local all guarded scram-sha-256\n{rules}")).unwrap();
-    query(cluster.url(), "SELECT pg_reload_conf()");
+    query(place.url(), "SELECT pg_reload_conf()");
     // The folder of the socket differs between runs.
-    let (_, socket) = cluster.url().split_once("host=").unwrap();
+    let (_, socket) = place.url().split_once("host=").unwrap();
     let url = |login: &str, database: &str| {
         format!("postgres://{login}@localhost/{database}?host={socket}")
     };

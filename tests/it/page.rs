@@ -122,8 +122,7 @@ impl Drop for PageSession {
 /// A place with documents of this repository. Chunks are shorter than the default, so that
 /// documents have several.
 fn repository(embed: &str) -> TestProject {
-    let place = TestProject::with(embed, "");
-    place.cluster();
+    let place = TestProject::with_embedding(embed);
     place.write_pipeline(embed, "", "strategy: markdown, size: 96, overlap: 16");
     let docs = Path::new(ROOT).join("docs");
     for name in [

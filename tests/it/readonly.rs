@@ -32,8 +32,9 @@ fn filled() -> TestProject {
 }
 
 fn read_only(place: &TestProject, is: &str) {
+    let name = place.value("SELECT current_database()");
     place.execute(&format!(
-        "BEGIN READ WRITE; ALTER DATABASE semantik SET default_transaction_read_only = {is}; COMMIT"
+        "BEGIN READ WRITE; ALTER DATABASE {name} SET default_transaction_read_only = {is}; COMMIT"
     ));
 }
 
@@ -87,7 +88,7 @@ fn an_older_schema_is_said_by_who_reads_and_mended_by_who_writes() {
 
     // Writing commands migrate automatically, unless the pipeline file says `migrate: manual`.
     let text = std::fs::read_to_string(place.file()).unwrap();
-    std::fs::write(place.file(), format!("{text}stores: {{ migrate: manual }}\n")).unwrap();
+    place.edit_pipeline("stores: { postgres:", "stores: { migrate: manual, postgres:");
     let ran = place.semantik(&["run", "pipeline.yaml"]);
     assert_eq!(ran.code, 1);
     assert!(ran.stderr.contains("run `semantik migrate up pipeline.yaml`"), "{}", ran.stderr);
@@ -122,19 +123,20 @@ fn a_newer_schema_is_left_alone_by_everybody() {
 #[test]
 fn migrations_are_taken_back_when_somebody_says_so_and_knows_what_goes() {
     let place = filled();
-    let url = place.cluster().url().to_owned();
+    let url = place.url();
     // The target must be an explicit argument, not an environment variable.
     let mut command = crate::support::command(&["migrate", "down", "--yes"]);
     let ran = crate::support::ran(
-        command.env("DATABASE_URL", &url).current_dir(place.path()).output().unwrap(),
+        command.env("DATABASE_URL", url).current_dir(place.path()).output().unwrap(),
     );
     assert_eq!(ran.code, 64, "{}", ran.stderr);
 
     let everything = ["migrate", "down", "pipeline.yaml", "--steps", "99"];
     let asked = place.semantik(&everything);
     assert_eq!(asked.code, 1);
+    let named = format!("the database `{}` at ", place.value("SELECT current_database()"));
     for words in [
-        "the database `semantik` at ",
+        named.as_str(),
         "as `semantik`",
         "0002 collections",
         "the table collections with 1 row\n",

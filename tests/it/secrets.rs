@@ -3,8 +3,6 @@
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 
-use metadata::EmbeddedPostgres;
-
 use crate::receiver::receiver;
 use crate::support::{TestProject, command, dump, ran};
 
@@ -14,9 +12,8 @@ const PASSWORD: &str = "correct-horse-battery";
 fn secrets_stay_secret() {
     let place = TestProject::with_stand_in();
     place.write("a.txt", "a document");
-    let cluster = EmbeddedPostgres::start(&place.path().join("cluster")).unwrap();
     // The cluster trusts connections through its socket, so it accepts any password.
-    let url = cluster.url().replacen("semantik@", &format!("semantik:{PASSWORD}@"), 1);
+    let url = place.url().replacen("semantik@", &format!("semantik:{PASSWORD}@"), 1);
     let with_password = if url.contains(PASSWORD) {
         url
     } else {
@@ -43,7 +40,7 @@ fn secrets_stay_secret() {
     assert_eq!(good.code, 0, "{}", good.stderr);
     let mut said = vec![good.stdout, good.stderr];
     said.push(std::fs::read_to_string(place.path().join("m.prom")).unwrap());
-    let dump = dump(cluster.url());
+    let dump = dump(place.url());
     assert!(dump.contains("operations"), "expected the tables in the dump");
     said.push(dump);
 
@@ -95,7 +92,7 @@ fn keys_and_addresses_of_others_stay_secret() {
     let (head, body) = requests.recv().unwrap();
     assert!(head.starts_with(&format!("POST /{PATH} ")), "{head}");
     said.push(body);
-    said.push(dump(place.cluster().url()));
+    said.push(dump(place.url()));
     for text in said {
         for secret in [KEY, SIGNING, PATH] {
             assert!(!text.contains(secret), "{text}");

@@ -5,6 +5,7 @@ mod audit;
 mod beside;
 mod browsers;
 mod brute_force;
+mod client_example;
 mod costs;
 mod end_to_end;
 mod hardening;

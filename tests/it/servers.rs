@@ -3,27 +3,19 @@
 
 use std::collections::BTreeSet;
 
-use metadata::EmbeddedPostgres;
-
 use crate::support::{TestProject, model};
 
-/// The Postgres server is a real one, reached by URL. No package registry has a Qdrant server: the
-/// test uses the one at `QDRANT_URL`; without it the vectors stay embedded and the test prints a
-/// notice.
 #[test]
-fn embedded_stores_and_servers_agree() {
+fn an_embedded_postgres_and_a_server_agree() {
+    assert_same_results("embedded");
+}
+
+/// Compares embedded stores with a Postgres server, reached by URL, and these vectors.
+pub(crate) fn assert_same_results(vectors: &str) {
     let embed = format!("model: {}", model().display());
     let embedded = TestProject::with(&embed, "");
-    let server = TestProject::with(&embed, "");
-    let cluster = EmbeddedPostgres::start(&server.path().join("cluster")).unwrap();
-    let vectors = match std::env::var("QDRANT_URL") {
-        Ok(url) => format!("{{ qdrant: '{url}' }}"),
-        Err(_) => {
-            println!("Qdrant server skipped: QDRANT_URL is not set");
-            "embedded".to_owned()
-        }
-    };
-    let stores = format!("stores: {{ postgres: '{}', vectors: {vectors} }}", cluster.url());
+    let server = TestProject::with_embedding(&embed);
+    let stores = format!("stores: {{ vectors: {vectors} }}");
     server.write_pipeline(&embed, &stores, "size: 64, overlap: 8");
 
     let adr = std::path::Path::new(crate::support::ROOT).join("docs/adr");

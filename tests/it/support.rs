@@ -4,32 +4,21 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
 
 use metadata::EmbeddedPostgres;
+use metadata::test_util::TestDatabase;
 use serde_json::Value;
 
-pub(crate) const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+use crate::empty_libtorch;
+pub(crate) use crate::process::{CommandOutput, ROOT, command_with_libtorch, ran, wait_for};
 
 /// The real model; `make test` fetches it.
 pub(crate) fn model() -> PathBuf {
     let model = Path::new(ROOT).join(".cache/models/all-MiniLM-L6-v2");
     assert!(model.exists(), "the model is missing; run `.ci/setup model`");
     model
-}
-
-/// Polls until `look` returns a value; panics with `what` after a timeout.
-pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let asked = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(asked.elapsed() < Duration::from_secs(120), "timeout while waiting for {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// An in-memory folder, if available: it avoids waiting for disk writes.
@@ -43,17 +32,38 @@ fn has_room(folder: &Path) -> bool {
 
 /// A temporary folder in which `pipeline.yaml` indexes `corpus/`.
 pub(crate) struct TestProject {
-    /// Runs from the first access to the database, so that not every command starts and stops it.
-    cluster: OnceLock<EmbeddedPostgres>,
+    /// `false`: commands run without libtorch.
+    has_model: bool,
+    database: Database,
     folder: tempfile::TempDir,
 }
 
-/// The result of a command.
-pub(crate) struct CommandOutput {
-    pub(crate) code: i32,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
+/// The metadata store of a project.
+enum Database {
+    /// Of the pool that all tests share, named in the pipeline file by its URL.
+    Pooled(TestDatabase),
+    /// The embedded one of the project, or what its pipeline file says. The cluster runs from the
+    /// first access of the test to the database, so that not every command starts and stops it.
+    Embedded(OnceLock<EmbeddedPostgres>),
 }
+
+/// The clusters for tests, see `metadata::test_util`.
+const POOL: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/postgres-pool");
+
+/// A database of the pool, with or without tables.
+fn pooled_database(has_tables: bool) -> Database {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let pool = Path::new(POOL);
+    Database::Pooled(runtime.block_on(async {
+        if has_tables {
+            TestDatabase::migrated(pool).await
+        } else {
+            TestDatabase::empty(pool).await
+        }
+    }))
+}
+
+const STAND_IN: &str = "model: 'stand-in:16'";
 
 impl CommandOutput {
     pub(crate) fn json(&self) -> Value {
@@ -62,35 +72,72 @@ impl CommandOutput {
     }
 }
 
+/// The command without libtorch, for everything but models: loading libtorch takes longer than
+/// most commands.
+pub(crate) fn command(args: &[&str]) -> Command {
+    let mut command = command_with_libtorch(args);
+    if let Some(folder) = empty_libtorch::folder() {
+        command.env("LD_LIBRARY_PATH", folder);
+    }
+    command
+}
+
 impl TestProject {
     /// A place with a pipeline that embeds with the real model.
     pub(crate) fn new() -> Self {
-        Self::with(&format!("model: {}", model().display()), "")
+        Self::with_embedding(&format!("model: {}", model().display()))
     }
 
     /// A place with a pipeline that embeds with the stand-in, for tests that do not depend on a
-    /// model. Its database runs from the start.
+    /// model.
     pub(crate) fn with_stand_in() -> Self {
-        let place = Self::with("model: 'stand-in:16'", "");
-        place.cluster();
+        Self::with_embedding(STAND_IN)
+    }
+
+    /// A place with these options of the embed node, and a database of the pool with all tables.
+    pub(crate) fn with_embedding(embed: &str) -> Self {
+        Self::create(embed, "", pooled_database(true))
+    }
+
+    /// A place whose database, of the pool, has no tables yet.
+    pub(crate) fn with_empty_database() -> Self {
+        Self::create(STAND_IN, "", pooled_database(false))
+    }
+
+    /// A place with an embedded database, which runs from the start.
+    pub(crate) fn with_embedded_postgres() -> Self {
+        let place = Self::with(STAND_IN, "");
+        place.url();
         place
     }
 
-    /// A place with these options of the embed node and these stores.
+    /// A place with these options of the embed node and these stores; none means embedded ones.
     pub(crate) fn with(embed: &str, stores: &str) -> Self {
+        Self::create(embed, stores, Database::Embedded(OnceLock::new()))
+    }
+
+    fn create(embed: &str, stores: &str, database: Database) -> Self {
         // If root runs the tests, the server of the embedded Postgres runs as another user and must
         // reach its folder.
         let base = if has_room(Path::new(MEMORY)) { MEMORY.into() } else { std::env::temp_dir() };
         let folder = tempfile::Builder::new().prefix("semantik-test-").tempdir_in(base).unwrap();
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(folder.path(), open).unwrap();
-        let place = Self { cluster: OnceLock::new(), folder };
+        let has_model = !embed.contains("stand-in");
+        let place = Self { database, folder, has_model };
         std::fs::create_dir(place.corpus()).unwrap();
         place.write_pipeline(embed, stores, "size: 64, overlap: 8");
         place
     }
 
+    /// Writes the pipeline file. Unless `stores` names a metadata store, it is that of this place.
     pub(crate) fn write_pipeline(&self, embed: &str, stores: &str, chunk: &str) {
+        let stores = match &self.database {
+            Database::Pooled(database) if !stores.contains("postgres:") => {
+                with_postgres(stores, database.url())
+            }
+            Database::Pooled(_) | Database::Embedded(_) => stores.to_owned(),
+        };
         let yaml = format!(
             "\
 version: 1
@@ -129,18 +176,20 @@ nodes:
         std::fs::write(path, content).unwrap();
     }
 
+    /// The command in this folder.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = if self.has_model { command_with_libtorch(args) } else { command(args) };
+        command.current_dir(self.path());
+        command
+    }
+
     /// Starts the command in this folder.
     pub(crate) fn start(&self, args: &[&str]) -> Child {
-        command(args)
-            .current_dir(self.path())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap()
+        self.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
     pub(crate) fn semantik(&self, args: &[&str]) -> CommandOutput {
-        ran(command(args).current_dir(self.path()).output().unwrap())
+        ran(self.command(args).output().unwrap())
     }
 
     /// Runs the pipeline and expects success, possibly with failed documents.
@@ -195,15 +244,16 @@ nodes:
 
     /// Another place with the same corpus and pipeline, indexed from scratch.
     pub(crate) fn fresh(&self) -> Self {
-        let fresh = Self::with_stand_in();
+        let fresh = match &self.database {
+            Database::Pooled(_) => Self::with_stand_in(),
+            Database::Embedded(_) => Self::with_embedded_postgres(),
+        };
         std::fs::remove_dir(fresh.corpus()).unwrap();
-        for name in ["corpus", "pipeline.yaml"] {
-            let copied = Command::new("cp")
-                .arg("-a")
-                .args([self.path().join(name), fresh.path().join(name)])
-                .status();
-            assert!(copied.unwrap().success());
-        }
+        let copied =
+            Command::new("cp").arg("-a").args([self.corpus(), fresh.corpus()]).status().unwrap();
+        assert!(copied.success());
+        let pipeline = std::fs::read_to_string(self.file()).unwrap();
+        std::fs::write(fresh.file(), pipeline.replace(self.url(), fresh.url())).unwrap();
         fresh.run();
         fresh
     }
@@ -237,8 +287,13 @@ nodes:
         name.strip_prefix("corpus/").unwrap_or(name).to_owned()
     }
 
-    pub(crate) fn cluster(&self) -> &EmbeddedPostgres {
-        self.cluster.get_or_init(|| {
+    /// The URL of the database; starts the embedded cluster, if this place has one.
+    pub(crate) fn url(&self) -> &str {
+        let embedded = match &self.database {
+            Database::Pooled(database) => return database.url(),
+            Database::Embedded(embedded) => embedded,
+        };
+        let cluster = embedded.get_or_init(|| {
             let cluster = EmbeddedPostgres::start(&self.path().join(".semantik/postgres")).unwrap();
             // No test simulates power loss, and disks are slow.
             for set in ["fsync = off", "full_page_writes = off", "synchronous_commit = off"] {
@@ -246,24 +301,25 @@ nodes:
             }
             query(cluster.url(), "SELECT pg_reload_conf()");
             cluster
-        })
+        });
+        cluster.url()
     }
 
-    /// Queries the embedded database; returns each row as an object.
+    /// Queries the database; returns each row as an object.
     pub(crate) fn sql(&self, query: &str) -> Vec<Value> {
         let query = format!("SELECT coalesce(json_agg(t), '[]') FROM ({query}) t");
         let said = self.execute(&query);
         serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"))
     }
 
-    /// Queries one value from the embedded database.
+    /// Queries one value from the database.
     pub(crate) fn value(&self, query: &str) -> String {
         self.execute(query).trim().to_owned()
     }
 
-    /// Executes a statement in the embedded database, bypassing the command.
+    /// Executes a statement in the database, bypassing the command.
     pub(crate) fn execute(&self, statement: &str) -> String {
-        query(self.cluster().url(), statement)
+        query(self.url(), statement)
     }
 
     /// Expires the leases of operations that no process renews: a process killed between requesting
@@ -282,15 +338,28 @@ nodes:
 
     /// A database session that holds a transaction and its locks.
     pub(crate) fn session(&self) -> OpenTransaction {
-        let mut child = psql(self.cluster().url())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child =
+            psql(self.url()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let said = BufReader::new(child.stdout.take().unwrap());
         let mut session = OpenTransaction { asks: child.stdin.take().unwrap(), said, child };
         session.execute("BEGIN");
         session
+    }
+}
+
+/// The text of `stores` with a metadata store.
+fn with_postgres(stores: &str, url: &str) -> String {
+    match stores.split_once("stores:") {
+        // On one line, so that it changes no position in the file.
+        None if stores.is_empty() => format!("stores: {{ postgres: '{url}' }}"),
+        None => format!("stores: {{ postgres: '{url}' }}\n{stores}"),
+        Some((before, rest)) if rest.starts_with('\n') => {
+            format!("{before}stores:\n  postgres: '{url}'{rest}")
+        }
+        Some((before, rest)) => {
+            let rest = rest.trim_start().strip_prefix('{').expect("`stores` is a mapping");
+            format!("{before}stores: {{ postgres: '{url}',{rest}")
+        }
     }
 }
 
@@ -356,6 +425,13 @@ pub(crate) fn query(url: &str, statement: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// Executes a file of statements.
+pub(crate) fn load(url: &str, file: &Path) {
+    let output = psql(url).arg("-f").arg(file).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {said}", file.display());
+}
+
 /// The content of all tables of a database.
 pub(crate) fn dump(url: &str) -> String {
     let output = postgres("pg_dump").args(["--data-only", url]).output().unwrap();
@@ -410,23 +486,4 @@ pub(crate) fn signal(child: &Child, name: &str) {
 /// Waits for a command that was started.
 pub(crate) fn end(child: Child) -> CommandOutput {
     ran(child.wait_with_output().unwrap())
-}
-
-/// The command, isolated from variables of this environment that affect it.
-pub(crate) fn command(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_semantik"));
-    command.args(args);
-    for variable in ["SEMANTIK_LOG", "SEMANTIK_DATA", "DATABASE_URL"] {
-        command.env_remove(variable);
-    }
-    command.env_remove("NO_COLOR").env("SEMANTIK_LOG_FORMAT", "json");
-    command
-}
-
-pub(crate) fn ran(output: Output) -> CommandOutput {
-    CommandOutput {
-        code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
 }

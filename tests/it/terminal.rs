@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
+use crate::empty_libtorch;
 use crate::support::{CommandOutput, TestProject, command, ran, signal, wait_for};
 
 /// Words that differ between documents.
@@ -15,13 +16,10 @@ fn words(n: usize, many: usize) -> String {
 }
 
 fn interrupted(many: usize, tokens: usize, rate: usize) -> TestProject {
-    let place = TestProject::with(&format!("model: 'stand-in:16@{rate}'"), "");
-    place.cluster();
+    let place = TestProject::with_embedding(&format!("model: 'stand-in:16@{rate}'"));
     for n in 0..many {
         place.write(&format!("{n:04}.txt"), words(n, tokens));
     }
-    let migrated = place.semantik(&["migrate", "up", "pipeline.yaml"]);
-    assert_eq!(migrated.code, 0, "{}", migrated.stderr);
     place
 }
 
@@ -137,6 +135,9 @@ fn on_terminal(
     script.args(["-q", "-e", "-c", &line, "/dev/null"]).current_dir(place.path());
     script.env("TERM", "xterm").env_remove("NO_COLOR").env_remove("SEMANTIK_LOG");
     script.envs(variables.iter().copied()).stdin(Stdio::null());
+    if let Some(folder) = empty_libtorch::folder() {
+        script.env("LD_LIBRARY_PATH", folder);
+    }
     let output = script.output().unwrap();
     String::from_utf8(output.stdout).unwrap()
 }

@@ -365,3 +365,68 @@ fn no_public_type_name_stands_twice_in_a_crate() {
         }
     }
 }
+
+/// The bodies of all tests, with their file.
+fn test_functions() -> Vec<(String, String)> {
+    let folders = CRATES.iter().map(|krate| format!("{krate}/tests")).chain(["tests".to_owned()]);
+    let files = folders.filter(|folder| Path::new(ROOT).join(folder).exists());
+    let mut found = Vec::new();
+    for (name, text) in files.chain(code_folders()).flat_map(|folder| sources(&folder)) {
+        let mut lines = text.lines();
+        while let Some(line) = lines.by_ref().find(|line| is_test_attribute(line)) {
+            let end = format!("{}}}", &line[..line.len() - line.trim_start().len()]);
+            let body = lines.by_ref().take_while(|line| *line != end).collect::<Vec<_>>();
+            found.push((name.clone(), body.join("\n")));
+        }
+    }
+    found
+}
+
+fn is_test_attribute(line: &str) -> bool {
+    let line = line.trim_start();
+    line.starts_with("#[test]") || line.starts_with("#[tokio::test")
+}
+
+/// `true` if the body of a test may end early without a failure, or says that it does.
+fn may_skip(body: &str) -> bool {
+    let words: Vec<&str> = body.split_whitespace().collect();
+    let leaves = words.contains(&"return;")
+        || words.windows(2).any(|pair| pair == ["return", "}"] || pair == ["return", "};"]);
+    let says = body.lines().any(|line| line.contains("println!") && line.contains("skipp"));
+    leaves || says
+}
+
+/// A test that lacks something fails, or has the attribute `ignore` with the reason and a command
+/// that runs it.
+#[test]
+fn no_test_skips_silently() {
+    let tests = test_functions();
+    assert!(tests.len() > 500, "{} tests were found", tests.len());
+    for (name, body) in &tests {
+        assert!(!may_skip(body), "{name}: a test may end without a check:\n{body}");
+    }
+    let leave = ["return", ";"].concat();
+    for skips in
+        [format!("let Some(a) = b else {{ {} }};", "return"), format!("if a {{ {leave} }}")]
+    {
+        assert!(may_skip(&skips), "{skips}");
+    }
+    let says = ["eprintln!", "(\"skip", "ped: no server\");"].concat();
+    assert!(may_skip(&says) && !may_skip("return check(a);"));
+}
+
+/// `make test-qdrant` finds the tests that need a Qdrant server by the name of their module.
+#[test]
+fn tests_that_need_a_qdrant_server_have_a_module_of_their_own() {
+    let ignored = format!("#[ignore = \"{}\"]", "needs QDRANT_URL");
+    let mut count = 0;
+    for folder in ["tests", "vectors/tests"] {
+        for (name, text) in sources(folder).iter().filter(|(_, text)| text.contains(&ignored)) {
+            assert!(name.ends_with("/qdrant_server.rs"), "{name}");
+            count += text.matches(&ignored).count();
+        }
+    }
+    assert_eq!(count, 3);
+    let makefile = std::fs::read_to_string(Path::new(ROOT).join("Makefile")).unwrap();
+    assert!(makefile.contains("qdrant_server -- --ignored"));
+}

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::support::{CommandOutput, TestProject, command, ran};
 
 /// A tmpfs that exists as long as the value.
-struct Volume {
+pub(crate) struct Volume {
     /// The process that keeps the namespace; it exits when its standard input closes.
     holder: Child,
     path: PathBuf,
@@ -24,7 +24,7 @@ fn is_root() -> bool {
 }
 
 impl Volume {
-    fn mount(path: &Path, mib: u32) -> Self {
+    pub(crate) fn mount(path: &Path, mib: u32) -> Self {
         std::fs::create_dir_all(path).unwrap();
         let mut unshare = Command::new("unshare");
         if !is_root() {
@@ -56,13 +56,24 @@ impl Volume {
     }
 
     fn semantik(&self, place: &TestProject, args: &[&str]) -> CommandOutput {
-        let plain = command(args);
-        let mut enter = self.inside(plain.get_program(), place.path());
-        enter.args(plain.get_args()).env_remove("SEMANTIK_LOG").env_remove("DATABASE_URL");
-        ran(enter.output().unwrap())
+        ran(self.command(place.path(), args).output().unwrap())
     }
 
-    fn shell(&self, script: &str) {
+    /// The command in a folder, in the namespace of the volume.
+    pub(crate) fn command(&self, folder: &Path, args: &[&str]) -> Command {
+        let plain = command(args);
+        let mut enter = self.inside(plain.get_program(), folder);
+        enter.args(plain.get_args());
+        for (variable, value) in plain.get_envs() {
+            match value {
+                Some(value) => enter.env(variable, value),
+                None => enter.env_remove(variable),
+            };
+        }
+        enter
+    }
+
+    pub(crate) fn shell(&self, script: &str) {
         let mut sh = self.inside("sh".as_ref(), &self.path);
         assert!(sh.args(["-c", script]).status().unwrap().success(), "{script}");
     }
@@ -93,11 +104,8 @@ impl Drop for Volume {
 /// A place with vectors and cache on a separate volume, and the database elsewhere.
 fn on_volume(mib: u32) -> (TestProject, Volume) {
     let place = TestProject::with_stand_in();
-    let url = place.cluster().url().to_owned();
-    let stores = format!(
-        "collection: test\nstores: {{ postgres: '{url}', vectors: embedded, data: ./data }}\n"
-    );
-    place.edit_pipeline("collection: test\n", &stores);
+    let stores = "stores: { vectors: embedded, data: ./data }";
+    place.write_pipeline("model: 'stand-in:16'", stores, "size: 64, overlap: 8");
     let volume = Volume::mount(&place.path().join("data"), mib);
     (place, volume)
 }

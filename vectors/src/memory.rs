@@ -16,6 +16,47 @@ use crate::shape::VectorLayout;
 use pipeline::{Inventory, PointKey};
 
 /// Vector store in memory.
+///
+/// ```
+/// use pipeline::test_util::payload;
+/// use pipeline::{
+///     BoxError, Filter, Hit, IndexQuery, KeywordField, Payload, Point, SearchAccuracy,
+///     VectorIndex as _, VectorStore as _, point_id,
+/// };
+/// use vectors::MemoryVectors;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), BoxError> {
+/// let point = |name: &str, language: &str, vector: [f32; 2]| {
+///     let payload = Payload { language: Some(language.to_owned()), ..payload(name, name) };
+///     let id = point_id(payload.document, payload.chunk_index);
+///     Point { id, vector: vector.to_vec(), sparse: None, payload }
+/// };
+///
+/// let store = MemoryVectors::new(2);
+/// let eiche = point("eiche", "de", [1.0, 0.0]);
+/// let (oak, sea) = (point("oak", "en", [0.8, 0.6]), point("sea", "en", [0.0, 1.0]));
+/// store.upsert(vec![eiche.clone(), oak, sea]).await?;
+/// store.flush().await?;
+///
+/// let query = IndexQuery::nearest(&[2.0, 0.0], 2, SearchAccuracy::Exact);
+/// let names = |hits: &[Hit]| -> Vec<String> {
+///     hits.iter().map(|hit| hit.payload.content.clone()).collect()
+/// };
+/// let hits = store.query(&query).await?;
+/// assert_eq!(names(&hits), ["eiche", "oak"]);
+/// assert_eq!(hits[0].similarity, Some(1.0));
+///
+/// let english = Filter::In(KeywordField::Language, vec!["en".to_owned()]);
+/// let query = IndexQuery { filter: Some(english), ..query };
+/// assert_eq!(names(&store.query(&query).await?), ["oak", "sea"]);
+///
+/// store.remove(&[eiche.payload.document]).await?;
+/// let languages = store.facet(KeywordField::Language, None, 10).await?;
+/// assert_eq!((&*languages[0].value, languages[0].count, languages.len()), ("en", 2, 1));
+/// # Ok(())
+/// # }
+/// ```
 pub struct MemoryVectors {
     shape: VectorLayout,
     points: Mutex<BTreeMap<Uuid, Point>>,
@@ -28,6 +69,41 @@ impl MemoryVectors {
     }
 
     /// An empty store of dense vectors with `dim` dimensions and sparse vectors.
+    ///
+    /// ```
+    /// use pipeline::test_util::payload;
+    /// use pipeline::{
+    ///     BoxError, Fusion, IndexQuery, Point, QueryVectors, SearchAccuracy, SparseVector,
+    ///     VectorIndex as _, VectorStore as _, point_id,
+    /// };
+    /// use vectors::MemoryVectors;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), BoxError> {
+    /// let terms = |indices: &[u32]| SparseVector {
+    ///     indices: indices.to_vec(),
+    ///     values: vec![1.0; indices.len()],
+    /// };
+    /// let point = |name: &str, vector: [f32; 2], indices: &[u32]| {
+    ///     let payload = payload(name, name);
+    ///     let (id, sparse) = (point_id(payload.document, 0), Some(terms(indices)));
+    ///     Point { id, vector: vector.to_vec(), sparse, payload }
+    /// };
+    /// let store = MemoryVectors::with_sparse(2);
+    /// store.upsert(vec![point("a", [1.0, 0.0], &[1]), point("b", [0.9, 0.1], &[1, 7])]).await?;
+    ///
+    /// // `a` is first by its dense vector, `b` alone contains the term 7.
+    /// let vectors = QueryVectors::Hybrid {
+    ///     dense: vec![1.0, 0.0],
+    ///     sparse: terms(&[7]),
+    ///     fusion: Fusion { sparse: 2.0, ..Fusion::default() },
+    /// };
+    /// let query = IndexQuery { vectors, ..IndexQuery::nearest(&[], 10, SearchAccuracy::Exact) };
+    /// let hits = store.query(&query).await?;
+    /// assert_eq!(hits.iter().map(|hit| &*hit.payload.content).collect::<Vec<_>>(), ["b", "a"]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn with_sparse(dim: usize) -> Self {
         Self { shape: VectorLayout { dim, sparse: true }, points: Mutex::default() }
     }

@@ -17,6 +17,7 @@ use crate::retry_call;
 #[derive(Clone, Debug, PartialEq, FromRow, Serialize, ToSchema)]
 #[schema(as = Key)]
 pub struct ApiKey {
+    /// Id of the key, for grants and revocation.
     pub id: Uuid,
     /// Purpose of the key.
     name: String,

@@ -17,9 +17,11 @@ use crate::{LOCAL_ACCOUNT, retry_call};
 /// An account.
 #[derive(Clone, Debug, PartialEq, FromRow, Serialize, ToSchema)]
 pub struct User {
+    /// Id of the account; it never changes.
     pub id: Uuid,
     /// Name for the login.
     pub username: String,
+    /// E-mail address; unique among accounts.
     pub email: String,
     full_name: Option<String>,
     /// `true` if it can log in and its keys are valid.
@@ -27,6 +29,7 @@ pub struct User {
     /// `true` if it is an administrator of the server.
     pub is_superuser: bool,
     created_at: DateTime<Utc>,
+    /// Time of the last login with a password; missing before the first.
     pub last_login: Option<DateTime<Utc>>,
     /// Preferences of the user, read by the web UI only.
     #[schema(value_type = Object)]

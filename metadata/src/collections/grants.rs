@@ -16,6 +16,7 @@ use crate::{LOCAL_ACCOUNT, retry_call};
 /// A permission on a collection, granted to a user or key.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow, Serialize, ToSchema)]
 pub struct Grant {
+    /// Id of the grant, for its revocation.
     pub id: Uuid,
     /// User name of the recipient.
     user: Option<String>,

@@ -17,13 +17,16 @@ use crate::{LOCAL_ACCOUNT, retry_call};
 #[serde(deny_unknown_fields)]
 #[schema(as = Limits)]
 pub struct ResourceLimits {
+    /// Maximum number of documents.
     #[schema(minimum = 1)]
     pub max_documents: i64,
     /// Size of all documents in units of 10⁹ bytes.
     #[schema(exclusive_minimum = 0.0)]
     pub max_storage_gb: f64,
+    /// Maximum number of operations requested within an hour.
     #[schema(minimum = 1)]
     pub max_operations_per_hour: i64,
+    /// Maximum number of sources.
     #[schema(minimum = 1)]
     pub max_sources: i64,
 }
@@ -31,6 +34,7 @@ pub struct ResourceLimits {
 /// Limits with current usage.
 #[derive(Clone, Copy, Debug, PartialEq, FromRow, Serialize, ToSchema)]
 pub struct LimitsAndUsage {
+    /// The limits in force.
     #[sqlx(flatten)]
     pub limits: ResourceLimits,
     /// `false` for collections of the built-in account `local`, which have no limits.

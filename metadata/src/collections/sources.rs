@@ -67,6 +67,7 @@ pub(crate) async fn refresh(
 #[derive(Clone, Debug, PartialEq, Eq, FromRow, Serialize, ToSchema)]
 #[schema(as = Source)]
 pub struct SourceSummary {
+    /// Id of the source.
     pub id: Uuid,
     /// Path or URL of the source root.
     #[serde(rename = "source")]
@@ -76,6 +77,7 @@ pub struct SourceSummary {
     pub source_type: String,
     /// Completed documents of the source at the end of the last operation.
     pub document_count: i64,
+    /// Bytes of these documents.
     pub size_bytes: i64,
     /// Time of the last operation that read it.
     pub last_indexed_at: Option<DateTime<Utc>>,

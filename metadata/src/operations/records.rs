@@ -17,7 +17,9 @@ use crate::retry_call;
 #[derive(Clone, Debug, PartialEq, FromRow, Serialize, ToSchema)]
 #[schema(as = Operation)]
 pub struct OperationRecord {
+    /// Id of the operation.
     pub id: Uuid,
+    /// Id of the collection that it changes.
     pub collection_id: Uuid,
     /// Name of the collection.
     collection: String,
@@ -37,8 +39,10 @@ pub struct OperationRecord {
     /// Cause of the failure.
     #[sqlx(rename = "error_message")]
     error: Option<String>,
+    /// Time of the request.
     pub created_at: DateTime<Utc>,
     started_at: Option<DateTime<Utc>>,
+    /// Time of the end, successful or not; missing before that.
     pub completed_at: Option<DateTime<Utc>>,
     /// Progress: documents, chunks, tokens, and each node; missing before the operation has
     /// started.

@@ -8,7 +8,7 @@ use sqlx::{Connection as _, FromRow, PgConnection};
 use crate::query_error::QueryError;
 use crate::{Postgres, retry_call};
 
-pub(super) static MIGRATOR: Migrator = sqlx::migrate!("../migrations");
+pub(crate) static MIGRATOR: Migrator = sqlx::migrate!("../migrations");
 
 /// A migration of this program.
 #[derive(Clone, Debug, PartialEq, Eq)]

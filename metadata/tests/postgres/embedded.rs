@@ -1,6 +1,4 @@
 //! The embedded cluster: shared, killed, started concurrently, and run as every kind of user.
-//!
-//! Other processes are instances of this test program that run [`child`].
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
@@ -10,9 +8,6 @@ use std::process::{Child, Command, Stdio};
 
 use metadata::EmbeddedPostgres;
 use sqlx::{Connection as _, PgConnection};
-
-const FOLDER: &str = "SEMANTIK_TEST_FOLDER";
-const TASK: &str = "SEMANTIK_TEST_TASK";
 
 /// A folder that every user can traverse, for the clusters of a test.
 fn open_folder() -> tempfile::TempDir {
@@ -42,43 +37,18 @@ fn execute(url: &str, statement: &'static str) {
     });
 }
 
-/// Runs [`child`] in another process.
-fn spawn(task: &str, folder: &Path, user: Option<(u32, u32)>) -> Child {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "embedded::child", "--ignored", "--nocapture"]);
-    command.env(TASK, task).env(FOLDER, folder).stdout(Stdio::piped());
-    if let Some((uid, gid)) = user {
-        command.uid(uid).gid(gid);
-    }
-    command.spawn().unwrap()
+/// Another process that uses the cluster in a folder.
+const CHILD: &str = env!("CARGO_BIN_EXE_metadata-test-child");
+
+/// Starts [`CHILD`].
+fn spawn(task: &str, folder: &Path) -> Child {
+    Command::new(CHILD).arg(task).arg(folder).stdout(Stdio::piped()).spawn().unwrap()
 }
 
 /// Waits until the child prints `ready`.
 fn wait_for_ready(child: &mut Child) {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap().contains("ready")), "the child exited early");
-}
-
-/// Body of another process. Not a test: the tests below run it.
-#[test]
-#[ignore = "run by other tests in a child process"]
-fn child() {
-    let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
-    let cluster = EmbeddedPostgres::start(&folder).unwrap();
-    match std::env::var(TASK).unwrap().as_str() {
-        "hold" => {
-            execute(
-                cluster.url(),
-                "CREATE TABLE IF NOT EXISTS t (n bigint); INSERT INTO t VALUES (7);",
-            );
-            println!("ready");
-            std::thread::sleep(std::time::Duration::from_secs(600));
-        }
-        "visit" => {
-            assert_eq!(query_number(cluster.url(), "SELECT 1::bigint"), 1);
-        }
-        other => panic!("invalid task: {other}"),
-    }
 }
 
 fn pid_file(folder: &Path) -> PathBuf {
@@ -107,7 +77,7 @@ fn the_last_user_stops_the_server() {
 #[test]
 fn a_killed_command_leaves_a_server_that_the_next_one_uses() {
     let folder = open_folder();
-    let mut child = spawn("hold", folder.path(), None);
+    let mut child = spawn("hold", folder.path());
     wait_for_ready(&mut child);
     let server = server_pid(folder.path()).unwrap();
     child.kill().unwrap();
@@ -122,7 +92,7 @@ fn a_killed_command_leaves_a_server_that_the_next_one_uses() {
 #[test]
 fn a_killed_server_recovers() {
     let folder = open_folder();
-    let mut child = spawn("hold", folder.path(), None);
+    let mut child = spawn("hold", folder.path());
     wait_for_ready(&mut child);
     // Killing the server and the command together simulates a power failure.
     let server: i32 = server_pid(folder.path()).unwrap().parse().unwrap();
@@ -157,7 +127,7 @@ fn a_reused_pid_is_not_mistaken_for_the_server() {
 #[test]
 fn concurrent_starts_share_one_server() {
     let folder = open_folder();
-    let children: Vec<_> = (0..4).map(|_| spawn("visit", folder.path(), None)).collect();
+    let children: Vec<_> = (0..4).map(|_| spawn("visit", folder.path())).collect();
     for child in children {
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
@@ -206,26 +176,20 @@ fn a_long_path_has_its_socket_elsewhere() {
 
 #[test]
 fn an_ordinary_user_runs_the_server_as_that_user() {
-    if !is_root() {
-        // Every other test here covers this case.
-        return;
-    }
-    let nobody = fs_err::metadata("/proc/self").unwrap();
-    assert_eq!(nobody.uid(), 0);
-    let (uid, gid) = (65_534, 65_534);
+    let ours = fs_err::metadata("/proc/self").unwrap();
+    let (uid, gid) = if is_root() { (65_534, 65_534) } else { (ours.uid(), ours.gid()) };
     let folder = open_folder();
     chown(folder.path(), Some(uid), Some(gid)).unwrap();
     let program = folder.path().join("program");
-    fs_err::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    fs_err::copy(CHILD, &program).unwrap();
     let data = folder.path().join("data");
     let mut command = Command::new(&program);
-    command.args(["--exact", "embedded::child", "--ignored", "--nocapture"]).stdout(Stdio::piped());
-    command.env(TASK, "hold").env(FOLDER, &data).uid(uid).gid(gid).current_dir(folder.path());
-    let mut child = command.spawn().unwrap();
+    command.arg("hold").arg(&data).stdout(Stdio::piped());
+    let mut child = command.uid(uid).gid(gid).current_dir(folder.path()).spawn().unwrap();
     wait_for_ready(&mut child);
     assert_eq!(fs_err::metadata(pid_file(&data)).unwrap().uid(), uid);
 
-    // Root joins the cluster of that user, and the files keep their owner.
+    // Another process joins it, root's too, and the files keep their owner.
     let joined = EmbeddedPostgres::start(&data).unwrap();
     assert_eq!(query_number(joined.url(), "SELECT n FROM t"), 7);
     child.kill().unwrap();
@@ -236,15 +200,16 @@ fn an_ordinary_user_runs_the_server_as_that_user() {
 
 #[test]
 fn a_data_folder_that_the_server_cannot_reach_has_its_cluster_elsewhere() {
-    if !is_root() {
-        return;
-    }
-    // Only root can traverse it.
+    // Only its owner can traverse it.
     let closed = tempfile::tempdir().unwrap();
     fs_err::set_permissions(closed.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
     let folder = closed.path().join("data/postgres");
     let note = folder.join("cluster-is-at");
     let cluster = EmbeddedPostgres::start(&folder).unwrap();
+    if !is_root() {
+        // The server of an ordinary user is that user's process, so it reaches the folder.
+        return assert!(!note.exists() && folder.join("cluster/data").exists());
+    }
     execute(cluster.url(), "CREATE TABLE t (n bigint); INSERT INTO t VALUES (1);");
     drop(cluster);
     let first = fs_err::read_to_string(&note).unwrap();

@@ -1,10 +1,11 @@
-//! A database for a test in a cluster shared by all tests, and helpers for documents.
+//! A database for a test, and helpers for documents.
 
 use std::path::Path;
 
+use metadata::test_util::TestDatabase;
 use metadata::{
-    Collection, EmbeddedPostgres, GenerationSettings, GenerationSlot, NewCollection,
-    OperationLease, OperationType, Postgres, RunMetadata, WaitPolicy,
+    Collection, GenerationSettings, GenerationSlot, NewCollection, OperationLease, OperationType,
+    Postgres, RunMetadata, WaitPolicy,
 };
 use pipeline::Quantization;
 use pipeline::{
@@ -12,42 +13,36 @@ use pipeline::{
     RejectReason, Rejection, StoredDocument,
 };
 use serde_json::json;
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
+use sqlx::PgPool;
 use uuid::Uuid;
 
-/// A separate database. The cluster runs while any test has such a value.
+const POOL: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/postgres-pool");
+
+/// A database of the pool, see `metadata::test_util`.
 pub(crate) struct Database {
     pub(crate) postgres: Postgres,
     /// Direct access to the database, bypassing the store.
     pub(crate) sql: PgPool,
     pub(crate) url: String,
-    _cluster: EmbeddedPostgres,
+    _database: TestDatabase,
 }
 
 impl Database {
     /// A database without tables.
     pub(crate) async fn empty() -> Self {
-        let cluster =
-            EmbeddedPostgres::start(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("postgres"))
-                .unwrap();
-        let name = format!("test_{}_{}", std::process::id(), Uuid::new_v4().simple());
-        let mut connection = PgConnection::connect(cluster.url()).await.unwrap();
-        drop_stale_databases(&mut connection).await;
-        sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}")))
-            .execute(&mut connection)
-            .await
-            .unwrap();
-        let url = cluster.url().replace("/semantik?", &format!("/{name}?"));
-        let postgres = Postgres::connect(&url).await.unwrap();
-        let sql = PgPool::connect(&url).await.unwrap();
-        Self { postgres, sql, url, _cluster: cluster }
+        Self::open(TestDatabase::empty(Path::new(POOL)).await).await
     }
 
     /// A database with all tables.
     pub(crate) async fn new() -> Self {
-        let database = Self::empty().await;
-        database.postgres.migrate_up().await.unwrap();
-        database
+        Self::open(TestDatabase::migrated(Path::new(POOL)).await).await
+    }
+
+    async fn open(database: TestDatabase) -> Self {
+        let url = database.url().to_owned();
+        let postgres = Postgres::connect(&url).await.unwrap();
+        let sql = PgPool::connect(&url).await.unwrap();
+        Self { postgres, sql, url, _database: database }
     }
 
     pub(crate) async fn collection(&self, name: &str) -> Collection {
@@ -67,23 +62,6 @@ impl Database {
         let operation = self.operation(&collection).await;
         let metadata = operation.metadata(GenerationSlot::Live, settings(1));
         (operation, metadata)
-    }
-}
-
-/// Drops the databases of tests that failed; the name contains the process id of the test.
-async fn drop_stale_databases(connection: &mut PgConnection) {
-    let names: Vec<String> =
-        sqlx::query_scalar("SELECT datname FROM pg_database WHERE datname LIKE 'test_%'")
-            .fetch_all(&mut *connection)
-            .await
-            .unwrap();
-    for name in names {
-        let pid = name.split('_').nth(1).unwrap();
-        if !Path::new("/proc").join(pid).exists() {
-            // Another test may drop it concurrently.
-            let drop = AssertSqlSafe(format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
-            let _ignored = sqlx::query(drop).execute(&mut *connection).await;
-        }
     }
 }
 

@@ -90,8 +90,11 @@ impl ChangeCause {
 /// Documents with one cause or reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
+    /// Number of documents.
     pub documents: u64,
+    /// Their chunks; 0 if they are not read or not embedded.
     pub chunks: u64,
+    /// Tokens of these chunks.
     pub tokens: u64,
     /// URIs of the first ones, at most [`KEPT`].
     examples: Vec<String>,

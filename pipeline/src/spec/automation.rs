@@ -115,6 +115,15 @@ impl Default for RetrySpec {
 }
 
 /// A duration as text: a number and `s`, `m`, `h` or `d`.
+///
+/// ```
+/// use pipeline::HumanDuration;
+///
+/// assert_eq!(HumanDuration::try_from("2h".to_owned())?.as_secs(), 7200);
+/// assert_eq!(String::from(HumanDuration::from_secs(90)), "90s");
+/// assert!(HumanDuration::try_from("2 weeks".to_owned()).is_err());
+/// # Ok::<_, String>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct HumanDuration(String);

@@ -65,6 +65,13 @@ pub struct MinScoresSpec {
 
 impl MinScoresSpec {
     /// The metrics that have a minimum, by name.
+    ///
+    /// ```
+    /// use pipeline::MinScoresSpec;
+    ///
+    /// let min = MinScoresSpec { ndcg_10: Some(0.4), ..MinScoresSpec::default() };
+    /// assert_eq!(min.thresholds(), [("ndcg@10", 0.4)]);
+    /// ```
     pub fn thresholds(&self) -> Vec<(&'static str, f64)> {
         let all = [
             ("ndcg@10", self.ndcg_10),

@@ -1,7 +1,6 @@
-//! A process for a test to kill: the test binary again, with one test that writes for ever.
+//! A process for a test to kill: a small program of the crate, which writes until then.
 
 use std::io::{BufRead as _, BufReader, Lines};
-use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 /// A running process; dropping the value kills it.
@@ -11,15 +10,9 @@ pub struct KillableChild {
 }
 
 impl KillableChild {
-    /// Starts one test as a child. The environment variable marks it as the child and holds the
-    /// folder to write to.
-    pub fn start(test: &str, variable: &str, folder: &Path) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args([test, "--exact", "--nocapture"])
-            .env(variable, folder)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+    /// Starts the process, which reports on its standard output.
+    pub fn start(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         Self { child, lines }
     }
@@ -33,6 +26,7 @@ impl KillableChild {
         })
     }
 
+    /// `false` once the process has exited.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }

@@ -34,6 +34,15 @@ pub struct Comparison {
 }
 
 /// Mean and confidence interval of a sample; all are 0 for an empty one.
+///
+/// ```
+/// use search::evaluation::estimate;
+///
+/// let scores = [0.2, 0.9, 0.4, 0.7, 0.3, 0.8];
+/// let estimate = estimate(&scores);
+/// assert!((estimate.mean - 0.55).abs() < 1e-9);
+/// assert!(estimate.low < 0.45 && estimate.high > 0.65, "six queries are few");
+/// ```
 pub fn estimate(sample: &[f64]) -> Estimate {
     let mean = mean(sample);
     if sample.is_empty() {
@@ -55,6 +64,17 @@ pub fn estimate(sample: &[f64]) -> Estimate {
 ///
 /// # Panics
 /// If they differ in length.
+///
+/// ```
+/// use search::evaluation::compare;
+///
+/// let before = [0.2, 0.9, 0.4, 0.7, 0.3, 0.8, 0.5, 0.6];
+/// let after = before.map(|score| score + 0.1);
+/// let comparison = compare(&after, &before);
+/// assert!((comparison.difference.mean - 0.1).abs() < 1e-9);
+/// // Only two of the 256 ways to flip the signs give a difference this large.
+/// assert!((comparison.p_value - 2.0 / 256.0).abs() < 0.005);
+/// ```
 pub fn compare(first: &[f64], second: &[f64]) -> Comparison {
     assert_eq!(first.len(), second.len(), "the samples have the same queries");
     let differences: Vec<f64> = first.iter().zip(second).map(|(a, b)| a - b).collect();

@@ -51,6 +51,19 @@ impl Judgements {
     ///
     /// # Errors
     /// The first invalid line.
+    ///
+    /// ```
+    /// use search::evaluation::Judgements;
+    ///
+    /// let text = r#"{"query": "who signs", "relevant": {"contracts.md": 3, "faq/**": 1}}"#;
+    /// let judgements = Judgements::from_jsonl(text)?;
+    /// assert_eq!((&*judgements.queries[0].id, &*judgements.queries[0].query), ("1", "who signs"));
+    ///
+    /// let text = r#"{"query": "who signs", "relevant": {"contracts.md": 0}}"#;
+    /// let error = Judgements::from_jsonl(text).err().unwrap();
+    /// assert_eq!(error.to_string(), "line 1: no document is relevant");
+    /// # Ok::<_, search::evaluation::JudgementsError>(())
+    /// ```
     pub fn from_jsonl(text: &str) -> Result<Self, JudgementsError> {
         let mut judged = Vec::new();
         for (line, text) in lines(text) {
@@ -68,6 +81,16 @@ impl Judgements {
     ///
     /// # Errors
     /// The first invalid line.
+    ///
+    /// ```
+    /// use search::evaluation::Judgements;
+    ///
+    /// let qrels = "q1 0 a.txt 2\nq1 0 b.txt 0\nq2 0 c.txt 0";
+    /// let topics = "q1\twho signs\nq2\tnothing is relevant";
+    /// let judgements = Judgements::from_trec(qrels, topics)?;
+    /// assert_eq!(judgements.queries.iter().map(|it| &*it.id).collect::<Vec<_>>(), ["q1"]);
+    /// # Ok::<_, search::evaluation::JudgementsError>(())
+    /// ```
     pub fn from_trec(qrels: &str, topics: &str) -> Result<Self, JudgementsError> {
         let mut relevant: BTreeMap<&str, BTreeMap<String, u32>> = BTreeMap::new();
         for (line, text) in lines(qrels) {

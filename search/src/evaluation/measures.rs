@@ -20,6 +20,14 @@ pub static MEASURES: &[Measure] = &[
 
 impl Measure {
     /// The measure of this name, ignoring case; `None` if unknown.
+    ///
+    /// ```
+    /// use search::evaluation::{Measure, Scores};
+    ///
+    /// let scores = Scores { ndcg_10: 0.8, recall_10: 0.5, recall_100: 1.0, mrr_10: 1.0 };
+    /// assert_eq!(Measure::by_name("nDCG@10").unwrap().score(&scores), 0.8);
+    /// assert!(Measure::by_name("map").is_none());
+    /// ```
     pub fn by_name(name: &str) -> Option<Self> {
         MEASURES.iter().find(|measure| measure.name.eq_ignore_ascii_case(name)).copied()
     }

@@ -17,11 +17,13 @@ pub struct SetUp {
     /// Lower-case letters, digits, `.`, `_` and `-`; the first is a letter or digit.
     #[schema(pattern = "^[a-z0-9][a-z0-9._-]{0,63}$")]
     pub username: String,
+    /// E-mail address of the administrator.
     #[schema(pattern = r"^[^@\s]+@[^@\s]+$", max_length = 254)]
     pub email: String,
     /// At least 12 characters and at most 256 bytes.
     #[schema(min_length = 12, max_length = 256)]
     pub password: String,
+    /// Name for display.
     pub full_name: Option<String>,
 }
 
@@ -29,7 +31,9 @@ pub struct SetUp {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Login {
+    /// User name of the account, not its e-mail address.
     pub username: String,
+    /// Password of the account.
     pub password: String,
 }
 
@@ -37,6 +41,7 @@ pub struct Login {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Refresh {
+    /// The last refresh token of the session.
     pub refresh_token: String,
 }
 
@@ -53,6 +58,7 @@ pub struct Session {
     pub refresh_token: String,
     /// Lifetime of the refresh token in seconds.
     pub refresh_expires_in: u64,
+    /// The account that logged in.
     pub user: User,
 }
 
@@ -65,6 +71,7 @@ pub struct BrowserSession {
     pub token_type: &'static str,
     /// Lifetime of the access token in seconds.
     pub expires_in: u64,
+    /// The account that logged in.
     pub user: User,
 }
 
@@ -82,12 +89,15 @@ pub struct CreateUser {
     /// Lower-case letters, digits, `.`, `_` and `-`; the first is a letter or digit.
     #[schema(pattern = "^[a-z0-9][a-z0-9._-]{0,63}$")]
     pub username: String,
+    /// E-mail address; no other account has it.
     #[schema(pattern = r"^[^@\s]+@[^@\s]+$", max_length = 254)]
     pub email: String,
     /// At least 12 characters and at most 256 bytes.
     #[schema(min_length = 12, max_length = 256)]
     pub password: String,
+    /// Name for display.
     pub full_name: Option<String>,
+    /// `true` for an administrator of the server.
     #[serde(default)]
     pub is_superuser: bool,
 }
@@ -96,12 +106,15 @@ pub struct CreateUser {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeUser {
+    /// New e-mail address; no other account has it.
     #[schema(pattern = r"^[^@\s]+@[^@\s]+$", max_length = 254)]
     pub email: Option<String>,
+    /// New name for display.
     #[schema(min_length = 1, max_length = 200)]
     pub full_name: Option<String>,
     /// `false` ends its sessions and disables its keys.
     pub is_active: Option<bool>,
+    /// `true` makes the account an administrator of the server.
     pub is_superuser: Option<bool>,
 }
 
@@ -109,8 +122,10 @@ pub struct ChangeUser {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeMe {
+    /// New e-mail address; no other account has it.
     #[schema(pattern = r"^[^@\s]+@[^@\s]+$", max_length = 254)]
     pub email: Option<String>,
+    /// New name for display.
     #[schema(min_length = 1, max_length = 200)]
     pub full_name: Option<String>,
     /// Replaces the previous preferences.
@@ -122,6 +137,7 @@ pub struct ChangeMe {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangePassword {
+    /// The password that is replaced.
     pub current: String,
     /// At least 12 characters and at most 256 bytes.
     #[schema(min_length = 12, max_length = 256)]
@@ -144,6 +160,7 @@ pub struct CreateKey {
     /// Purpose of the key.
     #[schema(min_length = 1, max_length = 100)]
     pub name: String,
+    /// Scopes of the key; the widest one counts.
     #[schema(min_items = 1)]
     pub scopes: Vec<Scope>,
     /// Time of expiry, at most ten years from now; never if missing.
@@ -153,6 +170,7 @@ pub struct CreateKey {
 /// A created API key.
 #[derive(Serialize, ToSchema)]
 pub struct CreatedKey {
+    /// The key without its secret.
     #[serde(flatten)]
     pub key: ApiKey,
     /// The complete key. It is returned only once.

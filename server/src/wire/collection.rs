@@ -11,6 +11,7 @@ use crate::right::AccessLevel;
 /// A collection.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Collection {
+    /// Id of the collection; it never changes.
     pub id: Uuid,
     /// Unique among the collections of its owner.
     pub name: String,
@@ -79,6 +80,7 @@ impl Collection {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeCollection {
+    /// New description for users.
     pub description: Option<String>,
     /// Every caller may read a public collection; write access is unchanged.
     pub is_public: Option<bool>,
@@ -145,5 +147,6 @@ pub struct CreateGrant {
     pub user: Option<String>,
     /// Id of the key that receives it.
     pub key: Option<Uuid>,
+    /// The granted permission; it includes lower ones.
     pub permission: Permission,
 }

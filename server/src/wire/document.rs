@@ -62,6 +62,7 @@ impl From<ListedDocument> for Document {
 pub struct Chunk {
     /// Index among the chunks of the document, from 0.
     pub index: u32,
+    /// Text of the chunk.
     pub text: String,
     /// Headings above the chunk.
     pub headings: Option<String>,
@@ -90,6 +91,7 @@ pub struct ChunksQuery {
 /// Chunks of a document.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Chunks {
+    /// In order of their index.
     pub items: Vec<Chunk>,
     /// Number of chunks of the document.
     pub total: u32,

@@ -19,6 +19,7 @@ pub enum RequestedOperation {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StartOperation {
+    /// The operation to start.
     #[serde(rename = "type")]
     pub kind: RequestedOperation,
     /// Delete missing documents, whatever their number.

@@ -130,6 +130,7 @@ pub struct SearchAnswer {
     pub searched: Vec<SearchedCollection>,
     /// Collections that failed; the response has the hits of the others.
     pub failed: Vec<FailedCollection>,
+    /// Durations of the parts of the search.
     pub timings: SearchTimings,
 }
 
@@ -138,6 +139,7 @@ pub struct SearchAnswer {
 pub struct SearchHit {
     /// Id of the collection.
     pub collection: Uuid,
+    /// Name of the collection.
     pub collection_name: String,
     /// Score in its collection: cosine similarity, BM25, or the sum of reciprocal ranks.
     pub score: f32,
@@ -147,9 +149,11 @@ pub struct SearchHit {
     pub text: String,
     /// Ranges of the query terms in the text: start and end (exclusive), in Unicode code points.
     pub highlights: Vec<[usize; 2]>,
+    /// Id of the document.
     pub document: Uuid,
     /// Index among the chunks of the document, from 0.
     pub chunk_index: u32,
+    /// Location of the document, such as `file:///srv/docs/a.md`.
     pub uri: String,
     /// Title of the document; the name of its file if the title is meaningless.
     pub title: Option<String>,
@@ -161,6 +165,7 @@ pub struct SearchHit {
     pub start: u64,
     /// Byte offset of the end, exclusive.
     pub end: u64,
+    /// Media type of the document, such as `text/html`.
     pub mime_type: String,
     /// ISO 639-1.
     pub language: Option<String>,
@@ -175,7 +180,9 @@ pub struct SearchHit {
 /// A collection that was searched.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SearchedCollection {
+    /// Id of the collection.
     pub collection: Uuid,
+    /// Name of the collection.
     pub name: String,
     /// Generation of all its hits.
     pub generation: i32,
@@ -186,7 +193,9 @@ pub struct SearchedCollection {
 /// A collection that failed.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct FailedCollection {
+    /// Id of the collection.
     pub collection: Uuid,
+    /// Name of the collection.
     pub name: String,
     /// `not_served`, `no_sparse_vectors` or `failing`; the log has the cause.
     pub reason: &'static str,
@@ -196,6 +205,7 @@ pub struct FailedCollection {
 /// slowest one.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SearchTimings {
+    /// From the arrival of the request to the response.
     pub total_ms: f64,
     /// Embedding of the query, or its lookup in the cache.
     pub embed_ms: f64,

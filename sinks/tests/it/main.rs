@@ -3,5 +3,5 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
 mod parquet;
-mod rows;
+mod support;
 mod upsert;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use arrow::array::{AsArray as _, RecordBatch};
@@ -12,10 +13,10 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use pipeline::{NodeKind, Sink, SinkConfig};
 use proptest::prelude::*;
 use serde_json::json;
+use sinks::test_util::{DIM, Doc, chunk_vector, doc, rows};
 use tokio::runtime::Runtime;
-use vectors::contract::DIM;
 
-use crate::rows::{Doc, chunk_vector, doc, resources, rows};
+use crate::support::resources;
 use pipeline::test_util::KillableChild;
 
 fn config(folder: &Path) -> Box<dyn SinkConfig> {
@@ -214,33 +215,15 @@ proptest! {
     }
 }
 
-const KILL_FOLDER: &str = "SEMANTIK_TEST_KILL_DATASET";
-
-/// The process that the test below kills; does nothing in a normal test run.
-#[tokio::test]
-async fn killed_child() {
-    let Ok(folder) = std::env::var(KILL_FOLDER) else { return };
-    let mut sink = open(Path::new(&folder));
-    for round in 0_u32.. {
-        let docs: Vec<Doc> = (0..20)
-            .map(|at| {
-                let text: Vec<String> =
-                    (0..1 + (round + at) % 30).map(|word| format!("r{round}w{word}")).collect();
-                doc(&format!("file:///{}", (round * 7 + at) % 50), &text.join(" "))
-            })
-            .collect();
-        sink.write(rows(&docs, true)).await.unwrap();
-        println!("written {round}");
-    }
-}
-
 /// After a kill at any moment, the dataset is readable and every document in it is complete; after
 /// reopening, no chunk is without a document.
 #[test]
 fn a_killed_writer_leaves_documents_whole_or_absent() {
     let folder = tempfile::tempdir().unwrap();
     for round in 0_u32..12 {
-        let mut child = KillableChild::start("parquet::killed_child", KILL_FOLDER, folder.path());
+        let mut child = KillableChild::start(
+            Command::new(env!("CARGO_BIN_EXE_sinks-test-writer")).arg(folder.path()),
+        );
         for _ in 0..2 + round % 3 {
             child.wait_for_line("written").unwrap();
         }

@@ -20,7 +20,8 @@ use uuid::Uuid;
 use vectors::MemoryVectors;
 use vectors::contract::{DIM, scroll};
 
-use crate::rows::{COLLECTION, Doc, chunk_vector, doc, resources, rows};
+use crate::support::{COLLECTION, resources};
+use sinks::test_util::{Doc, chunk_vector, doc, rows};
 
 fn options(options: serde_json::Value) -> Box<dyn SinkConfig> {
     let node = sinks::NODES.iter().find(|node| node.name == "upsert").unwrap();

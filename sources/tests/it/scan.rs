@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::Permissions;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 
@@ -409,10 +409,16 @@ fn an_unchanged_file_is_not_read_and_a_changed_one_is() {
 
     // An edit that preserves size and modification time.
     let before = fs_err::metadata(path("edited")).unwrap().modified().unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(20));
-    fs_err::write(path("edited"), "x").unwrap();
-    let file = fs_err::OpenOptions::new().write(true).open(path("edited")).unwrap();
-    file.file().set_modified(before).unwrap();
+    let changed = |name: &str| {
+        let found = fs_err::metadata(path(name)).unwrap();
+        (found.ctime(), found.ctime_nsec())
+    };
+    // Times of files advance with the ticks of the kernel; `new` was written last.
+    while changed("edited") <= changed("new") {
+        fs_err::write(path("edited"), "x").unwrap();
+        let file = fs_err::OpenOptions::new().write(true).open(path("edited")).unwrap();
+        file.file().set_modified(before).unwrap();
+    }
     fs_err::write(path("touched"), "3").unwrap();
     fs_err::write(path("other"), "4").unwrap();
     fs_err::rename(path("other"), path("replaced")).unwrap();

@@ -3,12 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, FixedSizeBinaryArray, LargeBinaryArray, RecordBatch, StringArray,
-    TimestampMicrosecondArray, UInt64Array,
-};
+use arrow::array::{ArrayRef, FixedSizeBinaryArray, RecordBatch};
 use arrow::datatypes::{Field, Schema};
-use pipeline::column::{BYTES, CTIME, INODE, MIME_TYPE, MTIME, SIZE, SOURCE, URI};
+pub(crate) use pipeline::test_util::document_rows as files;
 use pipeline::test_util::no_resources;
 use pipeline::{
     BoxError, Embedder, EmbedderOptions, EmbedderUsage, EncodedInput, ModelInfo, ModelProvider,
@@ -35,27 +32,6 @@ pub(crate) fn run(config: &dyn StageConfig, with: &Resources, rows: RecordBatch)
     let outcome = config.build(with).unwrap().process(rows).unwrap();
     assert_eq!(outcome.rows.schema(), expected);
     outcome
-}
-
-/// Rows with the columns of `scan`, without `known_hash`.
-pub(crate) fn files(files: &[(&str, &str, &[u8])]) -> RecordBatch {
-    let count = files.len();
-    let no_times =
-        || Arc::new(TimestampMicrosecondArray::from(vec![None; count]).with_timezone("UTC"));
-    let uris = files.iter().map(|(name, _, _)| format!("file:///corpus/{name}"));
-    batch(vec![
-        (URI.field(), Arc::new(StringArray::from_iter_values(uris))),
-        (SOURCE.field(), Arc::new(StringArray::from(vec!["file:///corpus"; count]))),
-        (
-            SIZE.field(),
-            Arc::new(UInt64Array::from_iter_values(files.iter().map(|f| f.2.len() as u64))),
-        ),
-        (MTIME.field(), no_times()),
-        (CTIME.field(), no_times()),
-        (INODE.field(), Arc::new(UInt64Array::from(vec![None; count]))),
-        (MIME_TYPE.field(), Arc::new(StringArray::from_iter_values(files.iter().map(|f| f.1)))),
-        (BYTES.field(), Arc::new(LargeBinaryArray::from_iter_values(files.iter().map(|f| f.2)))),
-    ])
 }
 
 pub(crate) fn batch(columns: Vec<(Field, ArrayRef)>) -> RecordBatch {

@@ -96,7 +96,7 @@ fn check_every_verb_except(services: &[&str], place: &TestProject, file: &str, s
         let args: Vec<String> =
             verb.split(' ').map(|word| word.replace("PIPELINE", file)).collect();
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        let ran = ran(command(&args).current_dir(place.path()).output().unwrap());
+        let ran = place.semantik(&args);
         assert!((0..=127).contains(&ran.code), "{verb}: exit code {}", ran.code);
         if ran.code == 0 {
             continue;
@@ -184,7 +184,7 @@ fn the_rest_port_of_qdrant() {
         STAND_IN,
         &format!("stores: {{ vectors: {{ qdrant: 'http://127.0.0.1:{port}' }} }}"),
     );
-    place.cluster();
+    place.url();
     check_every_verb_except(
         &["worker", "serve"],
         &place,
@@ -210,7 +210,7 @@ fn weights_that_are_cut_off() {
     let weights = small_model(&place).join("model.safetensors");
     let whole = std::fs::read(&weights).unwrap();
     std::fs::write(&weights, &whole[..whole.len() / 2]).unwrap();
-    place.cluster();
+    place.url();
     check_every_verb(&place, "pipeline.yaml", &["model.safetensors"]);
 }
 
@@ -225,7 +225,7 @@ fn a_data_folder_that_is_a_file() {
 #[test]
 fn files_and_addresses_of_options() {
     let place = project_with_stores(STAND_IN, "");
-    place.cluster();
+    place.url();
     place.run();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = listener.local_addr().unwrap().port().to_string();

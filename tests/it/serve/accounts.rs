@@ -224,7 +224,7 @@ fn secrets_are_in_no_log_and_no_table() {
     );
     let (status, said) = server.stop();
     assert!(status.success() || status.code() == Some(128 + 15), "{status:?}");
-    let dump = dump(place.cluster().url());
+    let dump = dump(place.url());
     assert!(dump.contains("api_keys") && said.contains("answered"));
     for secret in [setup, text(&session["access_token"]), refresh, PASSWORD.to_owned()] {
         assert!(!said.contains(&secret), "the log contains {secret}: {said}");

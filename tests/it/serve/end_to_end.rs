@@ -188,23 +188,22 @@ fn an_operation_is_followed_to_its_end() {
     let id = server.collection(&root);
     let all = server.url.clone() + "/api/v1/operations/events";
     let token = format!("Bearer {root}");
-    let listening = std::thread::spawn({
-        let token = token.clone();
-        move || events(&all, &token, 2)
-    });
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    let all = events(&all, &token);
+    let listening = std::thread::spawn(move || all.take(2).collect::<Vec<_>>());
     let gate = place.gate("public.document_writes", "TRUE");
     let asked = server
         .post(&format!("/collections/{id}/operations"), Some(&root), &json!({ "type": "append" }))
         .ok_json();
     place.wait_at_gate();
     let one = format!("{}{}", server.url, text(&asked["events"]));
-    let followed = std::thread::spawn(move || events(&one, &token, usize::MAX));
-    // All documents are seen, and the stream had time to report it.
-    place.wait_until("SELECT progress ->> 'seen' = '13' FROM operation_leases");
-    std::thread::sleep(std::time::Duration::from_millis(1500));
+    // The operation waits at the gate after it has seen all documents.
+    let mut followed = events(&one, &token);
+    let mut states: Vec<Value> = Vec::new();
+    while states.last().is_none_or(|it| it["progress"]["seen"] != 13) {
+        states.push(followed.next().expect("the operation is waiting, so the stream is open"));
+    }
     drop(gate);
-    let states = followed.join().unwrap();
+    states.extend(followed);
     let statuses: Vec<String> = states.iter().map(|it| text(&it["status"])).collect();
     assert_eq!(statuses.first().unwrap(), "processing");
     assert_eq!(statuses.last().unwrap(), "completed");
@@ -229,21 +228,18 @@ fn an_operation_is_followed_to_its_end() {
     let ended = format!("/operations/{}/cancel", text(&states[0]["id"]));
     assert_eq!(server.post(&ended, Some(&root), &json!({})).code(), "conflict");
     let url = server.url.clone() + "/api/v1/operations/events";
-    let open =
-        std::thread::spawn(move || events(&url, &format!("Bearer {root}"), usize::MAX).len());
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    let open = events(&url, &token);
     server.stop();
-    open.join().unwrap();
+    open.for_each(drop);
 }
 
-/// The data of events until the stream ends or `most` events have arrived.
-fn events(url: &str, token: &str, most: usize) -> Vec<Value> {
+/// Opens an event stream; gives the data of its events until it ends. The server has begun to
+/// follow the operations when this returns.
+fn events(url: &str, token: &str) -> impl Iterator<Item = Value> + Send + use<> {
     let answer = ureq::get(url).header("authorization", token).call().unwrap();
     let lines = BufReader::new(answer.into_body().into_reader()).lines();
     let data = lines.map_while(Result::ok);
-    let data =
-        data.filter_map(|line| Some(serde_json::from_str(line.strip_prefix("data: ")?).unwrap()));
-    data.take(most).collect()
+    data.filter_map(|line| Some(serde_json::from_str(line.strip_prefix("data: ")?).unwrap()))
 }
 
 /// A server that is only searching does not lock the vectors for other readers.

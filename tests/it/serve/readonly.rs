@@ -17,7 +17,8 @@ fn a_server_searches_a_database_that_cannot_be_written_to() {
     let key = text(&server.key(&session, &["search", "read"])["secret"]);
     drop(server);
 
-    place.execute("ALTER DATABASE semantik SET default_transaction_read_only = on");
+    let name = place.value("SELECT current_database()");
+    place.execute(&format!("ALTER DATABASE {name} SET default_transaction_read_only = on"));
     let server = Server::start(&place);
     let collection = server.collection(&key);
     let question = json!({ "query": "first document", "collections": [collection] });

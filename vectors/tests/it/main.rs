@@ -3,4 +3,5 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
 mod damage;
+mod qdrant_server;
 mod vectors;

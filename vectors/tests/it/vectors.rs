@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use pipeline::{
@@ -17,7 +18,7 @@ use vectors::{EdgeStore, MemoryVectors, QdrantStore, contract};
 
 use pipeline::test_util::KillableChild;
 
-fn config(quantization: Quantization) -> VectorsConfig {
+pub(crate) fn config(quantization: Quantization) -> VectorsConfig {
     VectorsConfig::new("test", contract::DIM, quantization)
 }
 
@@ -26,7 +27,7 @@ fn edge(folder: &Path) -> EdgeStore {
 }
 
 /// Settings of a collection with sparse vectors.
-fn with_sparse(quantization: Quantization) -> VectorsConfig {
+pub(crate) fn with_sparse(quantization: Quantization) -> VectorsConfig {
     VectorsConfig { sparse: true, ..config(quantization) }
 }
 
@@ -44,7 +45,7 @@ async fn memory_keeps_the_contract() {
 }
 
 /// Empties a store for the next check, because creating one takes a second.
-async fn clear(store: &dyn Vectors) {
+pub(crate) async fn clear(store: &dyn Vectors) {
     let documents: Vec<Uuid> = store.documents().await.unwrap().into_keys().collect();
     store.remove(&documents).await.unwrap();
 }
@@ -304,62 +305,6 @@ async fn edge_searches_while_it_builds_an_index() {
     assert!(optimized.unwrap());
 }
 
-/// A new collection on a server.
-async fn server(url: &str, quantization: Quantization) -> (QdrantStore, VectorsConfig) {
-    let config = VectorsConfig { name: format!("test_{}", Uuid::new_v4()), ..config(quantization) };
-    (QdrantStore::connect(url, None, &config).await.unwrap(), config)
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_server_keeps_the_contract() {
-    let Ok(url) = std::env::var("QDRANT_URL") else {
-        println!("skipped: QDRANT_URL is not set");
-        return;
-    };
-    for quantization in [Quantization::Float32, Quantization::Float16, Quantization::Int8] {
-        let (store, config) = server(&url, quantization).await;
-        for (what, check) in contract::VECTOR_STORE_CHECKS.iter().chain(contract::DENSE_ONLY_CHECKS)
-        {
-            println!("{quantization}: {what}");
-            check(&store).await;
-            clear(&store).await;
-        }
-        QdrantStore::delete(&url, None, &config.name).await.unwrap();
-        for (what, check) in contract::SPARSE_VECTOR_CHECKS {
-            println!("{quantization}, with sparse vectors: {what}");
-            let name = format!("test_{}", Uuid::new_v4());
-            let config = VectorsConfig { name, ..with_sparse(quantization) };
-            check(&QdrantStore::connect(&url, None, &config).await.unwrap()).await;
-            QdrantStore::delete(&url, None, &config.name).await.unwrap();
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_server_keeps_what_it_was_given() {
-    let Ok(url) = std::env::var("QDRANT_URL") else {
-        println!("skipped: QDRANT_URL is not set");
-        return;
-    };
-    let name = format!("test_{}", Uuid::new_v4());
-    let config = VectorsConfig { name, ..config(Quantization::Float16) };
-    contract::write_before_reopening(&QdrantStore::connect(&url, None, &config).await.unwrap())
-        .await;
-    let again = QdrantStore::connect(&url, None, &config).await.unwrap();
-    contract::check_after_reopening(&again).await;
-
-    let name = config.name.clone();
-    let other = VectorsConfig { dim: 384, ..config };
-    let error = QdrantStore::connect(&url, None, &other).await.err().unwrap();
-    assert_eq!(error.remedy, Remedy::GiveUp);
-    let said = error.source.to_string();
-    assert!(said.ends_with("has vectors of 8 dimensions, the model produces 384"), "{said}");
-    // Deleting a missing collection is not an error.
-    for _ in 0..2 {
-        QdrantStore::delete(&url, None, &name).await.unwrap();
-    }
-}
-
 /// A key that cannot be sent in a header is an error that does not contain the key.
 #[tokio::test]
 async fn errors_do_not_show_the_key() {
@@ -439,26 +384,10 @@ proptest! {
     }
 }
 
-const KILL_FOLDER: &str = "SEMANTIK_TEST_KILL_FOLDER";
-
-/// The process that is killed, started by the test below; without its variable it does nothing.
-#[tokio::test(flavor = "multi_thread")]
-async fn killed_child() {
-    let Ok(folder) = std::env::var(KILL_FOLDER) else { return };
-    let mut small = config(Quantization::Float16);
-    small.indexing_threshold = 16;
-    let store = EdgeStore::open(Path::new(&folder), &small).unwrap();
-    let first = u32::try_from(store.count().await.unwrap()).unwrap();
-    for number in first.. {
-        store.upsert(contract::chunks(number, 20, u64::from(number))).await.unwrap();
-        if number % 7 == 0 {
-            store.flush().await.unwrap();
-            println!("flushed {number}");
-        }
-        if number % 50 == 49 {
-            store.optimize().await.unwrap();
-        }
-    }
+/// A process to kill, with a store in this folder.
+fn child(task: &str, folder: &Path) -> KillableChild {
+    let program = env!("CARGO_BIN_EXE_vectors-test-child");
+    KillableChild::start(Command::new(program).arg(task).arg(folder))
 }
 
 /// Flushed points survive SIGKILL completely; later ones may.
@@ -467,7 +396,7 @@ async fn edge_keeps_what_was_flushed_when_it_is_killed() {
     let folder = tempfile::tempdir().unwrap();
     let mut promised: Vec<u32> = Vec::new();
     for round in 0_u32..5 {
-        let mut child = KillableChild::start("vectors::killed_child", KILL_FOLDER, folder.path());
+        let mut child = child("write", folder.path());
         for _ in 0..=round * 2 {
             promised.push(child.wait_for_line("flushed").unwrap().parse().unwrap());
         }
@@ -485,23 +414,6 @@ async fn edge_keeps_what_was_flushed_when_it_is_killed() {
     }
 }
 
-const INDEX_FOLDER: &str = "SEMANTIK_TEST_INDEX_FOLDER";
-
-/// The process that is killed while it builds an index, started by the test below.
-#[tokio::test(flavor = "multi_thread")]
-async fn indexing_child() {
-    let Ok(folder) = std::env::var(INDEX_FOLDER) else { return };
-    let mut small = config(Quantization::Float16);
-    small.indexing_threshold = 16;
-    let store = EdgeStore::open(Path::new(&folder), &small).unwrap();
-    for number in 0..20 {
-        store.upsert(contract::chunks(number, 100, u64::from(number) * 1000)).await.unwrap();
-    }
-    store.flush().await.unwrap();
-    println!("building");
-    store.optimize().await.unwrap();
-}
-
 /// Edge leaves duplicates of all points if it is killed after it added a new segment and before it
 /// deleted the old ones. The kills aim at that moment.
 #[tokio::test(flavor = "multi_thread")]
@@ -512,8 +424,7 @@ async fn edge_is_repaired_after_a_kill_during_indexing() {
     }
     for changes in 1..5 {
         let folder = tempfile::tempdir().unwrap();
-        let mut child =
-            KillableChild::start("vectors::indexing_child", INDEX_FOLDER, folder.path());
+        let mut child = child("index", folder.path());
         child.wait_for_line("building").unwrap();
         let segments = || {
             let entries = std::fs::read_dir(folder.path().join("segments")).unwrap();

@@ -1,4 +1,6 @@
-//! Batches as the stages before a sink produce them.
+//! Batches as the stages before a sink produce them, for tests.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,44 +12,33 @@ use arrow::array::{
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Schema};
-use metadata::MemoryMetadata;
+use pipeline::Location;
 use pipeline::column::{
     self, CHUNKS, CONTENT_HASH, CTIME, Column, LANGUAGE, METADATA, MIME_TYPE, TEXT, TITLE,
 };
-use pipeline::test_util::no_resources;
-use pipeline::{Location, Resources};
-use uuid::Uuid;
-use vectors::MemoryVectors;
-use vectors::contract::{DIM, vector};
 
-pub(crate) const COLLECTION: Uuid = Uuid::from_u128(42);
-
-/// Resources for a sink, with stores in memory.
-pub(crate) fn resources() -> Resources {
-    Resources {
-        collection: COLLECTION,
-        metadata: Arc::new(MemoryMetadata::new(COLLECTION)),
-        vectors: Arc::new(MemoryVectors::new(DIM)),
-        ..no_resources()
-    }
-}
+/// Dimensions of the vectors.
+pub const DIM: usize = 8;
 
 /// A document whose chunks are runs of `words` words of its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Doc {
-    pub(crate) uri: String,
-    pub(crate) text: String,
+pub struct Doc {
+    /// Its location.
+    pub uri: String,
+    /// Its text.
+    pub text: String,
     /// Words per chunk.
-    pub(crate) words: usize,
+    pub words: usize,
 }
 
-pub(crate) fn doc(uri: &str, text: &str) -> Doc {
+/// A document with one word per chunk.
+pub fn doc(uri: &str, text: &str) -> Doc {
     Doc { uri: uri.to_owned(), text: text.to_owned(), words: 1 }
 }
 
 impl Doc {
     /// A hash of the text, good enough for tests.
-    pub(crate) fn hash(&self) -> [u8; 32] {
+    pub fn hash(&self) -> [u8; 32] {
         let mut hash = [0_u8; 32];
         for (at, byte) in self.text.bytes().enumerate() {
             let cell = &mut hash[at % 32];
@@ -69,14 +60,21 @@ impl Doc {
     }
 
     /// Texts of the chunks.
-    pub(crate) fn chunks(&self) -> Vec<&str> {
+    pub fn chunks(&self) -> Vec<&str> {
         self.ranges().into_iter().map(|range| &self.text[range]).collect()
     }
 }
 
-/// The vector of a chunk with this text.
-pub(crate) fn chunk_vector(text: &str) -> Vec<f32> {
-    vector(text.bytes().fold(0, |seed: u64, byte| seed.wrapping_mul(31) + u64::from(byte)))
+/// The vector of a chunk with this text, not normalised.
+pub fn chunk_vector(text: &str) -> Vec<f32> {
+    let mut state = text.bytes().fold(1, |seed: u64, byte| seed.wrapping_mul(31) + u64::from(byte));
+    let mut next = || {
+        // The constants of a linear congruential generator (Knuth's MMIX).
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        f32::from(u16::try_from(state >> 48).unwrap()) / 32_768.0 - 1.0
+    };
+    (0..DIM).map(|_| next()).collect()
 }
 
 fn schema(with_vectors: bool) -> Schema {
@@ -97,7 +95,7 @@ fn schema(with_vectors: bool) -> Schema {
 }
 
 /// The documents as a batch.
-pub(crate) fn rows(docs: &[Doc], with_vectors: bool) -> RecordBatch {
+pub fn rows(docs: &[Doc], with_vectors: bool) -> RecordBatch {
     let texts = |of: fn(&Doc) -> &str| -> ArrayRef {
         Arc::new(docs.iter().map(|doc| Some(of(doc))).collect::<StringArray>())
     };

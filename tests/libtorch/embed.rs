@@ -12,7 +12,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use pipeline::{EmbedderOptions, ModelProvider as _, TextKind};
 use serde_json::{Value, json};
 
-use crate::support::{CommandOutput, ROOT, command, ran, wait_for};
+use crate::process::{CommandOutput, ROOT, command_with_libtorch, ran, wait_for};
 
 /// A small model with prompts for documents and queries.
 fn model() -> PathBuf {
@@ -21,7 +21,7 @@ fn model() -> PathBuf {
 
 fn embed(args: &[&str], input: &str) -> CommandOutput {
     let model = model();
-    let mut embed = command(&["embed", "--model", model.to_str().unwrap()]);
+    let mut embed = command_with_libtorch(&["embed", "--model", model.to_str().unwrap()]);
     embed.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = embed.spawn().unwrap();
     // A command that fails before reading closes the pipe.
@@ -191,7 +191,7 @@ fn what_cannot_be_embedded_is_refused_by_its_place() {
 
 #[test]
 fn it_ends_when_its_reader_has_gone_though_there_might_be_more_to_read() {
-    let mut embed = command(&["embed", "--model", model().to_str().unwrap()]);
+    let mut embed = command_with_libtorch(&["embed", "--model", model().to_str().unwrap()]);
     embed.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = embed.spawn().unwrap();
     let mut input = child.stdin.take().unwrap();

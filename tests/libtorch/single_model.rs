@@ -15,8 +15,6 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use uuid::Uuid;
 use vectors::MemoryVectors;
 
-use crate::support::TestProject;
-
 /// Models whose vectors identify them: every component of a vector is the number of the model.
 struct NumberedModels;
 
@@ -166,10 +164,9 @@ nodes:
 }
 
 /// `true` if the check accepts the graph; then a run is executed and its vectors are checked.
-fn rejected_or_single_model(place: &TestProject, embeds: &[Embed], sinks: &[Sink]) -> bool {
+fn rejected_or_single_model(folder: &Path, embeds: &[Embed], sinks: &[Sink]) -> bool {
     let text = yaml(embeds, sinks);
-    std::fs::write(place.file(), &text).unwrap();
-    let spec = PipelineSpec::from_yaml(&place.file(), &text, &|_| None).unwrap();
+    let spec = PipelineSpec::from_yaml(&folder.join("pipeline.yaml"), &text, &|_| None).unwrap();
     let registry = Registry::new(&[sources::NODES, stages::NODES, sinks::NODES]);
     let Ok(plan) = Plan::compile(&spec, &registry, &NumberedModels) else { return false };
     let model = plan.model().unwrap().clone();
@@ -201,11 +198,14 @@ fn rejected_or_single_model(place: &TestProject, embeds: &[Embed], sinks: &[Sink
 
 #[test]
 fn a_graph_is_refused_or_writes_vectors_of_one_model() {
-    let place = TestProject::with("model: 'stand-in:16'", "");
+    let folder = tempfile::tempdir().unwrap();
+    let corpus = folder.path().join("corpus");
+    std::fs::create_dir(&corpus).unwrap();
+    let write = |name: String, content: String| std::fs::write(corpus.join(name), content).unwrap();
     for at in 0..3 {
-        place.write(&format!("{at}.txt"), format!("Plain text number {at} about the harbour."));
-        place.write(
-            &format!("{at}.html"),
+        write(format!("{at}.txt"), format!("Plain text number {at} about the harbour."));
+        write(
+            format!("{at}.html"),
             format!("<html><body><h1>Page {at}</h1><p>A page about the town.</p></body></html>"),
         );
     }
@@ -217,7 +217,7 @@ fn a_graph_is_refused_or_writes_vectors_of_one_model() {
     let accepted_at = std::cell::RefCell::new((&mut accepted, &mut branched));
     runner
         .run(&graphs, |(embeds, sinks)| {
-            if rejected_or_single_model(&place, &embeds, &sinks) {
+            if rejected_or_single_model(folder.path(), &embeds, &sinks) {
                 let mut counts = accepted_at.borrow_mut();
                 *counts.0 += 1;
                 *counts.1 += u32::from(embeds.len() > 1);
