@@ -27,7 +27,7 @@ pub(super) fn group_verbs(command: Command) -> Command {
     let width = names.map(|name| name.len()).max().unwrap_or_default();
     let mut list = String::new();
     for (subject, verbs) in GROUPS {
-        write!(list, "{header}{subject}:{header:#}\n").expect("writing to a String cannot fail");
+        writeln!(list, "{header}{subject}:{header:#}").expect("writing to a String cannot fail");
         for name in verbs {
             let about = match command.find_subcommand(name).and_then(Command::get_about) {
                 Some(about) => about.to_string(),

@@ -271,7 +271,7 @@ fn who_has_the_database_at_hand_lets_people_in() {
     });
     assert_eq!(typed(&["password", "local"], "quite another password").code, 1);
     // A URL takes the place of the file.
-    let url = place.cluster().url().to_owned();
+    let url = place.url().to_owned();
     let by_option = ["users", "password", "--url", &url, "root"];
     let changed = entered(&mut command(&by_option), "a third long password");
     assert_eq!(changed.code, 0, "{}", changed.stderr);
