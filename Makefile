@@ -34,7 +34,7 @@ demo: setup ## Index a real corpus with embedded stores and answer three questio
 	    "how to convert a string to upper case in C" \
 	    "which device files are pseudoterminals"; do \
 	    printf '\n== %s?\n\n' "$$question"; \
-	    $(SEMANTIK) search --config $(DEMO) --k 3 "$$question"; \
+	    $(SEMANTIK) search $(DEMO) "$$question" --k 3; \
 	done
 
 .PHONY: test

@@ -50,7 +50,7 @@ class Server:
     def __init__(self, place):
         self.place, self.log, token = place, place / "log", place / "token"
         self.child = subprocess.Popen(
-            [BINARY, "serve", "--config", "pipeline.yaml", "--listen", "127.0.0.1:0", "--setup-token-file", token],
+            [BINARY, "serve", "pipeline.yaml", "--listen", "127.0.0.1:0", "--setup-token-file", token],
             cwd=place, stderr=open(self.log, "w"))
         while not (found := re.search(r"serving on http://(\S+)", self.log.read_text())):
             if self.child.poll() is not None:

@@ -106,7 +106,7 @@ class Server:
     def __init__(self):
         self.log, token = PLACE / "log", PLACE / "setup-token"
         self.child = subprocess.Popen(
-            [harness.SEMANTIK, "serve", "--config", "pipeline.yaml", "--listen", "127.0.0.1:0", "--setup-token-file", token,
+            [harness.SEMANTIK, "serve", "pipeline.yaml", "--listen", "127.0.0.1:0", "--setup-token-file", token,
              *(word for name in ("light", "login", "search", "look", "change") for word in ("--rate", f"{name}=0"))],
             cwd=PLACE, stderr=open(self.log, "w"))
         while not (found := re.search(r"serving on (\S+)", self.log.read_text())):

@@ -2,7 +2,7 @@
 //! searches.
 //!
 //! ```text
-//! semantik serve --config handbook.yaml --listen 127.0.0.1:8080
+//! semantik serve handbook.yaml --listen 127.0.0.1:8080
 //! cargo run -p examples --example api_client -- http://127.0.0.1:8080 KEY update handbook
 //! cargo run -p examples --example api_client -- http://127.0.0.1:8080 KEY search "who signs"
 //! ```

@@ -1,35 +1,49 @@
 //! The command line: verbs and their arguments as clap types. Execution is in `cmd`.
 
 mod automation;
+mod collection;
 mod documents;
 mod embed;
 mod examples;
+#[cfg(test)]
+mod grammar;
+mod help;
+mod legacy;
 mod models;
-mod operation;
+mod operation_name;
+mod operations;
 mod parse;
+mod pipeline;
 mod search;
 mod serve;
+mod store;
 mod users;
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
-pub(crate) use self::automation::{ScheduleVerb, TestArgs, TopArgs, WorkerArgs};
+use clap::{Parser, Subcommand, ValueEnum};
+
+pub(crate) use self::automation::{ScheduleVerb, WorkerArgs};
+pub(crate) use self::collection::{
+    ChangeArgs, CollectionArgs, CollectionsVerb, RollbackArgs, SourcesVerb, StatusArgs, VerifyArgs,
+    WhyArgs,
+};
 pub(crate) use self::documents::{DocumentsVerb, ReasonArg, StatusArg};
 pub(crate) use self::embed::{EmbedArgs, TextKindArg};
 pub(crate) use self::models::ModelsVerb;
-pub(crate) use self::operation::{IdPrefix, OperationName};
-pub(crate) use self::parse::parse;
+pub(crate) use self::operation_name::{IdPrefix, OperationName};
+pub(crate) use self::operations::{OperationsVerb, TopArgs};
+pub(crate) use self::parse::{Parsed, parse};
+pub(crate) use self::pipeline::{CheckArgs, GraphArgs, GraphFormat, PlanArgs, RunArgs, TestArgs};
 pub(crate) use self::search::{EvalArgs, ModeArg, SearchArgs};
 pub(crate) use self::serve::ServeArgs;
+pub(crate) use self::store::{Direction, ExplicitStoreArgs, MigrateArgs, StoreArgs};
 pub(crate) use self::users::UsersVerb;
-
-use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Index documents with pipelines declared in YAML, and search them
 #[derive(Debug, Parser)]
-#[command(name = "semantik", version, about, max_term_width = 100)]
+#[command(name = "semantik", version, max_term_width = 100)]
 pub(crate) struct Cli {
     /// Set the log level or filter
     ///
@@ -198,334 +212,6 @@ pub(crate) enum ReferencePage {
     PipelineFile,
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct CheckArgs {
-    /// Pipeline file
-    pub file: PathBuf,
-    /// Print the checked graph with the columns of its edges
-    #[arg(long)]
-    pub columns: bool,
-    /// Print the findings as a JSON object
-    #[arg(long)]
-    pub json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct GraphArgs {
-    /// Pipeline file
-    pub file: PathBuf,
-    /// Select the notation
-    #[arg(long, value_enum, default_value_t = GraphFormat::Mermaid)]
-    pub format: GraphFormat,
-    /// Print the nodes and their inputs as a JSON object
-    #[arg(long, conflicts_with = "format")]
-    pub json: bool,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum GraphFormat {
-    /// Mermaid flowchart
-    Mermaid,
-    /// Graphviz DOT
-    Dot,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct RunArgs {
-    /// Pipeline file
-    pub file: PathBuf,
-    /// Print the report as a JSON object
-    #[arg(long)]
-    pub json: bool,
-    /// Delete missing documents, whatever their number
-    ///
-    /// Without this flag a run stops if more documents are missing than
-    /// `lifecycle.max_delete_ratio` permits.
-    #[arg(long)]
-    pub allow_deletes: bool,
-    /// Retry failed documents whose delay has passed
-    ///
-    /// The delay is five minutes after the first failure and four times longer after each further
-    /// one, at most a week.
-    #[arg(long)]
-    pub retry_failed: bool,
-    /// Wait while another operation works on the collection
-    #[arg(long)]
-    pub wait: bool,
-    /// Limit the time to store documents after a signal
-    ///
-    /// In seconds. Documents that are not stored in time are left to the next run. Default: no
-    /// limit.
-    #[arg(long, value_name = "SECONDS")]
-    pub grace: Option<u32>,
-    /// Serve metrics at `/metrics` of this address during the run
-    #[arg(long, value_name = "ADDRESS", value_parser = parse::address)]
-    pub metrics: Option<SocketAddr>,
-    /// Write metrics to this file at the end
-    ///
-    /// In the Prometheus text format.
-    #[arg(long, value_name = "FILE")]
-    pub metrics_file: Option<PathBuf>,
-    /// Push metrics to this Pushgateway at the end
-    #[arg(long, value_name = "URL")]
-    pub push_metrics: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct PlanArgs {
-    /// Pipeline file
-    pub file: PathBuf,
-    /// Print the plan as a JSON object
-    #[arg(long)]
-    pub json: bool,
-    /// Plan a run with `--allow-deletes`
-    #[arg(long)]
-    pub allow_deletes: bool,
-    /// Plan a run with `--retry-failed`
-    #[arg(long)]
-    pub retry_failed: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct WhyArgs {
-    /// Path, URL or id of a document
-    ///
-    /// The file does not have to exist, now or earlier.
-    pub document: OsString,
-    #[command(flatten)]
-    pub of: CollectionArgs,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct VerifyArgs {
-    /// Pipeline file that fills the collection
-    pub file: PathBuf,
-    /// Repair the differences
-    ///
-    /// Removes surplus points and runs the pipeline to write missing ones.
-    #[arg(long)]
-    pub repair: bool,
-    /// Print the result as a JSON object
-    #[arg(long)]
-    pub json: bool,
-    /// Wait while another operation works on the collection
-    #[arg(long)]
-    pub wait: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct RollbackArgs {
-    /// Pipeline file that fills the collection
-    pub file: PathBuf,
-    /// Print the result as JSON
-    #[arg(long)]
-    pub json: bool,
-    /// Wait while another operation works on the collection
-    #[arg(long)]
-    pub wait: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct StatusArgs {
-    /// Pipeline file that fills the collection
-    pub file: PathBuf,
-    /// Print the status as a JSON object
-    #[arg(long)]
-    pub json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct MigrateArgs {
-    #[command(subcommand)]
-    pub direction: Direction,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Direction {
-    /// Apply all pending migrations
-    Up {
-        #[command(flatten)]
-        store: StoreArgs,
-        /// Print the result as JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Revert migrations together with their data
-    ///
-    /// Lists the data to be lost and asks for confirmation.
-    Down {
-        #[command(flatten)]
-        store: ExplicitStoreArgs,
-        /// Set the number of migrations to revert
-        #[arg(long, default_value_t = 1, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
-        steps: usize,
-        /// Print the result as JSON
-        #[arg(long)]
-        json: bool,
-        /// Skip the confirmation prompt
-        #[arg(long, short)]
-        yes: bool,
-    },
-    /// List the migrations
-    Status {
-        #[command(flatten)]
-        store: StoreArgs,
-        /// Print the result as JSON
-        #[arg(long)]
-        json: bool,
-    },
-}
-
-#[derive(Debug, Args)]
-#[group(required = true, multiple = true)]
-pub(crate) struct StoreArgs {
-    /// Use the metadata store of this pipeline file
-    ///
-    /// Takes precedence over the URL.
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// Use the database at this URL
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
-    pub url: Option<String>,
-}
-
-/// A metadata store that the command line has to name: commands that destroy data do not read
-/// `DATABASE_URL`.
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-pub(crate) struct ExplicitStoreArgs {
-    /// Use the metadata store of this pipeline file
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// Use the database at this URL
-    ///
-    /// `DATABASE_URL` is not read by this command.
-    #[arg(long, value_name = "URL")]
-    pub url: Option<String>,
-}
-
-/// Arguments of commands that read one collection.
-#[derive(Debug, Args)]
-pub(crate) struct CollectionArgs {
-    /// Use the collection of this pipeline file
-    #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
-    /// Print the result as JSON
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Arguments of commands that change one collection.
-#[derive(Debug, Args)]
-pub(crate) struct ChangeArgs {
-    /// Use the collection of this pipeline file
-    #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
-    /// Wait while another operation works on the collection
-    #[arg(long)]
-    pub wait: bool,
-    /// Skip the confirmation prompt
-    #[arg(long, short)]
-    pub yes: bool,
-    /// Print the result as JSON
-    #[arg(long)]
-    pub json: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum CollectionsVerb {
-    /// List the collections of a metadata store
-    List {
-        #[command(flatten)]
-        store: StoreArgs,
-        /// List only collections after this id
-        #[arg(long, value_name = "ID")]
-        after: Option<uuid::Uuid>,
-        /// Limit the number of collections
-        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-        limit: u32,
-        /// List deleted collections, the last deleted first
-        #[arg(long, conflicts_with = "after")]
-        deleted: bool,
-        /// Print the collections as a JSON array
-        #[arg(long)]
-        json: bool,
-    },
-    /// Show a collection with its generations
-    Show {
-        #[command(flatten)]
-        of: CollectionArgs,
-    },
-    /// Show the audit log of a collection, newest first
-    ///
-    /// The log remains after the collection was deleted.
-    Audit {
-        #[command(flatten)]
-        of: CollectionArgs,
-        /// Limit the number of entries
-        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-        limit: u32,
-    },
-    /// Delete a collection permanently from both stores
-    Delete {
-        #[command(flatten)]
-        change: ChangeArgs,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum SourcesVerb {
-    /// List the sources of a collection with document counts
-    List {
-        #[command(flatten)]
-        of: CollectionArgs,
-    },
-    /// Remove a source and the documents only it provides
-    Delete {
-        /// Source, as printed by `sources list`
-        source: String,
-        #[command(flatten)]
-        change: ChangeArgs,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum OperationsVerb {
-    /// List the operations of a collection, newest first
-    List {
-        #[command(flatten)]
-        of: CollectionArgs,
-        /// Include operations on deleted collections of this name
-        ///
-        /// If no collection has the name, the operations on the last deleted one are listed without
-        /// this flag.
-        #[arg(long)]
-        deleted: bool,
-        /// List only operations older than this id
-        #[arg(long, value_name = "ID")]
-        before: Option<uuid::Uuid>,
-        /// Limit the number of operations
-        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-        limit: u32,
-    },
-    /// Show an operation with its request and statistics
-    Show {
-        /// Operation: `latest`, an id, or an unambiguous prefix of one
-        #[arg(value_name = "ID")]
-        id: OperationName,
-        #[command(flatten)]
-        of: CollectionArgs,
-    },
-    /// Cancel an operation, whichever process executes it
-    Cancel {
-        /// Operation: `latest`, an id, or an unambiguous prefix of one
-        #[arg(value_name = "ID")]
-        id: OperationName,
-        #[command(flatten)]
-        of: CollectionArgs,
-    },
-}
-
 /// The value of an environment variable. Only this module reads the environment.
 pub(crate) fn env_var(name: &str) -> Option<String> {
     std::env::var(name).ok()
@@ -537,33 +223,4 @@ pub(crate) fn data_folder() -> Option<PathBuf> {
     let folder = std::env::var_os("SEMANTIK_DATA").filter(|folder| !folder.is_empty())?;
     // Relative to the working directory of the command, not to the pipeline file.
     Some(std::path::absolute(&folder).unwrap_or_else(|_| folder.into()))
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::CommandFactory as _;
-
-    use super::*;
-
-    /// Verbs whose output has a format of its own, and verbs that run until they are stopped.
-    const WITHOUT_JSON: [&str; 8] =
-        ["worker", "serve", "embed", "schema", "completions", "man", "reference", "extract-worker"];
-
-    #[test]
-    fn every_verb_that_prints_prints_json_if_asked() {
-        let mut without = Vec::new();
-        let mut todo = vec![(String::new(), Cli::command())];
-        while let Some((path, command)) = todo.pop() {
-            if command.has_subcommands() {
-                let below = command.get_subcommands().cloned();
-                todo.extend(below.map(|it| (format!("{path} {}", it.get_name()), it)));
-            } else if !command.get_arguments().any(|it| it.get_long() == Some("json")) {
-                without.push(path.trim().to_owned());
-            }
-        }
-        without.sort();
-        let mut expected = WITHOUT_JSON.map(str::to_owned);
-        expected.sort();
-        assert_eq!(without, expected);
-    }
 }

@@ -21,14 +21,17 @@ mod top;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    let cli = match cli::parse(std::env::args_os()) {
-        Ok(cli) => cli,
+    let cli::Parsed { cli, notice } = match cli::parse(std::env::args_os()) {
+        Ok(parsed) => parsed,
         Err(help_or_error) => {
             let is_error = help_or_error.use_stderr();
             help_or_error.print().ok();
             return ExitCode::from(if is_error { cmd::EX_USAGE } else { 0 });
         }
     };
+    if let Some(notice) = notice {
+        render::print_error_line(notice);
+    }
     if let cli::Verb::ExtractWorker { args } = cli.verb {
         // The worker reads untrusted documents; it needs no runtime, log or model.
         return match stages::extract_worker(args) {

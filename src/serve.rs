@@ -44,7 +44,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// Serves until a signal arrives and the requests in flight are answered.
 pub(crate) async fn serve(args: &ServeArgs, telemetry: &Telemetry) -> Result<(), BoxError> {
     let mut signals = Signals::new()?;
-    let files = PipelineFiles::new(args.config.clone(), composition::composition());
+    let files = PipelineFiles::new(args.files.clone(), composition::composition());
     tokio::select! {
         () = files.fetch_models() => {}
         _ = signals.next() => return Ok(()),

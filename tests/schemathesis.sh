@@ -28,7 +28,7 @@ nodes:
   - { id: upsert, uses: upsert, from: embed }
 YAML
 "$semantik" run pipeline.yaml > /dev/null 2>&1
-"$semantik" serve --config pipeline.yaml --listen 127.0.0.1:0 --setup-token-file token \
+"$semantik" serve pipeline.yaml --listen 127.0.0.1:0 --setup-token-file token \
   --rate light=0 --rate login=0 --rate search=0 --rate look=0 --rate change=0 > /dev/null 2> log & server=$!
 until grep -q 'serving on' log; do sleep 0.2; done
 url=$(grep -o 'http://[0-9.:]*' log | tail -1)/api/v1

@@ -134,7 +134,7 @@ def main():
         (place / "pipeline.yaml").write_text(PIPELINE.format(model=harness.MODEL))
         report = semantik(place, "run", "pipeline.yaml", "--json")
         judged = [json.loads(line) for line in open(place / "judged.jsonl")]
-        said = semantik(place, "eval", "--config", "pipeline.yaml", "--judgements", "judged.jsonl", "--json")
+        said = semantik(place, "eval", "pipeline.yaml", "--judgements", "judged.jsonl", "--json")
         print(f"## {name}: {made.stdout.strip()}, {report['chunks']} chunks\n")
         rows = []
         for evaluation in sorted(said["evaluations"], key=lambda it: it["mode"]):

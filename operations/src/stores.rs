@@ -94,7 +94,7 @@ impl Database {
     }
 
     /// `true` if the store has no schema yet. Does not change the store; `store` is its
-    /// command-line option, for the error message.
+    /// command-line argument, for the error message.
     ///
     /// # Errors
     /// If its schema is not the one that this program needs, or it cannot be reached.
@@ -123,9 +123,9 @@ impl Database {
     }
 }
 
-/// The command-line option that names the store of a file.
+/// The command-line argument that names the store of a file.
 pub fn store_name(spec: &PipelineSpec) -> String {
-    format!("--config {}", spec.name())
+    spec.name().to_owned()
 }
 
 /// The fault of a schema, with the command that fixes it.

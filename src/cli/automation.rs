@@ -1,16 +1,16 @@
-//! Arguments of the verbs for unattended runs: workers, schedules, sample tests and `top`.
+//! Arguments of the verbs for unattended runs: workers and schedules.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueHint};
 
 #[derive(Debug, Args)]
 pub(crate) struct WorkerArgs {
     /// Pipeline files, and folders that contain them
     ///
-    /// A changed file is loaded again.
-    #[arg(required = true, value_name = "FILE|DIR")]
+    /// All files must name the same metadata store. A changed file is loaded again.
+    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::AnyPath)]
     pub files: Vec<PathBuf>,
     /// Limit the number of concurrent operations
     ///
@@ -30,10 +30,11 @@ pub(crate) struct WorkerArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ScheduleVerb {
     /// List the schedules of a metadata store
+    #[command(after_long_help = "Examples:\n  semantik schedule list handbook.yaml")]
     List {
-        /// Use the metadata store of this pipeline file
-        #[arg(long, value_name = "FILE")]
-        config: PathBuf,
+        /// Pipeline file that names the metadata store
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
         /// Print the schedules as a JSON array
         #[arg(long)]
         json: bool,
@@ -41,8 +42,10 @@ pub(crate) enum ScheduleVerb {
     /// Print the next due times of a file
     ///
     /// Reads the file only, not the metadata store.
+    #[command(after_long_help = "Examples:\n  semantik schedule next handbook.yaml -n 10")]
     Next {
         /// Pipeline file
+        #[arg(value_hint = ValueHint::FilePath)]
         file: PathBuf,
         /// Set the number of due times
         #[arg(long, short = 'n', default_value = "5", value_parser = one_or_more)]
@@ -52,24 +55,30 @@ pub(crate) enum ScheduleVerb {
         json: bool,
     },
     /// Run a scheduled pipeline now on a worker
+    #[command(after_long_help = "Examples:\n  semantik schedule run-now handbook.yaml")]
     RunNow {
         /// Pipeline file
+        #[arg(value_hint = ValueHint::FilePath)]
         file: PathBuf,
         /// Print the result as JSON
         #[arg(long)]
         json: bool,
     },
     /// Pause a schedule until it is resumed
+    #[command(after_long_help = "Examples:\n  semantik schedule pause handbook.yaml")]
     Pause {
         /// Pipeline file
+        #[arg(value_hint = ValueHint::FilePath)]
         file: PathBuf,
         /// Print the result as JSON
         #[arg(long)]
         json: bool,
     },
     /// Resume a paused schedule (missed runs are skipped)
+    #[command(after_long_help = "Examples:\n  semantik schedule resume handbook.yaml")]
     Resume {
         /// Pipeline file
+        #[arg(value_hint = ValueHint::FilePath)]
         file: PathBuf,
         /// Print the result as JSON
         #[arg(long)]
@@ -78,8 +87,10 @@ pub(crate) enum ScheduleVerb {
     /// List the past runs of a schedule, newest first
     ///
     /// Each run is listed with its result.
+    #[command(after_long_help = "Examples:\n  semantik schedule history handbook.yaml --limit 5")]
     History {
         /// Pipeline file
+        #[arg(value_hint = ValueHint::FilePath)]
         file: PathBuf,
         /// Limit the number of runs
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -96,49 +107,4 @@ fn one_or_more(text: &str) -> Result<usize, String> {
         Ok(number) => Ok(number),
         Err(error) => Err(format!("{error}")),
     }
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct TestArgs {
-    /// Pipeline file
-    pub file: PathBuf,
-    /// Run only samples whose name contains this text
-    #[arg(long, value_name = "TEXT")]
-    pub only: Option<String>,
-    /// Update snapshots that differ from the results
-    #[arg(long)]
-    pub update: bool,
-    /// Print the result of each sample as a JSON array
-    #[arg(long)]
-    pub json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct TopArgs {
-    /// Id of the operation
-    ///
-    /// Default: the running operation, otherwise the last one.
-    pub operation: Option<uuid::Uuid>,
-    /// Show an operation of this pipeline file's collection
-    #[arg(
-        long,
-        value_name = "FILE",
-        required_unless_present = "server",
-        conflicts_with = "server"
-    )]
-    pub config: Option<PathBuf>,
-    /// Connect to this server instead of reading a file
-    #[arg(long, value_name = "URL")]
-    pub server: Option<String>,
-    /// Authenticate with this access token or API key
-    #[arg(long, env = "SEMANTIK_TOKEN", hide_env_values = true, value_name = "TOKEN")]
-    pub token: Option<String>,
-    /// Print one snapshot and exit
-    ///
-    /// This is the default without a terminal.
-    #[arg(long)]
-    pub once: bool,
-    /// Print the state as a JSON object and exit
-    #[arg(long)]
-    pub json: bool,
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use clap::{Subcommand, ValueEnum};
+use clap::{Subcommand, ValueEnum, ValueHint};
 
 use super::{ChangeArgs, CollectionArgs};
 
@@ -58,6 +58,9 @@ impl ReasonArg {
 #[derive(Debug, Subcommand)]
 pub(crate) enum DocumentsVerb {
     /// List documents in order of id
+    #[command(
+        after_long_help = "Examples:\n  semantik documents list handbook.yaml --status failed"
+    )]
     List {
         #[command(flatten)]
         of: CollectionArgs,
@@ -77,28 +80,38 @@ pub(crate) enum DocumentsVerb {
         limit: u32,
     },
     /// Show a document with all its locations
+    #[command(
+        after_long_help = "Examples:\n  semantik documents show handbook.yaml corpus/holidays.pdf"
+    )]
     Show {
-        /// Id, path or URL of the document
-        document: OsString,
         #[command(flatten)]
         of: CollectionArgs,
+        /// Id, path or URL of the document
+        #[arg(value_hint = ValueHint::AnyPath)]
+        document: OsString,
     },
     /// Delete documents while their files stay unchanged
     ///
     /// A deleted document is stored again when its content changes.
+    #[command(
+        after_long_help = "Examples:\n  semantik documents delete handbook.yaml corpus/draft.html"
+    )]
     Delete {
-        /// Ids, paths or URLs of the documents
-        #[arg(required = true)]
-        documents: Vec<OsString>,
         #[command(flatten)]
         change: ChangeArgs,
+        /// Ids, paths or URLs of the documents
+        #[arg(required = true, value_name = "DOCUMENT", value_hint = ValueHint::AnyPath)]
+        documents: Vec<OsString>,
     },
     /// Restore deleted documents
+    #[command(
+        after_long_help = "Examples:\n  semantik documents undelete handbook.yaml corpus/draft.html"
+    )]
     Undelete {
-        /// Ids, paths or URLs of the documents
-        #[arg(required = true)]
-        documents: Vec<OsString>,
         #[command(flatten)]
         change: ChangeArgs,
+        /// Ids, paths or URLs of the documents
+        #[arg(required = true, value_name = "DOCUMENT", value_hint = ValueHint::AnyPath)]
+        documents: Vec<OsString>,
     },
 }

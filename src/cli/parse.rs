@@ -1,14 +1,15 @@
-//! Parsing of the command line. Every verb accepts its pipeline file both as `FILE` and as
-//! `--config FILE`, and errors about an unknown verb or an invalid address suggest the right one.
+//! Parsing of the command line. Errors about a missing argument, an unknown verb or an invalid
+//! address say how to write the command.
 
 use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
 
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, ArgAction, Command, CommandFactory as _, Parser as _};
+use clap::{Arg, Command, CommandFactory as _, FromArgMatches as _};
 
-use super::Cli;
+use super::legacy::{self, Rewritten};
+use super::{Cli, UsersVerb, Verb, help};
 
 /// Verbs of other programs, and the equivalent verb of this one.
 const SYNONYMS: &[(&str, &str)] = &[
@@ -38,101 +39,82 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("upgrade", "migrate"),
 ];
 
+/// A valid command line.
+#[derive(Debug)]
+pub(crate) struct Parsed {
+    pub cli: Cli,
+    /// A line for standard error about a deprecated spelling.
+    pub notice: Option<String>,
+}
+
 /// Parses a command line; the first word is the program.
 ///
 /// # Errors
 /// If it is invalid, or requests help or the version.
-pub(crate) fn parse(typed: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
-    let command = Cli::command();
-    let typed = normalize_file_argument(&command, typed.into_iter().collect());
-    Cli::try_parse_from(typed).map_err(|error| with_suggestions(&command, error))
+pub(crate) fn parse(typed: impl IntoIterator<Item = OsString>) -> Result<Parsed, clap::Error> {
+    let mut root = help::group_verbs(Cli::command());
+    root.build();
+    let typed: Vec<OsString> = typed.into_iter().collect();
+    let Some((names, start)) = find_verb(&root, &typed) else {
+        let cli = parse_words(typed).map_err(|error| with_suggestions(&root, error))?;
+        return Ok(Parsed { cli, notice: None });
+    };
+    let verb = names.iter().fold(&mut root, |verb, name| {
+        verb.find_subcommand_mut(name).expect("`find_verb` found it")
+    });
+    let Rewritten { words, notice } = match legacy::rewrite(verb, typed, start) {
+        Ok(rewritten) => rewritten,
+        Err(error) => return Err(help::with_synopsis(verb, error)),
+    };
+    let mut cli = match parse_words(words) {
+        Ok(cli) => cli,
+        Err(error) if error.kind() == ErrorKind::MissingRequiredArgument => {
+            return Err(help::with_synopsis(verb, error));
+        }
+        Err(error) => return Err(error),
+    };
+    match assign_positionals(&mut cli.verb) {
+        Ok(()) => Ok(Parsed { cli, notice }),
+        Err(error) => Err(help::with_synopsis(verb, error)),
+    }
 }
 
-/// The words with the pipeline file in the form that the verb declares.
-fn normalize_file_argument(root: &Command, typed: Vec<OsString>) -> Vec<OsString> {
+fn parse_words(words: Vec<OsString>) -> Result<Cli, clap::Error> {
+    let mut root = help::group_verbs(Cli::command());
+    let matches = root.try_get_matches_from_mut(words)?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut root))
+}
+
+/// Completes the assignment of positionals where an option can take the place of FILE; clap has
+/// assigned them from FILE on.
+fn assign_positionals(verb: &mut Verb) -> Result<(), clap::Error> {
+    if let Verb::Top(args) = verb {
+        return args.assign_positionals();
+    }
+    if let Verb::Users(UsersVerb::Add { account, .. } | UsersVerb::Password { account, .. }) = verb
+    {
+        return account.assign_positionals();
+    }
+    Ok(())
+}
+
+/// The names of the verb without subcommands that the words request, and the index of the word
+/// behind it.
+fn find_verb(root: &Command, typed: &[OsString]) -> Option<(Vec<String>, usize)> {
+    let mut names = Vec::new();
     let mut verb = root;
     let mut at = 1;
     while verb.has_subcommands() {
-        let Some(word) = typed.get(at) else { return typed };
+        let word = typed.get(at)?;
         at += 1;
         if let Some(next) = verb.find_subcommand(word) {
+            names.push(next.get_name().to_owned());
             verb = next;
-        } else if let Some(takes_next) = option_arity(root, word) {
-            at += usize::from(takes_next);
         } else {
-            return typed;
+            at += usize::from(option_arity(root, word)?);
         }
     }
-    let (before, behind) = typed.split_at(at.min(typed.len()));
-    let is_config = |arg: &&Arg| arg.get_long() == Some("config");
-    let config = verb.get_arguments().find(is_config);
-    let has_file =
-        verb.get_positionals().any(|arg| matches!(arg.get_id().as_str(), "file" | "files"));
-    let behind = match config {
-        Some(config) => positional_to_option(root, verb, config, behind),
-        None if has_file => option_to_positional(behind),
-        None => behind.to_vec(),
-    };
-    [before, &behind].concat()
-}
-
-/// Replaces `--config FILE` and `--config=FILE` by `FILE`.
-fn option_to_positional(typed: &[OsString]) -> Vec<OsString> {
-    let mut out = Vec::with_capacity(typed.len());
-    let mut words = typed.iter();
-    while let Some(word) = words.next() {
-        if word == "--" {
-            out.push(word.clone());
-            break;
-        }
-        match word.to_str().and_then(|word| word.strip_prefix("--config=")) {
-            Some(file) => out.push(file.into()),
-            // A `--config` without value stays, and clap refuses it.
-            None if word == "--config" => out.push(words.next().unwrap_or(word).clone()),
-            None => out.push(word.clone()),
-        }
-    }
-    out.extend(words.cloned());
-    out
-}
-
-/// Replaces a first word that names a YAML file by `--config FILE`, unless the option is present;
-/// further ones if the verb takes several.
-fn positional_to_option(
-    root: &Command,
-    verb: &Command,
-    config: &Arg,
-    typed: &[OsString],
-) -> Vec<OsString> {
-    let is_given = |word: &OsString| {
-        word == "--config" || word.to_str().is_some_and(|word| word.starts_with("--config="))
-    };
-    let options = typed.split(|word| word == "--").next().unwrap_or_default();
-    if options.iter().any(is_given) {
-        return typed.to_vec();
-    }
-    let takes_several = matches!(config.get_action(), ArgAction::Append);
-    let mut out = Vec::with_capacity(typed.len() + 1);
-    let mut words = typed.iter();
-    let mut found = false;
-    while let Some(word) = words.next() {
-        let takes_next = option_arity(verb, word).or_else(|| option_arity(root, word));
-        let is_file = (!found || takes_several) && is_yaml(word);
-        if let Some(takes_next) = takes_next {
-            out.push(word.clone());
-            if takes_next {
-                out.extend(words.next().cloned());
-            }
-        } else if is_file {
-            found = true;
-            out.extend([OsString::from("--config"), word.clone()]);
-        } else {
-            out.push(word.clone());
-            break;
-        }
-    }
-    out.extend(words.cloned());
-    out
+    Some((names, at.min(typed.len())))
 }
 
 /// `None` if the word is not an option, otherwise `true` if its value is the next word.
@@ -149,20 +131,7 @@ fn option_arity(command: &Command, word: &OsStr) -> Option<bool> {
     arg.map(|_| takes(arg) && letters.as_str().is_empty())
 }
 
-fn is_yaml(word: &OsStr) -> bool {
-    let ending = std::path::Path::new(word).extension().and_then(OsStr::to_str);
-    matches!(ending, Some("yaml" | "yml"))
-}
-
 fn with_suggestions(root: &Command, mut error: clap::Error) -> clap::Error {
-    let is_config = |it: &ContextValue| it.to_string() == "--config";
-    if error.kind() == ErrorKind::UnknownArgument
-        && error.get(ContextKind::InvalidArg).is_some_and(is_config)
-    {
-        let tip = StyledStr::from("'--config' needs a pipeline file: '--config FILE'");
-        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
-        return error;
-    }
     if error.kind() != ErrorKind::InvalidSubcommand {
         return error;
     }
@@ -207,52 +176,4 @@ pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
              machine, `0.0.0.0:{port}` from everywhere"
         )
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The words that clap receives for a typed command line.
-    fn given(typed: &str) -> String {
-        let typed = typed.split(' ').map(OsString::from).collect();
-        let given = normalize_file_argument(&Cli::command(), typed);
-        given.iter().map(|it| it.to_str().unwrap()).collect::<Vec<_>>().join(" ")
-    }
-
-    #[test]
-    fn both_ways_of_naming_the_file_are_one() {
-        for (typed, wanted) in [
-            ("semantik run --config f.yaml --json", "semantik run f.yaml --json"),
-            ("semantik run --json --config=f", "semantik run --json f"),
-            ("semantik --log debug status --config f", "semantik --log debug status f"),
-            (
-                "semantik schedule history --config f --limit 3",
-                "semantik schedule history f --limit 3",
-            ),
-            ("semantik run --config", "semantik run --config"),
-            ("semantik search f.yaml what is it", "semantik search --config f.yaml what is it"),
-            ("semantik search f.yaml --json x", "semantik search --config f.yaml --json x"),
-            ("semantik search a.yaml b.yml x", "semantik search --config a.yaml --config b.yml x"),
-            (
-                "semantik search -k 3 f.yaml x.yaml",
-                "semantik search -k 3 --config f.yaml --config x.yaml",
-            ),
-            ("semantik search --config f.yaml x.yaml", "semantik search --config f.yaml x.yaml"),
-            ("semantik search what f.yaml is", "semantik search what f.yaml is"),
-            ("semantik why f.yaml a/b.yaml", "semantik why --config f.yaml a/b.yaml"),
-            (
-                "semantik documents list f.yaml --limit 3",
-                "semantik documents list --config f.yaml --limit 3",
-            ),
-            ("semantik serve a.yaml b.yaml", "semantik serve --config a.yaml --config b.yaml"),
-            ("semantik top f.yaml", "semantik top --config f.yaml"),
-            ("semantik migrate up f.yaml", "semantik migrate up --config f.yaml"),
-            ("semantik models show m.yaml", "semantik models show m.yaml"),
-            ("semantik nonsense f.yaml", "semantik nonsense f.yaml"),
-            ("semantik", "semantik"),
-        ] {
-            assert_eq!(given(typed), wanted, "{typed}");
-        }
-    }
 }

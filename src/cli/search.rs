@@ -2,16 +2,19 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, ValueHint};
 
 #[derive(Debug, Args)]
 pub(crate) struct SearchArgs {
-    /// Search the collection of this pipeline file (repeatable)
-    #[arg(long, value_name = "FILE", required = true)]
-    pub config: Vec<PathBuf>,
+    /// Pipeline file that fills the collection
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
     /// Text of the query
-    #[arg(required = true)]
+    #[arg(required = true, value_name = "QUERY", value_hint = ValueHint::Other)]
     pub words: Vec<String>,
+    /// Search the collection of this file as well (repeatable)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub also: Vec<PathBuf>,
     /// Limit the number of hits
     ///
     /// With `--per-document`, the number of documents.
@@ -54,6 +57,13 @@ pub(crate) struct SearchArgs {
     pub json: bool,
 }
 
+impl SearchArgs {
+    /// All pipeline files whose collections are searched.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        std::iter::once(&self.file).chain(&self.also).cloned().collect()
+    }
+}
+
 /// Parses `2:1`; the search checks the range of the weights.
 fn weights(text: &str) -> Result<(f32, f32), String> {
     let number = |part: &str| part.trim().parse::<f32>().ok();
@@ -85,9 +95,9 @@ impl From<ModeArg> for search::SearchMode {
 
 #[derive(Debug, Args)]
 pub(crate) struct EvalArgs {
-    /// Evaluate the collection of this pipeline file
-    #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
+    /// Pipeline file that fills the collection
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
     /// Read judged queries from this file
     ///
     /// JSON Lines, or TREC qrels with `--topics`.

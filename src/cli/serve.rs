@@ -3,16 +3,16 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueHint};
 use server::{Network, PublicUrl, RATE_CLASSES, RateClass, RateLimit};
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
-    /// Serve the collections of these pipeline files
+    /// Pipeline files, and folders that contain them
     ///
     /// All files must name the same metadata store.
-    #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
-    pub config: Vec<PathBuf>,
+    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::AnyPath)]
+    pub files: Vec<PathBuf>,
     /// Listen on this address
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR", value_parser = super::parse::address)]
     pub listen: SocketAddr,

@@ -75,7 +75,7 @@ fn list_deleted(found: &[DeletedCollection], json: bool) -> Result<(), BoxError>
 
 /// Prints the audit log of the file's collection, including deleted collections of that name.
 async fn show_audit_log(of: &CollectionArgs, limit: u32) -> Result<(), BoxError> {
-    let (database, ids) = composition::open_with_past_collections(&of.config).await?;
+    let (database, ids) = composition::open_with_past_collections(&of.file).await?;
     let mut found = Vec::new();
     for id in ids {
         found.extend(database.postgres().audit_log().for_collection(id, None, limit).await?);
@@ -110,7 +110,7 @@ async fn show_audit_log(of: &CollectionArgs, limit: u32) -> Result<(), BoxError>
 }
 
 async fn show(of: &CollectionArgs) -> Result<(), BoxError> {
-    let (database, collection) = composition::open_collection(&of.config).await?;
+    let (database, collection) = composition::open_collection(&of.file).await?;
     let generations = database.postgres().generations().list(collection.id).await?;
     let documents = database.postgres().documents().count_by_status(collection.id).await?;
     let set_aside = database.postgres().documents().count_rejected_locations(collection.id).await?;

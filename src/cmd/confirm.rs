@@ -10,7 +10,7 @@ use crate::{composition, render};
 
 /// Creates the operator of the pipeline file.
 pub(super) async fn open_operator(change: &ChangeArgs) -> Result<Operator, BoxError> {
-    composition::open_operator(&change.config, change.wait).await
+    composition::open_operator(&change.file, change.wait).await
 }
 
 /// Asks for confirmation of a change; without a terminal, `--yes` is required.

@@ -90,7 +90,7 @@ async fn list(of: &CollectionArgs, which: DocumentFilter) -> Result<(), BoxError
         (Err(_), _) => return Err("invalid `--after`: expected the id of a document".into()),
     };
     let after_uri = after_uri.as_ref().and_then(DocumentRef::uri);
-    let (database, collection) = composition::open_collection(&of.config).await?;
+    let (database, collection) = composition::open_collection(&of.file).await?;
     let documents = database.postgres().documents();
     let list = DocumentList {
         selection: selection(status, reason),
@@ -195,7 +195,7 @@ fn status_text(status: DocumentStatus, reason: Option<&str>) -> String {
 }
 
 async fn show(of: &CollectionArgs, document: &OsStr) -> Result<(), BoxError> {
-    let (database, collection) = composition::open_collection(&of.config).await?;
+    let (database, collection) = composition::open_collection(&of.file).await?;
     let named = resolve_argument(document, database.postgres(), &collection).await?;
     let (told, _) = named.history(database.postgres(), &collection).await?;
     let document = told.document.ok_or_else(|| not_found_message(&collection.name, document))?;

@@ -26,8 +26,8 @@ struct EvaluationRun {
 pub(super) async fn eval(args: &EvalArgs) -> Result<(), BoxError> {
     let judgements = judgements(&args.judgements, args.topics.as_deref())?;
     let least = args.min.iter().map(|text| parse_minimum(text)).collect::<Result<Vec<_>, _>>()?;
-    model_download::fetch_models_of(&args.config).await?;
-    let files = std::slice::from_ref(&args.config);
+    model_download::fetch_models_of(&args.file).await?;
+    let files = std::slice::from_ref(&args.file);
     let files = FileTargets::open(files).await?;
     let target = match args.generation {
         Some(number) => files.generation(number).await?,

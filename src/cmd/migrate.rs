@@ -26,7 +26,7 @@ pub(super) async fn migrate(direction: Direction) -> Result<(), BoxError> {
 }
 
 pub(super) async fn open(store: &StoreArgs) -> Result<Database, BoxError> {
-    match (&store.config, &store.url) {
+    match (&store.file, &store.url) {
         (Some(file), _) => {
             let (spec, _) = load(file)?;
             Database::open(&spec).await
@@ -42,8 +42,8 @@ pub(super) async fn open(store: &StoreArgs) -> Result<Database, BoxError> {
 /// If its schema has another version than this program needs, or it has no tables.
 pub(super) async fn open_read_only(store: &StoreArgs) -> Result<Database, BoxError> {
     let database = open(store).await?;
-    let named = match &store.config {
-        Some(file) => format!("--config {}", file.display()),
+    let named = match &store.file {
+        Some(file) => file.display().to_string(),
         None => "--url URL".to_owned(),
     };
     if database.is_empty(&named).await? {
@@ -59,7 +59,7 @@ async fn down(
     yes: bool,
     as_json: bool,
 ) -> Result<(), BoxError> {
-    let (spec, database) = match (&store.config, &store.url) {
+    let (spec, database) = match (&store.file, &store.url) {
         (Some(file), _) => {
             let (spec, _) = load(file)?;
             let database = Database::open(&spec).await?;

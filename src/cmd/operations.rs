@@ -16,7 +16,7 @@ pub(super) async fn operations(verb: OperationsVerb) -> Result<(), BoxError> {
         }
         OperationsVerb::Show { id, of } => show(&of, &id).await,
         OperationsVerb::Cancel { id, of } => {
-            let (database, collection) = composition::open_collection(&of.config).await?;
+            let (database, collection) = composition::open_collection(&of.file).await?;
             let operations = database.postgres().operations();
             let id = find(&operations, &[collection.id], &id).await?.id;
             operations.cancel(id).await?;
@@ -34,7 +34,7 @@ async fn list(
     before: Option<Uuid>,
     limit: u32,
 ) -> Result<(), BoxError> {
-    let (database, mut ids) = composition::open_with_past_collections(&of.config).await?;
+    let (database, mut ids) = composition::open_with_past_collections(&of.file).await?;
     if !deleted {
         // The current collection, otherwise the last deleted one.
         ids.truncate(1);
@@ -104,7 +104,7 @@ async fn find(
 }
 
 async fn show(of: &CollectionArgs, name: &OperationName) -> Result<(), BoxError> {
-    let (database, ids) = composition::open_with_past_collections(&of.config).await?;
+    let (database, ids) = composition::open_with_past_collections(&of.file).await?;
     let operations = database.postgres().operations();
     let found = find(&operations, &ids, name).await?;
     let id = found.id;

@@ -16,7 +16,7 @@ use crate::telemetry::Telemetry;
 
 pub(super) async fn schedule(verb: ScheduleVerb) -> Result<(), BoxError> {
     match verb {
-        ScheduleVerb::List { config, json } => list(&config, json).await,
+        ScheduleVerb::List { file, json } => list(&file, json).await,
         ScheduleVerb::Next { file, count, json } => next(&file, count, json),
         ScheduleVerb::RunNow { file, json } => run_now(&file, json).await,
         ScheduleVerb::Pause { file, json } => pause(&file, true, json).await,
@@ -25,10 +25,10 @@ pub(super) async fn schedule(verb: ScheduleVerb) -> Result<(), BoxError> {
     }
 }
 
-async fn list(config: &Path, json: bool) -> Result<(), BoxError> {
-    let loaded = LoadedPipeline::read(config, &composition::composition())?;
+async fn list(file: &Path, json: bool) -> Result<(), BoxError> {
+    let loaded = LoadedPipeline::read(file, &composition::composition())?;
     let runtime = composition::open_read_only(&loaded.spec).await?;
-    if runtime.database.is_empty(&format!("--config {}", config.display())).await? {
+    if runtime.database.is_empty(&file.display().to_string()).await? {
         return print_empty(json);
     }
     let found = runtime.database.postgres().schedules().list().await?;
@@ -206,7 +206,7 @@ fn print_empty(json: bool) -> Result<(), BoxError> {
 async fn history(file: &Path, limit: u32, json: bool) -> Result<(), BoxError> {
     let loaded = LoadedPipeline::read(file, &composition::composition())?;
     let runtime = composition::open_read_only(&loaded.spec).await?;
-    if runtime.database.is_empty(&format!("--config {}", file.display())).await? {
+    if runtime.database.is_empty(&file.display().to_string()).await? {
         return print_empty(json);
     }
     let schedules = runtime.database.postgres().schedules();

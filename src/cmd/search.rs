@@ -16,10 +16,11 @@ mod snippet;
 
 pub(super) async fn search(args: &SearchArgs) -> Result<(), BoxError> {
     let request = request(args)?;
-    for file in &args.config {
+    let files = args.files();
+    for file in &files {
         model_download::fetch_models_of(file).await?;
     }
-    let files = FileTargets::open(&args.config).await?;
+    let files = FileTargets::open(&files).await?;
     let request = Request { collections: files.names(), ..request };
     let answer = Searcher::default().search(&request, &files).await?;
     let failures = answer.failed.iter().map(|failure| {

@@ -11,7 +11,7 @@ use crate::render;
 pub(super) async fn sources(verb: SourcesVerb) -> Result<(), BoxError> {
     match verb {
         SourcesVerb::List { of } => {
-            let (database, collection) = composition::open_collection(&of.config).await?;
+            let (database, collection) = composition::open_collection(&of.file).await?;
             let sources = database.postgres().collections().sources(collection.id).await?;
             if of.json {
                 return render::print_as_json(&sources);

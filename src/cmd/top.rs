@@ -40,12 +40,12 @@ struct ServerClient {
 }
 
 pub(super) async fn top(args: &TopArgs) -> Result<(), BoxError> {
-    let from = match (&args.config, &args.server) {
+    let from = match (&args.file, &args.server) {
         (Some(file), _) => {
             ProgressSource::Store(Box::new(composition::open_collection(file).await?))
         }
         (None, Some(url)) => ProgressSource::Server(ServerClient::new(url, args.token.clone())),
-        (None, None) => return Err("expected --config FILE or --server URL".into()),
+        (None, None) => return Err("expected FILE or --server URL".into()),
     };
     let id = match args.operation {
         Some(id) => id,

@@ -51,7 +51,8 @@ pub(super) async fn users(verb: UsersVerb) -> Result<(), BoxError> {
             });
             render::print(&render::table(&["user", "email", "permissions", "last login"], rows))
         }
-        UsersVerb::Add { name, email, superuser, store, json } => {
+        UsersVerb::Add { account, email, superuser, json } => {
+            let (store, name) = account.into_parts();
             let hashed_password = new_password(&name).await?;
             let database = migrate::open(&store).await?;
             database.postgres().migrate_up().await?;
@@ -66,7 +67,8 @@ pub(super) async fn users(verb: UsersVerb) -> Result<(), BoxError> {
             let answer = json!({ "username": name, "created": true });
             render::print_answer(json, &answer, &format!("created account `{name}`\n"))
         }
-        UsersVerb::Password { name, store, json } => {
+        UsersVerb::Password { account, json } => {
+            let (store, name) = account.into_parts();
             let hash = new_password(&name).await?;
             let database = migrate::open(&store).await?;
             database.postgres().migrate_up().await?;

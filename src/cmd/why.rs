@@ -30,7 +30,7 @@ struct Explanation {
 }
 
 pub(super) async fn why(args: &WhyArgs) -> Result<(), BoxError> {
-    let (spec, plan) = composition::load(&args.of.config)?;
+    let (spec, plan) = composition::load(&args.of.file)?;
     operations::collection_facts(&plan)?;
     let found = Database::open_existing(&spec).await?;
     let place = found
@@ -42,7 +42,7 @@ pub(super) async fn why(args: &WhyArgs) -> Result<(), BoxError> {
         places.extend(sources.into_iter().map(|source| source.source_path));
     }
     let named = DocumentRef::from_argument(&args.document, &places)?;
-    let account = explain(named, &plan, place, args.of.config.display().to_string()).await?;
+    let account = explain(named, &plan, place, args.of.file.display().to_string()).await?;
     let told = account.conclude();
     if args.of.json {
         render::print_json(&account.as_json(&told))
@@ -174,10 +174,7 @@ impl Explanation {
         };
         let change = vec![
             "edit the file".to_owned(),
-            format!(
-                "`semantik documents delete {} --config {}` deletes it",
-                document.id, self.file
-            ),
+            format!("`semantik documents delete {} {}` deletes it", self.file, document.id),
         ];
         Conclusion { state: "stored", reason: because, next, change }
     }
@@ -189,10 +186,10 @@ impl Explanation {
         }
         let change = match document {
             Some(document) => {
-                format!("`semantik documents undelete {} --config {}`", document.id, self.file)
+                format!("`semantik documents undelete {} {}`", self.file, document.id)
             }
             None => {
-                format!("`semantik documents undelete` with its path and --config {}", self.file)
+                format!("`semantik documents undelete {} PATH` with its path", self.file)
             }
         };
         let next = "skips it while its content stays the same".to_owned();

@@ -21,28 +21,28 @@ FILES = 300
 
 
 def delete_source(place):
-    return ["sources", "delete", str(place.corpus), "--config", "pipeline.yaml", "--yes"]
+    return ["sources", "delete", "pipeline.yaml", str(place.corpus), "--yes"]
 
 
 def delete_some(place, chance):
     paths = chance.sample([str(path) for path in place.files()], 20)
-    return ["documents", "delete", *paths, "--config", "pipeline.yaml", "--yes"]
+    return ["documents", "delete", "pipeline.yaml", *paths, "--yes"]
 
 
 COMMANDS = {
     "run": lambda place, chance: ["run", "pipeline.yaml"],
     "reindex": lambda place, chance: ["reindex", "pipeline.yaml"],
     "sources delete": lambda place, chance: delete_source(place),
-    "collections delete": lambda place, chance: ["collections", "delete", "--config", "pipeline.yaml", "--yes"],
+    "collections delete": lambda place, chance: ["collections", "delete", "pipeline.yaml", "--yes"],
     "documents delete": delete_some,
     "verify --repair": lambda place, chance: ["verify", "pipeline.yaml", "--repair"],
-    "migrate down": lambda place, chance: ["migrate", "down", "--config", "pipeline.yaml", "--yes", "--steps", "3"],
+    "migrate down": lambda place, chance: ["migrate", "down", "pipeline.yaml", "--yes", "--steps", "3"],
 }
 # Commands that undo the effect of the killed command, so that the index can be compared with the
 # folder.
 AFTERWARDS = {
-    "migrate down": [["migrate", "up", "--config", "pipeline.yaml"]],
-    "documents delete": [["collections", "delete", "--config", "pipeline.yaml", "--yes"]],
+    "migrate down": [["migrate", "up", "pipeline.yaml"]],
+    "documents delete": [["collections", "delete", "pipeline.yaml", "--yes"]],
 }
 
 

@@ -111,7 +111,7 @@ class Place:
             found.append(f"verify exited with {verify.code}: {(verify.out + verify.err)[-300:]}")
         for path in random.sample(files, min(3, len(files))) if words else []:
             word = path.read_text().split()[0]
-            hits = self.command("search", "--config", "pipeline.yaml", "--mode", "sparse", "--json", word)
+            hits = self.command("search", "pipeline.yaml", "--mode", "sparse", "--json", word)
             if path.name not in hits.out:
                 found.append(f"{path.name} is not a hit for `{word}`: {hits.err[-200:]}")
         return found

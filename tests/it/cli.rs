@@ -15,6 +15,7 @@ fn help() {
     assert_snapshot!(stdout_of(&["--help"]));
     assert_snapshot!("help_run", stdout_of(&["run", "--help"]));
     assert_snapshot!("help_search", stdout_of(&["search", "--help"]));
+    assert_eq!(stdout_of(&["help"]), stdout_of(&["--help"]));
 }
 
 #[test]
@@ -30,7 +31,11 @@ fn completions_name_the_verbs() {
     for shell in ["bash", "zsh", "fish"] {
         let script = stdout_of(&["completions", shell]);
         assert!(script.contains("search") && script.contains("migrate"), "{shell}");
+        assert!(!script.contains("--config"), "{shell}: the deprecated option is completed");
     }
+    let zsh = stdout_of(&["completions", "zsh"]);
+    let files: Vec<&str> = zsh.lines().filter(|line| line.contains(" -- Pipeline file")).collect();
+    assert!(files.len() > 20 && files.iter().all(|line| line.contains(":_files'")), "{files:#?}");
 }
 
 #[test]
@@ -38,14 +43,13 @@ fn migrations_go_up_and_down() {
     let place = TestProject::with_stand_in();
     place.write("a.txt", "a document");
     place.run();
-    let status = place.semantik(&["migrate", "status", "--config", "pipeline.yaml"]);
+    let status = place.semantik(&["migrate", "status", "pipeline.yaml"]);
     assert_eq!(status.code, 0, "{}", status.stderr);
     assert!(!status.stdout.contains("not applied"), "{}", status.stdout);
-    let down =
-        place.semantik(&["migrate", "down", "--config", "pipeline.yaml", "--steps", "99", "--yes"]);
+    let down = place.semantik(&["migrate", "down", "pipeline.yaml", "--steps", "99", "--yes"]);
     assert_eq!(down.code, 0, "{}", down.stderr);
     assert!(down.stdout.contains("not applied"), "{}", down.stdout);
-    let up = place.semantik(&["migrate", "up", "--config", "pipeline.yaml"]);
+    let up = place.semantik(&["migrate", "up", "pipeline.yaml"]);
     assert_eq!(up.code, 0, "{}", up.stderr);
     assert_eq!(place.run()["documents"]["stored"], 1, "`migrate down` drops the metadata");
 }
@@ -53,7 +57,7 @@ fn migrations_go_up_and_down() {
 #[test]
 fn a_search_before_a_run_says_what_to_do() {
     let place = TestProject::with_stand_in();
-    let ran = place.semantik(&["search", "--config", "pipeline.yaml", "anything"]);
+    let ran = place.semantik(&["search", "pipeline.yaml", "anything"]);
     assert_eq!(ran.code, 1);
     assert!(ran.stderr.contains("run the pipeline first"), "{}", ran.stderr);
 }

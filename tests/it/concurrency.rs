@@ -14,7 +14,7 @@ fn filled() -> TestProject {
         place.write(&format!("{n}.txt"), format!("document number {n}"));
     }
     // Creates the tables, without documents.
-    let ran = place.semantik(&["migrate", "up", "--config", "pipeline.yaml"]);
+    let ran = place.semantik(&["migrate", "up", "pipeline.yaml"]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     place
 }
@@ -85,7 +85,7 @@ fn a_cancelled_operation_ends_and_is_never_completed() {
     let (child, gate) = start_held_run(&place);
     let id = place.value("SELECT id FROM operations");
     // The operation at the gate holds the lock of its row, so the cancelling command is next.
-    let args = ["operations", "cancel", &id, "--config", "pipeline.yaml"];
+    let args = ["operations", "cancel", "pipeline.yaml", &id];
     let cancel = place.start(&args);
     place.wait_until(
         "SELECT EXISTS (SELECT FROM pg_stat_activity
@@ -112,7 +112,7 @@ fn a_waiting_operation_can_be_cancelled() {
     let second = place.start(&[&RUN[..], &["--wait"]].concat());
     place.wait_until("SELECT count(*) = 1 FROM operations WHERE status = 'pending'");
     let id = place.value("SELECT id FROM operations WHERE status = 'pending'");
-    let ran = place.semantik(&["operations", "cancel", &id, "--config", "pipeline.yaml"]);
+    let ran = place.semantik(&["operations", "cancel", "pipeline.yaml", &id]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     drop(gate);
     assert_eq!(end(first).code, 0);

@@ -87,7 +87,7 @@ fn damage_is_noticed_and_repaired() {
         assert_eq!(noticed.code, 1, "{ending}: {}", noticed.stdout);
         assert!(noticed.stdout.contains(ending), "{}", noticed.stdout);
         assert!(noticed.stderr.contains("--repair"), "{}", noticed.stderr);
-        no_panic(&place.semantik(&["search", "--config", FILE, "w17"]));
+        no_panic(&place.semantik(&["search", FILE, "w17"]));
         let repaired = verify(&place, &["--repair", "--json"]);
         assert_eq!(repaired.code, 0, "{ending}: {}{}", repaired.stdout, repaired.stderr);
         assert_eq!(repaired.json()["repaired"], true);
@@ -111,23 +111,19 @@ fn a_shard_that_cannot_be_opened_ends_no_verb_badly() {
     // A run without changes does not open the vectors.
     assert_eq!(place.semantik(&["run", FILE]).code, 0);
     place.write("new.txt", "a new document");
-    for args in [
-        &["search", "--config", FILE, "w17"][..],
-        &["verify", FILE],
-        &["run", FILE],
-        &["rollback", FILE],
-    ] {
+    for args in
+        [&["search", FILE, "w17"][..], &["verify", FILE], &["run", FILE], &["rollback", FILE]]
+    {
         let refused = place.semantik(args);
         no_panic(&refused);
         assert_eq!(refused.code, 1, "{args:?}: {}", refused.stderr);
         if args[0] != "rollback" {
             let said = refused.stderr + &refused.stdout;
-            assert!(said.contains("verify --repair"), "{args:?}: {said}");
+            assert!(said.contains("verify FILE --repair"), "{args:?}: {said}");
             assert!(said.contains(&shard.file_name().unwrap().display().to_string()), "{said}");
         }
     }
-    for args in [&["plan", FILE][..], &["status", FILE], &["why", "--config", FILE, "corpus/1.txt"]]
-    {
+    for args in [&["plan", FILE][..], &["status", FILE], &["why", FILE, "corpus/1.txt"]] {
         assert_eq!(place.semantik(args).code, 0, "{args:?}");
     }
     std::fs::remove_file(place.corpus().join("new.txt")).unwrap();

@@ -81,7 +81,7 @@ fn every_spelling_of_a_path_names_its_document() {
     place.edit_pipeline("paths: [corpus]", "paths: [alias]");
     assert_eq!(place.run()["documents"]["stored"], NAMES.len() as u64);
 
-    let config = ["--config", "../../pipeline.yaml"].map(os);
+    let config = ["../../pipeline.yaml"].map(os);
     let list = |more: &[&str]| {
         let args =
             [&["documents", "list"].map(os)[..], &config, &more.iter().map(os).collect::<Vec<_>>()];
@@ -203,10 +203,10 @@ fn a_failure_counts_once() {
     let reasons = &run("once more", 0, 0)["reasons"];
     let status = place.semantik(&["status", "pipeline.yaml", "--json"]).json();
     assert_eq!(&status["set_aside"], reasons, "{status:#}");
-    let show = ["collections", "show", "--config", "pipeline.yaml", "--json"];
+    let show = ["collections", "show", "pipeline.yaml", "--json"];
     assert_eq!(&place.semantik(&show).json()["set_aside"], reasons);
     let list = |more: &[&str]| {
-        let args = ["documents", "list", "--config", "pipeline.yaml", "--json"];
+        let args = ["documents", "list", "pipeline.yaml", "--json"];
         let ran = place.semantik(&[&args[..], more].concat());
         assert_eq!(ran.code, 0, "{}", ran.stderr);
         ran.json().as_array().unwrap().clone()
@@ -229,14 +229,7 @@ fn a_failure_counts_once() {
         pages.push(one);
     }
     assert_eq!(pages, all);
-    let ran = place.semantik(&[
-        "documents",
-        "list",
-        "--config",
-        "pipeline.yaml",
-        "--status",
-        "set_aside",
-    ]);
+    let ran = place.semantik(&["documents", "list", "pipeline.yaml", "--status", "set_aside"]);
     for words in
         ["set aside: unsupported", "set aside: too_large", "set aside: failed", "set aside: empty"]
     {
@@ -307,7 +300,7 @@ fn a_pipeline_file_that_is_not_there_is_a_wrong_one() {
         &["check", "nope.yaml"],
         &["plan", "nope.yaml"],
         &["status", "nope.yaml"],
-        &["documents", "list", "--config", "nope.yaml"],
+        &["documents", "list", "nope.yaml"],
     ] {
         let ran = place.semantik(args);
         assert_eq!(ran.code, 78, "{args:?}: {}", ran.stderr);

@@ -125,8 +125,7 @@ fn a_model_of_the_hub_is_fetched_once_and_is_what_its_folder_is() {
     // From here on, the hub receives no request.
     it.hub.set_fault(Fault::Locked);
     it.run_ok(&["check", "pipeline.yaml"]);
-    let found =
-        it.run_ok(&["search", "--config", "pipeline.yaml", "--json", "a lit bridge"]).json();
+    let found = it.run_ok(&["search", "pipeline.yaml", "--json", "a lit bridge"]).json();
     assert_eq!(found.as_array().unwrap().len(), 2);
     let again = it.run_ok(&["run", "pipeline.yaml", "--json"]).json();
     assert_eq!(again["documents"]["unchanged"], 2);
@@ -295,7 +294,7 @@ fn a_branch_is_what_it_was_until_it_is_fetched_again() {
     assert_ne!(it.fingerprint(MODEL), before);
     assert_eq!(it.requested_files().len(), 2);
     // Existing vectors are searched with the old model until they are rebuilt.
-    let search = ["search", "--config", "pipeline.yaml", "--json", "a lit bridge"];
+    let search = ["search", "pipeline.yaml", "--json", "a lit bridge"];
     let found = it.run_ok(&search).json();
     assert_eq!(found.as_array().unwrap().len(), 2);
     it.run_ok(&["run", "pipeline.yaml"]);
@@ -339,7 +338,7 @@ fn concurrent_fetches_of_a_model_wait() {
 fn an_unresponsive_hub_blocks_nothing() {
     let it = HubProject::new();
     it.hub.set_fault(Fault::Hangs);
-    for verb in [&["run"][..], &["worker"], &["serve", "--listen", "127.0.0.1:0", "--config"]] {
+    for verb in [&["run"][..], &["worker"], &["serve", "--listen", "127.0.0.1:0"]] {
         let args = [verb, &["pipeline.yaml"]].concat();
         let mut child = it.command(&args).stderr(Stdio::null()).spawn().unwrap();
         wait_for("the request", || it.hub.take_requests().pop());

@@ -65,7 +65,7 @@ fn plan(place: &TestProject, flags: &[&str]) -> Value {
 }
 
 fn why(place: &TestProject, document: &str) -> Value {
-    let ran = place.semantik(&["why", document, "--config", FILE, "--json"]);
+    let ran = place.semantik(&["why", FILE, document, "--json"]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     ran.json()
 }
@@ -251,8 +251,7 @@ fn why_tells_the_story_of_a_document() {
     assert_eq!(never["next_run"], "stores it");
     place.run();
     std::fs::remove_file(place.corpus().join("gone.txt")).unwrap();
-    let delete =
-        place.semantik(&["documents", "delete", "corpus/out.txt", "--config", FILE, "--yes"]);
+    let delete = place.semantik(&["documents", "delete", FILE, "corpus/out.txt", "--yes"]);
     assert_eq!(delete.code, 0, "{}", delete.stderr);
     place.run();
     place.write("new.txt", text(7));
@@ -280,7 +279,7 @@ fn why_tells_the_story_of_a_document() {
         ("why_deleted", "corpus/gone.txt"),
         ("why_hidden", "corpus/.hidden/secret.txt"),
     ] {
-        assert_snapshot!(name, stdout_of(&place, &["why", path, "--config", FILE]));
+        assert_snapshot!(name, stdout_of(&place, &["why", FILE, path]));
     }
     place.write("in.txt", text(8));
     assert!(why(&place, "corpus/in.txt")["next_run"].as_str().unwrap().contains("has changed"));
@@ -290,7 +289,7 @@ fn why_tells_the_story_of_a_document() {
 
 /// The shard of the live generation.
 fn shard(place: &TestProject) -> EdgeStore {
-    let shown = place.semantik(&["collections", "show", "--config", FILE, "--json"]).json();
+    let shown = place.semantik(&["collections", "show", FILE, "--json"]).json();
     let name = shown["vectors"].as_str().unwrap();
     let folder = Path::new(".semantik/vectors").join(name);
     let config = pipeline::VectorsConfig::new(name, 16, pipeline::Quantization::Float16);
@@ -379,28 +378,17 @@ fn lists_show_what_there_is() {
     place.write("bad.docx", "this is no zip archive");
     place.run();
     place.run();
-    let config = ["--config", FILE];
-    assert_snapshot!(
-        "collections",
-        stdout_of(&place, &[&["collections", "list"][..], &config].concat())
-    );
-    assert_snapshot!(
-        "collection",
-        stdout_of(&place, &[&["collections", "show"][..], &config].concat())
-    );
-    let sources = stdout_of(&place, &[&["sources", "list"][..], &config].concat());
-    assert_snapshot!("sources", sources);
-    assert_snapshot!(
-        "operations",
-        stdout_of(&place, &[&["operations", "list"][..], &config].concat())
-    );
-    let failed = ["documents", "list", "--status", "failed", "--config", FILE];
+    assert_snapshot!("collections", stdout_of(&place, &["collections", "list", FILE]));
+    assert_snapshot!("collection", stdout_of(&place, &["collections", "show", FILE]));
+    assert_snapshot!("sources", stdout_of(&place, &["sources", "list", FILE]));
+    assert_snapshot!("operations", stdout_of(&place, &["operations", "list", FILE]));
+    let failed = ["documents", "list", FILE, "--status", "failed"];
     assert_snapshot!("documents_failed", stdout_of(&place, &failed));
 
     // The pages together contain each document once.
     let (mut seen, mut after) = (Vec::new(), None::<String>);
     loop {
-        let mut args = vec!["documents", "list", "--config", FILE, "--json", "--limit", "4"];
+        let mut args = vec!["documents", "list", FILE, "--json", "--limit", "4"];
         args.extend(after.iter().flat_map(|after| ["--after", after]));
         let page = place.semantik(&args).json();
         let ids: Vec<_> = page
@@ -415,23 +403,22 @@ fn lists_show_what_there_is() {
     }
     assert_eq!(seen.len(), 6);
     assert!(seen.is_sorted());
-    let shown = place.semantik(&["documents", "show", &seen[0], "--config", FILE, "--json"]).json();
+    let shown = place.semantik(&["documents", "show", FILE, &seen[0], "--json"]).json();
     assert_eq!(shown["places"].as_array().unwrap().len(), 1);
 
-    let operations = ["operations", "list", "--config", FILE, "--json"];
+    let operations = ["operations", "list", FILE, "--json"];
     let operations = place.semantik(&operations).json();
     let [append, index] = operations.as_array().unwrap().as_slice() else { panic!("{operations}") };
     assert_eq!((&append["type"], &index["type"]), (&"append".into(), &"index".into()));
     let id = index["id"].as_str().unwrap();
-    let shown = place.semantik(&["operations", "show", id, "--config", FILE, "--json"]).json();
+    let shown = place.semantik(&["operations", "show", FILE, id, "--json"]).json();
     assert_eq!(shown["metrics"]["documents_stored"], 5.0);
-    let older = ["operations", "list", "--config", FILE, "--json", "--before"];
+    let older = ["operations", "list", FILE, "--json", "--before"];
     let older = place.semantik(&[&older[..], &[append["id"].as_str().unwrap()]].concat()).json();
     assert_eq!(older.as_array().unwrap().len(), 1);
 
     // By other names than the complete id.
-    let show =
-        |name: &str| place.semantik(&["operations", "show", name, "--config", FILE, "--json"]);
+    let show = |name: &str| place.semantik(&["operations", "show", FILE, name, "--json"]);
     assert_eq!(show("latest").json()["id"], append["id"]);
     // Ids with a common prefix: the first eight digits equal those of the newest.
     let newest = append["id"].as_str().unwrap();
@@ -448,7 +435,7 @@ fn lists_show_what_there_is() {
         assert!(refused.stderr.contains(words), "{words}: {}", refused.stderr);
     }
     assert_eq!(show(&format!("{short}-{}", &twin[..6])).json()["status"], "pending");
-    let cancel = ["operations", "cancel", "latest", "--config", FILE, "--json"];
+    let cancel = ["operations", "cancel", FILE, "latest", "--json"];
     let cancelled = place.semantik(&cancel).json();
     assert_eq!(cancelled["id"], format!("{short}-{twin}"));
     let unknown = show("00000000-0000");

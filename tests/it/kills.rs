@@ -190,7 +190,7 @@ fn kills_during_reindex_and_swap() {
 fn kills_during_collection_deletion() {
     println!("seed {SEED}");
     let mut dice = SplitMix64(SEED + 2);
-    let delete = ["collections", "delete", "--config", "pipeline.yaml", "--yes"];
+    let delete = ["collections", "delete", "pipeline.yaml", "--yes"];
     let place = indexed_project();
     place.run();
     place.semantik(&["reindex", "pipeline.yaml"]);

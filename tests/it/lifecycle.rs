@@ -344,7 +344,7 @@ fn a_deleted_document_stays_out_until_it_is_undeleted_or_edited() {
     place.run();
     let before = place.ids();
     let change = |verb: &str, what: &str| {
-        let ran = place.semantik(&["documents", verb, what, "--config", "pipeline.yaml", "--yes"]);
+        let ran = place.semantik(&["documents", verb, "pipeline.yaml", what, "--yes"]);
         assert_eq!(ran.code, 0, "{}", ran.stderr);
         ran.stdout
     };
@@ -390,7 +390,7 @@ fn a_deleted_document_stays_out_until_it_is_undeleted_or_edited() {
     assert!(is_found("apples"));
     assert_eq!(place.run_and_summarize(), "unchanged 3");
     place.assert_matches_fresh_index();
-    let again = ["documents", "undelete", "corpus/a.txt", "--config", "pipeline.yaml", "--yes"];
+    let again = ["documents", "undelete", "pipeline.yaml", "corpus/a.txt", "--yes"];
     assert_eq!(place.semantik(&again).code, 1, "nothing to undelete");
 }
 
@@ -407,7 +407,7 @@ fn a_source_is_removed_with_what_only_it_gives() {
     assert_eq!(before["shared.txt"], before["second/shared.txt"]);
 
     let source = format!("file://{}", place.path().join("second").display());
-    let remove = ["sources", "delete", &source, "--config", "pipeline.yaml"];
+    let remove = ["sources", "delete", "pipeline.yaml", &source];
     let ran = place.semantik(&remove);
     assert!(ran.code == 1 && ran.stderr.contains("--yes"), "requires confirmation: {}", ran.stderr);
     assert_eq!(place.ids(), before);
@@ -441,7 +441,7 @@ fn a_file_that_another_source_gives_now_is_that_ones() {
     remove(&place, "sub/gone.txt");
     assert_eq!(place.run_and_summarize(), "unchanged 1, deleted 1");
     let source = format!("file://{}", place.corpus().display());
-    let delete = ["sources", "delete", &source, "--config", "pipeline.yaml", "--yes"];
+    let delete = ["sources", "delete", "pipeline.yaml", &source, "--yes"];
     let ran = place.semantik(&delete);
     assert!(ran.stdout.contains(" with 1 document;"), "{} {}", ran.stdout, ran.stderr);
     assert_eq!(place.ids().keys().collect::<Vec<_>>(), ["sub/kept.txt"]);
@@ -462,7 +462,7 @@ fn a_deleted_collection_leaves_nothing_and_can_be_made_again() {
     place.run();
     assert_eq!(place.vector_folders().len(), 2);
 
-    let delete = ["collections", "delete", "--config", "pipeline.yaml", "--yes"];
+    let delete = ["collections", "delete", "pipeline.yaml", "--yes"];
     let ran = place.semantik(&delete);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert_eq!(place.vector_folders(), Vec::<String>::new());
@@ -479,7 +479,7 @@ fn a_deleted_collection_leaves_nothing_and_can_be_made_again() {
         let rows = place.value(&format!("SELECT count(*) FROM {table}"));
         assert_eq!(rows == "0", !is_kept, "{table}: {rows} rows");
     }
-    let search = ["search", "--config", "pipeline.yaml", "document"];
+    let search = ["search", "pipeline.yaml", "document"];
     let ran = place.semantik(&search);
     assert!(
         ran.code == 1 && ran.stderr.contains("collection `test` does not exist yet"),
@@ -517,7 +517,7 @@ fn two_users_may_each_have_a_collection_of_the_same_name() {
     let names = |id: &str| place.index_of(id).locations.into_keys().collect::<Vec<_>>();
     assert_eq!((names(&ours).len(), names(&hers).len()), (1, 2));
     // Deleting one collection does not affect the other.
-    let ran = place.semantik(&["collections", "delete", "--config", "pipeline.yaml", "--yes"]);
+    let ran = place.semantik(&["collections", "delete", "pipeline.yaml", "--yes"]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     place.index_of(&ours).assert_consistent();
     place.edit_pipeline("collection: test\nowner: ada", "collection: test");

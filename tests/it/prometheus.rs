@@ -209,15 +209,7 @@ fn every_query_of_dashboards_and_rules_finds_data_of_real_work() {
         ChildProcess::start(&place, &["worker", "nightly.yaml", "--metrics", &address(worker)]);
     let _server = ChildProcess::start(
         &place,
-        &[
-            "serve",
-            "--config",
-            "pipeline.yaml",
-            "--listen",
-            &address(api),
-            "--metrics",
-            &address(server),
-        ],
+        &["serve", "pipeline.yaml", "--listen", &address(api), "--metrics", &address(server)],
     );
     let api = format!("http://{}", address(api));
     for (what, port) in [("worker", worker), ("server", server)] {

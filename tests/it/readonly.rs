@@ -6,20 +6,20 @@ use crate::support::{TestProject, text};
 
 /// Commands that only read, for the collection of `pipeline.yaml` with the document `a.txt`.
 const READ_VERBS: [&[&str]; 15] = [
-    &["search", "--config", "pipeline.yaml", "first"],
+    &["search", "pipeline.yaml", "first"],
     &["status", "pipeline.yaml"],
     &["verify", "pipeline.yaml"],
-    &["documents", "list", "--config", "pipeline.yaml"],
-    &["documents", "show", "corpus/a.txt", "--config", "pipeline.yaml"],
-    &["why", "corpus/a.txt", "--config", "pipeline.yaml"],
-    &["sources", "list", "--config", "pipeline.yaml"],
-    &["operations", "list", "--config", "pipeline.yaml"],
-    &["collections", "list", "--config", "pipeline.yaml"],
-    &["collections", "show", "--config", "pipeline.yaml"],
-    &["collections", "audit", "--config", "pipeline.yaml"],
-    &["users", "list", "--config", "pipeline.yaml"],
-    &["schedule", "list", "--config", "pipeline.yaml"],
-    &["migrate", "status", "--config", "pipeline.yaml"],
+    &["documents", "list", "pipeline.yaml"],
+    &["documents", "show", "pipeline.yaml", "corpus/a.txt"],
+    &["why", "pipeline.yaml", "corpus/a.txt"],
+    &["sources", "list", "pipeline.yaml"],
+    &["operations", "list", "pipeline.yaml"],
+    &["collections", "list", "pipeline.yaml"],
+    &["collections", "show", "pipeline.yaml"],
+    &["collections", "audit", "pipeline.yaml"],
+    &["users", "list", "pipeline.yaml"],
+    &["schedule", "list", "pipeline.yaml"],
+    &["migrate", "status", "pipeline.yaml"],
     &["plan", "pipeline.yaml"],
 ];
 
@@ -49,8 +49,8 @@ fn read_verbs_work_on_a_read_only_database() {
     place.write("c.txt", "a third one");
     for verb in [
         &["run", "pipeline.yaml"][..],
-        &["documents", "delete", "corpus/a.txt", "--yes", "--config", "pipeline.yaml"],
-        &["collections", "delete", "--yes", "--config", "pipeline.yaml"],
+        &["documents", "delete", "pipeline.yaml", "corpus/a.txt", "--yes"],
+        &["collections", "delete", "pipeline.yaml", "--yes"],
     ] {
         let ran = place.semantik(verb);
         assert_eq!(ran.code, 1, "{verb:?}");
@@ -68,15 +68,7 @@ fn read_verbs_work_on_a_read_only_database() {
 fn an_older_schema_is_said_by_who_reads_and_mended_by_who_writes() {
     let place = filled();
     let down = |steps: &str| {
-        let ran = place.semantik(&[
-            "migrate",
-            "down",
-            "--steps",
-            steps,
-            "--yes",
-            "--config",
-            "pipeline.yaml",
-        ]);
+        let ran = place.semantik(&["migrate", "down", "pipeline.yaml", "--steps", steps, "--yes"]);
         assert_eq!(ran.code, 0, "{}", ran.stderr);
     };
     let applied = || place.value("SELECT count(*) FROM _sqlx_migrations").parse::<usize>().unwrap();
@@ -89,7 +81,7 @@ fn an_older_schema_is_said_by_who_reads_and_mended_by_who_writes() {
         assert_eq!(ran.code, 1, "{verb:?}");
         let wanted = format!("the database is older and needs migrations {first} (");
         assert!(ran.stderr.contains(&wanted), "{verb:?}: {}", ran.stderr);
-        let help = "run `semantik migrate up --config pipeline.yaml`";
+        let help = "run `semantik migrate up pipeline.yaml`";
         assert!(ran.stderr.contains(help), "{verb:?}: {}", ran.stderr);
     }
     assert_eq!(applied(), all - 2, "reading commands must not migrate");
@@ -99,11 +91,7 @@ fn an_older_schema_is_said_by_who_reads_and_mended_by_who_writes() {
     place.edit_pipeline("stores: { postgres:", "stores: { migrate: manual, postgres:");
     let ran = place.semantik(&["run", "pipeline.yaml"]);
     assert_eq!(ran.code, 1);
-    assert!(
-        ran.stderr.contains("run `semantik migrate up --config pipeline.yaml`"),
-        "{}",
-        ran.stderr
-    );
+    assert!(ran.stderr.contains("run `semantik migrate up pipeline.yaml`"), "{}", ran.stderr);
     assert_eq!(applied(), all - 2);
     std::fs::write(place.file(), &text).unwrap();
     assert_eq!(place.run()["documents"]["unchanged"], 2);
@@ -143,7 +131,7 @@ fn migrations_are_taken_back_when_somebody_says_so_and_knows_what_goes() {
     );
     assert_eq!(ran.code, 64, "{}", ran.stderr);
 
-    let everything = ["migrate", "down", "--steps", "99", "--config", "pipeline.yaml"];
+    let everything = ["migrate", "down", "pipeline.yaml", "--steps", "99"];
     let asked = place.semantik(&everything);
     assert_eq!(asked.code, 1);
     let named = format!("the database `{}` at ", place.value("SELECT current_database()"));
@@ -178,7 +166,7 @@ fn migrations_are_taken_back_when_somebody_says_so_and_knows_what_goes() {
 fn a_collection_that_is_deleted_leaves_its_operations_and_its_audit_log() {
     let place = filled();
     let named = |verb: &[&str]| {
-        let ran = place.semantik(&[verb, &["--config", "pipeline.yaml"]].concat());
+        let ran = place.semantik(&[&verb[..2], &["pipeline.yaml"], &verb[2..]].concat());
         assert_eq!(ran.code, 0, "{verb:?}: {}", ran.stderr);
         ran
     };

@@ -15,7 +15,7 @@ fn scheduled(schedule: &str) -> TestProject {
     }
     place.append_pipeline(&format!("schedule: {schedule}\n"));
     // Creates the tables.
-    let ran = place.semantik(&["migrate", "up", "--config", "pipeline.yaml"]);
+    let ran = place.semantik(&["migrate", "up", "pipeline.yaml"]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     place
 }
@@ -55,7 +55,7 @@ fn a_run_that_is_due_takes_place_and_tells_its_story() {
     // A run takes longer than the one-second interval, so due times overlap.
     let twice = place.value("SELECT count(*) FROM (SELECT due_at FROM schedule_runs GROUP BY due_at HAVING count(*) > 1) t");
     assert_eq!(twice, "0");
-    let list = stdout_of(&place, &["schedule", "list", "--config", "pipeline.yaml"]);
+    let list = stdout_of(&place, &["schedule", "list", "pipeline.yaml"]);
     assert!(list.contains("* * * * * *") && list.contains("nobody serves it"), "{list}");
     place.assert_matches_fresh_index();
 }
@@ -242,7 +242,7 @@ fn a_schedule_that_is_in_no_file_any_more_is_due_no_more() {
     let schedule = "schedule: { cron: \"* * * * * *\" }\n";
     let place = scheduled("{ cron: \"* * * * * *\" }");
     let _worker = Worker::start(&place, &[]);
-    let list = || stdout_of(&place, &["schedule", "list", "--config", "pipeline.yaml"]);
+    let list = || stdout_of(&place, &["schedule", "list", "pipeline.yaml"]);
     place.wait_until("SELECT count(*) >= 1 FROM schedule_runs");
     place.wait_until("SELECT files->0->>'schedule' = 'true' FROM executors");
     assert!(list().contains("served"), "{}", list());
@@ -263,7 +263,7 @@ fn a_schedule_that_is_in_no_file_any_more_is_due_no_more() {
         .unwrap();
     std::fs::remove_file(place.file()).unwrap();
     place.wait_until("SELECT files->0->>'gone' = 'true' FROM executors");
-    let list = stdout_of(&place, &["schedule", "list", "--config", "other.yaml"]);
+    let list = stdout_of(&place, &["schedule", "list", "other.yaml"]);
     assert!(list.contains("its file is gone"), "{list}");
     std::fs::write(place.file(), text).unwrap();
     place.wait_until("SELECT files->0->>'fault' IS NULL FROM executors");

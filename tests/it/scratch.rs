@@ -27,7 +27,7 @@ fn a_folder_lives_as_long_as_its_process_whatever_the_clock_says() {
     place.run();
     let temporary = tempfile::tempdir().unwrap();
     let search = || {
-        let args = ["search", "--config", "pipeline.yaml", "something"];
+        let args = ["search", "pipeline.yaml", "something"];
         let found = ran(with_temporary(&place, temporary.path(), &args).output().unwrap());
         assert_eq!(found.code, 0, "{}", found.stderr);
     };

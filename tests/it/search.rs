@@ -21,7 +21,7 @@ fn document(n: usize) -> String {
 
 fn search(place: &TestProject, args: &[&str]) -> Vec<Value> {
     let args: Vec<&str> =
-        ["search", "--config", "pipeline.yaml", "--json"].iter().chain(args).copied().collect();
+        ["search", "pipeline.yaml", "--json"].iter().chain(args).copied().collect();
     let ran = place.semantik(&args);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     ran.json().as_array().unwrap().clone()
@@ -164,8 +164,7 @@ fn names_filters_and_thresholds_are_for_everybody() {
         let hits = search(&place, &["--mode", mode, "--threshold", "0.6", obvious]);
         assert_eq!(names(&hits), ["files.md"], "{mode}");
     }
-    let wrong =
-        place.semantik(&["search", "--config", "pipeline.yaml", "--filter", "{\"mime\": 1}", "x"]);
+    let wrong = place.semantik(&["search", "pipeline.yaml", "--filter", "{\"mime\": 1}", "x"]);
     assert_eq!(wrong.code, 1);
     insta::assert_snapshot!(wrong.stderr.trim(), @"semantik: filter: unknown key `mime`: expected one of and, or, not, path, source, mime_type, language, title, headings, page, chunk, modified_at, document, metadata");
 }
@@ -173,14 +172,7 @@ fn names_filters_and_thresholds_are_for_everybody() {
 #[test]
 fn a_person_reads_what_was_found() {
     let place = two_folders();
-    let ran = place.semantik(&[
-        "search",
-        "--config",
-        "pipeline.yaml",
-        "--k",
-        "1",
-        "who touches the counter?",
-    ]);
+    let ran = place.semantik(&["search", "pipeline.yaml", "--k", "1", "who touches the counter?"]);
     let said = ran.stdout.replace(place.path().to_str().unwrap(), "PLACE");
     let said = said.lines().map(|line| line.replacen(|it: char| it.is_ascii_digit(), "#", 5));
     insta::assert_snapshot!(said.collect::<Vec<_>>().join("\n"), @r"
@@ -203,9 +195,8 @@ fn several_collections_answer_together() {
     assert_eq!(place.semantik(&["run", "other.yaml"]).code, 0);
     let ran = place.semantik(&[
         "search",
-        "--config",
         "pipeline.yaml",
-        "--config",
+        "--also",
         "other.yaml",
         "--json",
         "--k",
@@ -225,8 +216,7 @@ fn a_collection_without_sparse_vectors_says_so() {
     place.write("a.txt", "some words");
     place.run();
     assert_eq!(search(&place, &["words"])[0]["mode"], "dense");
-    let refused =
-        place.semantik(&["search", "--config", "pipeline.yaml", "--mode", "sparse", "words"]);
+    let refused = place.semantik(&["search", "pipeline.yaml", "--mode", "sparse", "words"]);
     assert_eq!(refused.code, 1);
     insta::assert_snapshot!(refused.stderr.trim(), @"semantik: search in collection `test` failed: the collection has no sparse vectors, which the mode `sparse` needs");
     // Enabling sparse vectors builds a new generation.
@@ -256,7 +246,7 @@ fn rankings_are_fused_as_they_are_weighed() {
         assert!((score - 1.0 / f64::from(rank + 1)).abs() < 1e-6, "{scores:?}");
     }
     for (weights, code) in [("0:0", 1), ("nan:1", 1), ("1", 64), ("a:b", 64)] {
-        let args = ["search", "--config", "pipeline.yaml", "--weights", weights, "x"];
+        let args = ["search", "pipeline.yaml", "--weights", weights, "x"];
         assert_eq!(place.semantik(&args).code, code, "{weights}");
     }
 }
@@ -274,7 +264,7 @@ fn two_generations_are_compared_by_questions_of_trec() {
     );
     write("topics.tsv", "a\tpthread_mutex_lock\nb\ta file is opened by its name\nc\twho?\n");
     let eval = |args: &[&str]| {
-        let given = ["eval", "--config", "pipeline.yaml", "--mode", "sparse", "--mode", "dense"];
+        let given = ["eval", "pipeline.yaml", "--mode", "sparse", "--mode", "dense"];
         let of_trec = ["--judgements", "qrels.txt", "--topics", "topics.tsv"];
         place.semantik(&[&given[..], &of_trec, args].concat())
     };
@@ -318,7 +308,7 @@ fn an_evaluation_measures_compares_and_refuses() {
     )
     .unwrap();
     let eval = |args: &[&str]| {
-        let given = ["eval", "--config", "pipeline.yaml", "--judgements", "judged.jsonl"];
+        let given = ["eval", "pipeline.yaml", "--judgements", "judged.jsonl"];
         place.semantik(&given.iter().chain(args).copied().collect::<Vec<_>>())
     };
     let ran = eval(&["--json", "--mode", "hybrid", "--mode", "sparse", "--min", "ndcg@10=0.9"]);

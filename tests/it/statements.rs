@@ -54,7 +54,7 @@ fn statement_counts(documents: usize) -> Vec<BTreeMap<String, usize>> {
     };
     write("document");
     // Creates the tables.
-    assert_eq!(place.semantik(&["migrate", "up", "--config", "pipeline.yaml"]).code, 0);
+    assert_eq!(place.semantik(&["migrate", "up", "pipeline.yaml"]).code, 0);
     let data = place.value("SHOW data_directory");
     let log = Path::new(&data).parent().unwrap().join("log");
     place.execute("ALTER SYSTEM SET log_statement = 'all'");

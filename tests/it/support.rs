@@ -224,8 +224,7 @@ nodes:
 
     pub(crate) fn search(&self, words: &str, k: usize) -> Vec<Value> {
         let k = k.to_string();
-        let ran =
-            self.semantik(&["search", "--config", "pipeline.yaml", "--k", &k, "--json", words]);
+        let ran = self.semantik(&["search", "pipeline.yaml", "--k", &k, "--json", words]);
         assert_eq!(ran.code, 0, "{}", ran.stderr);
         ran.json().as_array().unwrap().clone()
     }

@@ -225,13 +225,13 @@ fn nothing_is_wider_than_the_terminal() {
         for verb in [
             "status pipeline.yaml",
             "plan pipeline.yaml",
-            "documents list --config pipeline.yaml",
-            "collections show --config pipeline.yaml",
-            "operations list --config pipeline.yaml",
-            "sources list --config pipeline.yaml",
-            "why corpus/0001.txt --config pipeline.yaml",
-            "search --config pipeline.yaml w4x1",
-            "top --once --config pipeline.yaml",
+            "documents list pipeline.yaml",
+            "collections show pipeline.yaml",
+            "operations list pipeline.yaml",
+            "sources list pipeline.yaml",
+            "why pipeline.yaml corpus/0001.txt",
+            "search pipeline.yaml w4x1",
+            "top pipeline.yaml --once",
         ] {
             let said = on_terminal(&place, size, &[], verb);
             assert!(longest(&said) <= size.0.into(), "{verb} at {size:?}:\n{said}");
@@ -244,7 +244,7 @@ fn colours_are_left_out_where_they_are_not_wanted() {
     let run = |variables: &[(&str, &str)]| {
         let place = long_names(2000);
         let run = on_terminal(&place, (80, 24), variables, "run pipeline.yaml");
-        let hit = on_terminal(&place, (80, 24), variables, "search --config pipeline.yaml w4x1");
+        let hit = on_terminal(&place, (80, 24), variables, "search pipeline.yaml w4x1");
         (run, hit)
     };
     let (said, hit) = run(&[("NO_COLOR", "1")]);
@@ -263,7 +263,7 @@ fn tables_in_a_pipe_are_tab_separated() {
     place.write("b.txt", "");
     let ran = place.semantik(&["run", "pipeline.yaml"]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
-    let listed = place.semantik(&["documents", "list", "--config", "pipeline.yaml"]).stdout;
+    let listed = place.semantik(&["documents", "list", "pipeline.yaml"]).stdout;
     let rows: Vec<Vec<&str>> = listed.lines().map(|line| line.split('\t').collect()).collect();
     assert_eq!(rows[0][0], "document", "{listed}");
     assert!(rows.len() == 3 && rows.iter().all(|row| row.len() == rows[0].len()), "{listed}");
@@ -343,8 +343,6 @@ tests:
     let hostile_file = hostile_file.to_str().unwrap();
     place
         .write("../judged.jsonl", "{\"query\": \"text of document\", \"relevant\": {\"**\": 1}}\n");
-    let config = ["--config", "pipeline.yaml"];
-    let of = |verb: &[&'static str]| [verb, &config].concat();
     let mut verbs: Vec<Vec<&str>> = vec![
         vec!["--log", "debug", "run", "pipeline.yaml"],
         vec!["plan", "pipeline.yaml"],
@@ -358,23 +356,23 @@ tests:
         vec!["schedule", "history", "pipeline.yaml"],
         vec!["schedule", "pause", "pipeline.yaml"],
         vec!["schedule", "resume", "pipeline.yaml"],
-        vec!["search", "--k", "100", "--config", "pipeline.yaml", "text of document"],
-        vec!["why", "--config", "pipeline.yaml", hostile_file],
-        vec!["documents", "show", "--config", "pipeline.yaml", hostile_file],
-        vec!["documents", "delete", "--yes", "--config", "pipeline.yaml", hostile_file],
-        vec!["documents", "undelete", "--yes", "--config", "pipeline.yaml", hostile_file],
-        of(&["eval", "--judgements", "judged.jsonl"]),
-        of(&["documents", "list"]),
-        of(&["collections", "list"]),
-        of(&["collections", "show"]),
-        of(&["collections", "audit"]),
-        of(&["collections", "list", "--deleted"]),
-        of(&["sources", "list"]),
-        of(&["operations", "list"]),
-        of(&["schedule", "list"]),
-        of(&["users", "list"]),
-        of(&["migrate", "status"]),
-        of(&["top", "--once"]),
+        vec!["search", "pipeline.yaml", "--k", "100", "text of document"],
+        vec!["why", "pipeline.yaml", hostile_file],
+        vec!["documents", "show", "pipeline.yaml", hostile_file],
+        vec!["documents", "delete", "pipeline.yaml", "--yes", hostile_file],
+        vec!["documents", "undelete", "pipeline.yaml", "--yes", hostile_file],
+        vec!["eval", "pipeline.yaml", "--judgements", "judged.jsonl"],
+        vec!["documents", "list", "pipeline.yaml"],
+        vec!["collections", "list", "pipeline.yaml"],
+        vec!["collections", "show", "pipeline.yaml"],
+        vec!["collections", "audit", "pipeline.yaml"],
+        vec!["collections", "list", "pipeline.yaml", "--deleted"],
+        vec!["sources", "list", "pipeline.yaml"],
+        vec!["operations", "list", "pipeline.yaml"],
+        vec!["schedule", "list", "pipeline.yaml"],
+        vec!["users", "list", "pipeline.yaml"],
+        vec!["migrate", "status", "pipeline.yaml"],
+        vec!["top", "pipeline.yaml", "--once"],
     ];
     let as_json: Vec<_> =
         verbs.iter().skip(1).map(|verb| [&verb[..], &["--json"]].concat()).collect();

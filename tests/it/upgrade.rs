@@ -51,7 +51,7 @@ impl OldProject {
 
     /// File names of the documents that a search finds, best first.
     fn search(&self, words: &str) -> Vec<String> {
-        let args = ["search", "--config", "pipeline.yaml", "--k", "9", "--json", words];
+        let args = ["search", "pipeline.yaml", "--k", "9", "--json", words];
         let hits = self.run_ok(&args).json();
         let hits = hits.as_array().unwrap().iter();
         hits.map(|hit| text(&hit["uri"]).replace("file:///mnt/semantik/corpus/", "")).collect()
@@ -59,7 +59,7 @@ impl OldProject {
 
     /// File names and states of the documents, sorted.
     fn documents(&self) -> Vec<(String, String)> {
-        let list = self.run_ok(&["documents", "list", "--config", "pipeline.yaml", "--json"]);
+        let list = self.run_ok(&["documents", "list", "pipeline.yaml", "--json"]);
         let list = list.json();
         let list = list.as_array().unwrap().iter();
         let mut documents: Vec<_> = list
@@ -79,7 +79,7 @@ fn data_of_an_earlier_version_is_migrated_and_used() {
     let old = OldProject::open();
     let status = old.semantik(&["status", "pipeline.yaml"]);
     assert!(status.stderr.contains("the database is older"), "{}", status.stderr);
-    old.run_ok(&["migrate", "up", "--config", "pipeline.yaml"]);
+    old.run_ok(&["migrate", "up", "pipeline.yaml"]);
     let states = |queued: &str| {
         let states = [
             ("bread.md", "completed"),

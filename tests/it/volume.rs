@@ -119,7 +119,7 @@ fn write(place: &TestProject, documents: usize, words: usize) {
 }
 
 fn search(volume: &Volume, place: &TestProject) -> Value {
-    let args = ["search", "--config", "pipeline.yaml", "--k", "50", "--json", "w17 w23"];
+    let args = ["search", "pipeline.yaml", "--k", "50", "--json", "w17 w23"];
     let found = volume.semantik(place, &args);
     assert_eq!(found.code, 0, "{}", found.stderr);
     found.json()
@@ -139,8 +139,8 @@ fn what_only_reads_needs_no_room() {
         &["verify", "pipeline.yaml"][..],
         &["status", "pipeline.yaml"],
         &["plan", "pipeline.yaml"],
-        &["why", "--config", "pipeline.yaml", "corpus/1.txt"],
-        &["documents", "list", "--config", "pipeline.yaml"],
+        &["why", "pipeline.yaml", "corpus/1.txt"],
+        &["documents", "list", "pipeline.yaml"],
         // A run without changes writes nothing.
         &["run", "pipeline.yaml"],
     ] {
@@ -210,7 +210,7 @@ fn vectors_on_a_read_only_volume_can_be_searched() {
         &["verify", "pipeline.yaml"][..],
         &["status", "pipeline.yaml"],
         &["plan", "pipeline.yaml"],
-        &["documents", "list", "--config", "pipeline.yaml"],
+        &["documents", "list", "pipeline.yaml"],
         &["run", "pipeline.yaml"],
     ] {
         let done = volume.semantik(&place, args);

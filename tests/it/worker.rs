@@ -99,7 +99,7 @@ fn a_run_beside_a_worker_is_handed_over_and_looks_the_same() {
         "failed"
     );
 
-    let top = place.semantik(&["top", "--config", "pipeline.yaml"]);
+    let top = place.semantik(&["top", "pipeline.yaml"]);
     for words in [
         "test · append · completed · process ",
         "52 seen · 1 stored",
@@ -131,17 +131,17 @@ fn a_run_beside_a_worker_is_handed_over_and_looks_the_same() {
 fn what_is_taken_out_beside_a_worker_is_taken_out_by_it() {
     let place = indexed();
     let _worker = Worker::start(&place, &[]);
-    let config = ["--config", "pipeline.yaml", "--yes"];
-    let ran = place.semantik(
-        &[&["documents", "delete", "corpus/1.txt", "corpus/2.txt"], &config[..]].concat(),
-    );
+    let change = |verb: [&str; 2], more: &[&str]| {
+        place.semantik(&[&verb[..], &["pipeline.yaml", "--yes"], more].concat())
+    };
+    let ran = change(["documents", "delete"], &["corpus/1.txt", "corpus/2.txt"]);
     assert_eq!(ran.stdout, "deleted 2 documents\n", "{}", ran.stderr);
-    let ran = place.semantik(&[&["documents", "undelete", "corpus/2.txt"], &config[..]].concat());
+    let ran = change(["documents", "undelete"], &["corpus/2.txt"]);
     assert_eq!(ran.stdout, "undeleted 1 document\n", "{}", ran.stderr);
     let source = place.value("SELECT source_path FROM collection_sources");
-    let ran = place.semantik(&[&["sources", "delete", &source], &config[..]].concat());
+    let ran = change(["sources", "delete"], &[&source]);
     assert!(ran.stdout.contains(" with 49 documents;"), "{}{}", ran.stdout, ran.stderr);
-    let ran = place.semantik(&[&["collections", "delete"], &config[..]].concat());
+    let ran = change(["collections", "delete"], &[]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert_eq!(place.value("SELECT count(*) FROM collections"), "0");
     // No worker serves a missing collection, so the command creates it.
@@ -217,7 +217,6 @@ struct KillPoint {
 }
 
 const DELETED: &str = "EXISTS (SELECT FROM documents WHERE status = 'deleted' AND chunk_count = 0)";
-const PIPELINE_ARGS: [&str; 3] = ["--config", "pipeline.yaml", "--yes"];
 const APPEND: KillPoint =
     KillPoint { args: &RUN, kind: "append", table: "public.document_writes", from: "TRUE" };
 const REINDEX: KillPoint = KillPoint {
@@ -228,27 +227,19 @@ const REINDEX: KillPoint = KillPoint {
 };
 /// The metadata is updated, and the points are deleted next.
 const REMOVE_SOURCE: KillPoint = KillPoint {
-    args: &["sources", "delete", "SOURCE", PIPELINE_ARGS[0], PIPELINE_ARGS[1], PIPELINE_ARGS[2]],
+    args: &["sources", "delete", "pipeline.yaml", "SOURCE", "--yes"],
     kind: "remove_source",
     table: "public.documents",
     from: DELETED,
 };
 const DELETE_DOCUMENTS: KillPoint = KillPoint {
-    args: &[
-        "documents",
-        "delete",
-        "corpus/1.txt",
-        "corpus/2.txt",
-        PIPELINE_ARGS[0],
-        PIPELINE_ARGS[1],
-        PIPELINE_ARGS[2],
-    ],
+    args: &["documents", "delete", "pipeline.yaml", "corpus/1.txt", "corpus/2.txt", "--yes"],
     kind: "delete",
     table: "public.documents",
     from: DELETED,
 };
 const DELETE_COLLECTION: KillPoint = KillPoint {
-    args: &["collections", "delete", PIPELINE_ARGS[0], PIPELINE_ARGS[1], PIPELINE_ARGS[2]],
+    args: &["collections", "delete", "pipeline.yaml", "--yes"],
     kind: "delete",
     table: "public.collections",
     from: "EXISTS (SELECT FROM collections WHERE deleting_since IS NOT NULL)",

@@ -1,4 +1,4 @@
-//! Messages about mistyped commands, and both ways to name the pipeline file.
+//! Messages about mistyped commands, and the deprecated spelling `--config FILE`.
 
 use insta::assert_snapshot;
 
@@ -15,12 +15,20 @@ fn a_command_that_was_mistyped() {
         "documents index",
         "docs",
         "statsu pipeline.yaml",
-        "serve --config pipeline.yaml --listen 8080",
-        "serve --config pipeline.yaml --listen localhost:99",
+        "serve pipeline.yaml --listen 8080",
+        "serve pipeline.yaml --listen localhost:99",
         "worker pipeline.yaml --metrics :9100",
         "run",
         "run --config",
+        "run --config pipeline.yaml --config other.yaml",
+        "search",
         "search pipeline.yaml",
+        "why corpus/a.txt",
+        "collections list",
+        "users add --email anna@example.org",
+        "top",
+        "top pipeline.yaml --server http://127.0.0.1:1",
+        "sources delete pipeline.yaml",
     ] {
         let args: Vec<&str> = typed.split(' ').collect();
         all += &format!("== semantik {typed}\n{}\n", stderr_of(&place, &args, &[]));
@@ -29,23 +37,32 @@ fn a_command_that_was_mistyped() {
 }
 
 #[test]
-fn a_file_is_named_in_both_ways() {
+fn the_deprecated_spelling_has_the_same_result_and_a_notice() {
     let place = TestProject::with_stand_in();
     place.write("a.txt", "a text about a harbour");
     place.run();
-    for (one, other) in [
-        ("status pipeline.yaml --json", "status --json --config pipeline.yaml"),
-        ("check pipeline.yaml", "check --config=pipeline.yaml"),
-        ("schedule next pipeline.yaml", "schedule next --config pipeline.yaml"),
+    for (old, new) in [
+        ("status --json --config pipeline.yaml", "status pipeline.yaml --json"),
+        ("check --config=pipeline.yaml", "check pipeline.yaml"),
+        ("schedule next --config pipeline.yaml", "schedule next pipeline.yaml"),
         ("search --config pipeline.yaml --json harbour", "search pipeline.yaml --json harbour"),
+        ("search harbour.yaml --config pipeline.yaml", "search pipeline.yaml harbour.yaml"),
         ("why corpus/a.txt --config pipeline.yaml", "why pipeline.yaml corpus/a.txt"),
         ("documents list --config pipeline.yaml", "documents list pipeline.yaml"),
+        (
+            "documents show corpus/a.txt --config pipeline.yaml",
+            "documents show pipeline.yaml corpus/a.txt",
+        ),
         ("migrate status --config pipeline.yaml", "migrate status pipeline.yaml"),
     ] {
-        let [one, other] = [one, other].map(|typed| {
-            let ran = place.semantik(&typed.split(' ').collect::<Vec<_>>());
-            (ran.code, ran.stdout)
-        });
-        assert_eq!(one, other);
+        let [old_run, new_run] =
+            [old, new].map(|typed| place.semantik(&typed.split(' ').collect::<Vec<_>>()));
+        assert_eq!((old_run.code, &old_run.stdout), (new_run.code, &new_run.stdout), "{old}");
+        let is_notice = |line: &&str| line.contains("`--config FILE` is deprecated");
+        let notices: Vec<&str> = old_run.stderr.lines().filter(is_notice).collect();
+        let [notice] = notices[..] else { panic!("{old}: {}", old_run.stderr) };
+        let (verb, _) = new.split_once(" pipeline.yaml").unwrap();
+        assert!(notice.contains(&format!("`semantik {verb} pipeline.yaml")), "{notice}");
+        assert!(!new_run.stderr.lines().any(|line| is_notice(&line)), "{}", new_run.stderr);
     }
 }

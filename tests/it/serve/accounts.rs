@@ -237,9 +237,9 @@ fn secrets_are_in_no_log_and_no_table() {
 #[test]
 fn who_has_the_database_at_hand_lets_people_in() {
     let place = TestProject::with_stand_in();
-    let typed = |args: &[&str], password: &str| {
+    let entered = |command: &mut std::process::Command, password: &str| {
         use std::io::Write as _;
-        let mut child = command(&[&["users"], args, &["--config", "pipeline.yaml"]].concat())
+        let mut child = command
             .current_dir(place.path())
             .stdin(std::process::Stdio::piped())
             .stdout(std::process::Stdio::piped())
@@ -250,6 +250,10 @@ fn who_has_the_database_at_hand_lets_people_in() {
         stdin.write_all(format!("{password}\n").as_bytes()).unwrap();
         drop(stdin);
         ran(child.wait_with_output().unwrap())
+    };
+    let typed = |args: &[&str], password: &str| {
+        let words = [&["users", args[0], "pipeline.yaml"], &args[1..]].concat();
+        entered(&mut command(&words), password)
     };
     let made = typed(&["add", "root", "--email", "root@here", "--superuser"], PASSWORD);
     assert_eq!(made.stdout, "created account `root`\n", "{}", made.stderr);
@@ -266,6 +270,14 @@ fn who_has_the_database_at_hand_lets_people_in() {
         (server.get("/users/me", Some(&root)).status == 401).then_some(())
     });
     assert_eq!(typed(&["password", "local"], "quite another password").code, 1);
+    // A URL takes the place of the file.
+    let url = place.url().to_owned();
+    let by_option = ["users", "password", "--url", &url, "root"];
+    let changed = entered(&mut command(&by_option), "a third long password");
+    assert_eq!(changed.code, 0, "{}", changed.stderr);
+    let mut by_variable = command(&["users", "password", "root"]);
+    let changed = entered(by_variable.env("DATABASE_URL", &url), "a fourth long password");
+    assert_eq!(changed.code, 0, "{}", changed.stderr);
     let list = typed(&["list"], "").stdout;
     assert!(list.contains("root@here") && !list.contains("ada"), "{list}");
 }

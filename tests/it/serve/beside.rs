@@ -74,10 +74,10 @@ fn verify_repairs_beside_a_server() {
 #[test]
 fn commands_read_the_vectors_after_a_server_has_deleted_from_them() {
     let (place, server, root) = searched();
-    let args = ["documents", "delete", "corpus/03.txt", "--yes", "--config", "pipeline.yaml"];
+    let args = ["documents", "delete", "pipeline.yaml", "corpus/03.txt", "--yes"];
     let deleted = place.semantik(&args);
     assert_eq!(deleted.code, 0, "{}", deleted.stderr);
-    let found = place.semantik(&["search", "--config", "pipeline.yaml", "subject"]);
+    let found = place.semantik(&["search", "pipeline.yaml", "subject"]);
     assert_eq!(found.code, 0, "{}", found.stderr);
     assert_eq!(verify(&place, &[]).code, 0);
     assert_eq!(generation(&server, &root), 1);

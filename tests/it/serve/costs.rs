@@ -138,7 +138,7 @@ fn patterns_of_files_and_commands_have_the_same_limits() {
     let place = TestProject::with_stand_in();
     let deep = "{".repeat(20_000) + "a" + &"}".repeat(20_000);
     let filter = json!({ "path": { "glob": deep } }).to_string();
-    let ran = place.semantik(&["search", "--config", "pipeline.yaml", "--filter", &filter, "x"]);
+    let ran = place.semantik(&["search", "pipeline.yaml", "--filter", &filter, "x"]);
     assert_eq!(ran.code, 1, "{}", ran.stderr);
     assert!(ran.stderr.contains("at most 1000 are allowed"), "{}", ran.stderr);
     let nested = "{".repeat(11) + "a" + &"}".repeat(11);

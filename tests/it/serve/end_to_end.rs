@@ -83,7 +83,7 @@ fn one_process_is_a_whole_system() {
     let why = server.get(&format!("{base}/why?document={document}"), by).ok_json();
     assert_eq!(why["state"], "stored", "{why}");
     assert!(
-        !why.to_string().contains("--config /"),
+        !why.to_string().contains("documents delete /"),
         "the response must not contain paths of the server: {why}"
     );
 
@@ -139,10 +139,10 @@ fn a_server_keeps_the_schedules_of_its_files() {
     );
     let found = server.get("/search?q=document", Some(&root)).ok_json();
     assert!(text(&found["hits"][0]["uri"]).ends_with("/a.txt"), "{found}");
-    let schedules = place.semantik(&["schedule", "list", "--config", "pipeline.yaml", "--json"]);
+    let schedules = place.semantik(&["schedule", "list", "pipeline.yaml", "--json"]);
     assert_eq!(schedules.json()[0]["state"], "served", "{}", schedules.stderr);
     assert_eq!(server.stop().0.code(), Some(0));
-    let schedules = place.semantik(&["schedule", "list", "--config", "pipeline.yaml", "--json"]);
+    let schedules = place.semantik(&["schedule", "list", "pipeline.yaml", "--json"]);
     assert_eq!(schedules.json()[0]["state"], "nobody serves it", "{}", schedules.stderr);
 }
 
@@ -248,14 +248,12 @@ fn commands_read_the_vectors_beside_a_server() {
     let (place, server, root) = filled();
     server.run(&root, "append");
     server.get("/search?q=subject", Some(&root)).ok_json();
-    for args in
-        [&["search", "--config", "pipeline.yaml", "subject"][..], &["verify", "pipeline.yaml"]]
-    {
+    for args in [&["search", "pipeline.yaml", "subject"][..], &["verify", "pipeline.yaml"]] {
         let ran = place.semantik(args);
         assert_eq!(ran.code, 0, "{}", ran.stderr);
     }
     // The server and the commands still work.
     server.get("/search?q=subject", Some(&root)).ok_json();
     server.stop();
-    assert_eq!(place.semantik(&["search", "--config", "pipeline.yaml", "subject"]).code, 0);
+    assert_eq!(place.semantik(&["search", "pipeline.yaml", "subject"]).code, 0);
 }

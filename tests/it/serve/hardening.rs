@@ -257,7 +257,6 @@ fn tls_and_stopping() {
     assert!(status.success(), "{status:?}");
     let wrong = place.semantik(&[
         "serve",
-        "--config",
         "pipeline.yaml",
         "--listen",
         "127.0.0.1:0",

@@ -66,13 +66,7 @@ fn a_server_answers_to_its_names_alone() {
     // The web UI has the same check as the API.
     let page = "GET / HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
     assert_eq!(status(&raw(&server, page)), "421");
-    let wrong = place.semantik(&[
-        "serve",
-        "--config",
-        "pipeline.yaml",
-        "--public-url",
-        "search.example.org",
-    ]);
+    let wrong = place.semantik(&["serve", "pipeline.yaml", "--public-url", "search.example.org"]);
     assert_eq!(wrong.code, 64, "{}", wrong.stderr);
 }
 

@@ -71,8 +71,7 @@ impl Server {
 
     /// Serves the pipeline of a place and these files.
     pub(crate) fn start_with_files(place: &TestProject, files: &[&str]) -> Self {
-        let files = files.iter().flat_map(|&file| ["--config", file]);
-        Self::start_with_args(place, &ANY_RATE.into_iter().chain(files).collect::<Vec<_>>())
+        Self::start_with_args(place, &[files, &ANY_RATE].concat())
     }
 
     /// Serves the pipeline of a place with additional arguments.
@@ -92,7 +91,6 @@ impl Server {
             "--log",
             "debug,sqlx=info,hyper=info",
             "serve",
-            "--config",
             "pipeline.yaml",
             "--listen",
             "127.0.0.1:0",

@@ -14,7 +14,7 @@ pub(super) const OPENING: &str = "open the vector collection";
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the shard {} cannot be used: {cause}; if its files are damaged, rebuild it with `semantik \
-     verify --repair FILE`",
+     verify FILE --repair`",
     shard.display()
 )]
 struct DamagedShard {

@@ -179,7 +179,7 @@ async fn damage_of_any_file_is_noticed_and_ends_no_process() {
                             "{what} changes the results without an error"
                         ),
                         Err(said) => {
-                            assert!(said.contains("verify --repair"), "{what}: {said}");
+                            assert!(said.contains("verify FILE --repair"), "{what}: {said}");
                         }
                     }
                 }
@@ -216,7 +216,7 @@ async fn a_panic_in_the_store_is_an_error_that_says_what_heals() {
         ] {
             assert!(said.contains(&shard.display().to_string()), "{said}");
             assert!(said.contains("assertion"), "{said}");
-            assert!(said.contains("semantik verify --repair FILE"), "{said}");
+            assert!(said.contains("semantik verify FILE --repair"), "{said}");
         }
     }
 }
