@@ -27,10 +27,9 @@ use std::time::{Duration, Instant};
 
 use pipeline::{
     EmbedderOptions, Fusion, IndexQuery, KeywordField, ModelProvider as _, QueryVectors,
-    SearchAccuracy, SparseVector, TextKind, VectorIndex as _,
+    SearchAccuracy, SparseVector, TextKind, VectorIndex as _, VectorLayout,
 };
 use serde_json::{Value, json};
-use sinks::UpsertOptions;
 use tokio::task::JoinSet;
 use vectors::EdgeStore;
 
@@ -78,7 +77,7 @@ impl Bare {
         let dim = embedder.info().dim;
         let store = (vectors != "-").then(|| {
             let name = Path::new(vectors).file_name().unwrap().to_str().unwrap();
-            let mut config = UpsertOptions::default().vectors_config(name, dim);
+            let mut config = VectorLayout::default().config(name, dim);
             config.sparse = true;
             EdgeStore::open(Path::new(vectors), &config).unwrap()
         });

@@ -117,8 +117,12 @@ impl<E: Into<BoxError>> From<E> for Exit {
             Ok(findings) => return Self::BadConfig(*findings),
             Err(error) => error,
         };
-        match error.downcast::<::operations::UnreadableFile>() {
-            Ok(unreadable) => Self::Misconfigured(unreadable.to_string()),
+        let error = match error.downcast::<::operations::UnreadableFile>() {
+            Ok(unreadable) => return Self::Misconfigured(unreadable.to_string()),
+            Err(error) => error,
+        };
+        match error.downcast::<::operations::NoCollection>() {
+            Ok(missing) => Self::Misconfigured(missing.to_string()),
             Err(error) => Self::Failed(error),
         }
     }

@@ -27,7 +27,7 @@ pub(crate) fn composition() -> Arc<Composition> {
         models: Arc::new(LocalModels::default()),
         variable: cli::env_var,
         data_folder: cli::data_folder(),
-        extract_worker: extract_worker::worker_program,
+        worker_program: extract_worker::worker_program,
     })
 }
 
@@ -83,7 +83,7 @@ pub(crate) fn wait_policy(wait: bool) -> WaitPolicy {
 pub(crate) async fn open_operator(file: &Path, wait: bool) -> Result<Operator, BoxError> {
     let (spec, plan) = load(file)?;
     // Fails before anything is created.
-    operations::model_of(&plan)?;
+    operations::collection_facts(&plan)?;
     let runtime = open_runtime(&spec, &Telemetry::new()).await?;
     Operator::new(runtime, Arc::new(spec), &plan, wait_policy(wait), CancellationToken::new())
 }
@@ -91,7 +91,7 @@ pub(crate) async fn open_operator(file: &Path, wait: bool) -> Result<Operator, B
 /// Like [`open_operator`], for a verb that only reads.
 pub(crate) async fn open_reading_operator(file: &Path, wait: bool) -> Result<Operator, BoxError> {
     let (spec, plan) = load(file)?;
-    operations::model_of(&plan)?;
+    operations::collection_facts(&plan)?;
     let runtime = open_read_only(&spec).await?;
     Operator::new(runtime, Arc::new(spec), &plan, wait_policy(wait), CancellationToken::new())
 }
@@ -99,9 +99,11 @@ pub(crate) async fn open_reading_operator(file: &Path, wait: bool) -> Result<Ope
 /// The metadata store and the collection of a pipeline file, for verbs that only read.
 ///
 /// # Errors
-/// If the file is invalid, the store cannot be reached, or the collection does not exist.
+/// If the file is invalid or writes no collection, the store cannot be reached, or the collection
+/// does not exist.
 pub(crate) async fn open_collection(file: &Path) -> Result<(Database, Collection), BoxError> {
-    let (spec, _) = load(file)?;
+    let (spec, plan) = load(file)?;
+    operations::collection_facts(&plan)?;
     let database = Database::open(&spec).await?;
     let collection = database.collection(&spec).await?;
     Ok((database, collection))
@@ -115,7 +117,8 @@ pub(crate) async fn open_collection(file: &Path) -> Result<(Database, Collection
 pub(crate) async fn open_with_past_collections(
     file: &Path,
 ) -> Result<(Database, Vec<uuid::Uuid>), BoxError> {
-    let (spec, _) = load(file)?;
+    let (spec, plan) = load(file)?;
+    operations::collection_facts(&plan)?;
     let database = Database::open(&spec).await?;
     let (owner, name) = (spec.file.owner.as_str(), spec.file.collection.as_str());
     let mut ids = Vec::new();

@@ -29,7 +29,7 @@ pub(crate) async fn load(file: &Path) -> Result<(PipelineSpec, Plan), BoxError> 
 pub(crate) async fn fetch_models_of(file: &Path) -> Result<(), BoxError> {
     let composition = composition::composition();
     let models = &composition.models;
-    for model in missing_models(models.as_ref(), &composition.read_spec(file)?) {
+    for model in missing_models(&composition, &composition.read_spec(file)?) {
         fetch_on_thread(Arc::clone(models), model).await?;
     }
     Ok(())

@@ -1,5 +1,5 @@
 //! Runs one sample document through a pipeline as far as its model: with the real plan, nodes and
-//! runtime, and with a source and stores in memory. Uses no database and loads no model.
+//! runtime, and with a source in memory. Uses no store and loads no model.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -9,19 +9,17 @@ use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch, new_null_arr
 use arrow::array::{LargeBinaryArray, StringArray, UInt64Array};
 use arrow::datatypes::{Schema, SchemaRef, UInt32Type, UInt64Type};
 use async_trait::async_trait;
-use metadata::MemoryMetadata;
 use pipeline::column::{
     BYTES, CHUNKS, LANGUAGE, METADATA, MIME_TYPE, SIZE, SOURCE, TEXT, TITLE, URI,
 };
 use pipeline::{
-    BoxError, InputSpec, ModelInfo, ModelProvider, Outcome, PipelineSpec, Plan, RejectionReport,
-    Resources, RunOptions, SchemaError, Sink, SinkConfig, Source, SourceConfig,
+    BoxError, Engine as _, InputSpec, LocalEngine, ModelInfo, ModelProvider, Outcome, PipelineSpec,
+    Plan, RejectionReport, Resources, RunOptions, SchemaError, Sink, SinkConfig, SinkFacts, Source,
+    SourceConfig,
 };
 use serde_json::{Map, Value};
-use uuid::Uuid;
-use vectors::MemoryVectors;
 
-use crate::composition;
+use crate::{composition, extract_worker};
 
 /// Result of a sample document.
 #[derive(Debug, Default)]
@@ -67,7 +65,6 @@ pub(crate) async fn run(
     input: &InputSpec,
 ) -> Result<SampleOutcome, BoxError> {
     let plan = Plan::compile(spec, &composition::registry(), models.as_ref())?;
-    let dim = plan.model().map_or(1, |model| model.dim);
     let all: Vec<String> = plan.graph().map(|(id, _, _)| id.to_owned()).collect();
     let is_source = |id: &str| plan.graph().any(|(it, _, inputs)| it == id && inputs.is_empty());
     let named = input.source.clone();
@@ -82,17 +79,13 @@ pub(crate) async fn run(
         .truncate_at_models(&|| Box::new(captured.clone()));
     let run: BTreeSet<String> = plan.graph().map(|(id, _, _)| id.to_owned()).collect();
     let with = Resources {
-        collection: Uuid::nil(),
         models,
-        metadata: Arc::new(MemoryMetadata::new(Uuid::nil())),
-        vectors: Arc::new(MemoryVectors::new(dim)),
-        known_hashes: Arc::default(),
-        extract_worker: crate::extract_worker::worker_program(),
-        cache: None,
+        worker_program: plan.needs_worker().then(extract_worker::worker_program).flatten(),
+        ..Resources::without_collection()
     };
     let options = RunOptions::new(&plan);
     let metrics = Arc::clone(&options.metrics);
-    let report = pipeline::run(plan, &with, options).await?;
+    let report = LocalEngine.run(plan, &with, options).await?;
     let came_to = |id: &&String| {
         let node = metrics.node_state(id);
         node.rows_in > 0 || node.rows_out > 0
@@ -226,8 +219,8 @@ impl SinkConfig for CaptureSink {
         Ok(())
     }
 
-    fn collection_settings(&self) -> Option<Value> {
-        None
+    fn facts(&self) -> SinkFacts {
+        SinkFacts::default()
     }
 
     fn build(&self, _: &Resources) -> Result<Box<dyn Sink>, BoxError> {

@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use pipeline::{BoxError, Cache, Findings, ModelProvider, PipelineSpec, Plan, Registry};
+use pipeline::{
+    BoxError, Cache, Engine, EngineSpec, Findings, LocalEngine, ModelProvider, PipelineSpec, Plan,
+    Registry,
+};
 
 /// The models of a program. They are a port, so that this crate needs no libtorch.
 pub trait Models: Send + Sync {
@@ -31,8 +34,15 @@ pub struct Composition {
     pub variable: fn(&str) -> Option<String>,
     /// Folder of the embedded stores of files that name none.
     pub data_folder: Option<PathBuf>,
-    /// Finds the program that extracts documents; `None` if it is missing.
-    pub extract_worker: fn() -> Option<PathBuf>,
+    /// Finds the program that stages start as a child process; `None` if it is missing.
+    pub worker_program: fn() -> Option<PathBuf>,
+}
+
+/// The engine that a pipeline file names.
+pub(crate) fn engine(spec: &PipelineSpec) -> &'static dyn Engine {
+    match spec.file.engine {
+        EngineSpec::Local => &LocalEngine,
+    }
 }
 
 impl Composition {
@@ -63,6 +73,11 @@ impl Composition {
         // A provider of its own, since another one may know a model that was replaced since.
         let plan = self.compile(&spec, self.models.provider(None).as_ref())?;
         Ok((spec, plan))
+    }
+
+    /// The program for the stages of a plan; `None` if no stage starts one, or if there is none.
+    pub fn worker_program(&self, plan: &Plan) -> Option<PathBuf> {
+        plan.needs_worker().then(self.worker_program).flatten()
     }
 
     /// Compiles a pipeline.

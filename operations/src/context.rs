@@ -4,8 +4,8 @@ use std::sync::{Arc, OnceLock};
 
 use metadata::{Collection, Generation, GenerationSettings, Postgres};
 use pipeline::{
-    BoxError, Cache, Embedder, EmbedderUsage, ExportedRun, Metrics, ModelInfo, ModelProvider,
-    PipelineSpec, Plan, Progress, ProgressSampler, RejectionLog,
+    BoxError, Cache, CollectionFacts, Embedder, EmbedderUsage, ExportedRun, Metrics, ModelInfo,
+    ModelProvider, PipelineSpec, Plan, Progress, ProgressSampler, RejectionLog,
 };
 use uuid::Uuid;
 
@@ -15,8 +15,7 @@ use crate::result::ModelTime;
 use crate::runtime::Runtime;
 use crate::shards::Shards;
 use crate::stores::{
-    Database, GenerationVectors, IfMissing, embed_options, generation_settings, new_collection,
-    resolve_model,
+    Database, GenerationVectors, IfMissing, generation_settings, new_collection, resolve_model,
 };
 
 /// Resources of the operations on one collection. An operation reads it; what differs between
@@ -30,6 +29,8 @@ pub(crate) struct Context {
     /// Keeps the embedded cluster running until it is dropped.
     pub(crate) database: Database,
     shards: Shards,
+    /// Facts that the nodes of the file declare.
+    pub(crate) facts: CollectionFacts,
     /// The model of the file's vectors.
     pub(crate) model: ModelInfo,
     /// The settings of a generation that the file requests.
@@ -49,7 +50,7 @@ impl Context {
     /// The collection of a compiled file in open stores.
     ///
     /// # Errors
-    /// If no node of the pipeline runs a model.
+    /// [`NoCollection`] if the pipeline writes no collection.
     pub(crate) fn new(
         runtime: Runtime,
         spec: Arc<PipelineSpec>,
@@ -57,8 +58,8 @@ impl Context {
         cache: Option<Arc<dyn Cache>>,
         cancellation: Cancellation,
     ) -> Result<Self, BoxError> {
-        let model = model_of(plan)?;
-        let settings = generation_settings(&spec, plan, &model);
+        let facts = collection_facts(plan)?;
+        let settings = generation_settings(plan, &facts);
         let metrics = Arc::new(Metrics::new(plan.name()));
         let rejections = RejectionLog::default();
         let nodes = plan.graph().map(|(id, _, _)| id.to_owned()).collect();
@@ -72,7 +73,8 @@ impl Context {
             cache,
             database,
             shards,
-            model,
+            model: facts.model.clone(),
+            facts,
             settings,
             metrics,
             _exposed: exposed,
@@ -109,7 +111,8 @@ impl Context {
         model: &ModelInfo,
         absent: IfMissing,
     ) -> Result<GenerationVectors, BoxError> {
-        GenerationVectors::open(&self.spec, generation, model, absent, &self.shards).await
+        let layout = &self.facts.layout;
+        GenerationVectors::open(&self.spec, layout, generation, model, absent, &self.shards).await
     }
 
     /// The live generation of a collection and its vectors. Its model may differ from the file's.
@@ -147,7 +150,7 @@ impl Context {
     /// them.
     pub(crate) fn attach_model(&self) {
         if self.embedder.get().is_none()
-            && let Ok(it) = self.models.embedder(&self.model.path, &embed_options(&self.spec))
+            && let Ok(it) = self.models.embedder(&self.model.path, &self.facts.embedder)
         {
             self.embedder.get_or_init(|| it);
         }
@@ -174,10 +177,26 @@ impl Context {
     }
 }
 
-/// The model of a file's vectors.
+/// A pipeline that writes no collection, for an operation or a verb that needs one.
+#[derive(Debug, thiserror::Error)]
+#[error("pipeline `{pipeline}` {cause}")]
+pub struct NoCollection {
+    pipeline: String,
+    cause: &'static str,
+}
+
+/// Facts about the collection that a pipeline writes.
 ///
 /// # Errors
-/// If no node of the pipeline runs a model.
-pub fn model_of(plan: &Plan) -> Result<ModelInfo, BoxError> {
-    Ok(plan.model().cloned().ok_or("no node of the pipeline runs a model; add an `embed` node")?)
+/// If it writes no collection.
+pub fn collection_facts(plan: &Plan) -> Result<CollectionFacts, NoCollection> {
+    plan.collection_facts().ok_or_else(|| NoCollection {
+        pipeline: plan.name().to_owned(),
+        cause: if plan.writes_collection() {
+            "has no model for its collection: add an `embed` node before the sink"
+        } else {
+            "writes no collection: `semantik run` exports its documents; for search and everything \
+             else, add an `embed` node and an `upsert` node"
+        },
+    })
 }

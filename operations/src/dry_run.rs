@@ -12,6 +12,7 @@ mod prior_state;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use metadata::{
@@ -19,21 +20,21 @@ use metadata::{
     OperationType, Throughput,
 };
 use pipeline::{
-    BoxError, MetricsExporter, PipelineSpec, Plan, Resources, RunOptions, RunRequest, StoreError,
+    BoxError, Engine as _, LocalEngine, MetricsExporter, PipelineSpec, Plan, Resources, RunOptions,
+    RunRequest, StoreError,
 };
 use uuid::Uuid;
-use vectors::MemoryVectors;
 
 use self::ledger::Ledger;
 pub use self::ledger::{ChangeCause, Tally};
 use self::prior_state::{CountingNode, DryRunMetadata, PriorState};
 use crate::cancellation::Cancellation;
 use crate::composition::Composition;
-use crate::context::{Context, model_of};
+use crate::context::{Context, collection_facts};
 use crate::operation::run_type;
 use crate::runtime::Runtime;
 use crate::stores::Database;
-use crate::sync;
+use crate::{export, sync};
 
 /// The expected result of a run.
 #[derive(Debug, Default)]
@@ -44,6 +45,10 @@ pub struct DryRunReport {
     pub operation: Option<OperationType>,
     /// The reason for which the run would be refused.
     pub refused: Option<String>,
+    /// The artefacts that an export writes; `None` for a pipeline that writes a collection.
+    pub exports: Option<Vec<PathBuf>>,
+    /// `true` if the pipeline runs a model.
+    pub has_model: bool,
     /// The number of the live generation.
     pub live: Option<i32>,
     /// The reasons for a new generation; empty if none would be built.
@@ -70,7 +75,7 @@ pub struct DryRunReport {
 }
 
 impl DryRunReport {
-    /// The documents that the model would embed.
+    /// The documents that the model would embed, or that a pipeline without a model would export.
     pub fn to_embed(&self) -> Tally {
         let mut sum = Tally::default();
         for tally in self.causes.iter().filter(|(cause, _)| cause.embeds()).map(|(_, tally)| tally)
@@ -101,9 +106,14 @@ pub async fn dry_run(
     composition: Arc<Composition>,
     request: &RunRequest,
 ) -> Result<DryRunReport, BoxError> {
-    let model = model_of(&plan)?;
-    let (ratio, dim) = (spec.file.lifecycle.max_delete_ratio, model.dim);
-    let existing = match Database::open_existing(&spec).await? {
+    let (ratio, exports) = (spec.file.lifecycle.max_delete_ratio, export::targets(&plan));
+    let found = if exports.is_some() {
+        None
+    } else {
+        collection_facts(&plan)?;
+        Database::open_existing(&spec).await?
+    };
+    let existing = match found {
         // A collection whose deletion has begun would be deleted and recreated.
         Some((database, Some(collection))) if collection.deleting_since.is_none() => {
             let metrics = MetricsExporter::new();
@@ -121,7 +131,7 @@ pub async fn dry_run(
             (forecast, look, collection.id)
         }
         None => {
-            let operation = Some(OperationType::Index);
+            let operation = exports.is_none().then_some(OperationType::Index);
             (
                 DryRunReport { operation, ..DryRunReport::default() },
                 PriorState::default(),
@@ -132,6 +142,7 @@ pub async fn dry_run(
     if forecast.refused.is_some() {
         return Ok(forecast);
     }
+    forecast.has_model = plan.model().is_some();
     let look = Arc::new(look);
     let ledger = Arc::new(Ledger::new(look.known_hashes().await?));
     let with = Resources {
@@ -142,19 +153,24 @@ pub async fn dry_run(
             prior_state: Arc::clone(&look),
             ledger: Arc::clone(&ledger),
         }) as _,
-        vectors: Arc::new(MemoryVectors::new(dim)) as _,
-        // Opening the cache would write to it.
-        cache: None,
-        extract_worker: (composition.extract_worker)(),
+        worker_program: composition.worker_program(&plan),
+        // No vectors, because no sink runs; and no cache, because opening it would write to it.
+        ..Resources::without_collection()
     };
     let counting = CountingNode { prior_state: Arc::clone(&look), ledger: Arc::clone(&ledger) };
     let plan = plan.truncate_at_models(&|| Box::new(counting.clone()));
     let options = RunOptions::new(&plan);
-    let report = pipeline::run(plan, &with, options).await?;
+    let report = LocalEngine.run(plan, &with, options).await?;
     ledger.finish(&look, &report, &mut forecast).await?;
     let unknown = look.unknown_sources(&report.empty_roots).await?;
-    let nothing_matches = sync::EmptySource::first_of(unknown, &report.left_out);
-    forecast.nothing_matches = nothing_matches.map(|error| error.to_string());
+    forecast.nothing_matches = match &exports {
+        Some(_) => export::NothingToExport::in_report(&report).map(|error| error.to_string()),
+        None => {
+            let error = sync::EmptySource::first_of(unknown, &report.left_out);
+            error.map(|error| error.to_string())
+        }
+    };
+    forecast.exports = exports;
     forecast.left_out = report.left_out;
     let devices = sync::devices_of(&report.exhausted_roots);
     let missing = &forecast.missing;

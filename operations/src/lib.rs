@@ -12,6 +12,7 @@ mod composition;
 mod context;
 mod delegate;
 mod dry_run;
+mod export;
 mod generations;
 mod model_downloads;
 mod operation;
@@ -32,8 +33,9 @@ mod webhooks;
 mod worker;
 
 pub use self::composition::{Composition, Models, UnreadableFile};
-pub use self::context::model_of;
+pub use self::context::{NoCollection, collection_facts};
 pub use self::dry_run::{ChangeCause, DryRunReport, Tally, dry_run};
+pub use self::export::Export;
 pub use self::model_downloads::{fetch_on_thread, missing_models};
 pub use self::operator::{Interrupted, Operator};
 pub use self::pipeline_files::{LoadedPipeline, PipelineFiles};
@@ -43,8 +45,8 @@ pub use self::runtime::Runtime;
 pub use self::search_target::build_target;
 pub use self::shards::Shards;
 pub use self::stores::{
-    Database, GenerationVectors, IfMissing, embed_options, generation_settings, has_model_of,
-    new_collection, resolve_model, store_name,
+    Database, GenerationVectors, IfMissing, generation_settings, has_model_of, new_collection,
+    resolve_model, store_name,
 };
 pub use self::text::{format_count, left_out_summary, shown};
 pub use self::verify::{DocumentFault, VerifyReport};

@@ -5,21 +5,20 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use pipeline::{BoxError, HubModel, PipelineSpec};
+use pipeline::{BoxError, HubModel, PipelineSpec, Plan};
 use tokio::sync::oneshot;
 
-use crate::composition::Models;
+use crate::composition::{Composition, Models};
 
 /// Pause after a failed download in the background.
 const RETRY_DELAY: Duration = Duration::from_secs(60);
 
 /// The hub models that a file names and that are not downloaded.
-pub fn missing_models(models: &dyn Models, spec: &PipelineSpec) -> Vec<PathBuf> {
-    let named = spec.file.nodes.iter().filter_map(|node| node.with.get("model")?.as_str());
-    named
-        .map(PathBuf::from)
+pub fn missing_models(composition: &Composition, spec: &PipelineSpec) -> Vec<PathBuf> {
+    Plan::named_models(spec, &composition.nodes)
+        .into_iter()
         .filter(|model| HubModel::from_path(model).is_some_and(|it| it.is_ok()))
-        .filter(|model| !models.is_available(model))
+        .filter(|model| !composition.models.is_available(model))
         .collect()
 }
 

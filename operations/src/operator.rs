@@ -48,7 +48,7 @@ impl Operator {
     /// batches in flight are stored.
     ///
     /// # Errors
-    /// If no node of the pipeline runs a model.
+    /// [`crate::NoCollection`] if the pipeline writes no collection.
     pub fn new(
         runtime: Runtime,
         spec: Arc<PipelineSpec>,

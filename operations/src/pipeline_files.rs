@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use metadata::ScheduleKey;
-use pipeline::{BoxError, PipelineSpec, Plan, PostgresSpec};
+use pipeline::{BoxError, CollectionFacts, PipelineSpec, Plan, PostgresSpec};
 use serde_json::{Value, json};
 
 use crate::composition::Composition;
+use crate::context::collection_facts;
 use crate::model_downloads::{self, BackgroundFetcher};
 
-/// A valid pipeline file.
+/// A valid pipeline file with a collection.
 pub struct LoadedPipeline {
     /// Path of the file as given by the user.
     pub path: PathBuf,
@@ -21,13 +22,17 @@ pub struct LoadedPipeline {
     pub spec: Arc<PipelineSpec>,
     /// The checked pipeline, compiled from `spec`.
     pub plan: Plan,
+    /// Facts that its nodes declare.
+    pub facts: CollectionFacts,
 }
 
 impl LoadedPipeline {
-    /// Reads and compiles a file.
+    /// Reads and compiles a file. A file without a collection is an error: the operations and
+    /// schedules of a process are rows of a collection.
     pub fn read(path: &Path, composition: &Composition) -> Result<Self, BoxError> {
         let (spec, plan) = composition.load(path)?;
-        Ok(Self { path: path.to_owned(), spec: Arc::new(spec), plan })
+        let facts = collection_facts(&plan)?;
+        Ok(Self { path: path.to_owned(), spec: Arc::new(spec), plan, facts })
     }
 
     /// The key of the file's schedule.
@@ -267,10 +272,9 @@ impl FileState {
                 self.set_fault(None);
             }
             Err(error) => {
-                let models = composition.models.as_ref();
                 self.missing = composition
                     .read_spec(path)
-                    .map(|spec| model_downloads::missing_models(models, &spec))
+                    .map(|spec| model_downloads::missing_models(composition, &spec))
                     .unwrap_or_default();
                 self.set_fault(Some(error_text(&error)));
             }
@@ -354,15 +358,16 @@ nodes:
   - {{ id: hash,    uses: hash,    from: scan }}
   - {{ id: extract, uses: extract, from: hash }}
   - {{ id: chunk,   uses: chunk,   from: extract, with: {{ size: 64, overlap: 8, unit: characters }} }}
-  - {{ id: out,     uses: parquet, from: chunk, with: {{ path: out }} }}
+  - {{ id: embed,   uses: embed,   from: chunk, with: {{ model: 'stand-in:16' }} }}
+  - {{ id: upsert,  uses: upsert,  from: embed }}
 "
         )
     }
 
-    /// Models that no pipeline of these tests uses.
-    struct NoModels;
+    /// Models that can be described, and not loaded.
+    struct DescribedModels;
 
-    impl Models for NoModels {
+    impl Models for DescribedModels {
         fn provider(&self, _: Option<Arc<dyn Cache>>) -> Arc<dyn ModelProvider> {
             Arc::new(Self)
         }
@@ -376,9 +381,11 @@ nodes:
         }
     }
 
-    impl ModelProvider for NoModels {
-        fn describe(&self, _: &Path) -> Result<ModelInfo, BoxError> {
-            Err("there is no model".into())
+    impl ModelProvider for DescribedModels {
+        fn describe(&self, model: &Path) -> Result<ModelInfo, BoxError> {
+            let (path, short_name) = (model.to_owned(), "described".to_owned());
+            let fingerprint = short_name.clone();
+            Ok(ModelInfo { path, short_name, dim: 16, max_tokens: 512, fingerprint })
         }
 
         fn tokenizer(&self, _: &Path) -> Result<Arc<dyn Tokenizer>, BoxError> {
@@ -393,10 +400,10 @@ nodes:
     fn composition() -> Arc<Composition> {
         Arc::new(Composition {
             nodes: Registry::new(&[sources::NODES, stages::NODES, sinks::NODES]),
-            models: Arc::new(NoModels),
+            models: Arc::new(DescribedModels),
             variable: |_| None,
             data_folder: None,
-            extract_worker: || None,
+            worker_program: || None,
         })
     }
 
@@ -426,6 +433,15 @@ nodes:
         fs_err::write(&path, pipeline("docs", "")).unwrap();
         assert_eq!(fault_of(&files), None);
         assert_eq!(files.present().len(), 1);
+
+        // An export has no collection, so it has no operations either.
+        let lines = pipeline("docs", "");
+        let export = lines.split_inclusive('\n').filter(|line| !line.contains("uses: upsert"));
+        let sink = "  - { id: out, uses: parquet, from: embed, with: { path: out } }\n";
+        fs_err::write(&path, export.chain([sink]).collect::<String>()).unwrap();
+        assert!(fault_of(&files).is_some_and(|it| it.contains("writes no collection")));
+        fs_err::write(&path, pipeline("docs", "")).unwrap();
+        assert_eq!(fault_of(&files), None);
 
         // A file that returns with invalid content is invalid, also after it is touched.
         fs_err::remove_file(&path).unwrap();

@@ -12,7 +12,6 @@ use pipeline::{
 };
 use uuid::Uuid;
 
-use crate::context::model_of;
 use crate::pipeline_files::{LoadedPipeline, PipelineFiles, RemovedPipeline};
 use crate::queue::request_config;
 use crate::stores;
@@ -142,7 +141,6 @@ async fn collection_of(
     if let Some(collection) = found {
         return Ok(collection);
     }
-    let model = model_of(&loaded.plan)?;
-    let settings = stores::generation_settings(&loaded.spec, &loaded.plan, &model);
+    let settings = stores::generation_settings(&loaded.plan, &loaded.facts);
     Ok(postgres.ensure_collection(&stores::new_collection(&loaded.spec, settings)).await?)
 }

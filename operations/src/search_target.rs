@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use metadata::{Collection, Generation};
-use pipeline::{EmbedderOptions, ModelInfo, ModelProvider, PipelineSpec};
+use pipeline::{CollectionFacts, EmbedderOptions, ModelInfo, ModelProvider};
 use search::{QueryModel, Target};
 
-use crate::stores::{GenerationVectors, embed_options};
+use crate::stores::GenerationVectors;
 
 /// The search target of a generation; `info` is the model that created its vectors
 /// ([`resolve_model`]).
 pub fn build_target(
-    spec: &PipelineSpec,
+    facts: &CollectionFacts,
     models: &Arc<dyn ModelProvider>,
     collection: &Collection,
     generation: &Generation,
@@ -19,7 +19,7 @@ pub fn build_target(
     vectors: &GenerationVectors,
 ) -> Target {
     // The dimension of this generation; the file may request another one now.
-    let options = EmbedderOptions { dim: Some(info.dim), ..embed_options(spec) };
+    let options = EmbedderOptions { dim: Some(info.dim), ..facts.embedder.clone() };
     let words = generation.sparse.as_ref().map(stages::sparse_encoder);
     let (words, sparse) = match words {
         Some(Ok(words)) => (words, true),

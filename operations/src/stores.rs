@@ -1,7 +1,6 @@
 //! The stores of a pipeline file: opens them from the names in the file, and derives the settings
 //! of a generation from its nodes.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,11 +12,10 @@ use metadata::{
 };
 use pipeline::Quantization;
 use pipeline::{
-    BoxError, Cache, EmbedderOptions, HubModel, Migrate, ModelInfo, ModelProvider, NodeSpec,
-    PipelineSpec, Plan, PostgresSpec, Remedy, StoreError, VectorsSpec,
+    BoxError, Cache, CollectionFacts, HubModel, Migrate, ModelInfo, ModelProvider, PipelineSpec,
+    Plan, PostgresSpec, Remedy, StoreError, VectorLayout, VectorsSpec,
 };
 use serde_json::Value;
-use sinks::UpsertOptions;
 use vectors::{DamagedFile, EdgeStore, QdrantStore};
 
 use crate::shards::Shards;
@@ -142,14 +140,9 @@ fn schema_message(schema: &SchemaState, fault: String, store: &str) -> String {
 }
 
 /// The settings of a generation that a pipeline file requests.
-pub fn generation_settings(
-    spec: &PipelineSpec,
-    plan: &Plan,
-    model: &ModelInfo,
-) -> GenerationSettings {
-    let chunking = plan.stage_options("chunk").unwrap_or_default();
-    let number =
-        |key: &str| chunking[key].as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
+pub fn generation_settings(plan: &Plan, facts: &CollectionFacts) -> GenerationSettings {
+    let CollectionFacts { model, chunking, .. } = facts;
+    let number = |size: Option<usize>| size.and_then(|it| u32::try_from(it).ok()).unwrap_or(0);
     // Display name of the model: its folder, or its name on the hub.
     let folder = model.path.file_name().unwrap_or(model.path.as_os_str());
     let name = match HubModel::from_path(&model.path) {
@@ -162,18 +155,12 @@ pub fn generation_settings(
         model_path: model.path.to_string_lossy().into_owned(),
         model_fingerprint: model.fingerprint.clone(),
         dim: model.dim,
-        quantization: upsert_options(spec).quantization,
-        sparse: sparse_settings(plan),
-        chunk_size: number("size"),
-        chunk_overlap: number("overlap"),
+        quantization: facts.layout.quantization,
+        sparse: facts.sparse.clone(),
+        chunk_size: number(chunking.map(|it| it.size)),
+        chunk_overlap: number(chunking.map(|it| it.overlap)),
         fingerprint: plan.fingerprint(),
     }
-}
-
-/// The sparse encoder settings of the embed node; `None` if it creates no sparse vectors.
-fn sparse_settings(plan: &Plan) -> Option<Value> {
-    let embed = plan.stage_options("embed")?;
-    embed.get("sparse").filter(|sparse| !sparse.is_null()).cloned()
 }
 
 /// The collection of a pipeline file, for its creation.
@@ -255,11 +242,13 @@ pub enum IfMissing {
 const LOCK_TIMEOUT: Duration = Duration::from_secs(15);
 
 impl GenerationVectors {
-    /// Opens the vectors of a generation in the store that the file names. Shares an embedded store
-    /// that is open in `shards`, and waits up to [`LOCK_TIMEOUT`] for one that another process has
-    /// open: a search keeps it open only briefly.
+    /// Opens the vectors of a generation in the store that the file names; new ones get the layout,
+    /// with the number type of the generation. Shares an embedded store that is open in `shards`,
+    /// and waits up to [`LOCK_TIMEOUT`] for one that another process has open: a search keeps it
+    /// open only briefly.
     pub async fn open(
         spec: &PipelineSpec,
+        layout: &VectorLayout,
         generation: &Generation,
         model: &ModelInfo,
         absent: IfMissing,
@@ -274,8 +263,7 @@ impl GenerationVectors {
             )
             .into());
         }
-        let mut config =
-            upsert_options(spec).vectors_config(&generation.vector_store_name, model.dim);
+        let mut config = layout.config(&generation.vector_store_name, model.dim);
         config.quantization = quantization_of(generation);
         config.sparse = generation.sparse.is_some();
         match &spec.file.stores.vectors {
@@ -374,7 +362,7 @@ impl GenerationVectors {
 
 /// Removes the access of other users of the machine to the data folder. A failure, as on a
 /// read-only volume, is only logged.
-fn restrict_data_folder(spec: &PipelineSpec) {
+pub(crate) fn restrict_data_folder(spec: &PipelineSpec) {
     let folder = spec.data_folder();
     let has_server = matches!(spec.file.stores.postgres, PostgresSpec::Embedded);
     if let Err(error) = pipeline::private_files::restrict_data_folder(&folder, has_server) {
@@ -409,19 +397,6 @@ fn edge_folder(spec: &PipelineSpec, name: &str) -> PathBuf {
     spec.data_folder().join("vectors").join(name)
 }
 
-/// Options of the first node of a kind in the file; compilation has validated them.
-fn first_node_options<T: serde::de::DeserializeOwned>(
-    spec: &PipelineSpec,
-    uses: &str,
-) -> Option<T> {
-    let node = spec.file.nodes.iter().find(|node| node.uses == uses)?;
-    serde_json::from_value(Value::Object(node.with.clone())).ok()
-}
-
-fn upsert_options(spec: &PipelineSpec) -> UpsertOptions {
-    first_node_options(spec, "upsert").unwrap_or_default()
-}
-
 /// The cache in the data folder of a file; `None` if it is disabled or cannot be opened.
 pub(crate) fn open_cache(spec: &PipelineSpec) -> Option<Arc<dyn Cache>> {
     let limit = u64::from(spec.file.stores.memo_mib) << 20;
@@ -440,50 +415,4 @@ pub(crate) fn open_cache(spec: &PipelineSpec) -> Option<Arc<dyn Cache>> {
             None
         }
     }
-}
-
-/// Options for the model that creates the vectors of the collection.
-pub fn embed_options(spec: &PipelineSpec) -> EmbedderOptions {
-    #[derive(serde::Deserialize)]
-    struct Embed {
-        #[serde(default = "auto")]
-        device: String,
-        #[serde(default = "auto")]
-        dtype: String,
-        tokens_per_batch: Option<usize>,
-        dim: Option<usize>,
-    }
-    fn auto() -> String {
-        "auto".to_owned()
-    }
-    let embed = embed_node(spec).map(|node| Value::Object(node.with.clone()));
-    let embed = embed.and_then(|with| serde_json::from_value(with).ok());
-    let Embed { device, dtype, tokens_per_batch, dim } = embed.unwrap_or_else(|| Embed {
-        device: auto(),
-        dtype: auto(),
-        tokens_per_batch: None,
-        dim: None,
-    });
-    EmbedderOptions { device, dtype, tokens_per_batch, dim }
-}
-
-/// The first `embed` node whose output reaches an `upsert` node, otherwise the first one. Others
-/// may feed exports.
-fn embed_node(spec: &PipelineSpec) -> Option<&NodeSpec> {
-    let nodes = &spec.file.nodes;
-    let mut reaches: BTreeSet<&str> =
-        nodes.iter().filter(|it| it.uses == "upsert").map(|it| it.id.as_str()).collect();
-    loop {
-        let known = reaches.len();
-        for node in nodes {
-            if reaches.contains(node.id.as_str()) {
-                reaches.extend(node.from.ids().into_iter().map(|(id, _)| id));
-            }
-        }
-        if reaches.len() == known {
-            break;
-        }
-    }
-    let mut embeds = nodes.iter().filter(|it| it.uses == "embed");
-    embeds.clone().find(|it| reaches.contains(it.id.as_str())).or_else(|| embeds.next())
 }

@@ -13,6 +13,7 @@ use pipeline::{
 };
 use uuid::Uuid;
 
+use crate::composition;
 use crate::context::Context;
 use crate::operation::Run;
 use crate::stores::GenerationVectors;
@@ -106,7 +107,7 @@ pub(crate) async fn sync(
     let after = context.usage();
     report.tokens = after.tokens - before.tokens;
     report.tokens_reused = after.reused_tokens - before.reused_tokens;
-    Ok(report)
+    Ok(report.without_roots())
 }
 
 /// One pass over the sources. Expects that nothing is left to purge.
@@ -116,13 +117,14 @@ async fn pass(
     metadata: &Arc<RunMetadata>,
     vectors: &GenerationVectors,
 ) -> Result<RunReport, BoxError> {
+    let plan = context.plan()?;
     let with = Resources {
         collection: lease.collection(),
         models: Arc::clone(&context.models),
         metadata: Arc::clone(metadata) as _,
         vectors: Arc::clone(&vectors.store) as _,
         known_hashes: Arc::new(metadata.known_hashes().await?),
-        extract_worker: (context.composition.extract_worker)(),
+        worker_program: context.composition.worker_program(&plan),
         cache: context.cache.clone(),
     };
     let options = RunOptions {
@@ -131,7 +133,7 @@ async fn pass(
         metrics: Arc::clone(&context.metrics),
         rejections: context.rejections.clone(),
     };
-    let report = pipeline::run(context.plan()?, &with, options).await?;
+    let report = composition::engine(&context.spec).run(plan, &with, options).await?;
     purge(metadata, vectors.store.as_ref()).await?;
     Ok(report)
 }

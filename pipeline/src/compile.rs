@@ -62,6 +62,7 @@ impl Plan {
         graph::resolve(spec, &mut drafts, &mut findings);
         let order = graph::topological_order(spec, &drafts, &mut findings);
         models::bind(spec, &mut drafts, models, &mut findings);
+        check_collection_name(spec, &drafts, &mut findings);
         vectors::check(spec, &mut drafts, &mut findings);
         crate::schedule::check(spec, &mut findings);
         crate::spec::samples::check(spec, &mut findings);
@@ -69,14 +70,8 @@ impl Plan {
         if !findings.is_empty() {
             return Err(spec.to_findings(findings));
         }
-        Ok(Self {
-            nodes: nodes
-                .into_iter()
-                .collect::<Option<_>>()
-                .expect("a node without a plan has a finding"),
-            edge_bytes: spec.file.edge_bytes,
-            name: spec.file.name.clone(),
-        })
+        let nodes = nodes.into_iter().collect::<Option<_>>();
+        Ok(Self::new(nodes.expect("a node without a plan has a finding"), spec))
     }
 }
 
@@ -138,6 +133,24 @@ fn read_nodes(
             }
         })
         .collect()
+}
+
+/// A sink that writes into the collection needs its name.
+fn check_collection_name(spec: &PipelineSpec, drafts: &[NodeDraft], findings: &mut Vec<Finding>) {
+    if spec.document.value.get("collection").is_some() {
+        return;
+    }
+    let writes = |draft: &NodeDraft| match &draft.kind {
+        Some(NodeKind::Sink(sink)) => sink.facts().collection.is_some(),
+        Some(NodeKind::Source(_) | NodeKind::Stage(_)) | None => false,
+    };
+    if let Some(index) = drafts.iter().position(writes) {
+        let id = &spec.file.nodes[index].id;
+        findings.push(
+            Finding::new(spec.document.key_span(""), "missing key `collection`".to_owned())
+                .with_help(format!("name the collection that `{id}` writes")),
+        );
+    }
 }
 
 fn read_options(

@@ -14,8 +14,7 @@ use crate::column::{CHUNKS, URI};
 use crate::metrics::Metrics;
 use crate::rejection_log::RejectionLog;
 use crate::report::RejectionReport;
-use crate::run::RunError;
-use crate::{FAILED_REASON, RejectReason, Rejection, SchemaError, SourceTotals};
+use crate::{FAILED_REASON, RejectReason, Rejection, RunError, SchemaError, SourceTotals};
 
 /// Maximum number of rejections in a report; all of them are counted, and recorded in the store.
 const MAX_NAMED_REJECTIONS: usize = 10_000;

@@ -255,6 +255,20 @@ pub trait Embedder: Send + Sync {
     fn usage(&self) -> EmbedderUsage;
 }
 
+impl std::iter::Sum for EmbedderUsage {
+    fn sum<I: Iterator<Item = Self>>(usages: I) -> Self {
+        usages.fold(Self::default(), |sum, it| Self {
+            sequences: sum.sequences + it.sequences,
+            tokens: sum.tokens + it.tokens,
+            reused_sequences: sum.reused_sequences + it.reused_sequences,
+            reused_tokens: sum.reused_tokens + it.reused_tokens,
+            padding_tokens: sum.padding_tokens + it.padding_tokens,
+            forward_passes: sum.forward_passes + it.forward_passes,
+            busy_seconds: sum.busy_seconds + it.busy_seconds,
+        })
+    }
+}
+
 /// Usage of a model since it was first requested.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct EmbedderUsage {

@@ -1,7 +1,7 @@
 //! The framework: batches, nodes, checks of a pipeline file, and runs.
 //!
-//! Data flows one way: [`PipelineSpec`] (content of the file) → [`Plan`] (checked) → [`run()`] →
-//! [`RunReport`] (result). This crate contains no concrete stage, store or model.
+//! Data flows one way: [`PipelineSpec`] (content of the file) → [`Plan`] (checked) →
+//! [`Engine::run`] → [`RunReport`] (result). This crate contains no concrete stage, store or model.
 
 mod batch_sizer;
 mod byte_size;
@@ -13,14 +13,19 @@ mod compile;
 mod document_tracker;
 mod editor;
 mod embedder;
+mod engine;
 mod error_text;
+mod facts;
 mod filter;
 mod finding;
+mod hex;
 mod hub_model;
 mod index;
 mod inventory;
+pub mod ipc;
 mod lock;
 mod metrics;
+mod no_stores;
 mod node;
 mod node_input;
 mod node_output;
@@ -63,7 +68,9 @@ pub use embedder::{
     Embedder, EmbedderOptions, EmbedderUsage, EncodedInput, ModelInfo, ModelProvider, TextKind,
     TokenizedText, Tokenizer,
 };
+pub use engine::{Engine, LocalEngine, RunError, RunOptions};
 pub use error_text::{error_chain, io_error_text, strip_os_error_code, url_origin};
+pub use facts::{Chunking, CollectionFacts, SinkFacts, StageFacts};
 pub use filter::{Filter, KeywordField, NumericField, NumericRange, TextField};
 pub use finding::{Finding, Findings};
 pub use hub_model::{HubModel, HubModelError, is_plain_name};
@@ -72,10 +79,11 @@ pub use inventory::{InspectedPoint, Inventory, PointKey, Vectors};
 pub use lock::lock;
 pub use metrics::exporter::{ExportedRun, MetricsExporter};
 pub use metrics::{Metrics, StoreMetrics, register_counters, register_gauges, register_histograms};
+pub use no_stores::NoModels;
 pub use node::{
     BatchPolicy, BoxError, IncompatibleOption, ModelUse, NodeDef, NodeKind, Parallelism, Registry,
     Resources, Sink, SinkConfig, Source, SourceConfig, SourceDecision, SourceTotals, SourceWarning,
-    Stage, StageConfig, options_schema, resolve_path,
+    SplitSource, Stage, StageConfig, options_schema, resolve_path,
 };
 pub use node_state::NodeState;
 pub use operation_request::{OperationRequest, RunRequest};
@@ -87,22 +95,22 @@ pub use pattern::{
     MAX_ALTERNATIVES, MAX_BRACE_DEPTH, MAX_PATTERN_BYTES, MAX_PATTERNS, PatternError,
     check_pattern, check_patterns,
 };
-pub use plan::Plan;
+pub use plan::{Plan, PlanHead, PlanTail};
 pub use progress::Progress;
 pub use progress_sampler::ProgressSampler;
 pub use rejection_log::RejectionLog;
 pub use report::{DocumentCounts, EarlierRejection, NodeReport, RejectionReport, RunReport};
 pub use retry::{retrying, retrying_while};
-pub use run::{RunError, RunOptions, run};
 pub use schedule::{Occurrence, OccurrenceStatus, Schedule, ScheduleError};
 pub use schema::{RowsExt, SchemaError, SchemaExt};
 pub use secret::Secret;
 pub use sparse::{SparseEncoder, SparseVector};
 pub use spec::{
-    ChunkSpec, ChunksSpec, ExpectSpec, GoldenSpec, HumanDuration, InputSpec, LifecycleSpec,
-    Migrate, MinScoresSpec, MissedRunPolicy, NodeSpec, NotifyEvent, NotifySpec, Overlap,
-    PipelineFile, PipelineSpec, PostgresSpec, QdrantSpec, RetrySpec, RouteSpec, SampleSpec,
-    ScheduleSpec, ScheduledOperation, StoresSpec, TextSpec, VectorsSpec, WebhookSpec, Webhooks,
+    ChunkSpec, ChunksSpec, EngineSpec, ExpectSpec, GoldenSpec, HumanDuration, InputSpec,
+    LifecycleSpec, Migrate, MinScoresSpec, MissedRunPolicy, NodeSpec, NotifyEvent, NotifySpec,
+    Overlap, PipelineFile, PipelineSpec, PostgresSpec, QdrantSpec, RetrySpec, RouteSpec,
+    SampleSpec, ScheduleSpec, ScheduledOperation, StoresSpec, TextSpec, VectorsSpec, WebhookSpec,
+    Webhooks,
 };
 pub use split_mix::SplitMix64;
 pub use store::{
@@ -112,7 +120,7 @@ pub use store::{
 };
 pub use store_call::{STORE_CALL, STORE_CALLS, STORE_RETRY, store_call};
 pub use title::is_meaningful_title;
-pub use vectors_config::{Quantization, VectorsConfig};
+pub use vectors_config::{Quantization, VectorLayout, VectorsConfig};
 
 /// The code of `docs/extending.md`.
 #[cfg(doctest)]

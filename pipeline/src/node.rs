@@ -9,10 +9,12 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use schemars::SchemaGenerator;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    Cache, Location, MetadataStore, ModelInfo, ModelProvider, Outcome, SchemaError, VectorStore,
+    Cache, EmbedderOptions, Location, MetadataStore, ModelInfo, ModelProvider, Outcome,
+    SchemaError, SinkFacts, StageFacts, VectorStore,
 };
 
 /// An error of any type, for code that only passes it on.
@@ -138,6 +140,11 @@ pub trait StageConfig: Send + Sync {
         None
     }
 
+    /// Facts for the code around the plan.
+    fn facts(&self) -> StageFacts {
+        StageFacts::default()
+    }
+
     /// Use of an embedding model by the stage.
     fn model(&self) -> ModelUse<'_> {
         ModelUse::None
@@ -163,7 +170,7 @@ pub struct IncompatibleOption {
 }
 
 /// Use of an embedding model by a stage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ModelUse<'a> {
     /// The stage uses no model.
     None,
@@ -171,8 +178,8 @@ pub enum ModelUse<'a> {
     Runs {
         /// Folder of the model, or its name on the hub.
         model: &'a Path,
-        /// Dimension of the vectors, if shorter than that of the model.
-        dim: Option<usize>,
+        /// Options with which the stage loads the model.
+        options: EmbedderOptions,
     },
     /// The stage prepares text for the model of a later node, if there is one.
     FollowsDownstream,
@@ -258,7 +265,7 @@ pub trait Source: Send {
 }
 
 /// Totals of a source that has ended.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceTotals {
     /// Covered source roots without a document.
     pub empty_roots: Vec<String>,
@@ -277,6 +284,12 @@ pub trait SourceConfig: Send + Sync {
     /// If the source does not exist.
     fn build(&self, with: &Resources) -> Result<Box<dyn Source>, BoxError>;
 
+    /// The source in two parts, for [`crate::Plan::cut`]; `None` if listing and reading are one
+    /// step.
+    fn split(&self) -> Option<SplitSource> {
+        None
+    }
+
     /// Decision of the source about a URI at this time; `None` if the source cannot decide.
     fn decide(&self, _uri: &str) -> Option<SourceDecision> {
         None
@@ -292,6 +305,14 @@ pub trait SourceConfig: Send + Sync {
     fn warnings(&self) -> Vec<SourceWarning> {
         Vec::new()
     }
+}
+
+/// A source in two parts, which together produce the rows of the source.
+pub struct SplitSource {
+    /// Lists the documents and detects changes; its rows have no content.
+    pub listing: Box<dyn SourceConfig>,
+    /// Maps rows of the listing to rows of the source. A document that cannot be read is set aside.
+    pub reader: Box<dyn StageConfig>,
 }
 
 /// A warning about a source root, shown before a run.
@@ -373,10 +394,8 @@ pub trait SinkConfig: Send + Sync {
     /// If a required column is missing.
     fn accepts(&self, input: &Schema) -> Result<(), SchemaError>;
 
-    /// Options of the collection as a whole, as a JSON object; `None` if the sink writes no vectors
-    /// into the collection. All sinks of a pipeline that write into the collection must agree on
-    /// them and on the model.
-    fn collection_settings(&self) -> Option<Value>;
+    /// Facts for the code around the plan.
+    fn facts(&self) -> SinkFacts;
 
     /// Opens the sink.
     ///
@@ -403,9 +422,9 @@ pub struct Resources {
     pub vectors: Arc<dyn VectorStore>,
     /// Content hashes that are stored with the current settings, loaded before the run.
     pub known_hashes: Arc<crate::KnownHashes>,
-    /// Program of the extract worker, started with the argument `extract-worker`; `None` extracts
-    /// in this process, without limits on time and memory.
-    pub extract_worker: Option<PathBuf>,
+    /// Program that a stage can start as its child process; the stage chooses the arguments. With
+    /// `None`, the stage works in this process.
+    pub worker_program: Option<PathBuf>,
     /// Cache of earlier results; `None` computes everything.
     pub cache: Option<Arc<dyn Cache>>,
 }
@@ -527,7 +546,8 @@ pub fn options_schema<T: schemars::JsonSchema>(
 pub struct Registry(Vec<&'static NodeDef>);
 
 impl Registry {
-    /// Merges the tables of several crates, sorted by name.
+    /// Merges the tables of several crates, sorted by name. A program outside this workspace adds
+    /// its own: `Registry::new(&[sources::NODES, stages::NODES, sinks::NODES, NODES])`.
     pub fn new(tables: &[&'static [NodeDef]]) -> Self {
         let mut defs: Vec<_> = tables.iter().copied().flatten().collect();
         defs.sort_by_key(|def| def.name);

@@ -13,9 +13,8 @@ use crate::channel::{BatchSender, ChannelClosed};
 use crate::column::URI;
 use crate::document_tracker::DocumentTracker;
 use crate::metrics::NodeMetrics;
-use crate::run::RunError;
 use crate::when::When;
-use crate::{BoxError, Outcome, RejectReason, Rejection, RowsExt as _};
+use crate::{BoxError, Outcome, RejectReason, Rejection, RowsExt as _, RunError};
 
 /// A rejection with the id of its node, on its way to the metadata store.
 pub(crate) type NodeRejection = (String, Rejection);

@@ -1,18 +1,22 @@
-//! The outcome of a node: rows that continue, and documents that leave here.
+//! The outcome of a node: rows that continue, and documents that leave here. It is the result of a
+//! unit of work, so it can be sent to another process: rows as Arrow IPC, the rest with serde.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use arrow::array::{Array as _, RecordBatch};
 use arrow::datatypes::Field;
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
 use crate::SchemaError;
 use crate::column::{CONTENT_HASH, CTIME, INODE, MTIME, SIZE, SOURCE, URI};
 
 /// Result of a batch in a node.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Outcome {
-    /// Rows for the next nodes.
+    /// Rows for the next nodes; serialised with [`crate::ipc`].
+    #[serde(with = "crate::ipc")]
     pub rows: RecordBatch,
     /// Documents that leave the pipeline here, with their reasons.
     pub rejected: Vec<Rejection>,
@@ -34,12 +38,12 @@ impl From<RecordBatch> for Outcome {
 /// assert!(ContentHash::try_from([0x0f; 20].as_slice()).is_err());
 /// # Ok::<_, std::array::TryFromSliceError>(())
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ContentHash(pub [u8; 32]);
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ContentHash(#[serde(with = "crate::hex")] pub [u8; 32]);
 
 impl fmt::Display for ContentHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        crate::hex::write(&self.0, f)
     }
 }
 
@@ -58,7 +62,7 @@ impl TryFrom<&[u8]> for ContentHash {
 }
 
 /// Location of a document with the attributes of its file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Location {
     /// See [`URI`].
     pub uri: String,
@@ -98,7 +102,7 @@ impl Location {
 }
 
 /// A document that leaves the pipeline before a sink. It is data, not an error: the run continues.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rejection {
     /// Location of the document.
     pub location: Location,
@@ -139,7 +143,8 @@ impl Rejection {
 /// let scanned = RejectReason::ImagesOnly { images: 4, pages: 4 };
 /// assert_eq!(scanned.code(), "empty");
 /// ```
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum RejectReason {
     /// Intended: it is already stored, and its file is unchanged.
     #[error("is already stored, and its file is unchanged")]
@@ -236,7 +241,8 @@ impl RejectReason {
 
 /// The reason why one document could not be processed. It is permanent: the same bytes with the
 /// same settings fail in the same way.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum DocumentError {
     /// The file could not be opened or read.
     #[error("cannot be read: {cause}")]
@@ -248,7 +254,7 @@ pub enum DocumentError {
     #[error("is not a valid {format} file: {cause}")]
     Corrupt {
         /// The format: `PDF`, `DOCX`, …
-        format: &'static str,
+        format: Cow<'static, str>,
         /// Message of the parser.
         cause: String,
     },

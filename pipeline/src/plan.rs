@@ -1,17 +1,20 @@
 //! A checked pipeline: names resolved, no cycle, an Arrow schema on every edge.
 
+mod cut;
+mod facts;
+
 use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::when::When;
 use crate::{
-    Finding, Fingerprint, ModelInfo, NodeKind, PipelineSpec, SinkConfig, SourceConfig,
-    SourceDecision,
+    Finding, Fingerprint, ModelInfo, NodeKind, PipelineSpec, SourceConfig, SourceDecision,
 };
+
+pub use cut::{PlanHead, PlanTail};
 
 /// Index into [`Plan::nodes`]; the inputs of a node have smaller indices than the node.
 pub(crate) type NodeIndex = usize;
@@ -36,6 +39,8 @@ pub struct Plan {
     pub(crate) nodes: Vec<Node>,
     pub(crate) edge_bytes: u32,
     pub(crate) name: String,
+    /// Of the compiled pipeline, also in a part of it.
+    pub(crate) fingerprint: Fingerprint,
 }
 
 impl Plan {
@@ -45,10 +50,14 @@ impl Plan {
     }
 
     /// Hash of everything that the rows at the sinks depend on besides the documents: the nodes
-    /// before the sinks, their versions, the options that affect their output, and the model.
+    /// before the sinks, their versions, the options that affect their output, and the model. A
+    /// part of a plan ([`Plan::cut`], [`Plan::truncate_at_models`]) has that of the whole.
     pub fn fingerprint(&self) -> Fingerprint {
-        let mut sinks: Vec<&[u8; 32]> = self
-            .nodes
+        self.fingerprint
+    }
+
+    pub(crate) fn new(nodes: Vec<Node>, spec: &PipelineSpec) -> Self {
+        let mut sinks: Vec<&[u8; 32]> = nodes
             .iter()
             .filter(|node| matches!(node.kind, NodeKind::Sink(_)))
             .map(|node| &node.fingerprint)
@@ -56,84 +65,9 @@ impl Plan {
         sinks.sort_unstable();
         let mut hash = Sha256::new();
         sinks.into_iter().for_each(|print| hash.update(print));
-        Fingerprint(hash.finalize().into())
-    }
-
-    /// Models that the nodes run, in node order.
-    pub fn models(&self) -> impl Iterator<Item = &ModelInfo> {
-        self.nodes.iter().filter_map(|node| node.model.as_ref())
-    }
-
-    /// The node that makes the vectors of the collection, with its model; the first of several
-    /// nodes that make the same vectors. Without a sink that writes into the collection, the first
-    /// node that runs a model.
-    pub fn embedding_node(&self) -> Option<(&str, &ModelInfo)> {
-        let is_wanted = self.reaches_collection();
-        let node = self.nodes.iter().zip(is_wanted).find(|(node, is)| *is && node.model.is_some());
-        let node =
-            node.map(|(node, _)| node).or(self.nodes.iter().find(|it| it.model.is_some()))?;
-        Some((&node.id, node.model.as_ref()?))
-    }
-
-    /// The model of [`Plan::embedding_node`].
-    pub fn model(&self) -> Option<&ModelInfo> {
-        self.embedding_node().map(|(_, model)| model)
-    }
-
-    /// Options that affect the output of a stage of this type, defaults included: of the first such
-    /// stage before the collection, else of the first. `None` if the plan has no such stage.
-    pub fn stage_options(&self, uses: &str) -> Option<Value> {
-        let stages =
-            || self.nodes.iter().zip(self.reaches_collection()).filter(|it| it.0.uses == uses);
-        let node = stages().find(|(_, is_before)| *is_before).or_else(|| stages().next())?.0;
-        match &node.kind {
-            NodeKind::Stage(stage) => Some(stage.identity()),
-            NodeKind::Source(_) | NodeKind::Sink(_) => None,
-        }
-    }
-
-    /// For each node, `true` if its output reaches a sink that writes into the collection.
-    fn reaches_collection(&self) -> Vec<bool> {
-        let mut reaches = vec![false; self.nodes.len()];
-        for (index, node) in self.nodes.iter().enumerate().rev() {
-            let writes = match &node.kind {
-                NodeKind::Sink(sink) => sink.collection_settings().is_some(),
-                NodeKind::Source(_) | NodeKind::Stage(_) => false,
-            };
-            reaches[index] |= writes;
-            if reaches[index] {
-                node.inputs.iter().for_each(|&input| reaches[input] = true);
-            }
-        }
-        reaches
-    }
-
-    /// Cuts the plan before its models: `sink` replaces each node that runs a model and each sink,
-    /// and nodes after a model are dropped. A run of the result does only the cheap work and shows
-    /// the input of the models.
-    #[must_use]
-    pub fn truncate_at_models(self, sink: &dyn Fn() -> Box<dyn SinkConfig>) -> Self {
-        let Self { nodes, edge_bytes, name } = self;
-        let mut kept: Vec<Node> = Vec::with_capacity(nodes.len());
-        // New index of each node; `None` if the node has no output in the new plan.
-        let mut places: Vec<Option<NodeIndex>> = Vec::with_capacity(nodes.len());
-        for node in nodes {
-            let is_source = node.inputs.is_empty();
-            let inputs: Vec<_> = node.inputs.iter().filter_map(|&input| places[input]).collect();
-            if !is_source && inputs.is_empty() {
-                places.push(None);
-                continue;
-            }
-            let ends_here = node.model.is_some() || matches!(node.kind, NodeKind::Sink(_));
-            places.push((!ends_here).then_some(kept.len()));
-            kept.push(if ends_here {
-                let kind = NodeKind::Sink(sink());
-                Node { inputs, kind, workers: 1, output: None, model: None, ..node }
-            } else {
-                Node { inputs, ..node }
-            });
-        }
-        Self { nodes: kept, edge_bytes, name }
+        let fingerprint = Fingerprint(hash.finalize().into());
+        let (edge_bytes, name) = (spec.file.edge_bytes, spec.file.name.clone());
+        Self { nodes, edge_bytes, name, fingerprint }
     }
 
     /// Replaces each source with `source(id, schema)`, which must produce the same columns.

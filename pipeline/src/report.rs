@@ -10,7 +10,7 @@ use crate::{FAILED_REASON, RejectReason, Rejection};
 
 /// The result of a run. Every document that a source produced is counted in exactly one of
 /// `stored`, `unchanged`, `duplicate`, `set_aside` and `interrupted`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RunReport {
     /// Name of the pipeline.
     pub pipeline: String,
@@ -39,10 +39,11 @@ pub struct RunReport {
     /// `true` if the run was stopped before its sources had ended, or was cut short.
     pub stopped: bool,
     /// Source roots of which every document was seen; see [`crate::Source::exhausted_roots`].
-    #[serde(skip)]
+    /// Deletions follow from it; a report for users has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exhausted_roots: Vec<String>,
-    /// Covered source roots without a document.
-    #[serde(skip)]
+    /// Covered source roots without a document; a report for users has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub empty_roots: Vec<String>,
     /// The nodes, inputs before the nodes that read them.
     pub nodes: Vec<NodeReport>,
@@ -69,7 +70,7 @@ pub struct DocumentCounts {
 }
 
 /// Counters of a node in a run.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NodeReport {
     /// Id of the node.
     pub id: String,
@@ -173,6 +174,12 @@ impl RunReport {
         self.exhausted_roots = pass.exhausted_roots;
         self.empty_roots = pass.empty_roots;
         self.nodes = pass.nodes;
+    }
+
+    /// The report for users, without the source roots.
+    #[must_use]
+    pub fn without_roots(self) -> Self {
+        Self { exhausted_roots: Vec::new(), empty_roots: Vec::new(), ..self }
     }
 
     /// Number of documents that failed; other reasons are intended.

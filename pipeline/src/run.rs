@@ -1,4 +1,5 @@
-//! Runs a plan. All tasks of a run, their order and their cancellation are in this module.
+//! Runs a plan in this process ([`crate::LocalEngine`]): builds the nodes, starts one task per
+//! node, and collects the report. `run/drive.rs` has the loops of the tasks.
 //!
 //! A source runs on its own thread. The workers of a stage run on blocking threads, and their
 //! results are awaited in order. A sink is a task. On stop, sources produce no further batches,
@@ -6,6 +7,8 @@
 //! that is cut short drops batches that no model has started and drains the rest. After an error
 //! every task is aborted where it waits, which stores tolerate, and the first error is the result
 //! of the run.
+
+mod drive;
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -15,103 +18,22 @@ use std::time::{Duration, Instant};
 
 use arrow::datatypes::SchemaRef;
 use futures::FutureExt as _;
-use futures::stream::{FuturesOrdered, StreamExt as _};
-use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument as _, Span};
+use tracing::Instrument as _;
 
 use crate::channel::{BatchReceiver, channel};
 use crate::document_tracker::DocumentTracker;
-use crate::metrics::Metrics;
 use crate::node_input::NodeInput;
-use crate::node_output::{Edge, NodeOutput, NodeRejection};
+use crate::node_output::{Edge, NodeOutput};
 use crate::plan::{Node, NodeIndex};
-use crate::rejection_log::RejectionLog;
 use crate::report::{DocumentCounts, NodeReport, RunReport};
-use crate::when::When;
-use crate::{
-    BatchPolicy, BoxError, NodeKind, Outcome, Plan, Resources, Sink, Source, Stage, StoreError,
+use crate::run::drive::{
+    AbortSignal, RECORD_BATCH, StopSignal, drive_recorder, drive_sink, drive_source, drive_stage,
 };
-
-/// Cancellation, metrics and rejection log of a run.
-pub struct RunOptions {
-    /// Stops the sources when cancelled; batches in flight are still processed and stored.
-    pub stop: CancellationToken,
-    /// Cuts the run short when cancelled after `stop`. Output of the model is stored, batches in
-    /// the model get 5 seconds to finish, and all batches before it are left for the next run.
-    pub abort: CancellationToken,
-    /// Counters of the run; progress displays read them.
-    pub metrics: Arc<Metrics>,
-    /// The documents that the run set aside last.
-    pub rejections: RejectionLog,
-}
-
-impl RunOptions {
-    /// Options of a run to the end, with new metrics.
-    pub fn new(plan: &Plan) -> Self {
-        Self {
-            stop: CancellationToken::new(),
-            abort: CancellationToken::new(),
-            metrics: Arc::new(Metrics::new(plan.name())),
-            rejections: RejectionLog::default(),
-        }
-    }
-}
-
-/// An error that ended a run. Documents stored before it stay stored, and the next run continues
-/// from there.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// A node could not be built; no node has started.
-    #[error("node `{node}` could not be started")]
-    Build {
-        /// Id of the node.
-        node: Arc<str>,
-        /// The cause.
-        source: BoxError,
-    },
-    /// A node returned an error.
-    #[error("node `{node}` failed")]
-    Node {
-        /// Id of the node.
-        node: Arc<str>,
-        /// The cause.
-        source: BoxError,
-    },
-    /// A node returned rows that do not match its declared schema: a bug of the node.
-    #[error("node `{node}` returned rows that do not match its declared schema")]
-    Schema {
-        /// Id of the node.
-        node: Arc<str>,
-    },
-    /// A node panicked: a bug of the node.
-    #[error("node `{node}` panicked: {message}")]
-    Panic {
-        /// Id of the node.
-        node: Arc<str>,
-        /// The panic message.
-        message: String,
-    },
-    /// The metadata store could not record rejections.
-    #[error("documents that were set aside could not be recorded")]
-    RecordRejections(#[from] StoreError),
-    /// A node returned a document more than once: a bug of the node.
-    #[error("a node returned the document {uri} more than once")]
-    DuplicateDocument {
-        /// URI of the document.
-        uri: String,
-    },
-    /// A node dropped documents without a rejection: a bug of the node.
-    #[error("{count} documents were lost between nodes, among them {first}")]
-    LostDocuments {
-        /// Number of lost documents.
-        count: usize,
-        /// URI of one of them.
-        first: String,
-    },
-}
+use crate::when::When;
+use crate::{BatchPolicy, NodeKind, Plan, Resources, RunError, RunOptions, Sink, Source, Stage};
 
 /// Concurrent batches of a stage with adaptive batch weight ([`BatchPolicy::initial_weight`]).
 const ADAPTIVE_CONCURRENCY: usize = 2;
@@ -119,18 +41,12 @@ const ADAPTIVE_CONCURRENCY: usize = 2;
 /// Time limit for batches in the model after a run was cut short.
 const ABORT_GRACE: Duration = Duration::from_secs(5);
 
-/// Maximum number of rejections recorded in one transaction.
-const RECORD_BATCH: usize = 1_000;
-
-/// Runs a plan to its end.
-///
-/// # Errors
-/// The first error of a node, of the metadata store or of the document accounts.
-///
-/// # Cancellation
-/// Cancel `options.stop` instead of dropping the future, so that batches in flight are stored.
-/// Cancel `options.cut_short` if that takes too long.
-pub async fn run(plan: Plan, with: &Resources, options: RunOptions) -> Result<RunReport, RunError> {
+/// See [`crate::Engine::run`].
+pub(crate) async fn run(
+    plan: Plan,
+    with: &Resources,
+    options: RunOptions,
+) -> Result<RunReport, RunError> {
     let started = Instant::now();
     let accounts =
         Arc::new(DocumentTracker::new(Arc::clone(&options.metrics), options.rejections.clone()));
@@ -311,165 +227,12 @@ fn spawn_nodes(
 /// The future that runs a node from start to end.
 type NodeFuture = Pin<Box<dyn Future<Output = Result<(), RunError>> + Send>>;
 
-/// Stop signal of a source, and the flag that the source stopped before its end.
-struct StopSignal {
-    requested: CancellationToken,
-    interrupted: CancellationToken,
-}
-
 /// Attributes a panic to its node.
 async fn catch_panic(node: Arc<str>, drive: NodeFuture) -> Result<(), RunError> {
     match AssertUnwindSafe(drive).catch_unwind().await {
         Ok(result) => result,
         Err(panic) => Err(RunError::Panic { node, message: panic_message(panic.as_ref()) }),
     }
-}
-
-async fn drive_source(
-    mut source: Box<dyn Source>,
-    outlet: NodeOutput,
-    stop: StopSignal,
-) -> Result<(), RunError> {
-    let node = Arc::clone(&outlet.node);
-    let (runtime, span) = (Handle::current(), Span::current());
-    let pull = move || {
-        let pull = async {
-            loop {
-                if stop.requested.is_cancelled() {
-                    stop.interrupted.cancel();
-                    break;
-                }
-                let started = Instant::now();
-                let outcome =
-                    source.next_batch().await.map_err(|error| outlet.node_error(error))?;
-                outlet.metrics.add_busy(started.elapsed());
-                let Some(outcome) = outcome else {
-                    outlet.accounts.source_exhausted(source.exhausted_roots(), source.totals());
-                    break;
-                };
-                outlet.metrics.batches.inc();
-                if outlet.send(outcome).await?.is_break() {
-                    break;
-                }
-            }
-            Ok(())
-        };
-        runtime.block_on(pull.instrument(span))
-    };
-    spawn_blocking(pull).await.unwrap_or_else(|error| Err(panic_error(node, error)))
-}
-
-/// Signal that a stage must start no further batch, and the time limit for batches in progress.
-struct AbortSignal {
-    requested: CancellationToken,
-    grace: Duration,
-}
-
-impl AbortSignal {
-    /// Completes when the run is cut short; never completes without a `Cut`.
-    async fn requested(cut: Option<&Self>) {
-        match cut {
-            Some(cut) => cut.requested.cancelled().await,
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Completes `patience` after the run was cut short.
-    async fn grace_expired(cut: Option<&Self>) {
-        Self::requested(cut).await;
-        tokio::time::sleep(cut.map_or(Duration::ZERO, |cut| cut.grace)).await;
-    }
-}
-
-/// Result of a batch: the worker, its outcome, the weight of the batch, and start and end time.
-type CompletedBatch = (Box<dyn Stage>, Result<Outcome, BoxError>, usize, [Instant; 2]);
-
-/// Processes up to `idle.len()` batches concurrently and sends their outcomes in input order.
-async fn drive_stage(
-    mut idle: Vec<Box<dyn Stage>>,
-    mut inlet: NodeInput,
-    outlet: NodeOutput,
-    cut: Option<AbortSignal>,
-) -> Result<(), RunError> {
-    let mut busy = FuturesOrdered::new();
-    let mut ended = false;
-    let (asked, over) =
-        (AbortSignal::requested(cut.as_ref()), AbortSignal::grace_expired(cut.as_ref()));
-    tokio::pin!(asked, over);
-    loop {
-        if ended && busy.is_empty() {
-            return Ok(());
-        }
-        let waiting = Instant::now();
-        let is_starving = busy.is_empty();
-        tokio::select! {
-            biased;
-            () = &mut over => return Ok(()),
-            () = &mut asked, if !ended => ended = true,
-            Some(done) = busy.next() => {
-                let done: Result<CompletedBatch, JoinError> = done;
-                let (stage, outcome, weight, [began, done]) =
-                    done.map_err(|error| panic_error(Arc::clone(&outlet.node), error))?;
-                inlet.record_duration(weight, began, done);
-                idle.push(stage);
-                let outcome = outcome.map_err(|error| outlet.node_error(error))?;
-                if outlet.send(outcome).await?.is_break() {
-                    return Ok(());
-                }
-            }
-            rows = inlet.next_batch(), if !ended && !idle.is_empty() => {
-                if is_starving {
-                    outlet.metrics.add_starved(waiting.elapsed());
-                }
-                match rows.map_err(|error| outlet.node_error(error))? {
-                    Some(rows) => {
-                        let mut stage = idle.pop().expect("checked by the guard");
-                        let working = outlet.metrics.start_batch(rows.num_rows() as u64);
-                        let (span, weight) = (Span::current(), inlet.weight_of(&rows));
-                        busy.push_back(spawn_blocking(move || {
-                            let _in_node = span.enter();
-                            let began = Instant::now();
-                            let outcome = stage.process(rows);
-                            drop(working);
-                            (stage, outcome, weight, [began, Instant::now()])
-                        }));
-                    }
-                    None => ended = true,
-                }
-            }
-        }
-    }
-}
-
-async fn drive_sink(
-    mut sink: Box<dyn Sink>,
-    mut inlet: NodeInput,
-    outlet: NodeOutput,
-) -> Result<(), RunError> {
-    loop {
-        let waiting = Instant::now();
-        let rows = inlet.next_batch().await.map_err(|error| outlet.node_error(error))?;
-        outlet.metrics.add_starved(waiting.elapsed());
-        let Some(rows) = rows else { return Ok(()) };
-        let working = outlet.metrics.start_batch(rows.num_rows() as u64);
-        sink.write(rows.clone()).await.map_err(|error| outlet.node_error(error))?;
-        drop(working);
-        outlet.accounts.record_stored(&rows).map_err(|error| outlet.node_error(error.into()))?;
-    }
-}
-
-/// Records rejections, up to [`RECORD_BATCH`] per transaction. The points of documents that are
-/// deleted by this are removed after the run, because a sink may be restoring one of them.
-async fn drive_recorder(
-    mut queue: mpsc::Receiver<NodeRejection>,
-    with: Resources,
-) -> Result<(), RunError> {
-    let mut documents = Vec::with_capacity(RECORD_BATCH);
-    while queue.recv_many(&mut documents, RECORD_BATCH).await > 0 {
-        with.metadata.record_rejections(&documents).await?;
-        documents.clear();
-    }
-    Ok(())
 }
 
 fn panic_error(node: Arc<str>, error: JoinError) -> RunError {

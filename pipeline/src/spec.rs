@@ -57,8 +57,9 @@ pub struct PipelineFile {
     /// Name of the pipeline in metrics and logs.
     #[schemars(length(min = 1))]
     pub name: String,
-    /// Name of the collection that the pipeline fills.
-    #[schemars(length(min = 1))]
+    /// Name of the collection that the pipeline fills; required if a sink writes into it.
+    #[serde(default)]
+    #[schemars(length(min = 1), skip_serializing_if = "String::is_empty")]
     pub collection: String,
     /// Description of the content of the collection.
     #[serde(default)]
@@ -78,6 +79,9 @@ pub struct PipelineFile {
     #[serde(default = "edge_bytes")]
     #[schemars(range(min = 1024, max = 4_294_967_295_u32))]
     pub edge_bytes: u32,
+    /// The engine that runs the pipeline.
+    #[serde(default)]
+    pub engine: EngineSpec,
     /// Limits on deletions, retention periods, and checks of new generations.
     #[serde(default)]
     pub lifecycle: LifecycleSpec,
@@ -98,6 +102,15 @@ fn local() -> String {
 
 fn edge_bytes() -> u32 {
     8 << 20
+}
+
+/// The engine that runs a pipeline.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineSpec {
+    /// Tasks and threads of this process.
+    #[default]
+    Local,
 }
 
 /// A node of the graph.

@@ -9,6 +9,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -63,12 +64,12 @@ pub struct ReadOnly;
 ///
 /// assert_eq!(Fingerprint([0xab; 32]).to_string(), "ab".repeat(32));
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Fingerprint(pub [u8; 32]);
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Fingerprint(#[serde(with = "crate::hex")] pub [u8; 32]);
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        ContentHash(self.0).fmt(f)
+        crate::hex::write(&self.0, f)
     }
 }
 

@@ -6,7 +6,6 @@ mod child;
 mod rows;
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -15,21 +14,17 @@ use uuid::Uuid;
 pub use self::child::KillableChild;
 pub use self::rows::{document_rows, payload};
 use crate::{
-    BoxError, Cache, CacheKey, DocumentIdentity, DocumentLocation, Embedder, EmbedderOptions,
-    IncomingDocument, KnownHashes, KnownLocation, MetadataStore, ModelInfo, ModelProvider, Point,
-    Rejection, Resources, StoreError, StoredDocument, Tokenizer, VectorStore,
+    Cache, CacheKey, DocumentIdentity, DocumentLocation, IncomingDocument, KnownHashes,
+    KnownLocation, MetadataStore, Point, Rejection, Resources, StoreError, StoredDocument,
+    VectorStore,
 };
 
-/// Resources for a node that uses none of them: every call panics.
+/// Resources for a node that uses none of them: models fail, and every call to a store panics.
 pub fn no_resources() -> Resources {
     Resources {
-        collection: Uuid::nil(),
-        models: Arc::new(NoModels),
         metadata: Arc::new(KnownLocations::default()),
         vectors: Arc::new(NoVectors),
-        known_hashes: Arc::default(),
-        extract_worker: None,
-        cache: None,
+        ..Resources::without_collection()
     }
 }
 
@@ -51,23 +46,6 @@ pub fn reasons(set_aside: &[Rejection]) -> Vec<(String, String)> {
         .collect();
     all.sort();
     all
-}
-
-/// Models that panic, for nodes that use no model.
-pub struct NoModels;
-
-impl ModelProvider for NoModels {
-    fn describe(&self, _: &Path) -> Result<ModelInfo, BoxError> {
-        unreachable!("this node uses no model")
-    }
-
-    fn tokenizer(&self, _: &Path) -> Result<Arc<dyn Tokenizer>, BoxError> {
-        unreachable!("this node uses no model")
-    }
-
-    fn embedder(&self, _: &Path, _: &EmbedderOptions) -> Result<Arc<dyn Embedder>, BoxError> {
-        unreachable!("this node uses no model")
-    }
 }
 
 /// A metadata store that only implements `locate`.

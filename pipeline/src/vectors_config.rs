@@ -7,6 +7,50 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+/// Layout of vectors in a store, without their name and model; the defaults are those of the
+/// specification.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct VectorLayout {
+    /// Number type of stored vectors.
+    pub quantization: Quantization,
+    /// Edges per node of the HNSW graph.
+    pub hnsw_m: usize,
+    /// Candidates per node while the graph is built.
+    pub hnsw_ef_construct: usize,
+    /// See [`VectorsConfig::indexing_threshold`].
+    pub indexing_threshold: usize,
+    /// See [`VectorsConfig::memmap_threshold`].
+    pub memmap_threshold: usize,
+}
+
+impl Default for VectorLayout {
+    fn default() -> Self {
+        Self {
+            quantization: Quantization::default(),
+            hnsw_m: 16,
+            hnsw_ef_construct: 512,
+            indexing_threshold: 20_000,
+            memmap_threshold: 50_000,
+        }
+    }
+}
+
+impl VectorLayout {
+    /// Settings for vectors with this name and dimension, without sparse vectors.
+    pub fn config(&self, name: impl Into<String>, dim: usize) -> VectorsConfig {
+        VectorsConfig {
+            name: name.into(),
+            dim,
+            quantization: self.quantization,
+            sparse: false,
+            hnsw_m: self.hnsw_m,
+            hnsw_ef_construct: self.hnsw_ef_construct,
+            indexing_threshold: self.indexing_threshold,
+            memmap_threshold: self.memmap_threshold,
+        }
+    }
+}
+
 /// Settings of the vectors of one collection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VectorsConfig {
@@ -31,18 +75,9 @@ pub struct VectorsConfig {
 }
 
 impl VectorsConfig {
-    /// Settings with the defaults of the specification.
+    /// Settings with the default [`VectorLayout`].
     pub fn new(name: impl Into<String>, dim: usize, quantization: Quantization) -> Self {
-        Self {
-            name: name.into(),
-            dim,
-            quantization,
-            sparse: false,
-            hnsw_m: 16,
-            hnsw_ef_construct: 512,
-            indexing_threshold: 20_000,
-            memmap_threshold: 50_000,
-        }
+        VectorLayout { quantization, ..VectorLayout::default() }.config(name, dim)
     }
 
     /// The name of the vectors of a collection: `{collection}_{model}_{quantization}`, followed by

@@ -7,7 +7,7 @@ mod upsert;
 
 use pipeline::NodeDef;
 
-pub use upsert::{UpsertOptions, purge, remove_orphaned_points};
+pub use upsert::{purge, remove_orphaned_points};
 
 /// The sinks that pipeline files can use.
 ///

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use pipeline::column::{CHUNKS, CONTENT_HASH, TEXT, URI};
 use pipeline::{
     BatchPolicy, BoxError, NodeDef, NodeKind, Parallelism, Resources, SchemaError, SchemaExt as _,
-    Sink, SinkConfig, options_schema, resolve_path,
+    Sink, SinkConfig, SinkFacts, options_schema, resolve_path,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -90,8 +90,8 @@ impl SinkConfig for ParquetOptions {
         Ok(())
     }
 
-    fn collection_settings(&self) -> Option<serde_json::Value> {
-        None
+    fn facts(&self) -> SinkFacts {
+        SinkFacts::artefact(&self.path)
     }
 
     fn build(&self, _: &Resources) -> Result<Box<dyn Sink>, BoxError> {

@@ -43,16 +43,16 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use pipeline::column::{self, CHUNKS, CONTENT_HASH, LANGUAGE, METADATA, MIME_TYPE, TEXT, TITLE};
 use pipeline::{
     BatchPolicy, BoxError, DocumentIdentity, Location, MetadataStore, NodeDef, NodeKind,
-    Parallelism, Resources, SchemaError, SchemaExt as _, Sink, SinkConfig, StoreError,
+    Parallelism, Resources, SchemaError, SchemaExt as _, Sink, SinkConfig, SinkFacts, StoreError,
     StoredDocument, VectorStore, options_schema,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::upsert::batch::{UpsertBatch, plan_requests};
-use pipeline::{Quantization, Vectors, VectorsConfig};
+use pipeline::{Quantization, VectorLayout, Vectors};
 
 pub(crate) mod batch;
 
@@ -80,35 +80,35 @@ pub(crate) const NODE: NodeDef = NodeDef {
 /// collection keeps its own.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct UpsertOptions {
+pub(crate) struct UpsertOptions {
     /// Points per request to the vector store. A document is not split between requests unless it
     /// has more than a thousand chunks, so a request may be larger.
     #[schemars(range(min = 1, max = 1000))]
-    pub batch: usize,
+    batch: usize,
     /// Maximum concurrent requests to the vector store.
     #[schemars(range(min = 1, max = 64))]
-    pub in_flight: usize,
+    in_flight: usize,
     /// Chunks to collect before documents are written, and committed in one transaction. Documents
     /// wait at most two seconds for a full window.
     #[schemars(range(min = 1, max = 100_000))]
-    pub window: usize,
+    window: usize,
     /// Storage format of the values of a vector.
-    pub quantization: Quantization,
+    quantization: Quantization,
     /// Edges per node of the HNSW graph.
     #[schemars(range(min = 4, max = 128))]
-    pub hnsw_m: usize,
+    hnsw_m: usize,
     /// Neighbours considered while the HNSW graph is built.
     #[schemars(range(min = 4, max = 4096))]
-    pub hnsw_ef_construct: usize,
+    hnsw_ef_construct: usize,
     /// Kilobytes of vectors in a segment above which it gets an HNSW graph; 0 for never.
-    pub indexing_threshold: usize,
+    indexing_threshold: usize,
     /// Kilobytes of vectors in a segment above which a server maps it from disk; 0 for never.
-    pub memmap_threshold: usize,
+    memmap_threshold: usize,
 }
 
 impl Default for UpsertOptions {
     fn default() -> Self {
-        let specified = VectorsConfig::new("", 0, Quantization::default());
+        let specified = VectorLayout::default();
         Self {
             batch: 100,
             in_flight: 4,
@@ -123,13 +123,10 @@ impl Default for UpsertOptions {
 }
 
 impl UpsertOptions {
-    /// Settings for a collection with this name and dimension, without sparse vectors.
-    pub fn vectors_config(&self, name: impl Into<String>, dim: usize) -> VectorsConfig {
-        VectorsConfig {
-            name: name.into(),
-            dim,
+    /// Layout of a collection that these options create.
+    fn layout(&self) -> VectorLayout {
+        VectorLayout {
             quantization: self.quantization,
-            sparse: false,
             hnsw_m: self.hnsw_m,
             hnsw_ef_construct: self.hnsw_ef_construct,
             indexing_threshold: self.indexing_threshold,
@@ -155,14 +152,8 @@ impl SinkConfig for UpsertOptions {
         input.require(column::vectors_column(dim_of(input).unwrap_or(0)).field())
     }
 
-    fn collection_settings(&self) -> Option<Value> {
-        Some(json!({
-            "quantization": self.quantization,
-            "hnsw_m": self.hnsw_m,
-            "hnsw_ef_construct": self.hnsw_ef_construct,
-            "indexing_threshold": self.indexing_threshold,
-            "memmap_threshold": self.memmap_threshold,
-        }))
+    fn facts(&self) -> SinkFacts {
+        SinkFacts { collection: Some(self.layout()), artefacts: Vec::new() }
     }
 
     fn build(&self, with: &Resources) -> Result<Box<dyn Sink>, BoxError> {

@@ -14,6 +14,7 @@ mod globs;
 mod open;
 mod read;
 mod roots;
+mod split;
 mod walk;
 
 use std::path::{Path, PathBuf};
@@ -24,7 +25,8 @@ use async_trait::async_trait;
 use pipeline::column::{BYTES, KNOWN_HASH, MIME_TYPE};
 use pipeline::{
     BoxError, Location, MAX_PATTERNS, MetadataStore, NodeDef, NodeKind, Outcome, Parallelism,
-    Resources, Source, SourceConfig, SourceDecision, SourceTotals, SourceWarning, options_schema,
+    Rejection, Resources, Source, SourceConfig, SourceDecision, SourceTotals, SourceWarning,
+    SplitSource, options_schema,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -32,7 +34,7 @@ use serde::Deserialize;
 use crate::scan::decide::{Decision, FileToRead, decide};
 use crate::scan::filter::WalkOptions;
 use crate::scan::globs::Glob;
-use crate::scan::read::FileReader;
+use crate::scan::read::{FileReader, NonFiles};
 use crate::scan::walk::Walk;
 use pipeline::ByteSize;
 use pipeline::uri;
@@ -109,15 +111,19 @@ impl SourceConfig for ScanOptions {
     }
 
     fn build(&self, with: &Resources) -> Result<Box<dyn Source>, BoxError> {
-        let roots = self.roots()?;
         Ok(Box::new(FileSource {
-            walk: Walk::open(&roots, &self.walk_options()?),
-            roots: roots.iter().map(|root| uri::of_path(root)).collect(),
-            metadata: Arc::clone(&with.metadata),
-            reader: FileReader { schema: self.schema(), max_size: self.max_size.0 },
+            finder: FileFinder::open(self, with)?,
+            reader: FileReader {
+                schema: self.schema(),
+                max_size: self.max_size.0,
+                non_files: NonFiles::Skip,
+            },
             batch_bytes: self.batch_bytes.0,
-            pending: Vec::new().into_iter(),
         }))
+    }
+
+    fn split(&self) -> Option<SplitSource> {
+        Some(split::split(self))
     }
 
     fn decide(&self, uri: &str) -> Option<SourceDecision> {
@@ -170,44 +176,50 @@ impl ScanOptions {
     }
 }
 
-struct FileSource {
+/// Finds files and decides which of them must be read.
+struct FileFinder {
     walk: Walk,
     /// URIs of the source roots.
     roots: Vec<String>,
     metadata: Arc<dyn MetadataStore>,
-    reader: FileReader,
-    batch_bytes: u64,
+    max_size: u64,
     /// Files of the current lookup that are still to be read.
     pending: std::vec::IntoIter<FileToRead>,
 }
 
-#[async_trait]
-impl Source for FileSource {
-    async fn next_batch(&mut self) -> Result<Option<Outcome>, BoxError> {
-        let mut set_aside = Vec::new();
-        if self.pending.len() == 0 {
-            let found: Vec<_> = self.walk.by_ref().take(LOOKUP_BATCH).collect();
-            if found.is_empty() {
-                return Ok(None);
-            }
-            let uris: Vec<String> =
-                found.iter().map(|found| found.location().uri.clone()).collect();
-            let known = self.metadata.lookup_locations(&uris).await?;
-            let mut to_read = Vec::with_capacity(found.len());
-            for (found, known) in found.into_iter().zip(known) {
-                match decide(found, known, self.reader.max_size) {
-                    Decision::Read(file) => to_read.push(file),
-                    Decision::Reject(document) => set_aside.push(document),
-                }
-            }
-            self.pending = to_read.into_iter();
-        }
-        let rows = self.reader.read(&mut self.pending, self.batch_bytes, &mut set_aside)?;
-        Ok(Some(Outcome { rows, rejected: set_aside }))
+impl FileFinder {
+    fn open(options: &ScanOptions, with: &Resources) -> Result<Self, BoxError> {
+        let roots = options.roots()?;
+        Ok(Self {
+            walk: Walk::open(&roots, &options.walk_options()?),
+            roots: roots.iter().map(|root| uri::of_path(root)).collect(),
+            metadata: Arc::clone(&with.metadata),
+            max_size: options.max_size.0,
+            pending: Vec::new().into_iter(),
+        })
     }
 
-    fn exhausted_roots(&self) -> Vec<String> {
-        self.roots.clone()
+    /// Looks up the next files if none is pending, and adds those that need no reading to
+    /// `set_aside`. Returns `false` at the end of the walk.
+    async fn look_up(&mut self, set_aside: &mut Vec<Rejection>) -> Result<bool, BoxError> {
+        if self.pending.len() > 0 {
+            return Ok(true);
+        }
+        let found: Vec<_> = self.walk.by_ref().take(LOOKUP_BATCH).collect();
+        if found.is_empty() {
+            return Ok(false);
+        }
+        let uris: Vec<String> = found.iter().map(|found| found.location().uri.clone()).collect();
+        let known = self.metadata.lookup_locations(&uris).await?;
+        let mut to_read = Vec::with_capacity(found.len());
+        for (found, known) in found.into_iter().zip(known) {
+            match decide(found, known, self.max_size) {
+                Decision::Read(file) => to_read.push(file),
+                Decision::Reject(document) => set_aside.push(document),
+            }
+        }
+        self.pending = to_read.into_iter();
+        Ok(true)
     }
 
     fn totals(&self) -> SourceTotals {
@@ -215,5 +227,31 @@ impl Source for FileSource {
             empty_roots: self.walk.empty_roots().into_iter().map(uri::of_path).collect(),
             excluded: self.walk.exclusions().counts(),
         }
+    }
+}
+
+struct FileSource {
+    finder: FileFinder,
+    reader: FileReader,
+    batch_bytes: u64,
+}
+
+#[async_trait]
+impl Source for FileSource {
+    async fn next_batch(&mut self) -> Result<Option<Outcome>, BoxError> {
+        let mut set_aside = Vec::new();
+        if !self.finder.look_up(&mut set_aside).await? {
+            return Ok(None);
+        }
+        let rows = self.reader.read(&mut self.finder.pending, self.batch_bytes, &mut set_aside)?;
+        Ok(Some(Outcome { rows, rejected: set_aside }))
+    }
+
+    fn exhausted_roots(&self) -> Vec<String> {
+        self.finder.roots.clone()
+    }
+
+    fn totals(&self) -> SourceTotals {
+        self.finder.totals()
     }
 }

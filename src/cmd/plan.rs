@@ -46,13 +46,13 @@ fn as_json(collection: &str, forecast: &DryRunReport) -> Value {
     for (reason, tally) in &forecast.set_aside {
         examples.insert(format!("set_aside.{reason}"), json!(tally.shown().0));
     }
-    let to_embed = forecast.to_embed();
+    let to_embed = if forecast.has_model { forecast.to_embed() } else { Tally::default() };
     let sources: Vec<_> = forecast
         .missing
         .iter()
         .map(|it| json!({ "source": it.source, "documents": it.documents, "of": it.of }))
         .collect();
-    json!({
+    let mut json = json!({
         "collection": collection,
         "exists": forecast.exists,
         "operation": forecast.operation,
@@ -84,7 +84,12 @@ fn as_json(collection: &str, forecast: &DryRunReport) -> Value {
             "operations": forecast.rates.operations,
         },
         "examples": examples,
-    })
+    });
+    if let Some(exports) = &forecast.exports {
+        json["collection"] = Value::Null;
+        json["exports"] = json!(exports);
+    }
+    json
 }
 
 fn documents_of(forecast: &DryRunReport, cause: ChangeCause) -> u64 {
@@ -100,8 +105,10 @@ fn is_new_generation(forecast: &DryRunReport) -> bool {
 }
 
 /// The effect of a run on the documents of a cause.
-fn action_text(cause: ChangeCause) -> &'static str {
+fn action_text(cause: ChangeCause, is_export: bool) -> &'static str {
     match cause {
+        ChangeCause::Duplicate if is_export => "nothing; another document has the same content",
+        _ if is_export => "exported",
         ChangeCause::New => "stored",
         ChangeCause::Edited => "stored again",
         ChangeCause::SettingsChanged => "processed again with the settings of the file",
@@ -121,6 +128,7 @@ fn as_text(file: &Path, collection: &str, forecast: &DryRunReport) -> String {
     if forecast.refused.is_some() {
         return out;
     }
+    let is_export = forecast.exports.is_some();
     let row = |what: &str, tally: &Tally, fate: &str| {
         let size =
             if tally.chunks == 0 { String::new() } else { render::format_count(tally.chunks) };
@@ -129,10 +137,13 @@ fn as_text(file: &Path, collection: &str, forecast: &DryRunReport) -> String {
     let mut rows: Vec<_> = forecast
         .causes
         .iter()
-        .map(|(cause, tally)| row(&cause.name().replace('_', " "), tally, action_text(*cause)))
+        .map(|(cause, tally)| {
+            row(&cause.name().replace('_', " "), tally, action_text(*cause, is_export))
+        })
         .collect();
     rows.extend(forecast.set_aside.iter().map(|(reason, tally)| {
-        row(&format!("set aside: {}", reason.replace('_', " ")), tally, "not stored")
+        let fate = if is_export { "not exported" } else { "not stored" };
+        row(&format!("set aside: {}", reason.replace('_', " ")), tally, fate)
     }));
     out.push_str(&render::table(&["documents", "count", "chunks", "effect"], rows));
     if let Some(left_out) = render::left_out_summary(&forecast.left_out) {
@@ -145,13 +156,20 @@ fn as_text(file: &Path, collection: &str, forecast: &DryRunReport) -> String {
         out.push_str(&format!("the run would stop before the deletions: {refused}\n"));
     }
     let embed = forecast.to_embed();
-    out.push_str(&format!(
-        "to embed, at most: {}, {}, {}; {}\n",
+    let counts = [
         render::count_of(embed.documents, "document"),
         render::count_of(embed.chunks, "chunk"),
         render::count_of(embed.tokens, "token"),
-        estimate(forecast),
-    ));
+    ];
+    match (forecast.has_model, is_export) {
+        (true, false) => {
+            let counts = counts.join(", ");
+            out.push_str(&format!("to embed, at most: {counts}; {}\n", estimate(forecast)));
+        }
+        // No earlier operation measured the speed of an export.
+        (true, true) => out.push_str(&format!("to embed, at most: {}\n", counts.join(", "))),
+        (false, _) => out.push_str(&format!("to export: {}\n", counts[..2].join(", "))),
+    }
     out.push_str(&examples(forecast));
     out
 }
@@ -161,6 +179,16 @@ fn operation_text(collection: &str, forecast: &DryRunReport) -> String {
         return format!("refused: {refused}\n");
     }
     let live = forecast.live.unwrap_or(1);
+    if let Some(exports) = &forecast.exports {
+        let targets: Vec<_> = exports.iter().map(|it| it.display().to_string()).collect();
+        return match targets.as_slice() {
+            [] => "export all documents; no collection is written\n".to_owned(),
+            targets => format!(
+                "export all documents to {}; no collection is written\n",
+                targets.join(" and ")
+            ),
+        };
+    }
     if !forecast.exists {
         return format!("create the collection `{collection}`\n");
     }

@@ -4,8 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use operations::{GenerationSwap, Interrupted, OperationResult, Operator};
-use pipeline::{BoxError, OperationRequest, PipelineSpec, Plan, RunRequest};
+use operations::{Export, GenerationSwap, Interrupted, OperationResult, Operator};
+use pipeline::{
+    BoxError, OperationRequest, PipelineSpec, Plan, Progress, ProgressSampler, RunRequest,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::signals::Signals;
@@ -33,9 +35,14 @@ pub(super) async fn run(args: &RunArgs, which: RunMode, telemetry: &Telemetry) -
 
 async fn try_run(args: &RunArgs, which: RunMode, telemetry: &Telemetry) -> Result<Exit, BoxError> {
     let (spec, plan) = model_download::load(&args.file).await?;
-    if let Some(exit) = unsupported_pipeline(&args.file, &plan) {
-        return Ok(exit);
+    warn_of_stand_in(&plan);
+    if !plan.writes_collection() && which == RunMode::Update {
+        return telemetry
+            .serve_metrics_while(args.metrics, export_with_progress(spec, plan, args, telemetry))
+            .await;
     }
+    // Fails before a store is opened.
+    operations::collection_facts(&plan)?;
     let request = OperationRequest::Run(RunRequest {
         allow_deletes: args.allow_deletes,
         retry_failed: args.retry_failed,
@@ -47,21 +54,31 @@ async fn try_run(args: &RunArgs, which: RunMode, telemetry: &Telemetry) -> Resul
         .await
 }
 
-/// Requirements of a run on the plan; `Some` if one is not met.
-fn unsupported_pipeline(file: &Path, plan: &Plan) -> Option<Exit> {
-    let Some(model) = plan.model() else {
-        let file = file.display();
-        return Some(Exit::Misconfigured(format!(
-            "{file}: no node runs a model; `run` needs an `embed` node"
-        )));
-    };
-    if embedding::is_stand_in(&model.path) {
+fn warn_of_stand_in(plan: &Plan) {
+    if plan.model().is_some_and(|model| embedding::is_stand_in(&model.path)) {
         render::print_error_line(
             "semantik: these vectors come from the stand-in model; searches give meaningless \
              results",
         );
     }
-    None
+}
+
+/// Runs a pipeline that writes no collection.
+async fn export_with_progress(
+    spec: PipelineSpec,
+    plan: Plan,
+    args: &RunArgs,
+    telemetry: &Telemetry,
+) -> Result<Exit, BoxError> {
+    let mut signals = Signals::new()?;
+    let stop = CancellationToken::new();
+    let pipeline = plan.name().to_owned();
+    let (composition, metrics) = (composition::composition(), telemetry.exposition());
+    let export = Export::new(spec, &plan, composition, metrics, stop.clone());
+    let sampler = export.progress_sampler();
+    let ended = execute(export.run(plan), &export, sampler, &stop, &mut signals, grace(args)).await;
+    export_metrics(args, &pipeline, &telemetry.render().await);
+    report_run(args, ended?, &signals)
 }
 
 async fn run_with_progress(
@@ -83,8 +100,8 @@ async fn run_with_progress(
         operator = opening => operator?,
         signal = signals.next() => return Ok(Exit::Stopped(signal)),
     };
-    let grace = args.grace.map(|seconds| Duration::from_secs(seconds.into()));
-    let ended = execute(&operator, request, &stop, &mut signals, grace).await;
+    let (sampler, running) = (operator.progress_sampler(), operator.execute(request));
+    let ended = execute(running, &operator, sampler, &stop, &mut signals, grace(args)).await;
     export_metrics(args, plan.name(), &telemetry.render().await);
     if let Err(error) = operator.notify_webhooks().await {
         tracing::warn!(
@@ -92,14 +109,23 @@ async fn run_with_progress(
             "failed to deliver notifications"
         );
     }
-    let OperationResult { report, swap, model, .. } = match (ended, signals.stopped_by) {
+    match (ended, signals.stopped_by) {
         (Err(error), Some(signal))
             if matches!(error.downcast_ref(), Some(Interrupted::Stopped)) =>
         {
-            return Ok(Exit::Stopped(signal));
+            Ok(Exit::Stopped(signal))
         }
-        (ended, _) => ended?,
-    };
+        (ended, _) => report_run(args, ended?, &signals),
+    }
+}
+
+/// Prints the result of a run.
+fn report_run(
+    args: &RunArgs,
+    result: OperationResult,
+    signals: &Signals,
+) -> Result<Exit, BoxError> {
+    let OperationResult { report, swap, model, .. } = result;
     let (report, model) = (report.unwrap_or_default(), model.unwrap_or_default());
     if let Some(GenerationSwap { live, retired }) = swap {
         render::print_error_line(format_args!(
@@ -119,17 +145,50 @@ async fn run_with_progress(
     })
 }
 
-/// Runs the operation, draws its progress, and handles signals.
+/// A run that this command observes and stops.
+trait ObservedRun {
+    fn progress(&self, sampler: &mut ProgressSampler) -> Progress;
+
+    /// See [`Operator::cut_short`].
+    fn cut_short(&self) -> bool;
+}
+
+impl ObservedRun for Operator {
+    fn progress(&self, sampler: &mut ProgressSampler) -> Progress {
+        self.progress(sampler)
+    }
+
+    fn cut_short(&self) -> bool {
+        self.cut_short()
+    }
+}
+
+impl ObservedRun for Export {
+    fn progress(&self, sampler: &mut ProgressSampler) -> Progress {
+        self.progress(sampler)
+    }
+
+    fn cut_short(&self) -> bool {
+        self.cut_short()
+    }
+}
+
+/// The time limit after a signal.
+fn grace(args: &RunArgs) -> Option<Duration> {
+    args.grace.map(|seconds| Duration::from_secs(seconds.into()))
+}
+
+/// Waits for the end of a run, draws its progress, and handles signals.
 async fn execute(
-    operator: &Operator,
-    request: &OperationRequest,
+    running: impl Future<Output = Result<OperationResult, BoxError>>,
+    observed: &dyn ObservedRun,
+    mut sampler: ProgressSampler,
     stop: &CancellationToken,
     signals: &mut Signals,
     grace: Option<Duration>,
 ) -> Result<OperationResult, BoxError> {
-    let (mut view, mut watch) = (ProgressView::new(), operator.progress_sampler());
+    let mut view = ProgressView::new();
     let mut ticks = tokio::time::interval(view.period());
-    let running = operator.execute(request);
     tokio::pin!(running);
     // The deadline of `--grace`, set by the first signal.
     let mut over = None;
@@ -138,10 +197,10 @@ async fn execute(
             ended = &mut running => break ended,
             signal = signals.next() => {
                 if !stop.is_cancelled() {
-                    view.stopping(&operator.progress(&mut watch));
+                    view.stopping(&observed.progress(&mut sampler));
                     stop.cancel();
                     over = grace.map(|grace| (tokio::time::Instant::now() + grace, signal));
-                } else if operator.cut_short() {
+                } else if observed.cut_short() {
                     view.cutting_short();
                 } else {
                     // The third signal: the next run stores the rest.
@@ -154,7 +213,7 @@ async fn execute(
                 );
                 std::process::exit(i32::from(128 + signal));
             }
-            _ = ticks.tick() => view.update(operator.progress(&mut watch)),
+            _ = ticks.tick() => view.update(observed.progress(&mut sampler)),
         }
     };
     view.end();

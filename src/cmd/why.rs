@@ -31,6 +31,7 @@ struct Explanation {
 
 pub(super) async fn why(args: &WhyArgs) -> Result<(), BoxError> {
     let (spec, plan) = composition::load(&args.of.config)?;
+    operations::collection_facts(&plan)?;
     let found = Database::open_existing(&spec).await?;
     let place = found
         .as_ref()

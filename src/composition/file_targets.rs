@@ -7,10 +7,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use metadata::{Collection, Generation};
 use operations::{
-    Composition, Database, GenerationVectors, IfMissing, Shards, build_target, fetch_on_thread,
-    has_model_of, resolve_model,
+    Composition, Database, GenerationVectors, IfMissing, Shards, build_target, collection_facts,
+    fetch_on_thread, has_model_of, resolve_model,
 };
-use pipeline::{BoxError, ModelProvider, PipelineSpec, Plan};
+use pipeline::{BoxError, CollectionFacts, ModelProvider, PipelineSpec, Plan};
 use search::{Target, TargetResolver};
 use tokio::sync::Mutex;
 
@@ -29,6 +29,7 @@ pub(crate) struct FileTargets {
 struct OpenFile {
     spec: PipelineSpec,
     plan: Plan,
+    facts: CollectionFacts,
     database: Database,
     collection: Collection,
 }
@@ -74,17 +75,17 @@ impl FileTargets {
         if let Some(target) = opened.get(&generation.vector_store_name) {
             return Ok(Arc::clone(target));
         }
-        let OpenFile { spec, plan, collection, .. } = file;
+        let OpenFile { spec, plan, facts, collection, .. } = file;
         if !has_model_of(plan, generation) {
             let models = Arc::clone(&self.composition.models);
             fetch_on_thread(models, generation.model_path.as_str().into()).await?;
         }
         let model = resolve_model(generation, plan, self.models.as_ref())?;
+        let (layout, absent) = (&facts.layout, IfMissing::Refuse);
         let vectors =
-            GenerationVectors::open(spec, generation, &model, IfMissing::Refuse, &self.shards)
-                .await?;
+            GenerationVectors::open(spec, layout, generation, &model, absent, &self.shards).await?;
         let target =
-            Arc::new(build_target(spec, &self.models, collection, generation, model, &vectors));
+            Arc::new(build_target(facts, &self.models, collection, generation, model, &vectors));
         opened.insert(generation.vector_store_name.clone(), Arc::clone(&target));
         Ok(target)
     }
@@ -103,12 +104,13 @@ impl FileTargets {
 
 async fn open(file: &Path) -> Result<OpenFile, BoxError> {
     let (spec, plan) = load(file)?;
+    let facts = collection_facts(&plan)?;
     let database = Database::open(&spec).await?;
     let collection = database.collection(&spec).await?;
     if collection.deleting_since.is_some() {
         return Err(format!("collection `{}` is being deleted", collection.name).into());
     }
-    Ok(OpenFile { spec, plan, database, collection })
+    Ok(OpenFile { spec, plan, facts, database, collection })
 }
 
 #[async_trait]

@@ -21,7 +21,6 @@ pub(super) async fn open_collections(
     files: &PipelineFiles,
 ) -> Result<(), BoxError> {
     for loaded in files.loaded() {
-        let Some(model) = loaded.plan.model() else { continue };
         let file = &loaded.spec.file;
         if postgres.accounts().find_user_by_name(&file.owner).await?.is_none() {
             tracing::warn!(
@@ -32,7 +31,7 @@ pub(super) async fn open_collections(
             );
             continue;
         }
-        let settings = operations::generation_settings(&loaded.spec, &loaded.plan, model);
+        let settings = operations::generation_settings(&loaded.plan, &loaded.facts);
         postgres.ensure_collection(&operations::new_collection(&loaded.spec, settings)).await?;
     }
     Ok(())

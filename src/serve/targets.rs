@@ -124,13 +124,13 @@ impl Targets {
         let (collection, models) = (&seen.collection, &self.runtime.models);
         let generations = self.runtime.database.postgres().generations();
         let live = generations.live(collection.id).await?;
-        let LoadedPipeline { spec, plan, .. } = loaded;
+        let LoadedPipeline { spec, plan, facts, .. } = loaded;
         let model = operations::resolve_model(&live, plan, models.as_ref())?;
         // Without a completed run, no vectors may exist yet.
         let absent = if live.fingerprint.is_none() { IfMissing::Create } else { IfMissing::Refuse };
-        let shards = &self.runtime.shards;
-        let vectors = GenerationVectors::open(spec, &live, &model, absent, shards).await?;
-        Ok(operations::build_target(spec, models, collection, &live, model, &vectors))
+        let (shards, layout) = (&self.runtime.shards, &facts.layout);
+        let vectors = GenerationVectors::open(spec, layout, &live, &model, absent, shards).await?;
+        Ok(operations::build_target(facts, models, collection, &live, model, &vectors))
     }
 
     /// Looks up the live generations, and closes others and those that are being deleted.
@@ -169,16 +169,14 @@ impl Targets {
     /// Loads the models of the files, so that the first search does not wait for them.
     pub(super) fn load_models(&self) {
         for loaded in self.files.loaded() {
-            if let Some(model) = loaded.plan.model() {
-                let options = operations::embed_options(&loaded.spec);
-                match self.runtime.models.embedder(&model.path, &options) {
-                    Ok(embedder) => tracing::info!(model = embedder.info().short_name, "loaded"),
-                    Err(error) => {
-                        tracing::warn!(
-                            error = pipeline::error_chain(error.as_ref()),
-                            "failed to load a model"
-                        );
-                    }
+            let facts = &loaded.facts;
+            match self.runtime.models.embedder(&facts.model.path, &facts.embedder) {
+                Ok(embedder) => tracing::info!(model = embedder.info().short_name, "loaded"),
+                Err(error) => {
+                    tracing::warn!(
+                        error = pipeline::error_chain(error.as_ref()),
+                        "failed to load a model"
+                    );
                 }
             }
         }

@@ -54,9 +54,9 @@ use arrow::array::{Array as _, AsArray as _, RecordBatch};
 use arrow::datatypes::{Schema, SchemaRef, UInt8Type, UInt64Type};
 use pipeline::column::{CHUNKS, OUTLINE, PAGES, TEXT};
 use pipeline::{
-    BoxError, IncompatibleOption, ModelInfo, ModelUse, NodeDef, NodeKind, Outcome, Parallelism,
-    RejectReason, Rejection, Resources, RowsExt as _, SchemaError, SchemaExt as _, Stage,
-    StageConfig, TokenizedText, Tokenizer, options_schema,
+    BoxError, Chunking, IncompatibleOption, ModelInfo, ModelUse, NodeDef, NodeKind, Outcome,
+    Parallelism, RejectReason, Rejection, Resources, RowsExt as _, SchemaError, SchemaExt as _,
+    Stage, StageConfig, StageFacts, TokenizedText, Tokenizer, options_schema,
 };
 use schemars::JsonSchema;
 use serde::de::Error as _;
@@ -215,6 +215,11 @@ impl StageConfig for ChunkOptions {
             "min_size": self.min_size,
             "model": self.model_info.as_ref().map(|model| &model.fingerprint),
         })
+    }
+
+    fn facts(&self) -> StageFacts {
+        let chunking = Chunking { size: self.size, overlap: self.overlap };
+        StageFacts { chunking: Some(chunking), ..StageFacts::default() }
     }
 
     fn model(&self) -> ModelUse<'_> {

@@ -17,7 +17,7 @@ use pipeline::column::{CHUNKS, LANGUAGE, SPARSE, TEXT, vectors_column};
 use pipeline::{
     BatchPolicy, BoxError, Embedder, EmbedderOptions, HubModel, IncompatibleOption, ModelInfo,
     ModelUse, NodeDef, NodeKind, Outcome, Parallelism, Resources, RowsExt as _, SchemaError,
-    SchemaExt as _, Stage, StageConfig, options_schema,
+    SchemaExt as _, Stage, StageConfig, StageFacts, options_schema,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -169,6 +169,22 @@ impl EmbedOptions {
     }
 }
 
+impl EmbedOptions {
+    fn embedder_options(&self) -> EmbedderOptions {
+        EmbedderOptions {
+            device: self.device.clone(),
+            dtype: self.dtype.name().to_owned(),
+            tokens_per_batch: self.tokens_per_batch,
+            dim: self.dim,
+        }
+    }
+
+    /// Settings of the sparse vectors; `None` without sparse vectors.
+    fn sparse_settings(&self) -> Option<Value> {
+        self.sparse.options().map(|options| options.settings())
+    }
+}
+
 impl StageConfig for EmbedOptions {
     fn output_schema(&self, input: &Schema) -> Result<SchemaRef, SchemaError> {
         input.require(CHUNKS.field())?;
@@ -185,15 +201,9 @@ impl StageConfig for EmbedOptions {
     }
 
     fn build(&self, with: &Resources) -> Result<Box<dyn Stage>, BoxError> {
-        let options = EmbedderOptions {
-            device: self.device.clone(),
-            dtype: self.dtype.name().to_owned(),
-            tokens_per_batch: self.tokens_per_batch,
-            dim: self.dim,
-        };
         // `bound.path` names the revision that was bound: the branch may have moved since.
         let model = self.model_info.as_ref().map_or(&self.model, |bound| &bound.path);
-        let embedder = with.models.embedder(model, &options)?;
+        let embedder = with.models.embedder(model, &self.embedder_options())?;
         if let Some(bound) = &self.model_info
             && bound.fingerprint != embedder.info().fingerprint
         {
@@ -214,13 +224,17 @@ impl StageConfig for EmbedOptions {
         let mut identity = json!({
             "model": fingerprint,
             "dim": self.model_info.as_ref().map(|model| model.dim),
-            "sparse": self.sparse.options().map(|options| options.settings()),
+            "sparse": self.sparse_settings(),
         });
         // The other precisions give the same vectors except for the last digits.
         if matches!(self.dtype, Dtype::Int8) {
             identity["dtype"] = json!(self.dtype.name());
         }
         identity
+    }
+
+    fn facts(&self) -> StageFacts {
+        StageFacts { sparse: self.sparse_settings(), ..StageFacts::default() }
     }
 
     fn batch_policy(&self) -> Option<BatchPolicy> {
@@ -233,7 +247,7 @@ impl StageConfig for EmbedOptions {
     }
 
     fn model(&self) -> ModelUse<'_> {
-        ModelUse::Runs { model: &self.model, dim: self.dim }
+        ModelUse::Runs { model: &self.model, options: self.embedder_options() }
     }
 
     fn bind_model(&mut self, model: &ModelInfo) -> Result<(), IncompatibleOption> {

@@ -62,7 +62,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use pipeline::column::{BYTES, LANGUAGE, METADATA, MIME_TYPE, OUTLINE, PAGES, TEXT, TITLE, URI};
 use pipeline::{
     BoxError, NodeDef, NodeKind, Outcome, Parallelism, Rejection, Resources, SchemaError,
-    SchemaExt as _, Stage, StageConfig, options_schema,
+    SchemaExt as _, Stage, StageConfig, StageFacts, options_schema,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -136,7 +136,7 @@ impl StageConfig for ExtractOptions {
             memory: self.max_memory.0,
         };
         let worker = with
-            .extract_worker
+            .worker_program
             .as_ref()
             .map(|command: &PathBuf| WorkerClient::new(command, limits));
         let memory =
@@ -148,6 +148,10 @@ impl StageConfig for ExtractOptions {
     /// Includes the limits, because they determine which documents are set aside.
     fn identity(&self) -> Value {
         json!({ "max_seconds": self.max_seconds, "max_memory": self.max_memory.0 })
+    }
+
+    fn facts(&self) -> StageFacts {
+        StageFacts { needs_worker: true, ..StageFacts::default() }
     }
 }
 

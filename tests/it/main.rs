@@ -16,6 +16,7 @@ mod configs;
 mod crash;
 mod damage;
 mod empty_libtorch;
+mod export;
 mod files;
 mod hub;
 mod index;

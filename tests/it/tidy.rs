@@ -64,6 +64,7 @@ fn no_file_outgrows_its_question() {
 /// and the main loops of the command.
 const CONCURRENT: [&str; 17] = [
     "pipeline/src/run.rs",
+    "pipeline/src/run/drive.rs",
     "pipeline/src/channel.rs",
     "embedding/src/model_threads.rs",
     // The worker extracts on a thread with a larger stack; its self-test tries to start a thread.
@@ -109,6 +110,26 @@ fn concurrency_has_an_address() {
         for word in words {
             let is_allowed = CONCURRENT.contains(&name.as_str()) || !line.contains(word);
             assert!(is_allowed, "{name} uses `{word}`");
+        }
+    }
+}
+
+/// Nodes declare facts about themselves. The framework names none of their types, and code around
+/// it looks no node up by its type and reads none of its options.
+#[test]
+fn composition_knows_no_node_by_name() {
+    let types = [sources::NODES, stages::NODES, sinks::NODES].into_iter().flatten();
+    let types: Vec<String> = types.map(|def| format!("{:?}", def.name)).collect();
+    let is_in = |name: &str, crates: &[&str]| {
+        crates.iter().any(|krate| name.starts_with(&format!("{krate}/src/")))
+    };
+    for (name, line) in code_lines() {
+        if is_in(&name, &["pipeline"]) {
+            let named = types.iter().find(|known| line.contains(known.as_str()));
+            assert!(named.is_none(), "{name} names a type of node: {line}");
+        } else if !is_in(&name, &["sources", "stages", "sinks"]) {
+            let reads = [".uses", "node.with", ".with.get(", ".with.clone("];
+            assert!(!reads.iter().any(|it| line.contains(it)), "{name} inspects a node: {line}");
         }
     }
 }
@@ -390,7 +411,7 @@ fn is_test_attribute(line: &str) -> bool {
 /// `true` if the body of a test may end early without a failure, or says that it does.
 fn may_skip(body: &str) -> bool {
     let words: Vec<&str> = body.split_whitespace().collect();
-    let leaves = words.iter().any(|word| *word == "return;")
+    let leaves = words.contains(&"return;")
         || words.windows(2).any(|pair| pair == ["return", "}"] || pair == ["return", "};"]);
     let says = body.lines().any(|line| line.contains("println!") && line.contains("skipp"));
     leaves || says

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use metadata::MemoryMetadata;
 use pipeline::{
-    BoxError, Embedder, EmbedderOptions, EmbedderUsage, ModelInfo, ModelProvider, PipelineSpec,
-    Plan, Registry, Resources, RunOptions, Tokenizer, VectorIndex as _,
+    BoxError, Embedder, EmbedderOptions, EmbedderUsage, Engine as _, LocalEngine, ModelInfo,
+    ModelProvider, PipelineSpec, Plan, Registry, Resources, RunOptions, Tokenizer,
+    VectorIndex as _,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -170,7 +171,7 @@ fn rejected_or_single_model(folder: &Path, embeds: &[Embed], sinks: &[Sink]) -> 
     let registry = Registry::new(&[sources::NODES, stages::NODES, sinks::NODES]);
     let Ok(plan) = Plan::compile(&spec, &registry, &NumberedModels) else { return false };
     let model = plan.model().unwrap().clone();
-    let sparse = plan.stage_options("embed").unwrap()["sparse"].is_object();
+    let sparse = plan.collection_facts().is_some_and(|facts| facts.sparse.is_some());
     let vectors =
         if sparse { MemoryVectors::with_sparse(model.dim) } else { MemoryVectors::new(model.dim) };
     let vectors = Arc::new(vectors);
@@ -180,13 +181,13 @@ fn rejected_or_single_model(folder: &Path, embeds: &[Embed], sinks: &[Sink]) -> 
         metadata: Arc::new(MemoryMetadata::new(Uuid::nil())),
         vectors: Arc::clone(&vectors) as _,
         known_hashes: Arc::default(),
-        extract_worker: None,
+        worker_program: None,
         cache: None,
     };
     let options = RunOptions::new(&plan);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let points = runtime.block_on(async {
-        pipeline::run(plan, &with, options).await.unwrap_or_else(|e| panic!("{e:?}\n{text}"));
+        LocalEngine.run(plan, &with, options).await.unwrap_or_else(|e| panic!("{e:?}\n{text}"));
         vectors.scroll(None, 1_000).await.unwrap()
     });
     for point in points {

@@ -129,7 +129,10 @@ pub(crate) fn rejected(uri: &str, number: Option<u8>, why: RejectReason) -> (Str
 }
 
 pub(crate) fn corrupt() -> RejectReason {
-    RejectReason::Failed(DocumentError::Corrupt { format: "PDF", cause: "no trailer".to_owned() })
+    RejectReason::Failed(DocumentError::Corrupt {
+        format: "PDF".into(),
+        cause: "no trailer".to_owned(),
+    })
 }
 
 pub(crate) fn unreadable() -> RejectReason {

@@ -12,7 +12,7 @@ use pipeline::column::{CHUNKS, CONTENT_HASH};
 use pipeline::{
     BoxError, ContentHash, DocumentIdentity, IncomingDocument, KnownHashes, KnownLocation,
     KnownState, Location, MetadataStore, Rejection, Resources, SchemaError, Sink, SinkConfig,
-    StoreError, StoredDocument, chunk_and_token_counts,
+    SinkFacts, StoreError, StoredDocument, chunk_and_token_counts,
 };
 use uuid::Uuid;
 
@@ -162,8 +162,8 @@ impl SinkConfig for CountingNode {
         Ok(())
     }
 
-    fn collection_settings(&self) -> Option<serde_json::Value> {
-        None
+    fn facts(&self) -> SinkFacts {
+        SinkFacts::default()
     }
 
     fn build(&self, _: &Resources) -> Result<Box<dyn Sink>, BoxError> {

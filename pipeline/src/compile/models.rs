@@ -2,11 +2,28 @@
 //! description.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 use super::NodeDraft;
 use crate::finding::Finding;
 use crate::plan::NodeIndex;
-use crate::{ModelInfo, ModelProvider, ModelUse, NodeKind, PipelineSpec};
+use crate::{ModelInfo, ModelProvider, ModelUse, NodeKind, PipelineSpec, Plan, Registry};
+
+impl Plan {
+    /// The models that the nodes of a file name, before they are read: folders, or names on the
+    /// hub. Nodes with errors, which [`Plan::compile`] reports, are left out.
+    pub fn named_models(spec: &PipelineSpec, registry: &Registry) -> Vec<PathBuf> {
+        let drafts = super::read_nodes(spec, registry, &mut Vec::new());
+        let model = |draft: &NodeDraft| match &draft.kind {
+            Some(NodeKind::Stage(stage)) => match stage.model() {
+                ModelUse::Runs { model, .. } => Some(model.to_owned()),
+                ModelUse::None | ModelUse::FollowsDownstream | ModelUse::RequiresDownstream => None,
+            },
+            Some(NodeKind::Source(_) | NodeKind::Sink(_)) | None => None,
+        };
+        drafts.iter().filter_map(model).collect()
+    }
+}
 
 /// Binds every node that runs a model, or prepares text for one, to that model.
 pub(super) fn bind(
@@ -18,12 +35,12 @@ pub(super) fn bind(
     let mut named: HashMap<NodeIndex, Option<ModelInfo>> = HashMap::new();
     for (index, draft) in drafts.iter().enumerate() {
         let Some(NodeKind::Stage(stage)) = &draft.kind else { continue };
-        let ModelUse::Runs { model: path, dim } = stage.model() else { continue };
+        let ModelUse::Runs { model: path, options } = stage.model() else { continue };
         let info = models.describe(path).map_err(|error| {
             let at = spec.span_of(&format!("{}/with/model", draft.pointer));
             findings.push(Finding::new(at, crate::error_chain(error.as_ref())));
         });
-        named.insert(index, info.ok().map(|info| info.with_truncated_dim(dim)));
+        named.insert(index, info.ok().map(|info| info.with_truncated_dim(options.dim)));
     }
     for index in 0..drafts.len() {
         let Some(NodeKind::Stage(stage)) = &drafts[index].kind else { continue };

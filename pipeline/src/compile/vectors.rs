@@ -41,7 +41,11 @@ pub(super) fn check(spec: &PipelineSpec, drafts: &mut [NodeDraft], findings: &mu
         .iter()
         .enumerate()
         .filter_map(|(index, draft)| match &draft.kind {
-            Some(NodeKind::Sink(sink)) => Some((index, sink.collection_settings()?)),
+            Some(NodeKind::Sink(sink)) => {
+                let layout = sink.facts().collection?;
+                let layout = serde_json::to_value(layout).expect("a layout is plain data");
+                Some((index, layout))
+            }
             Some(NodeKind::Source(_) | NodeKind::Stage(_)) | None => None,
         })
         .collect();

@@ -1,5 +1,6 @@
 //! Metrics of the model of a run.
 
+use std::collections::HashMap;
 use std::sync::Mutex;
 
 use prometheus::{CounterVec, IntCounterVec, Registry};
@@ -17,8 +18,8 @@ pub(super) struct EmbeddingMetrics {
     padding: IntCounterVec,
     batches: IntCounterVec,
     busy: CounterVec,
-    /// Usage at the last update.
-    last_usage: Mutex<EmbedderUsage>,
+    /// Usage at the last update, by model.
+    last_usage: Mutex<HashMap<String, EmbedderUsage>>,
 }
 
 impl EmbeddingMetrics {
@@ -51,7 +52,8 @@ impl EmbeddingMetrics {
 
     /// Adds the usage since the last update.
     pub(super) fn update(&self, pipeline: &str, model: &str, usage: EmbedderUsage) {
-        let mut counted = lock(&self.last_usage);
+        let mut last_usage = lock(&self.last_usage);
+        let counted = last_usage.entry(model.to_owned()).or_default();
         let labels = &[pipeline, model];
         let add = |counter: &IntCounterVec, now: u64, before: u64| {
             counter.with_label_values(labels).inc_by(now.saturating_sub(before));

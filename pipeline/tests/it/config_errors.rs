@@ -164,11 +164,7 @@ nodes: [ { id: scan, uses: memory } ]
             let yaml = yaml.replace(right, wrong);
             let spec = pipeline::PipelineSpec::from_yaml("x.yaml".as_ref(), &yaml, &env);
             let plan = spec.and_then(|spec| {
-                pipeline::Plan::compile(
-                    &spec,
-                    &crate::support::registry(),
-                    &crate::support::NoModels,
-                )
+                pipeline::Plan::compile(&spec, &crate::support::registry(), &pipeline::NoModels)
             });
             let findings = plan.err().unwrap().to_string();
             assert!(!findings.contains("hunter2"), "{findings}");

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use pipeline::{RunError, RunOptions, RunReport, run};
+use pipeline::{Engine as _, LocalEngine, RunError, RunOptions, RunReport};
 use proptest::prelude::*;
 
 use crate::support::{
@@ -16,7 +16,7 @@ struct TestRun {
     stores: Arc<FakeStores>,
 }
 
-fn runtime() -> &'static tokio::runtime::Runtime {
+pub(crate) fn runtime() -> &'static tokio::runtime::Runtime {
     static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
     RUNTIME
         .get_or_init(|| tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap())
@@ -29,7 +29,7 @@ fn run_nodes(edge_bytes: u32, nodes: &str) -> Result<TestRun, RunError> {
     let plan = compile_file(&yaml).unwrap();
     let stores = Arc::new(FakeStores::default());
     let options = RunOptions::new(&plan);
-    let report = runtime().block_on(run(plan, &resources(&stores), options))?;
+    let report = runtime().block_on(LocalEngine.run(plan, &resources(&stores), options))?;
     Ok(TestRun { report, stores })
 }
 
@@ -186,7 +186,7 @@ nodes:
     let mut seen_when_stopped = 0;
     let report = runtime().block_on(async {
         let with = resources(&stores);
-        let running = run(plan, &with, options);
+        let running = LocalEngine.run(plan, &with, options);
         let stopping = async {
             while metrics.outcomes().get("stored").copied().unwrap_or(0) < 10 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
@@ -261,7 +261,8 @@ fn a_record_that_panics_is_told() {
     .unwrap();
     let stores = Arc::new(FakeStores { record_panics: true, ..FakeStores::default() });
     let options = RunOptions::new(&plan);
-    let error = runtime().block_on(run(plan, &resources(&stores), options)).err().unwrap();
+    let error =
+        runtime().block_on(LocalEngine.run(plan, &resources(&stores), options)).err().unwrap();
     let expected = "node `rejection recorder` panicked: the store is broken";
     assert_eq!(error.to_string(), expected);
 }
@@ -337,7 +338,7 @@ nodes:
     let options = RunOptions::new(&plan);
     let metrics = Arc::clone(&options.metrics);
     let stores = Arc::new(FakeStores::default());
-    runtime().block_on(run(plan, &resources(&stores), options)).unwrap();
+    runtime().block_on(LocalEngine.run(plan, &resources(&stores), options)).unwrap();
     let text = metrics.encode_text();
     let counts: Vec<&str> = text
         .lines()

@@ -88,6 +88,12 @@ pub(crate) struct InMemoryOptions {
     #[serde(default = "one")]
     #[schemars(range(min = 1))]
     pub(crate) per_batch: usize,
+    /// Number of the first document in its URI.
+    #[serde(default)]
+    pub(crate) first: usize,
+    /// `true` lets listing and reading run apart.
+    #[serde(default)]
+    pub(crate) can_split: bool,
 }
 
 fn one() -> usize {
@@ -104,9 +110,68 @@ impl SourceConfig for InMemoryOptions {
         source_schema()
     }
     fn build(&self, _: &Resources) -> Result<Box<dyn Source>, BoxError> {
-        let docs: Vec<_> = self.docs.iter().cloned().enumerate().collect();
+        Ok(Box::new(InMemorySource(self.batches())))
+    }
+    fn split(&self) -> Option<SplitSource> {
+        self.can_split.then(|| SplitSource {
+            listing: Box::new(InMemoryListing(self.clone())),
+            reader: Box::new(InMemoryReader(self.clone())),
+        })
+    }
+}
+
+impl InMemoryOptions {
+    fn batches(&self) -> std::vec::IntoIter<Vec<(usize, String)>> {
+        let docs: Vec<_> = (self.first..).zip(self.docs.iter().cloned()).collect();
         let batches: Vec<_> = docs.chunks(self.per_batch).map(<[_]>::to_vec).collect();
-        Ok(Box::new(InMemorySource(batches.into_iter())))
+        batches.into_iter()
+    }
+}
+
+/// The listing of an [`InMemoryOptions`]: its rows without their content.
+struct InMemoryListing(InMemoryOptions);
+
+impl SourceConfig for InMemoryListing {
+    fn schema(&self) -> SchemaRef {
+        source_schema().without_column(BYTES.name())
+    }
+    fn build(&self, _: &Resources) -> Result<Box<dyn Source>, BoxError> {
+        Ok(Box::new(InMemoryLister(InMemorySource(self.0.batches()))))
+    }
+}
+
+struct InMemoryLister(InMemorySource);
+
+#[async_trait]
+impl Source for InMemoryLister {
+    async fn next_batch(&mut self) -> Result<Option<Outcome>, BoxError> {
+        let found = self.0.next_batch().await?;
+        Ok(found.map(|found| Outcome { rows: found.rows.without_column(BYTES.name()), ..found }))
+    }
+    fn exhausted_roots(&self) -> Vec<String> {
+        self.0.exhausted_roots()
+    }
+}
+
+/// The reader of an [`InMemoryOptions`].
+struct InMemoryReader(InMemoryOptions);
+
+impl StageConfig for InMemoryReader {
+    fn output_schema(&self, input: &Schema) -> Result<SchemaRef, SchemaError> {
+        input.with_column(BYTES.field())
+    }
+    fn build(&self, _: &Resources) -> Result<Box<dyn Stage>, BoxError> {
+        let InMemoryOptions { docs, first, .. } = self.0.clone();
+        Ok(Box::new(move |rows: RecordBatch| {
+            let index = |uri: &str| uri.strip_prefix("mem:").unwrap().parse::<usize>().unwrap();
+            let uris = URI.of(&rows)?.iter().flatten();
+            let bytes =
+                LargeBinaryArray::from_iter_values(uris.map(|uri| &docs[index(uri) - first]));
+            Ok(rows.with_column(&*BYTES, Arc::new(bytes))?.into())
+        }))
+    }
+    fn identity(&self) -> serde_json::Value {
+        serde_json::Value::Null
     }
 }
 
@@ -266,7 +331,8 @@ impl StageConfig for ScriptedStage {
                 std::thread::sleep(Duration::from_micros(bytes.len() as u64 % 7 * 30));
                 keep.push(!bytes.starts_with(b"bad"));
                 if bytes.starts_with(b"bad") {
-                    let why = DocumentError::Corrupt { format: "test", cause: "it says so".into() };
+                    let (format, cause) = ("test".into(), "it says so".into());
+                    let why = DocumentError::Corrupt { format, cause };
                     set_aside.push(Rejection::from_row(&rows, row, why.into())?);
                 }
             }
@@ -344,6 +410,16 @@ pub(crate) fn collected(name: &str) -> Vec<String> {
     COLLECTED.lock().unwrap().remove(name).unwrap_or_default()
 }
 
+static COLLECTED_ROWS: LazyLock<Mutex<HashMap<String, Vec<RecordBatch>>>> =
+    LazyLock::new(Mutex::default);
+
+/// The rows that a [`CollectingSink`] of this name received, in order, as one batch; `None` without
+/// rows.
+pub(crate) fn collected_rows(name: &str) -> Option<RecordBatch> {
+    let batches = COLLECTED_ROWS.lock().unwrap().remove(name)?;
+    Some(arrow::compute::concat_batches(batches[0].schema_ref(), &batches).unwrap())
+}
+
 /// A name that no other test uses.
 pub(crate) fn fresh_name() -> String {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
@@ -354,8 +430,8 @@ impl SinkConfig for CollectingSink {
     fn accepts(&self, input: &Schema) -> Result<(), SchemaError> {
         input.require(URI.field())
     }
-    fn collection_settings(&self) -> Option<serde_json::Value> {
-        None
+    fn facts(&self) -> SinkFacts {
+        SinkFacts::default()
     }
 
     fn build(&self, _: &Resources) -> Result<Box<dyn Sink>, BoxError> {
@@ -373,6 +449,7 @@ impl Sink for CollectingSink {
         tokio::time::sleep(Duration::from_millis(self.pause)).await;
         let uris = URI.of(&rows)?.iter().flatten().map(str::to_owned);
         COLLECTED.lock().unwrap().entry(self.name.clone()).or_default().extend(uris);
+        COLLECTED_ROWS.lock().unwrap().entry(self.name.clone()).or_default().push(rows);
         Ok(())
     }
 }
@@ -437,30 +514,11 @@ impl VectorStore for FakeStores {
     }
 }
 
-/// Models that always fail.
-pub(crate) struct NoModels;
-
-impl ModelProvider for NoModels {
-    fn describe(&self, model: &Path) -> Result<ModelInfo, BoxError> {
-        Err(format!("no model in {}", model.display()).into())
-    }
-    fn tokenizer(&self, model: &Path) -> Result<Arc<dyn Tokenizer>, BoxError> {
-        Err(format!("no model in {}", model.display()).into())
-    }
-    fn embedder(&self, model: &Path, _: &EmbedderOptions) -> Result<Arc<dyn Embedder>, BoxError> {
-        Err(format!("no model in {}", model.display()).into())
-    }
-}
-
 pub(crate) fn resources(stores: &Arc<FakeStores>) -> Resources {
     Resources {
-        collection: Uuid::nil(),
-        models: Arc::new(NoModels),
         metadata: Arc::clone(stores) as Arc<dyn MetadataStore>,
         vectors: Arc::clone(stores) as Arc<dyn VectorStore>,
-        known_hashes: Arc::new(KnownHashes::new()),
-        extract_worker: None,
-        cache: None,
+        ..Resources::without_collection()
     }
 }
 

@@ -21,12 +21,21 @@ use crate::scan::open::OpenResult;
 pub(crate) struct FileReader {
     pub(crate) schema: SchemaRef,
     pub(crate) max_size: u64,
+    pub(crate) non_files: NonFiles,
+}
+
+/// Treatment of a path that became a FIFO or a device since the walk.
+#[derive(Clone, Copy)]
+pub(crate) enum NonFiles {
+    /// No document, as in the next walk.
+    Skip,
+    /// A document that changed while it was read, because the listing counted it.
+    SetAside,
 }
 
 impl FileReader {
     /// Reads the next files until the batch holds this many bytes. Unreadable files are added to
-    /// `set_aside`; a path that became a FIFO or a device since the walk is skipped, as in the next
-    /// walk.
+    /// `set_aside`.
     ///
     /// A row carries the size and times from before the read: after a concurrent write, the next
     /// run sees the difference and reads the file again.
@@ -44,6 +53,8 @@ impl FileReader {
             let read = read_file(&file, self.max_size, &mut batch.bytes).and_then(|is_document| {
                 if is_document {
                     check_withheld(&file, &batch.bytes[start..])?;
+                } else if matches!(self.non_files, NonFiles::SetAside) {
+                    return Err(changed_while_read());
                 }
                 Ok(is_document)
             });
@@ -70,9 +81,7 @@ fn read_file(file: &FileToRead, max_size: u64, bytes: &mut Vec<u8>) -> Result<bo
     let opened = match opened.map_err(|error| unreadable(&error))? {
         OpenResult::File(opened) => opened,
         OpenResult::NotRegular => return Ok(false),
-        OpenResult::Changed => {
-            return Err(DocumentError::Unreadable { cause: CHANGED_WHILE_READ.to_owned() }.into());
-        }
+        OpenResult::Changed => return Err(changed_while_read()),
     };
     bytes.reserve(usize::try_from(file.location.size).unwrap_or(0) + 1);
     // One byte more than the limit, to detect a file that has grown beyond it since `stat`.
@@ -83,6 +92,10 @@ fn read_file(file: &FileToRead, max_size: u64, bytes: &mut Vec<u8>) -> Result<bo
         return Err(RejectReason::TooLarge { size, limit: max_size });
     }
     Ok(true)
+}
+
+fn changed_while_read() -> RejectReason {
+    DocumentError::Unreadable { cause: CHANGED_WHILE_READ.to_owned() }.into()
 }
 
 /// Fails if a user deleted the document of this file and its content is unchanged, even if its

@@ -13,7 +13,7 @@ use arrow::compute::concat_batches;
 use pipeline::column::{BYTES, KNOWN_HASH, MIME_TYPE, SIZE, SOURCE, URI};
 use pipeline::{
     ContentHash, KnownLocation, KnownState, Location, Outcome, RejectReason, Rejection, Resources,
-    SourceConfig, SourceDecision,
+    SourceConfig, SourceDecision, SplitSource,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -43,10 +43,36 @@ fn read_all(config: &dyn SourceConfig, with: &Resources) -> (Outcome, usize) {
         set_aside.extend(outcome.rejected);
     }
     let rows = concat_batches(&config.schema(), &batches).unwrap();
-    (
-        Outcome { rows, rejected: set_aside },
-        batches.iter().filter(|rows| rows.num_rows() > 0).count(),
-    )
+    let whole = Outcome { rows, rejected: set_aside };
+    assert_parts_agree(config, with, &whole);
+    (whole, batches.iter().filter(|rows| rows.num_rows() > 0).count())
+}
+
+/// The listing and the reader of a source, with its rows as text in between, have the outcome of
+/// the whole.
+fn assert_parts_agree(config: &dyn SourceConfig, with: &Resources, whole: &Outcome) {
+    let SplitSource { listing, reader } = config.split().unwrap();
+    let columns = reader.output_schema(&listing.schema()).unwrap();
+    assert_eq!(columns, config.schema());
+    let (mut lister, mut reader) = (listing.build(with).unwrap(), reader.build(with).unwrap());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (mut batches, mut set_aside) = (Vec::new(), Vec::new());
+    while let Some(outcome) = runtime.block_on(lister.next_batch()).unwrap() {
+        assert_eq!(outcome.rows.schema(), listing.schema());
+        let text = serde_json::to_string(&outcome).unwrap();
+        let Outcome { rows, rejected } = serde_json::from_str(&text).unwrap();
+        set_aside.extend(rejected);
+        let read = reader.process(rows).unwrap();
+        batches.push(read.rows);
+        set_aside.extend(read.rejected);
+    }
+    assert_eq!(concat_batches(&columns, &batches).unwrap(), whole.rows);
+    let sorted = |rejected: &[Rejection]| {
+        let mut sorted = rejected.to_vec();
+        sorted.sort_by(|a, b| a.location.uri.cmp(&b.location.uri));
+        sorted
+    };
+    assert_eq!(sorted(&set_aside), sorted(&whole.rejected));
 }
 
 fn scan(folder: &Path, options: Value) -> Outcome {

@@ -41,7 +41,9 @@ pub(crate) fn reject_reason(error: ExtractError) -> RejectReason {
         ExtractErrorKind::NotText => {
             RejectReason::Unsupported { mime_type: mime::BINARY.to_owned() }
         }
-        ExtractErrorKind::Corrupt(cause) => DocumentError::Corrupt { format, cause }.into(),
+        ExtractErrorKind::Corrupt(cause) => {
+            DocumentError::Corrupt { format: format.into(), cause }.into()
+        }
         ExtractErrorKind::Encrypted => DocumentError::Encrypted.into(),
         ExtractErrorKind::LimitExceeded(limit) => DocumentError::LimitExceeded { limit }.into(),
     }

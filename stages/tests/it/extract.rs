@@ -24,7 +24,7 @@ pub(crate) const DOCX: &str =
 /// Resources with the real extract worker.
 pub(crate) fn with_worker() -> Resources {
     let worker = PathBuf::from(env!("CARGO_BIN_EXE_semantik-extract-worker"));
-    Resources { extract_worker: Some(worker), ..empty_resources() }
+    Resources { worker_program: Some(worker), ..empty_resources() }
 }
 
 fn extract(rows: RecordBatch) -> Outcome {
@@ -303,7 +303,7 @@ fn with_script(script: &str, options: Value, documents: &[(&str, &str, &[u8])]) 
     fs_err::write(&path, text).unwrap();
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     fs_err::set_permissions(&path, mode).unwrap();
-    let with = Resources { extract_worker: Some(path), ..empty_resources() };
+    let with = Resources { worker_program: Some(path), ..empty_resources() };
     run(&*stage("extract", options), &with, files(documents))
 }
 
@@ -378,7 +378,7 @@ fn a_worker_that_does_not_start_fails_the_run() {
         fs_err::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         fs_err::set_permissions(&path, mode).unwrap();
-        let with = Resources { extract_worker: Some(path), ..empty_resources() };
+        let with = Resources { worker_program: Some(path), ..empty_resources() };
         let mut extract = stage("extract", json!({})).build(&with).unwrap();
         let error = extract.process(files(&[("b.txt", "text/plain", b"text")])).unwrap_err();
         assert!(error.to_string().contains("extract-worker did not start"), "{error}");

@@ -26,7 +26,7 @@ fn extract_hashed(memo: &Arc<InMemoryCache>, options: Value, rows: RecordBatch) 
     let memo = Some(Arc::clone(memo) as Arc<dyn Cache>);
     run(
         &*stage("extract", options),
-        &Resources { extract_worker: Some(worker), cache: memo, ..empty_resources() },
+        &Resources { worker_program: Some(worker), cache: memo, ..empty_resources() },
         rows,
     )
 }

@@ -51,7 +51,7 @@ fn its_environment_is_empty() {
     fs_err::write(&path, script).unwrap();
     fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     assert!(std::env::vars_os().count() > 0, "the environment of the test is not empty");
-    let with = Resources { extract_worker: Some(path), ..empty_resources() };
+    let with = Resources { worker_program: Some(path), ..empty_resources() };
     let rows = files(&[("a.txt", "text/plain", b"text")]);
     assert_eq!(texts(&run(&*stage("extract", json!({})), &with, rows)), ["text"]);
     assert_eq!(fs_err::read_to_string(seen).unwrap(), "");

@@ -11,7 +11,7 @@ use crate::extract::worker::probe;
 use crate::extract::worker::sandbox::{self, Sandbox};
 use crate::extract::worker::wire::{self, EXTRACT_BUILD};
 
-/// Runs the process that [`pipeline::Resources::extract_worker`] names, with its arguments:
+/// Runs the process that [`pipeline::Resources::worker_program`] names, with its arguments:
 /// extracts the documents on standard input until its end, with answers on standard output.
 ///
 /// `--build` prints [`EXTRACT_BUILD`]; `--probe` attempts everything that a worker must not be able
