@@ -34,6 +34,103 @@ pub trait Engine: Send + Sync {
 }
 
 /// Runs every node in this process, on the current Tokio runtime with several threads.
+///
+/// ```
+/// use std::path::Path;
+///
+/// use pipeline::{
+///     BoxError, Engine as _, LocalEngine, NoModels, PipelineSpec, Plan, Registry, Resources,
+///     RunOptions,
+/// };
+/// # mod program {
+/// #     use std::sync::Arc;
+/// #     use arrow::array::RecordBatch;
+/// #     use arrow::datatypes::{Schema, SchemaRef};
+/// #     use pipeline::test_util::document_rows;
+/// #     use pipeline::*;
+/// #     #[derive(Clone, serde::Deserialize, schemars::JsonSchema)]
+/// #     pub struct None {}
+/// #     pub static NODES: &[NodeDef] = &[
+/// #         NodeDef {
+/// #             name: "two_texts",
+/// #             summary: "produces two documents",
+/// #             version: 1,
+/// #             parallelism: Parallelism::Single,
+/// #             schema: options_schema::<None>,
+/// #             parse: |_, _| Ok(NodeKind::Source(Box::new(None {}))),
+/// #         },
+/// #         NodeDef {
+/// #             name: "discard",
+/// #             summary: "drops its rows",
+/// #             version: 1,
+/// #             parallelism: Parallelism::Single,
+/// #             schema: options_schema::<None>,
+/// #             parse: |_, _| Ok(NodeKind::Sink(Box::new(None {}))),
+/// #         },
+/// #     ];
+/// #     fn rows() -> RecordBatch {
+/// #         document_rows(&[("a", "text/plain", b"one"), ("b", "text/plain", b"two")])
+/// #     }
+/// #     impl SourceConfig for None {
+/// #         fn schema(&self) -> SchemaRef {
+/// #             rows().schema()
+/// #         }
+/// #         fn build(&self, _: &Resources) -> Result<Box<dyn Source>, BoxError> {
+/// #             Ok(Box::new(Once(Some(rows()))))
+/// #         }
+/// #     }
+/// #     struct Once(Option<RecordBatch>);
+/// #     #[async_trait::async_trait]
+/// #     impl Source for Once {
+/// #         async fn next_batch(&mut self) -> Result<Option<Outcome>, BoxError> {
+/// #             Ok(self.0.take().map(Outcome::from))
+/// #         }
+/// #         fn exhausted_roots(&self) -> Vec<String> {
+/// #             vec!["file:///corpus".to_owned()]
+/// #         }
+/// #     }
+/// #     impl SinkConfig for None {
+/// #         fn accepts(&self, _: &Schema) -> Result<(), SchemaError> {
+/// #             Ok(())
+/// #         }
+/// #         fn facts(&self) -> SinkFacts {
+/// #             SinkFacts::default()
+/// #         }
+/// #         fn build(&self, _: &Resources) -> Result<Box<dyn Sink>, BoxError> {
+/// #             Ok(Box::new(self.clone()))
+/// #         }
+/// #     }
+/// #     #[async_trait::async_trait]
+/// #     impl Sink for None {
+/// #         async fn write(&mut self, _: RecordBatch) -> Result<(), BoxError> {
+/// #             Ok(())
+/// #         }
+/// #     }
+/// # }
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), BoxError> {
+/// // The node types of this program: a source `two_texts` and a sink `discard`.
+/// let registry = Registry::new(&[program::NODES]);
+/// let yaml = "
+/// version: 1
+/// name: minimal
+/// collection: minimal
+/// nodes:
+///   - { id: texts, uses: two_texts }
+///   - { id: end, uses: discard, from: texts }
+/// ";
+/// let spec = PipelineSpec::from_yaml(Path::new("minimal.yaml"), yaml, &|_| None)?;
+/// let plan = Plan::compile(&spec, &registry, &NoModels)?;
+/// assert!(plan.to_string().ends_with("end (discard) ← texts\n"));
+///
+/// let options = RunOptions::new(&plan);
+/// let report = LocalEngine.run(plan, &Resources::without_collection(), options).await?;
+/// assert_eq!((report.documents.seen, report.documents.stored), (2, 2));
+/// assert_eq!(report.exhausted_roots, ["file:///corpus"]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LocalEngine;
 
