@@ -21,8 +21,7 @@ use metadata::{
 };
 use pipeline::{
     BoxError, Engine as _, LocalEngine, MetricsExporter, MissingDocuments, PipelineSpec, Plan,
-    Resources, RunOptions,
-    RunRequest, StoreError,
+    Resources, RunOptions, RunRequest, StoreError,
 };
 use uuid::Uuid;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use metadata::{
     Generation, GenerationSlot, GenerationStatus, OperationLease, OperationType, RunMetadata,
 };
-use pipeline::{BoxError, Engine as _, MetadataStore as _, Resources, RunOptions, RunReport, RunRequest};
+use pipeline::{BoxError, MetadataStore as _, Resources, RunOptions, RunReport, RunRequest};
 use uuid::Uuid;
 
 use super::Completion;

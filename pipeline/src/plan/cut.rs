@@ -60,7 +60,7 @@ impl Plan {
             let Node { id, uses, kind, output, fingerprint, .. } = node;
             let source = match kind {
                 NodeKind::Source(source) => source,
-                kind => {
+                kind @ (NodeKind::Stage(_) | NodeKind::Sink(_)) => {
                     places.push(split.len());
                     split.push(Node { id, uses, kind, inputs, output, fingerprint, ..node });
                     continue;
