@@ -2,7 +2,8 @@
 //!
 //! `endpoints.rs` lists all endpoints with their rights, `guard.rs` enforces these before a handler
 //! runs, and `layers.rs` applies to every response. Handlers are in `routes/`, one file per kind of
-//! resource, and JSON types in `wire/`. The caller of [`router`] owns sockets, TLS and signals.
+//! resource; JSON types are in `wire/`, and in `metadata` where they are rows. The caller of
+//! [`router`] owns sockets, TLS and signals.
 
 mod access_caches;
 mod authenticate;

@@ -33,7 +33,7 @@ pub struct OperationRecord {
     status: OperationStatus,
     /// User name of the requester.
     by: String,
-    /// Options of the request.
+    /// Options of the request, without the webhooks to notify of the end.
     #[schema(value_type = Object)]
     config: Value,
     /// Cause of the failure.
@@ -57,7 +57,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT p.id, p.collection_id, coalesce(c.name, x.name, '') AS collection, p.type, p.status,
-                    u.username AS by, p.config, p.error_message, p.created_at, p.started_at, p.completed_at,
+                    u.username AS by, p.config - 'notify' AS config, p.error_message, p.created_at, p.started_at, p.completed_at,
                     coalesce(e.progress, p.progress) AS progress, p.meta -> 'report' AS report
              FROM operations p
              LEFT JOIN LATERAL (SELECT u.username FROM users u WHERE u.id = p.user_id OFFSET 0) u ON TRUE
