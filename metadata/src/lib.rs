@@ -55,11 +55,10 @@ pub use documents::memory::{MemoryDocument, MemoryMetadata};
 pub use documents::rejections::RejectedLocation;
 pub use documents::run::{GenerationSlot, RunMetadata};
 pub use documents::status::DocumentStatus;
+pub use operations::collection_lock::{ExclusiveLock, WaitPolicy};
 pub use operations::enqueue::EnqueueResult;
 pub use operations::events::{OperationEvent, OperationEvents};
-pub use operations::lease::{
-    ExclusiveLock, OPERATION_ENDED, OPERATION_EVENTS, OperationLease, WaitPolicy,
-};
+pub use operations::lease::{OPERATION_ENDED, OPERATION_EVENTS, OperationLease};
 pub use operations::notifications::{Notification, NotificationOutbox};
 pub use operations::queue::{QueuedOperation, WorkerSummary, Workers};
 pub use operations::records::OperationRecord;

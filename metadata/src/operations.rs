@@ -1,10 +1,13 @@
 //! Operations: type, requester, status and result. The database enforces the transitions of the
 //! status (migration 0003); `operations/lease.rs` assigns operations to workers.
 
+pub(crate) mod collection_lock;
 pub(crate) mod enqueue;
 pub(crate) mod events;
 pub(crate) mod lease;
+pub(crate) mod lease_rows;
 pub(crate) mod notifications;
+pub(crate) mod ownership;
 pub(crate) mod queue;
 pub(crate) mod records;
 pub(crate) mod removal;

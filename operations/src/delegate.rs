@@ -44,33 +44,31 @@ impl Operator {
     /// Delegates a request to the process that serves the collection, and follows it to the end.
     pub(crate) async fn delegate(
         &self,
+        collection: Option<&Collection>,
         request: &OperationRequest,
     ) -> Result<Delegation, BoxError> {
         if matches!(self.context.spec.file.stores.vectors, VectorsSpec::Server(_)) {
             return Ok(Delegation::None);
         }
         let postgres = self.context.postgres();
-        let Some(collection) = self.context.find_collection().await? else {
-            return Ok(Delegation::None);
-        };
+        let Some(collection) = collection else { return Ok(Delegation::None) };
         let serving = postgres.workers().list_alive(Some(collection.id)).await?;
         let Some(worker) = serving.first() else { return Ok(Delegation::None) };
         if self.wait == WaitPolicy::FailIfBusy {
-            postgres.ensure_idle(&collection).await?;
+            postgres.ensure_idle(collection).await?;
         }
         // Subscribes before the operation is queued, so that no change is missed.
         let events = postgres.listen().await?;
-        let kind = self.operation_type(&collection, request).await?;
+        let kind = self.operation_type(collection, request).await?;
         let config = self.config(request);
-        let queued = QueuedOperation { collection: &collection, kind, config: &config };
+        let queued = QueuedOperation { collection, kind, config: &config };
         let id = postgres.operations().enqueue(&queued).await?;
         tracing::info!(
             operation = %id,
             worker = worker.worker,
             "delegated to the process that serves the collection",
         );
-        let queued =
-            Queued { operator: self, collection: &collection, request, id, is_cancelled: false };
+        let queued = Queued { operator: self, collection, request, id, is_cancelled: false };
         queued.follow(events).await
     }
 }
@@ -111,14 +109,16 @@ impl Queued<'_> {
                 }
                 continue;
             }
-            if self.is_orphaned(&found).await? {
+            if self.is_orphaned(&found).await?
+                && let Some(leased) = self.take_over().await?
+            {
                 tracing::warn!(
                     operation = %self.id,
                     "no process serves the collection any more; this process executes the \
                      operation",
                 );
                 self.operator.followed.send_replace(None);
-                return self.take_over().await;
+                return Ok(Delegation::TakenOver(Box::new(leased)));
             }
             self.wait_for_event(&mut events).await?;
         }
@@ -137,24 +137,21 @@ impl Queued<'_> {
             || postgres.ensure_idle(self.collection).await.is_ok())
     }
 
-    /// Leases the orphaned operation, or its successor.
-    async fn take_over(&self) -> Result<Delegation, BoxError> {
+    /// Leases the orphaned operation, or its successor; `None` while another process works on the
+    /// collection.
+    async fn take_over(&self) -> Result<Option<Leased>, BoxError> {
         let postgres = self.operator.context.postgres();
         while let Some((lease, summary)) = postgres.dequeue(&[self.collection.id]).await? {
             if summary.id == self.id || summary.continues == Some(self.id) {
                 let request = self.request.clone();
                 let is_continuation = summary.continues.is_some();
-                return Ok(Delegation::TakenOver(Box::new(Leased {
-                    lease,
-                    request,
-                    is_continuation,
-                })));
+                return Ok(Some(Leased { lease, request, is_continuation }));
             }
             // Another client's operation: the next worker of the collection executes it.
             postgres.operations().return_to_queue(summary.id, None).await?;
             lease.release().await;
         }
-        Ok(Delegation::None)
+        Ok(None)
     }
 
     /// Waits until the status of the operation may have changed, and publishes its progress.

@@ -76,6 +76,9 @@ impl Export {
         metrics: &MetricsExporter,
         stop: CancellationToken,
     ) -> Self {
+        for key in plan.ineffective_keys(&spec) {
+            tracing::warn!("`{key}` has no effect: the pipeline writes no collection");
+        }
         stores::restrict_data_folder(&spec);
         let cache = stores::open_cache(&spec);
         let exporter = metrics;
@@ -84,8 +87,10 @@ impl Export {
         let nodes = plan.graph().map(|(id, _, _)| id.to_owned()).collect();
         let mut models: Vec<(ModelInfo, EmbedderOptions)> = Vec::new();
         for (model, options) in plan.model_uses() {
-            // Nodes with the same model and options share an embedder and its counts.
-            if !models.iter().any(|known| known.0 == *model && known.1 == options) {
+            // Nodes with the same model share an embedder and its counts, whatever the number of
+            // dimensions that they keep.
+            let options = EmbedderOptions { dim: None, ..options };
+            if !models.iter().any(|known| known.0.path == model.path && known.1 == options) {
                 models.push((model.clone(), options));
             }
         }

@@ -93,11 +93,44 @@ impl Operator {
     /// of the failure otherwise.
     pub async fn execute(&self, request: &OperationRequest) -> Result<OperationResult, BoxError> {
         self.check_quota(request).await?;
-        match self.delegate(request).await? {
+        let found = self.context.find_collection().await?;
+        match self.delegate(found.as_ref(), request).await? {
             Delegation::Ended(result) => Ok(*result),
             Delegation::TakenOver(leased) => self.execute_leased(*leased).await,
             Delegation::None => self.execute_here(request).await,
         }
+    }
+
+    /// Deletes this collection from both stores, delegated like [`Operator::execute`].
+    ///
+    /// # Errors
+    /// If another collection has been created under its name since; it is not touched.
+    pub async fn delete_collection(
+        &self,
+        collection: &Collection,
+    ) -> Result<OperationResult, BoxError> {
+        let found = self.context.find_collection().await?;
+        if found.is_none_or(|it| it.id != collection.id) {
+            let name = &collection.name;
+            return Err(format!(
+                "collection `{name}` was deleted by another process; if it exists again, it is a \
+                 new one, which was not deleted"
+            )
+            .into());
+        }
+        match self.delegate(Some(collection), &OperationRequest::DeleteCollection).await? {
+            Delegation::Ended(result) => Ok(*result),
+            Delegation::TakenOver(leased) => self.execute_leased(*leased).await,
+            Delegation::None => self.delete_here(collection).await,
+        }
+    }
+
+    /// Leases a collection and deletes it in this process.
+    async fn delete_here(&self, collection: &Collection) -> Result<OperationResult, BoxError> {
+        let request = OperationRequest::DeleteCollection;
+        // The lease is of the id, so that a collection created again under the name is not deleted.
+        let lease = self.lease(collection, &request).await?;
+        self.drive(Leased { lease, request, is_continuation: false }).await
     }
 
     /// Executes a leased operation and records its end.
@@ -178,7 +211,13 @@ impl Operator {
                 collection = collection.name,
                 "completing the interrupted deletion of the collection"
             );
-            Box::pin(self.execute(&OperationRequest::DeleteCollection)).await?;
+            if let Err(error) = self.delete_here(&collection).await {
+                let found = self.context.find_collection().await?;
+                if found.is_some_and(|it| it.id == collection.id) {
+                    return Err(error);
+                }
+                tracing::debug!(%error, "another process completed the deletion");
+            }
         }
     }
 
@@ -239,7 +278,12 @@ impl Operator {
         if let Ok(Completion::Done(result, _) | Completion::Stopped(result, _)) = &ended
             && let Err(error) = self.record(&leased.lease, result).await
         {
-            ended = Err(error);
+            if self.is_requeued(&ended) {
+                // Its successor does the work, so the lost result does no harm.
+                tracing::warn!(%error, "failed to record the result of a stopped operation");
+            } else {
+                ended = Err(error);
+            }
         }
         let lease = leased.lease;
         match ended {
@@ -267,6 +311,12 @@ impl Operator {
             }
             Err(error) => finish(lease, Err(error)).await,
         }
+    }
+
+    /// `true` if the operation was stopped and another process continues it.
+    fn is_requeued(&self, ended: &Result<Completion, BoxError>) -> bool {
+        matches!(ended, Ok(Completion::Stopped(..)))
+            && matches!(self.context.cancellation.outcome(), StopOutcome::Requeued)
     }
 
     /// Works while the lease lasts. Once it is lost, the work may still end; it can write nothing

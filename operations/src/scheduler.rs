@@ -12,7 +12,8 @@ use pipeline::{
 };
 use uuid::Uuid;
 
-use crate::pipeline_files::{LoadedPipeline, PipelineFiles, RemovedPipeline};
+use crate::loaded_pipeline::{LoadedPipeline, RemovedPipeline};
+use crate::pipeline_files::PipelineFiles;
 use crate::queue::request_config;
 use crate::stores;
 

@@ -16,9 +16,10 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::cancellation::{Cancellation, StopOutcome};
+use crate::loaded_pipeline::LoadedPipeline;
 use crate::operation::Leased;
 use crate::operator::{Operator, finish};
-use crate::pipeline_files::{LoadedPipeline, PipelineFiles};
+use crate::pipeline_files::PipelineFiles;
 use crate::runtime::Runtime;
 use crate::{scheduler, webhooks};
 

@@ -4,6 +4,7 @@
 //! [`Engine::run`] → [`RunReport`] (result). This crate contains no concrete stage, store or model.
 
 mod batch_sizer;
+mod box_error;
 mod byte_size;
 mod cache;
 mod channel;
@@ -61,6 +62,7 @@ mod vectors_config;
 mod when;
 mod yaml;
 
+pub use box_error::BoxError;
 pub use byte_size::ByteSize;
 pub use cache::{Cache, CacheKey};
 pub use chunk_counts::chunk_and_token_counts;
@@ -83,8 +85,8 @@ pub use metrics::exporter::{ExportedRun, MetricsExporter};
 pub use metrics::{Metrics, StoreMetrics, register_counters, register_gauges, register_histograms};
 pub use no_stores::NoModels;
 pub use node::{
-    BatchPolicy, BoxError, IncompatibleOption, ModelUse, NodeDef, NodeKind, Parallelism, Registry,
-    Resources, Sink, SinkConfig, Source, SourceConfig, SourceDecision, SourceTotals, SourceWarning,
+    BatchPolicy, IncompatibleOption, ModelUse, NodeDef, NodeKind, Parallelism, Registry, Resources,
+    Sink, SinkConfig, Source, SourceConfig, SourceDecision, SourceTotals, SourceWarning,
     SplitSource, Stage, StageConfig, options_schema, resolve_path,
 };
 pub use node_state::NodeState;

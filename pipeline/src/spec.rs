@@ -275,6 +275,11 @@ impl PipelineSpec {
     pub(crate) fn span_of(&self, pointer: &str) -> Range<usize> {
         self.document.span_of(pointer)
     }
+
+    /// `true` if the file has a value at this JSON pointer.
+    pub(crate) fn has(&self, pointer: &str) -> bool {
+        self.document.value.pointer(pointer).is_some()
+    }
 }
 
 /// A finding for a URL that is invalid after substitution; `None` if this part already has a

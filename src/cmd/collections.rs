@@ -1,7 +1,7 @@
 //! `semantik collections`: lists, shows, audits and deletes collections.
 
 use metadata::{Collection, DeletedCollection, Generation};
-use pipeline::{BoxError, OperationRequest};
+use pipeline::BoxError;
 use serde_json::{Value, json};
 
 use super::{confirm, document_view, migrate};
@@ -48,7 +48,7 @@ pub(super) async fn collections(verb: CollectionsVerb) -> Result<(), BoxError> {
                     render::count_of(documents, "document")
                 ),
             )?;
-            operator.execute(&OperationRequest::DeleteCollection).await?;
+            operator.delete_collection(&collection).await?;
             let answer = json!({ "collection": name, "documents": documents, "deleted": true });
             render::print_answer(change.json, &answer, &format!("deleted collection `{name}`\n"))
         }

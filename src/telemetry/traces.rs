@@ -70,6 +70,7 @@ fn is_exported(metadata: &Metadata<'_>) -> bool {
         "sinks",
         "search",
         "server",
+        "operations",
     ];
     let of = metadata.target().split("::").next().unwrap_or_default();
     crates.contains(&of) && (metadata.is_span() || *metadata.level() <= Level::INFO)

@@ -162,6 +162,21 @@ fn verbs_know_exports() {
 }
 
 #[test]
+fn keys_about_operations_have_no_effect_in_an_export() {
+    let keys = "lifecycle: { retention_days: 5 }\nschedule: { cron: '0 3 * * *' }\n";
+    let place = project(&EXPORT.replace("nodes:\n", &format!("{keys}nodes:\n")));
+    let checked = place.semantik(&["check", "pipeline.yaml", "--json"]);
+    assert_eq!(checked.code, 0, "{}", checked.stderr);
+    let warnings = checked.json()["warnings"].to_string();
+    for key in ["lifecycle", "schedule"] {
+        assert!(warnings.contains(&format!("`{key}` has no effect")), "{warnings}");
+    }
+    let ran = place.semantik(&["run", "pipeline.yaml"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stderr.contains("`schedule` has no effect"), "{}", ran.stderr);
+}
+
+#[test]
 fn vectors_can_be_exported_without_a_collection() {
     let embed = "  - { id: embed, uses: embed, from: chunk, with: { model: 'stand-in:16' } }\n";
     let yaml = EXPORT.replace(

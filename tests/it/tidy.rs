@@ -170,6 +170,16 @@ fn a_document_format_is_named_in_one_file() {
     assert!(formats > 5, "{formats} formats");
 }
 
+/// The traces of an operation are complete only if spans of all crates are exported.
+#[test]
+fn spans_of_all_crates_are_exported() {
+    let exported =
+        std::fs::read_to_string(Path::new(ROOT).join("src/telemetry/traces.rs")).unwrap();
+    for krate in CRATES.into_iter().chain(["semantik"]) {
+        assert!(exported.contains(&format!("\"{krate}\",")), "spans of `{krate}` are dropped");
+    }
+}
+
 /// Configuration is a value that is passed, so the environment is read in few places: the command
 /// line, conventions of other programs (`HF_HOME`, `OTEL_EXPORTER_OTLP_ENDPOINT`, `PATH`,
 /// `LD_LIBRARY_PATH`), and the worker's self-test, which counts the variables.

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::documents::run::RunMetadata;
 use crate::documents::{identify, lookup, write};
-use crate::operations::lease::assert_owned;
+use crate::operations::ownership::assert_owned;
 use crate::query_error::QueryError;
 use crate::retry_call;
 

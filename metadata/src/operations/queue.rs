@@ -14,9 +14,9 @@ use uuid::Uuid;
 
 use crate::collections::Collection;
 use crate::collections::limits::check_operation_rate;
-use crate::operations::lease::{
-    OperationLease, WaitPolicy, at_work, is_lock_of, lock_collection, mark_started,
-};
+use crate::operations::collection_lock::{WaitPolicy, at_work, is_lock_of, lock_collection};
+use crate::operations::lease::OperationLease;
+use crate::operations::lease_rows::{mark_started, worker_name};
 use crate::operations::takeover::fail_orphaned_operations;
 use crate::operations::{
     OperationOutcome, OperationStatus, OperationSummary, OperationType, Operations, finish_within,
@@ -352,7 +352,7 @@ impl Workers<'_> {
                  SET seen_at = now(), collections = EXCLUDED.collections, files = EXCLUDED.files",
             )
             .bind(id)
-            .bind(crate::operations::lease::worker_name())
+            .bind(worker_name())
             .bind(collections)
             .bind(files)
             .execute(self.0)

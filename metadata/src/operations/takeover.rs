@@ -1,35 +1,13 @@
-//! Takeover of an operation whose process is dead or hangs: its session, its transactions and its
-//! row are ended by the next process that works on the collection (`lease.rs`).
+//! Takeover of an operation whose process is dead or hangs: its transactions and its row are
+//! ended by the next process that works on the collection (`lease.rs`).
 
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::operations::lease::{LOCK_SESSION_NAME, is_lock_of};
+use crate::operations::collection_lock::is_lock_of;
 use crate::operations::queue::requeue;
 use crate::operations::{OperationOutcome, OperationStatus, record_end};
 use crate::query_error::QueryError;
-
-/// Terminates the session that holds the lock of a collection, if its operation has lost its lease.
-pub(super) async fn evict_expired_owner(
-    connection: &mut PgConnection,
-    collection: Uuid,
-) -> Result<(), sqlx::Error> {
-    sqlx::query(concat!(
-        "SELECT pg_terminate_backend(l.pid) FROM pg_locks l
-         WHERE l.granted AND ",
-        is_lock_of!("$1::uuid"),
-        "  AND NOT EXISTS (SELECT FROM pg_stat_activity a
-                           WHERE a.pid = l.pid AND a.application_name = $2)
-           AND EXISTS (SELECT FROM operations o LEFT JOIN operation_leases e ON e.operation_id = o.id
-                       WHERE uuid_send(o.collection_id) = uuid_send($1) AND o.status = 'processing'
-                         AND coalesce(e.expires_at < now(), TRUE))",
-    ))
-    .bind(collection)
-    .bind(LOCK_SESSION_NAME)
-    .execute(connection)
-    .await
-    .map(drop)
-}
 
 /// Terminates the transactions left open by orphaned operations of a collection. Otherwise the
 /// holder of the lock waits until the server detects the dead client, which takes two minutes if

@@ -6,7 +6,7 @@ use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
 use crate::collections::limits::find_reached_limit;
-use crate::operations::lease::worker_name;
+use crate::operations::lease_rows::worker_name;
 use crate::operations::queue::{QueuedOperation, enqueue};
 use crate::operations::{OperationOutcome, OperationStatus, finish_within};
 use crate::query_error::QueryError;

@@ -21,7 +21,7 @@ use crate::collections::{grants, sources};
 use crate::documents::{
     deletions, dry_run, history, identify, locations, lookup, relocations, rows, run, store,
 };
-use crate::operations::{lease, queue, records, takeover};
+use crate::operations::{lease_rows, ownership, queue, records, takeover};
 use crate::{accounts, audit};
 
 /// A query with test parameters.
@@ -55,14 +55,14 @@ pub enum ReadScope {
 pub static HOT_QUERIES: &[HotQuery] = &[
     HotQuery {
         doing: "check that an operation may write",
-        sql: lease::ASSERT_OWNED,
+        sql: ownership::ASSERT_OWNED,
         arguments: "{operation}",
         indexes: &["pk_operations"],
         reads: ReadScope::RequestedPublicRows,
     },
     HotQuery {
         doing: "renew a lease",
-        sql: lease::RENEW,
+        sql: lease_rows::RENEW,
         arguments: "{operation}, '60 seconds', NULL",
         indexes: &["pk_operation_leases"],
         reads: ReadScope::RequestedPublicRows,

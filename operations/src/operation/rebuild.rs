@@ -46,6 +46,9 @@ impl Run<'_> {
         let progress = context.progress(&mut context.progress_sampler());
         lease.record_result(&serde_json::to_value(&result)?, Some(&progress)).await?;
         let swapped = lease.swap(&generation, &metrics).await?;
+        // A search in another process can open the live generation while old ones are dropped.
+        vectors.end_writing().await;
+        drop(vectors);
         // The operation has completed; an error in the clean-up must not make it fail.
         if let Err(error) = drop_retired(context, lease).await {
             let error = pipeline::error_chain(error.as_ref());

@@ -1,6 +1,6 @@
 //! The macros of man(7).
 
-use crate::extract::roff::{NextLine, RoffReader};
+use crate::extract::roff::reader::{NextLine, RoffReader};
 
 impl RoffReader {
     /// `.TH TITLE SECTION DATE SOURCE MANUAL`

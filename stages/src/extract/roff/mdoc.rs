@@ -1,6 +1,7 @@
 //! Macros of mdoc(7), which describe the meaning of text rather than its layout.
 
-use crate::extract::roff::{NextLine, RoffReader, escape};
+use crate::extract::roff::escape;
+use crate::extract::roff::reader::{NextLine, RoffReader};
 
 /// Macros that produce text or enclose it: name, text before each argument, before all, after all.
 const MACROS: &[(&str, &str, &str, &str)] = &[

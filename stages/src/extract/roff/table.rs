@@ -1,6 +1,6 @@
 //! Tables of tbl(1) in manual pages, as rows of cells.
 
-use crate::extract::roff::{LineMode, RoffReader};
+use crate::extract::roff::reader::{LineMode, RoffReader};
 
 impl RoffReader {
     /// Parses a line between `.TS` and `.TE`.
