@@ -42,7 +42,7 @@ test: setup ## Run all tests
 	@.ci/setup prometheus
 	@.ci/setup systemd
 	@.ci/setup chromium
-	@.ci/setup openssl
+	@.ci/setup programs
 	$(call step,Build and run the tests (the first build takes several minutes))
 ifdef NEXTEST
 	@cargo nextest run --workspace

@@ -11,10 +11,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io::ErrorKind;
 use std::os::unix::process::{CommandExt as _, parent_id};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use sha2::{Digest as _, Sha256};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
@@ -35,6 +36,9 @@ const SETTINGS: [&str; 8] = [
     "ALTER SYSTEM SET synchronous_commit = off",
     "SELECT pg_reload_conf()",
 ];
+
+/// How long a lease waits for servers that are stopping, before it takes a new cluster.
+const STOPPING_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A database for one test, in a cluster that no other value uses meanwhile.
 #[derive(Debug)]
@@ -92,12 +96,13 @@ fn lease_file(folder: &Path) -> PathBuf {
 /// The folder of a cluster that no other value uses, with its lease.
 fn lease_cluster(pool: &Path) -> (PathBuf, File) {
     fs_err::create_dir_all(pool).unwrap();
+    let started = Instant::now();
     let (mut number, mut is_stopping) = (0, false);
     loop {
         let folder = pool.join(number.to_string());
         let stopping = folder.join("stopping");
-        // A keeper that stops its server releases the lease in a moment.
-        if is_stopping && !folder.exists() {
+        // A keeper that stops its server releases the lease in a moment, unless the server hangs.
+        if is_stopping && !folder.exists() && started.elapsed() < STOPPING_TIMEOUT {
             std::thread::sleep(Duration::from_millis(50));
             (number, is_stopping) = (0, false);
             continue;
@@ -130,8 +135,10 @@ fn open_lock(path: &Path) -> File {
 fn start(folder: &Path) -> EmbeddedPostgres {
     EmbeddedPostgres::start(folder).unwrap_or_else(|error| {
         tracing::warn!(%error, folder = %folder.display(), "a cluster for tests is replaced");
-        if let Ok(elsewhere) = fs_err::read_to_string(folder.join("cluster-is-at")) {
-            fs_err::remove_dir_all(elsewhere.trim_end()).unwrap();
+        if let Ok(elsewhere) = fs_err::read_to_string(folder.join("cluster-is-at"))
+            && let Err(error) = fs_err::remove_dir_all(elsewhere.trim_end())
+        {
+            assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
         }
         fs_err::remove_dir_all(folder).unwrap();
         EmbeddedPostgres::start(folder).unwrap()

@@ -2,14 +2,16 @@
 //! vectors and queued operations as they are. `tests/data/upgrade/README.md` describes the data.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 
-use crate::support::{CommandOutput, ROOT, TestProject, end, load, ran, signal, text};
+use crate::support::{CommandOutput, ROOT, TestProject, load, ran, text};
 use crate::volume::Volume;
+use crate::worker::Worker;
 
 /// Locations are absolute, so the files are where they were made, on a volume that only this test
 /// sees.
 const FOLDER: &str = "/mnt/semantik";
+const MOUNT: &str = "/mnt";
 
 /// The files and the database of the earlier version.
 struct OldProject {
@@ -21,8 +23,17 @@ struct OldProject {
 impl OldProject {
     fn open() -> Self {
         let place = TestProject::with_empty_database();
+        for folder in [ROOT, env!("CARGO_TARGET_TMPDIR")] {
+            let folder = Path::new(folder).canonicalize().unwrap();
+            let is_hidden = folder.starts_with(MOUNT);
+            assert!(!is_hidden, "the test hides {} by a volume on {MOUNT}", folder.display());
+        }
         load(place.url(), &data("database.sql"));
-        let volume = Volume::mount(Path::new("/mnt"), 256);
+        // The first run purges documents that were deleted more than 30 days ago.
+        place.execute("UPDATE documents SET deleted_at = now() WHERE deleted_at IS NOT NULL");
+        // The worker is dead, but a clock that is behind the files counts it as alive.
+        place.execute("DELETE FROM executors");
+        let volume = Volume::mount(Path::new(MOUNT), 256);
         let files = data("project.tar.gz");
         volume.shell(&format!(
             "mkdir semantik && tar -xzf '{}' -C semantik &&
@@ -44,9 +55,10 @@ impl OldProject {
         ran
     }
 
-    fn start_worker(&self) -> Child {
+    fn start_worker(&self) -> Worker {
         let mut worker = self.volume.command(Path::new(FOLDER), &["worker", "pipeline.yaml"]);
-        worker.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+        let child = worker.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        Worker { child }
     }
 
     /// File names of the documents that a search finds, best first.
@@ -98,12 +110,11 @@ fn data_of_an_earlier_version_is_migrated_and_used() {
 
     // A worker executes the operations that the earlier version has queued: the deletion of a
     // document, and a run.
-    let worker = old.start_worker();
+    let mut worker = old.start_worker();
     old.place.wait_until(
         "SELECT NOT EXISTS (SELECT FROM operations WHERE status IN ('pending', 'processing'))",
     );
-    signal(&worker, "-TERM");
-    assert_eq!(end(worker).code, 143);
+    assert_eq!(worker.end("-TERM"), 143);
     let operations = old.place.sql(
         "SELECT type || ' ' || status AS is, meta->'report' AS report FROM operations ORDER BY created_at",
     );

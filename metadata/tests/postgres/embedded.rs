@@ -1,12 +1,12 @@
 //! The embedded cluster: shared, killed, started concurrently, and run as every kind of user.
 
-use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use metadata::EmbeddedPostgres;
+use pipeline::test_util::KillableChild;
 use sqlx::{Connection as _, PgConnection};
 
 /// A folder that every user can traverse, for the clusters of a test.
@@ -40,15 +40,18 @@ fn execute(url: &str, statement: &'static str) {
 /// Another process that uses the cluster in a folder.
 const CHILD: &str = env!("CARGO_BIN_EXE_metadata-test-child");
 
-/// Starts [`CHILD`].
-fn spawn(task: &str, folder: &Path) -> Child {
-    Command::new(CHILD).arg(task).arg(folder).stdout(Stdio::piped()).spawn().unwrap()
+/// The command that executes a task of [`CHILD`].
+fn child(task: &str, folder: &Path) -> Command {
+    let mut command = Command::new(CHILD);
+    command.arg(task).arg(folder);
+    command
 }
 
-/// Waits until the child prints `ready`.
-fn wait_for_ready(child: &mut Child) {
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    assert!(lines.any(|line| line.unwrap().contains("ready")), "the child exited early");
+/// Starts a process that uses the cluster until it is killed; returns when it is ready.
+fn hold(command: &mut Command) -> KillableChild {
+    let mut child = KillableChild::start(command);
+    assert!(child.wait_for_line("ready").is_some(), "the child exited early");
+    child
 }
 
 fn pid_file(folder: &Path) -> PathBuf {
@@ -77,11 +80,9 @@ fn the_last_user_stops_the_server() {
 #[test]
 fn a_killed_command_leaves_a_server_that_the_next_one_uses() {
     let folder = open_folder();
-    let mut child = spawn("hold", folder.path());
-    wait_for_ready(&mut child);
+    let child = hold(&mut child("hold", folder.path()));
     let server = server_pid(folder.path()).unwrap();
-    child.kill().unwrap();
-    child.wait().unwrap();
+    child.kill();
     let next = EmbeddedPostgres::start(folder.path()).unwrap();
     assert_eq!(server_pid(folder.path()).unwrap(), server, "the same server is running");
     assert_eq!(query_number(next.url(), "SELECT n FROM t"), 7);
@@ -92,14 +93,12 @@ fn a_killed_command_leaves_a_server_that_the_next_one_uses() {
 #[test]
 fn a_killed_server_recovers() {
     let folder = open_folder();
-    let mut child = spawn("hold", folder.path());
-    wait_for_ready(&mut child);
+    let child = hold(&mut child("hold", folder.path()));
     // Killing the server and the command together simulates a power failure.
     let server: i32 = server_pid(folder.path()).unwrap().parse().unwrap();
     let pid = rustix::process::Pid::from_raw(server).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-    child.kill().unwrap();
-    child.wait().unwrap();
+    child.kill();
     // The kernel needs a moment to end the process.
     while fs_err::read_link(format!("/proc/{server}/cwd")).is_ok() {
         std::thread::sleep(std::time::Duration::from_millis(1));
@@ -127,9 +126,11 @@ fn a_reused_pid_is_not_mistaken_for_the_server() {
 #[test]
 fn concurrent_starts_share_one_server() {
     let folder = open_folder();
-    let children: Vec<_> = (0..4).map(|_| spawn("visit", folder.path())).collect();
-    for child in children {
-        let output = child.wait_with_output().unwrap();
+    let start = |_| child("visit", folder.path()).stdout(Stdio::piped()).spawn().unwrap();
+    let children: Vec<_> = (0..4).map(start).collect();
+    // All have exited before the first one can fail the test.
+    let outputs = children.into_iter().map(|child| child.wait_with_output().unwrap());
+    for output in outputs.collect::<Vec<_>>() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     }
     assert!(!pid_file(folder.path()).exists(), "the last process has stopped it");
@@ -184,16 +185,14 @@ fn an_ordinary_user_runs_the_server_as_that_user() {
     fs_err::copy(CHILD, &program).unwrap();
     let data = folder.path().join("data");
     let mut command = Command::new(&program);
-    command.arg("hold").arg(&data).stdout(Stdio::piped());
-    let mut child = command.uid(uid).gid(gid).current_dir(folder.path()).spawn().unwrap();
-    wait_for_ready(&mut child);
+    command.arg("hold").arg(&data).uid(uid).gid(gid).current_dir(folder.path());
+    let child = hold(&mut command);
     assert_eq!(fs_err::metadata(pid_file(&data)).unwrap().uid(), uid);
 
     // Another process joins it, root's too, and the files keep their owner.
     let joined = EmbeddedPostgres::start(&data).unwrap();
     assert_eq!(query_number(joined.url(), "SELECT n FROM t"), 7);
-    child.kill().unwrap();
-    child.wait().unwrap();
+    child.kill();
     drop(joined);
     assert_eq!(fs_err::metadata(data.join("cluster/data")).unwrap().uid(), uid);
 }

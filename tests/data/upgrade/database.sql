@@ -2,8 +2,6 @@
 -- PostgreSQL database dump
 --
 
-\restrict N9hFb0okR5ptbULgazZd2OH7NHloiDJwNy5B6WePas7Wt0my0LEgOjGJmmJUdJ5
-
 -- Dumped from database version 15.18 (Debian 15.18-0+deb12u1)
 -- Dumped by pg_dump version 15.18 (Debian 15.18-0+deb12u1)
 
@@ -2412,6 +2410,4 @@ ALTER TABLE ONLY retired.documents
 --
 -- PostgreSQL database dump complete
 --
-
-\unrestrict N9hFb0okR5ptbULgazZd2OH7NHloiDJwNy5B6WePas7Wt0my0LEgOjGJmmJUdJ5
 

@@ -238,7 +238,7 @@ fn tls_and_stopping() {
         .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"])
         .current_dir(place.path())
         .output()
-        .expect("`.ci/setup openssl` installs it");
+        .expect("`.ci/setup programs` installs it");
     assert!(made.status.success());
     let server =
         Server::start_with_args(&place, &["--tls-cert", "cert.pem", "--tls-key", "key.pem"]);
