@@ -87,4 +87,4 @@ microbench: ## Measure the hot paths of the libraries, without a model
 .PHONY: clean
 clean: ## Remove build artefacts and indexes; keep downloads
 	@cargo clean
-	@rm -rf configs/.semantik
+	@rm -rf configs/.semantik .cache/export

@@ -190,7 +190,7 @@ pub enum RejectReason {
     #[error("{0}")]
     Failed(#[from] DocumentError),
     /// Intended: a user deleted it, and its content is unchanged since.
-    #[error("{message} (`semantik documents undelete` restores it)")]
+    #[error("{message} (`semantik documents undelete FILE PATH` restores it)")]
     Withheld {
         /// User and time of the deletion, as text.
         message: String,

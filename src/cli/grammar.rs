@@ -196,6 +196,8 @@ fn config_is_an_error_where_it_is_not_one_file() {
         let error = parsed(&format!("semantik {typed}")).unwrap_err();
         assert_eq!(error.kind(), kind, "{typed}: {error}");
     }
+    let error = parsed("semantik --config f status").unwrap_err().to_string();
+    assert!(error.contains("tip: the pipeline file follows the verb"), "{error}");
 }
 
 #[test]

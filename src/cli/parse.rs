@@ -132,6 +132,15 @@ fn option_arity(command: &Command, word: &OsStr) -> Option<bool> {
 }
 
 fn with_suggestions(root: &Command, mut error: clap::Error) -> clap::Error {
+    if error.kind() == ErrorKind::UnknownArgument
+        && let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg)
+        && option == "--config"
+    {
+        error.remove(ContextKind::SuggestedArg);
+        let tip = StyledStr::from("the pipeline file follows the verb: 'semantik VERB FILE'");
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+        return error;
+    }
     if error.kind() != ErrorKind::InvalidSubcommand {
         return error;
     }

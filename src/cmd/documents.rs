@@ -52,7 +52,8 @@ async fn try_documents(verb: DocumentsVerb) -> Result<Exit, BoxError> {
                 let not = if ids.len() == 1 { "not " } else { "" };
                 return Err(format!(
                     "nothing to undelete: {what} {not}deleted by `semantik documents delete`, or \
-                     the file no longer exists; `semantik why` explains the state of a document"
+                     the file no longer exists; `semantik why FILE PATH` explains the state of a \
+                     document"
                 )
                 .into());
             }
@@ -224,7 +225,10 @@ async fn resolve_argument(
 
 fn not_found_message(collection: &str, named: &OsStr) -> String {
     let named = named.display();
-    format!("collection `{collection}` has no document {named}; `semantik why` gives the reason")
+    format!(
+        "collection `{collection}` has no document {named}; `semantik why FILE PATH` gives the \
+         reason"
+    )
 }
 
 fn status_of(status: StatusArg) -> DocumentStatus {

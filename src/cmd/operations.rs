@@ -98,8 +98,10 @@ async fn find(
     }
     found.pop().ok_or_else(|| {
         let which = if first == last { first.to_string() } else { format!("`{typed}…`") };
-        format!("the collection has no operation {which}; `semantik operations list` shows the ids")
-            .into()
+        format!(
+            "the collection has no operation {which}; `semantik operations list FILE` shows the ids"
+        )
+        .into()
     })
 }
 

@@ -69,9 +69,10 @@ async fn try_verify(args: &VerifyArgs) -> Result<Exit, BoxError> {
         (false, false) => {
             Exit::Failed(format!("{}; run again with `--repair`", summary(last)).into())
         }
-        (false, true) => Exit::Failed(
-            format!("{}; `semantik reindex` rebuilds the vectors", summary(last)).into(),
-        ),
+        (false, true) => {
+            let (found, file) = (summary(last), args.file.display());
+            Exit::Failed(format!("{found}; `semantik reindex {file}` rebuilds the vectors").into())
+        }
     })
 }
 

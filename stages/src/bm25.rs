@@ -49,7 +49,7 @@ const DEFAULT_LANGUAGE: &str = "en";
 /// assert!(query.dot(&passage) > 0.0, "both have the same stem");
 ///
 /// let error = stages::sparse_encoder(&json!({ "version": 0 })).err().unwrap();
-/// assert!(error.to_string().contains("semantik reindex"));
+/// assert!(error.to_string().contains("semantik reindex FILE"));
 /// # Ok::<_, pipeline::BoxError>(())
 /// ```
 pub fn sparse_encoder(settings: &Value) -> Result<Arc<dyn SparseEncoder>, BoxError> {
@@ -58,7 +58,7 @@ pub fn sparse_encoder(settings: &Value) -> Result<Arc<dyn SparseEncoder>, BoxErr
         let found = noted.version;
         return Err(format!(
             "sparse vectors have version {found}, but this semantik uses version {VERSION}; run \
-             `semantik reindex` to rebuild them"
+             `semantik reindex FILE` to rebuild them"
         )
         .into());
     }

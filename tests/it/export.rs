@@ -141,16 +141,15 @@ fn verbs_know_exports() {
     assert_eq!((&plan["documents"]["new"], &plan["to_embed"]["documents"]), (&2.into(), &0.into()));
     assert!(!out.exists() && !place.path().join(".semantik").exists(), "a plan changes nothing");
 
-    let of = ["--config", "pipeline.yaml"];
     for args in [
         vec!["status", "pipeline.yaml"],
         vec!["verify", "pipeline.yaml"],
         vec!["reindex", "pipeline.yaml"],
         vec!["rollback", "pipeline.yaml"],
-        [&["search"], &of[..], &["words"]].concat(),
-        [&["documents", "list"], &of[..]].concat(),
-        [&["operations", "list"], &of[..]].concat(),
-        [&["why"], &of[..], &["corpus/a.md"]].concat(),
+        vec!["search", "pipeline.yaml", "words"],
+        vec!["documents", "list", "pipeline.yaml"],
+        vec!["operations", "list", "pipeline.yaml"],
+        vec!["why", "pipeline.yaml", "corpus/a.md"],
     ] {
         let ran = place.semantik(&args);
         assert_eq!(ran.code, 78, "{args:?}: {}", ran.stderr);

@@ -178,7 +178,7 @@ pub(crate) async fn run_type(
         let (name, number) = (&context.spec.file.collection, generation.number);
         return Err(format!(
             "collection `{name}` was rolled back from generation {number}, which has the settings \
-             of the file; change the file, or rebuild the generation with `semantik reindex`"
+             of the file; change the file, or rebuild the generation with `semantik reindex FILE`"
         )
         .into());
     }

@@ -11,10 +11,10 @@ const INTRODUCTION: &str = "\
 
 <!-- Generated from the command; `make snapshots` updates this page. -->
 
-Every command has this form; `semantik VERB --help` prints the same text as this page, and
-`semantik man DIR` writes it as manual pages.
+A command that uses a pipeline file has this form; `semantik VERB --help` prints the same text as
+this page, and `semantik man DIR` writes it as manual pages.
 
-    semantik VERB FILE [OPTIONS]
+    semantik VERB FILE [ARGUMENTS] [OPTIONS]
 
 FILE is the [pipeline file](../pipeline-file.md). Results are printed on standard output, messages
 and logs on standard error. `--json` prints one JSON value with stable keys

@@ -97,7 +97,7 @@ fn a_language_may_be_fixed_or_none() {
     let later = json!({ "version": 2, "kind": "bm25", "k1": 1.2, "b": 0.75, "average_length": 180.0, "language": "auto" });
     insta::assert_snapshot!(
         stages::sparse_encoder(&later).err().unwrap(),
-        @"sparse vectors have version 2, but this semantik uses version 1; run `semantik reindex` to rebuild them"
+        @"sparse vectors have version 2, but this semantik uses version 1; run `semantik reindex FILE` to rebuild them"
     );
 }
 
