@@ -75,7 +75,7 @@ impl Composition {
         Ok((spec, plan))
     }
 
-    /// The program for the stages of a plan; `None` if no stage starts one, or if there is none.
+    /// The program for the stages of a plan; `None` if no stage starts one, or it is not installed.
     pub fn worker_program(&self, plan: &Plan) -> Option<PathBuf> {
         plan.needs_worker().then(self.worker_program).flatten()
     }

@@ -95,8 +95,8 @@ impl Plan {
         self.sources().flat_map(|(_, source)| source.roots()).collect()
     }
 
-    /// Top-level keys of the file that have no effect, because they concern operations and an export
-    /// is none; empty if the pipeline writes a collection.
+    /// Top-level keys of the file that have no effect, because they concern operations, which an
+    /// export is not; empty if the pipeline writes a collection.
     pub fn ineffective_keys(&self, spec: &PipelineSpec) -> Vec<&'static str> {
         let keys =
             if self.writes_collection() { &[][..] } else { &["lifecycle", "notify", "schedule"] };

@@ -34,8 +34,8 @@ pub fn document_rows(documents: &[(&str, &str, &[u8])]) -> RecordBatch {
     RecordBatch::try_new(Arc::new(schema), columns).unwrap()
 }
 
-/// The only chunk of the plain text document `/corpus/NAME` with this content, whose id derives from
-/// the name. Optional fields are `None`.
+/// The only chunk of the plain text document `/corpus/NAME` with this content, whose id derives
+/// from the name. Optional fields are `None`.
 pub fn payload(name: &str, content: &str) -> Payload {
     let collection = Uuid::nil();
     Payload {
