@@ -3,9 +3,9 @@
 //! Three mechanisms protect it. A session lock on a separate connection, which the server releases
 //! when the process dies, shows the next process immediately that the collection is free
 //! (`collection_lock.rs`). A unique index allows only one operation in `processing`. Each
-//! transaction of a run checks that its operation is still `processing` ([`assert_owned`]), so a run
-//! that was declared dead writes nothing more. A live process that makes no progress, for example
-//! because its machine sleeps, loses its lease and with it the lock.
+//! transaction of a run checks that its operation is still `processing` ([`assert_owned`]), so a
+//! run that was declared dead writes nothing more. A live process that makes no progress, for
+//! example because its machine sleeps, loses its lease and with it the lock.
 //!
 //! The lease is a separate row (`operation_leases`) that no transaction of a run locks, so the
 //! heartbeat never waits for one. Each transaction of a run holds a shared advisory lock with the
