@@ -9,7 +9,7 @@ use search::{QueryModel, Target};
 use crate::stores::GenerationVectors;
 
 /// The search target of a generation; `info` is the model that created its vectors
-/// ([`resolve_model`]).
+/// ([`crate::resolve_model`]).
 pub fn build_target(
     facts: &CollectionFacts,
     models: &Arc<dyn ModelProvider>,

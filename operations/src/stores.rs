@@ -244,7 +244,7 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(15);
 impl GenerationVectors {
     /// Opens the vectors of a generation in the store that the file names; new ones get the layout,
     /// with the number type of the generation. Shares an embedded store that is open in `shards`,
-    /// and waits up to [`LOCK_TIMEOUT`] for one that another process has open: a search keeps it
+    /// and waits up to `LOCK_TIMEOUT` for one that another process has open: a search keeps it
     /// open only briefly.
     pub async fn open(
         spec: &PipelineSpec,
@@ -372,7 +372,7 @@ pub(crate) fn restrict_data_folder(spec: &PipelineSpec) {
     }
 }
 
-/// Calls an operation of an embedded store, and retries for up to [`LOCK_TIMEOUT`] while another
+/// Calls an operation of an embedded store, and retries for up to `LOCK_TIMEOUT` while another
 /// process has it open.
 async fn retry_while_locked<T>(
     mut call: impl FnMut() -> Result<T, StoreError>,

@@ -11,7 +11,7 @@ use crate::{NodeDef, Registry};
 /// ```
 /// let schema = pipeline::file_schema(&pipeline::Registry::new(&[]));
 /// assert_eq!(schema["title"], "semantik pipeline");
-/// assert_eq!(schema["required"], serde_json::json!(["version", "name", "collection", "nodes"]));
+/// assert_eq!(schema["required"], serde_json::json!(["version", "name", "nodes"]));
 /// ```
 pub fn file_schema(registry: &Registry) -> Value {
     let mut generator = SchemaSettings::draft2020_12().into_generator();

@@ -9,8 +9,8 @@
 //! (`edge/manifest.rs`).
 //!
 //! Three properties of version 0.7.2 determine this design:
-//! - Opening a shard does not replay the write-ahead log, so only data that [`VectorStore::flush`]
-//!   made durable survives a crash.
+//! - Opening a shard does not replay the write-ahead log, so only data that
+//!   [`pipeline::VectorStore::flush`] made durable survives a crash.
 //! - A flush that runs at the same time as an update panics, so one thread, the owner, executes
 //!   updates, flushes and index builds (`edge/threads.rs`). Searches run concurrently on other
 //!   threads.

@@ -51,7 +51,7 @@ impl Task {
     }
 }
 
-/// Errors of [`super::ModelHandle::embed`].
+/// Errors of the threads of [`super::ModelHandle`].
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum ModelError {
     #[error("model `{model}` failed: {cause}")]

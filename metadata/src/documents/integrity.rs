@@ -154,7 +154,7 @@ impl OperationLease {
     }
 
     /// Marks documents without a location as deleted. Their points are then to be removed; see
-    /// [`crate::RunMetadata::unpurged`].
+    /// [`pipeline::Lifecycle::unpurged`].
     ///
     /// # Errors
     /// If the store cannot be reached, or the operation was taken over or has ended.

@@ -100,9 +100,9 @@ impl RunMetadata {
 
     /// At most `limit` documents whose points are to be removed: deleted ones, failed ones, and
     /// those that a run was writing when it died and never committed. Remove the points, call
-    /// [`MetadataStore::mark_purged`], and repeat until the result is empty. Before the first and
-    /// after the last batch of a run this repairs the effects of a crash and removes no point that
-    /// a sink is writing.
+    /// [`pipeline::MetadataStore::mark_purged`], and repeat until the result is empty. Before the
+    /// first and after the last batch of a run this repairs the effects of a crash and removes no
+    /// point that a sink is writing.
     ///
     /// # Errors
     /// If the store cannot be reached.

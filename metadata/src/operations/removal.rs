@@ -35,7 +35,7 @@ pub struct RemovedSource {
 
 impl OperationLease {
     /// Deletes documents until [`OperationLease::readmit`] and returns the ones that existed. Their
-    /// points are to be removed; see [`crate::RunMetadata::unpurged`].
+    /// points are to be removed; see [`pipeline::Lifecycle::unpurged`].
     ///
     /// # Errors
     /// If the store cannot be reached, or the operation was taken over or has ended.
@@ -119,7 +119,7 @@ impl OperationLease {
 
     /// Deletes some locations of a source, and documents without a remaining location; `None` when
     /// no location is left and the source is deleted. Points are to be removed; see
-    /// [`crate::RunMetadata::unpurged`].
+    /// [`pipeline::Lifecycle::unpurged`].
     ///
     /// # Errors
     /// If the store cannot be reached, or the operation was taken over or has ended.

@@ -85,7 +85,7 @@ pub struct DueRun {
 /// Result of a worker's check of a schedule.
 #[derive(Clone, Debug)]
 pub struct SchedulePoll {
-    /// [`ScheduleSummary::looked_until`] at the start of the check.
+    /// [`crate::ScheduleSummary::looked_until`] at the start of the check.
     pub since: DateTime<Utc>,
     /// Time of the check.
     pub until: DateTime<Utc>,
