@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch, new_null_array};
 use arrow::array::{LargeBinaryArray, StringArray, UInt64Array};
@@ -231,7 +231,7 @@ impl SinkConfig for CaptureSink {
 #[async_trait]
 impl Sink for CaptureSink {
     async fn write(&mut self, rows: RecordBatch) -> Result<(), BoxError> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(rows);
+        pipeline::lock(&self.0).push(rows);
         Ok(())
     }
 }
@@ -239,7 +239,7 @@ impl Sink for CaptureSink {
 impl CaptureSink {
     /// The document, if one arrived. If several branches delivered one, the first that is chunked.
     fn document(&self) -> Result<Option<SampleDocument>, BoxError> {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = pipeline::lock(&self.0);
         let kept: Vec<&RecordBatch> = kept.iter().filter(|rows| rows.num_rows() > 0).collect();
         let chunked = kept.iter().find(|rows| CHUNKS.of(rows).is_ok());
         chunked.or(kept.first()).map(|rows| document(rows)).transpose()

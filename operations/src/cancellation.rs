@@ -1,6 +1,6 @@
 //! Cancellation of an operation, and what becomes of an operation that is stopped.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio_util::sync::CancellationToken;
 
@@ -43,12 +43,12 @@ impl Cancellation {
     }
 
     fn stop_with(&self, outcome: StopOutcome) {
-        *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = outcome;
+        *pipeline::lock(&self.outcome) = outcome;
         self.stop.cancel();
     }
 
     /// What becomes of the operation, should it be stopped.
     pub(crate) fn outcome(&self) -> StopOutcome {
-        self.outcome.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        pipeline::lock(&self.outcome).clone()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use pipeline::{BoxError, HubModel, PipelineSpec, Plan};
@@ -39,7 +39,7 @@ pub(crate) struct BackgroundFetcher(Arc<Mutex<BTreeSet<PathBuf>>>);
 
 impl BackgroundFetcher {
     fn lock(&self) -> MutexGuard<'_, BTreeSet<PathBuf>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        pipeline::lock(&self.0)
     }
 
     /// Starts to download a model unless a download of it is in progress. After a failure, the next

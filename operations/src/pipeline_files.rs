@@ -5,7 +5,7 @@ mod file_state;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use pipeline::{PipelineSpec, PostgresSpec};
 use serde_json::{Value, json};
@@ -102,7 +102,7 @@ impl PipelineFiles {
         }
         enforce_single_store(&mut known);
         let now = pipelines(&known);
-        let mut gone = self.0.removed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut gone = pipeline::lock(&self.0.removed);
         gone.extend(before);
         gone.retain(|it| !now.contains(it));
     }
@@ -121,12 +121,12 @@ impl PipelineFiles {
 
     /// Removed pipelines that [`PipelineFiles::acknowledge_removed`] has not acknowledged.
     pub fn removed(&self) -> BTreeSet<RemovedPipeline> {
-        self.0.removed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        pipeline::lock(&self.0.removed).clone()
     }
 
     /// Acknowledges removed pipelines.
     pub fn acknowledge_removed(&self, gone: &BTreeSet<RemovedPipeline>) {
-        let mut known = self.0.removed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = pipeline::lock(&self.0.removed);
         known.retain(|it| !gone.contains(it));
     }
 
@@ -196,7 +196,7 @@ impl PipelineFiles {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<PathBuf, FileState>> {
-        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
+        pipeline::lock(&self.0.known)
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use pipeline::StoreError;
 use pipeline::VectorsConfig;
@@ -29,7 +29,7 @@ impl Shards {
         config: &VectorsConfig,
     ) -> Result<Arc<EdgeStore>, StoreError> {
         // Locked while the shard is opened, so that concurrent callers get the same instance.
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = pipeline::lock(&self.0);
         open.retain(|_, shard| shard.strong_count() > 0);
         if let Some(shard) = open.get(folder).and_then(Weak::upgrade) {
             return Ok(shard);

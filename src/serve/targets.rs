@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use metadata::{Principal, VisibleCollection};
@@ -183,6 +183,6 @@ impl Targets {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, Arc<TargetSlot>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        pipeline::lock(&self.open)
     }
 }

@@ -2,7 +2,7 @@
 //! tests.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use async_trait::async_trait;
 use chrono::DateTime;
@@ -59,12 +59,12 @@ impl MemoryMetadata {
 
     /// Begins another pass over the sources: only locations recorded from now on count as seen.
     pub fn begin_pass(&self) {
-        locked(&self.state).pass += 1;
+        pipeline::lock(&self.state).pass += 1;
     }
 
     /// The documents that are not deleted, in order of id.
     pub fn documents(&self) -> Vec<MemoryDocument> {
-        let state = locked(&self.state);
+        let state = pipeline::lock(&self.state);
         let stored = state.documents.iter().filter(|(_, document)| !document.deleted);
         let stored = stored.map(|(id, document)| MemoryDocument {
             id: *id,
@@ -179,7 +179,7 @@ impl MetadataStore for MemoryMetadata {
         &self,
         uris: &[String],
     ) -> Result<Vec<Option<KnownLocation>>, StoreError> {
-        let state = locked(&self.state);
+        let state = pipeline::lock(&self.state);
         Ok(uris.iter().map(|uri| state.locations.get(uri).cloned()).collect())
     }
 
@@ -191,7 +191,7 @@ impl MetadataStore for MemoryMetadata {
         &self,
         incoming: &[IncomingDocument],
     ) -> Result<Vec<DocumentIdentity>, StoreError> {
-        let state = locked(&self.state);
+        let state = pipeline::lock(&self.state);
         let coming: BTreeSet<ContentHash> = incoming.iter().map(|it| it.content_hash).collect();
         // The document of an edited file is in use if its old content comes from another location.
         let edited = |id: &Uuid| !coming.contains(&state.documents[id].content_hash);
@@ -210,7 +210,7 @@ impl MetadataStore for MemoryMetadata {
     }
 
     async fn commit(&self, documents: &[StoredDocument]) -> Result<Vec<Uuid>, StoreError> {
-        let mut state = locked(&self.state);
+        let mut state = pipeline::lock(&self.state);
         for stored in documents {
             let IncomingDocument { location, content_hash } = stored.incoming.clone();
             let (uri, source) = (location.uri.clone(), location.source.clone());
@@ -241,7 +241,7 @@ impl MetadataStore for MemoryMetadata {
         &self,
         set_aside: &[(String, Rejection)],
     ) -> Result<Vec<Uuid>, StoreError> {
-        let mut state = locked(&self.state);
+        let mut state = pipeline::lock(&self.state);
         for (node, Rejection { location, content_hash, reason: why }) in set_aside {
             let uri = location.uri.clone();
             if let RejectReason::Unchanged
@@ -277,7 +277,7 @@ impl MetadataStore for MemoryMetadata {
     }
 
     async fn mark_purged(&self, documents: &[Uuid]) -> Result<(), StoreError> {
-        let mut state = locked(&self.state);
+        let mut state = pipeline::lock(&self.state);
         for id in documents {
             if let Some(document) = state.documents.get_mut(id) {
                 document.chunks = 0;
@@ -296,13 +296,13 @@ impl Lifecycle for MemoryMetadata {
     }
 
     async fn unpurged(&self, limit: u32) -> Result<Vec<Uuid>, StoreError> {
-        let mut documents = locked(&self.state).sweep();
+        let mut documents = pipeline::lock(&self.state).sweep();
         documents.truncate(limit as usize);
         Ok(documents)
     }
 
     async fn count_unattached(&self) -> Result<u64, StoreError> {
-        let state = locked(&self.state);
+        let state = pipeline::lock(&self.state);
         Ok(state.unattached.iter().filter(|uri| state.is_seen(uri)).count() as u64)
     }
 
@@ -310,7 +310,7 @@ impl Lifecycle for MemoryMetadata {
         &self,
         sources: &[String],
     ) -> Result<Vec<MissingDocuments>, StoreError> {
-        let state = locked(&self.state);
+        let state = pipeline::lock(&self.state);
         let missing = state.missing(sources);
         let uris: BTreeSet<&str> = missing.iter().map(|it| it.uri.as_str()).collect();
         let is_lost =
@@ -342,7 +342,7 @@ impl Lifecycle for MemoryMetadata {
         after: &[u8],
         limit: u32,
     ) -> Result<Option<ForgottenBatch>, StoreError> {
-        let mut state = locked(&self.state);
+        let mut state = pipeline::lock(&self.state);
         let missing = state.missing(sources).into_iter().map(|it| it.uri.clone());
         let gone: Vec<_> =
             missing.filter(|uri| uri.as_bytes() > after).take(limit as usize).collect();
@@ -359,12 +359,12 @@ impl Lifecycle for MemoryMetadata {
     }
 
     async fn unknown_sources(&self, sources: &[String]) -> Result<Vec<String>, StoreError> {
-        let state = locked(&self.state);
+        let state = pipeline::lock(&self.state);
         Ok(sources.iter().filter(|it| !state.sources.contains_key(*it)).cloned().collect())
     }
 
     async fn record_devices(&self, devices: &[(String, i64)]) -> Result<(), StoreError> {
-        let mut state = locked(&self.state);
+        let mut state = pipeline::lock(&self.state);
         for (source, device) in devices {
             if let Some(known) = state.sources.get_mut(source) {
                 *known = Some(*device);
@@ -378,7 +378,7 @@ impl Lifecycle for MemoryMetadata {
         after: Uuid,
         limit: u32,
     ) -> Result<Vec<Relocation>, StoreError> {
-        let state = locked(&self.state);
+        let state = pipeline::lock(&self.state);
         let moved = state.documents.range(after..).filter(|(id, it)| **id > after && !it.deleted);
         let moved = moved.filter_map(|(id, it)| {
             let locations = it.locations.iter().filter_map(|uri| state.locations.get(uri));
@@ -402,7 +402,7 @@ impl Lifecycle for MemoryMetadata {
     }
 
     async fn mark_relocating(&self, documents: &[Uuid]) -> Result<(), StoreError> {
-        let mut state = locked(&self.state);
+        let mut state = pipeline::lock(&self.state);
         for id in documents {
             if let Some(document) = state.documents.get_mut(id) {
                 document.recorded = None;
@@ -412,7 +412,7 @@ impl Lifecycle for MemoryMetadata {
     }
 
     async fn mark_relocated(&self, places: &[(Uuid, DocumentLocation)]) -> Result<(), StoreError> {
-        let mut state = locked(&self.state);
+        let mut state = pipeline::lock(&self.state);
         for (id, place) in places {
             if let Some(document) = state.documents.get_mut(id) {
                 document.path = path_of(&place.uri);
@@ -431,9 +431,4 @@ fn path_of(uri: &str) -> String {
 
 fn count(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// The test that panicked reports the failure; other tests may continue with the store.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,7 +4,7 @@
 //! one that was not seen, and a renamed file is missing at one location and new at another.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use metadata::{ContentMatch, DocumentStatus};
 use pipeline::{
@@ -170,7 +170,7 @@ impl Ledger {
     }
 
     fn lock(&self) -> MutexGuard<'_, LedgerState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        pipeline::lock(&self.state)
     }
 
     /// Records the known states of locations that a source has listed.
