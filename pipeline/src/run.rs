@@ -10,7 +10,6 @@
 
 mod drive;
 
-use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -33,7 +32,10 @@ use crate::run::drive::{
     AbortSignal, RECORD_BATCH, StopSignal, drive_recorder, drive_sink, drive_source, drive_stage,
 };
 use crate::when::When;
-use crate::{BatchPolicy, NodeKind, Plan, Resources, RunError, RunOptions, Sink, Source, Stage};
+use crate::{
+    BatchPolicy, NodeKind, Plan, Resources, RunError, RunOptions, Sink, Source, Stage,
+    panic_message,
+};
 
 /// Concurrent batches of a stage with adaptive batch weight ([`BatchPolicy::initial_weight`]).
 const ADAPTIVE_CONCURRENCY: usize = 2;
@@ -231,22 +233,16 @@ type NodeFuture = Pin<Box<dyn Future<Output = Result<(), RunError>> + Send>>;
 async fn catch_panic(node: Arc<str>, drive: NodeFuture) -> Result<(), RunError> {
     match AssertUnwindSafe(drive).catch_unwind().await {
         Ok(result) => result,
-        Err(panic) => Err(RunError::Panic { node, message: panic_message(panic.as_ref()) }),
+        Err(panic) => {
+            Err(RunError::Panic { node, message: panic_message(panic.as_ref()).to_owned() })
+        }
     }
 }
 
 fn panic_error(node: Arc<str>, error: JoinError) -> RunError {
     let message = match error.try_into_panic() {
-        Ok(panic) => panic_message(panic.as_ref()),
+        Ok(panic) => panic_message(panic.as_ref()).to_owned(),
         Err(error) => error.to_string(),
     };
     RunError::Panic { node, message }
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> String {
-    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
-        (Some(text), _) => (*text).to_owned(),
-        (_, Some(text)) => text.clone(),
-        (None, None) => "no message".to_owned(),
-    }
 }
