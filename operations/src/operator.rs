@@ -92,12 +92,25 @@ impl Operator {
     /// [`Interrupted`] if the operation was cancelled or stopped before it had the lease; the cause
     /// of the failure otherwise.
     pub async fn execute(&self, request: &OperationRequest) -> Result<OperationResult, BoxError> {
-        self.check_quota(request).await?;
         let found = self.context.find_collection().await?;
-        match self.delegate(found.as_ref(), request).await? {
-            Delegation::Ended(result) => Ok(*result),
-            Delegation::TakenOver(leased) => self.execute_leased(*leased).await,
-            Delegation::None => self.execute_here(request).await,
+        self.check_quota(found.as_ref(), request).await?;
+        match self.execute_delegated(found.as_ref(), request).await? {
+            Some(result) => Ok(result),
+            None => self.execute_here(request).await,
+        }
+    }
+
+    /// Delegates a request, and executes it here if it comes back; `None` if this process must
+    /// lease the collection for it.
+    async fn execute_delegated(
+        &self,
+        collection: Option<&Collection>,
+        request: &OperationRequest,
+    ) -> Result<Option<OperationResult>, BoxError> {
+        match self.delegate(collection, request).await? {
+            Delegation::Ended(result) => Ok(Some(*result)),
+            Delegation::TakenOver(leased) => self.execute_leased(*leased).await.map(Some),
+            Delegation::None => Ok(None),
         }
     }
 
@@ -118,10 +131,10 @@ impl Operator {
             )
             .into());
         }
-        match self.delegate(Some(collection), &OperationRequest::DeleteCollection).await? {
-            Delegation::Ended(result) => Ok(*result),
-            Delegation::TakenOver(leased) => self.execute_leased(*leased).await,
-            Delegation::None => self.delete_here(collection).await,
+        let request = OperationRequest::DeleteCollection;
+        match self.execute_delegated(Some(collection), &request).await? {
+            Some(result) => Ok(result),
+            None => self.delete_here(collection).await,
         }
     }
 
@@ -186,16 +199,16 @@ impl Operator {
 
     /// Refuses a run of a collection that has reached a limit. Queued operations were checked when
     /// they were requested.
-    async fn check_quota(&self, request: &OperationRequest) -> Result<(), BoxError> {
-        if !request.adds_documents() {
-            return Ok(());
-        }
-        let found = self.context.find_collection().await?;
-        match found.filter(|it| it.deleting_since.is_none()) {
-            Some(collection) => {
-                Ok(self.context.postgres().collections().check_quota(&collection).await?)
+    async fn check_quota(
+        &self,
+        collection: Option<&Collection>,
+        request: &OperationRequest,
+    ) -> Result<(), BoxError> {
+        match collection.filter(|it| it.deleting_since.is_none()) {
+            Some(collection) if request.adds_documents() => {
+                Ok(self.context.postgres().collections().check_quota(collection).await?)
             }
-            None => Ok(()),
+            Some(_) | None => Ok(()),
         }
     }
 
