@@ -76,8 +76,8 @@ impl Export {
         metrics: &MetricsExporter,
         stop: CancellationToken,
     ) -> Self {
-        for key in plan.ineffective_keys(&spec) {
-            tracing::warn!("`{key}` has no effect: the pipeline writes no collection");
+        for warning in plan.ineffective_keys(&spec) {
+            tracing::warn!("{}", warning.message);
         }
         stores::restrict_data_folder(&spec);
         let cache = stores::open_cache(&spec);

@@ -95,23 +95,27 @@ impl Plan {
         self.sources().flat_map(|(_, source)| source.roots()).collect()
     }
 
-    /// Top-level keys of the file that have no effect, because they concern operations, which an
-    /// export is not; empty if the pipeline writes a collection.
-    pub fn ineffective_keys(&self, spec: &PipelineSpec) -> Vec<&'static str> {
-        let keys =
-            if self.writes_collection() { &[][..] } else { &["lifecycle", "notify", "schedule"] };
-        keys.iter().copied().filter(|key| spec.has(&format!("/{key}"))).collect()
+    /// A warning for each top-level key of the file that has no effect, because it concerns
+    /// operations, which an export is not; empty if the pipeline writes a collection.
+    pub fn ineffective_keys(&self, spec: &PipelineSpec) -> Vec<Finding> {
+        if self.writes_collection() {
+            return Vec::new();
+        }
+        let keys = ["lifecycle", "notify", "schedule"].map(|key| (key, format!("/{key}")));
+        keys.iter()
+            .filter(|(_, pointer)| spec.has(pointer))
+            .map(|(key, pointer)| {
+                let message = format!("`{key}` has no effect: the pipeline writes no collection");
+                Finding::new(spec.span_of(pointer), message)
+                    .with_help(format!("remove `{key}`, or add a sink that writes the collection"))
+            })
+            .collect()
     }
 
     /// Conditions that would currently make a run fail or find no documents, and keys without
     /// effect, with their position in the file. Reads the source roots, so it may be slow.
     pub fn warnings(&self, spec: &PipelineSpec) -> Vec<Finding> {
-        let ineffective = self.ineffective_keys(spec).into_iter().map(|key| {
-            let message = format!("`{key}` has no effect: the pipeline writes no collection");
-            Finding::new(spec.span_of(&format!("/{key}")), message)
-                .with_help(format!("remove `{key}`, or add the node `upsert`"))
-        });
-        let mut warnings: Vec<_> = ineffective.collect();
+        let mut warnings = self.ineffective_keys(spec);
         for (id, source) in self.sources() {
             let node = spec.file.nodes.iter().position(|node| node.id == id);
             let pointer = format!("/nodes/{}/with", node.unwrap_or_default());
