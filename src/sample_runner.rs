@@ -7,15 +7,14 @@ use std::sync::{Arc, Mutex};
 
 use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch, new_null_array};
 use arrow::array::{LargeBinaryArray, StringArray, UInt64Array};
-use arrow::datatypes::{Schema, SchemaRef, UInt32Type, UInt64Type};
+use arrow::datatypes::{SchemaRef, UInt32Type, UInt64Type};
 use async_trait::async_trait;
 use pipeline::column::{
     BYTES, CHUNKS, LANGUAGE, METADATA, MIME_TYPE, SIZE, SOURCE, TEXT, TITLE, URI,
 };
 use pipeline::{
     BoxError, Engine as _, InputSpec, LocalEngine, ModelInfo, ModelProvider, Outcome, PipelineSpec,
-    Plan, RejectionReport, Resources, RunOptions, SchemaError, Sink, SinkConfig, SinkFacts, Source,
-    SourceConfig,
+    Plan, RejectionReport, Resources, RunOptions, Sink, SinkConfig, Source, SourceConfig,
 };
 use serde_json::{Map, Value};
 
@@ -215,14 +214,6 @@ impl Source for OneShot {
 struct CaptureSink(Arc<Mutex<Vec<RecordBatch>>>);
 
 impl SinkConfig for CaptureSink {
-    fn accepts(&self, _: &Schema) -> Result<(), SchemaError> {
-        Ok(())
-    }
-
-    fn facts(&self) -> SinkFacts {
-        SinkFacts::default()
-    }
-
     fn build(&self, _: &Resources) -> Result<Box<dyn Sink>, BoxError> {
         Ok(Box::new(self.clone()))
     }

@@ -15,8 +15,8 @@ use pipeline::test_util::{document_rows, payload};
 use pipeline::{
     BoxError, Engine as _, Filter, KeywordField, LocalEngine, NoModels, NodeDef, NodeKind,
     NumericField, NumericRange, Outcome, Parallelism, Payload, PipelineSpec, Plan, Registry,
-    Resources, RowsExt as _, RunOptions, SchemaError, Sink, SinkConfig, SinkFacts, Source,
-    SourceConfig, Stage, StageConfig, TextField, options_schema,
+    Resources, RowsExt as _, RunOptions, SchemaError, Sink, SinkConfig, Source, SourceConfig,
+    Stage, StageConfig, TextField, options_schema,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -118,14 +118,6 @@ impl StageConfig for NoOptions {
 }
 
 impl SinkConfig for NoOptions {
-    fn accepts(&self, _: &Schema) -> Result<(), SchemaError> {
-        Ok(())
-    }
-
-    fn facts(&self) -> SinkFacts {
-        SinkFacts::default()
-    }
-
     fn build(&self, _: &Resources) -> Result<Box<dyn Sink>, BoxError> {
         Ok(Box::new(self.clone()))
     }

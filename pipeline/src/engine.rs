@@ -45,7 +45,7 @@ pub trait Engine: Send + Sync {
 /// # mod program {
 /// #     use std::sync::Arc;
 /// #     use arrow::array::RecordBatch;
-/// #     use arrow::datatypes::{Schema, SchemaRef};
+/// #     use arrow::datatypes::SchemaRef;
 /// #     use pipeline::test_util::document_rows;
 /// #     use pipeline::*;
 /// #     #[derive(Clone, serde::Deserialize, schemars::JsonSchema)]
@@ -90,12 +90,6 @@ pub trait Engine: Send + Sync {
 /// #         }
 /// #     }
 /// #     impl SinkConfig for None {
-/// #         fn accepts(&self, _: &Schema) -> Result<(), SchemaError> {
-/// #             Ok(())
-/// #         }
-/// #         fn facts(&self) -> SinkFacts {
-/// #             SinkFacts::default()
-/// #         }
 /// #         fn build(&self, _: &Resources) -> Result<Box<dyn Sink>, BoxError> {
 /// #             Ok(Box::new(self.clone()))
 /// #         }

@@ -6,12 +6,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use arrow::array::{AsArray as _, RecordBatch};
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use pipeline::{
     BoxError, Engine as _, LocalEngine, NoModels, Outcome, PipelineSpec, Plan, Registry, Resources,
-    RunOptions, SchemaError, Sink, SinkConfig, SinkFacts, Source, SourceConfig, ipc,
+    RunOptions, Sink, SinkConfig, Source, SourceConfig, ipc,
 };
 
 use crate::support::TestProject;
@@ -20,7 +20,7 @@ use crate::support::TestProject;
 const EXPORT: &str = "\
 version: 1
 name: export
-stores: { postgres: 'postgres://nobody@127.0.0.1:1/none' }
+stores: { postgres: 'postgres://reader@127.0.0.1:1/none' }
 nodes:
   - { id: scan,    uses: scan,    with: { paths: [corpus] } }
   - { id: hash,    uses: hash,    from: scan }
@@ -237,14 +237,6 @@ struct Border {
 }
 
 impl SinkConfig for Border {
-    fn accepts(&self, _: &Schema) -> Result<(), SchemaError> {
-        Ok(())
-    }
-
-    fn facts(&self) -> SinkFacts {
-        SinkFacts::default()
-    }
-
     fn build(&self, _: &Resources) -> Result<Box<dyn Sink>, BoxError> {
         Ok(Box::new(self.clone()))
     }

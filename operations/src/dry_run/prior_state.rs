@@ -5,14 +5,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::Schema;
 use async_trait::async_trait;
 use metadata::{ContentMatch, LocationEntry, RunMetadata};
 use pipeline::column::{CHUNKS, CONTENT_HASH};
 use pipeline::{
     BoxError, ContentHash, DocumentIdentity, IncomingDocument, KnownHashes, KnownLocation,
-    KnownState, Lifecycle as _, Location, MetadataStore, Rejection, Resources, SchemaError, Sink,
-    SinkConfig, SinkFacts, StoreError, StoredDocument, chunk_and_token_counts,
+    KnownState, Lifecycle as _, Location, MetadataStore, Rejection, Resources, Sink, SinkConfig,
+    StoreError, StoredDocument, chunk_and_token_counts,
 };
 use uuid::Uuid;
 
@@ -158,14 +157,6 @@ pub(super) struct CountingNode {
 }
 
 impl SinkConfig for CountingNode {
-    fn accepts(&self, _: &Schema) -> Result<(), SchemaError> {
-        Ok(())
-    }
-
-    fn facts(&self) -> SinkFacts {
-        SinkFacts::default()
-    }
-
     fn build(&self, _: &Resources) -> Result<Box<dyn Sink>, BoxError> {
         Ok(Box::new(self.clone()))
     }

@@ -55,14 +55,19 @@ pub trait Sink: Send {
 
 /// Parsed options of a sink.
 pub trait SinkConfig: Send + Sync {
-    /// Checks the input columns.
+    /// Checks the input columns. By default, a sink accepts all.
     ///
     /// # Errors
     /// If a required column is missing.
-    fn accepts(&self, input: &Schema) -> Result<(), SchemaError>;
+    fn accepts(&self, _input: &Schema) -> Result<(), SchemaError> {
+        Ok(())
+    }
 
-    /// Facts for the code around the plan.
-    fn facts(&self) -> SinkFacts;
+    /// Facts for the code around the plan. By default, a sink writes neither the collection nor an
+    /// artefact.
+    fn facts(&self) -> SinkFacts {
+        SinkFacts::default()
+    }
 
     /// Opens the sink.
     ///

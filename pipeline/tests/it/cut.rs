@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use pipeline::{
     BoxError, Engine as _, Fingerprint, LocalEngine, Outcome, RejectionReport, Resources,
-    RunOptions, RunReport, SchemaError, Sink, SinkConfig, SinkFacts, Source, SourceConfig,
+    RunOptions, RunReport, Sink, SinkConfig, Source, SourceConfig,
 };
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -34,12 +34,6 @@ struct Outbox {
 }
 
 impl SinkConfig for Outbox {
-    fn accepts(&self, _: &Schema) -> Result<(), SchemaError> {
-        Ok(())
-    }
-    fn facts(&self) -> SinkFacts {
-        SinkFacts::default()
-    }
     fn build(&self, _: &Resources) -> Result<Box<dyn Sink>, BoxError> {
         Ok(Box::new(self.clone()))
     }

@@ -13,8 +13,8 @@ use pipeline::column::{BYTES, URI};
 use pipeline::{
     BoxError, DocumentError, Engine as _, LocalEngine, Location, NoModels, NodeDef, NodeKind,
     Outcome, Parallelism, PipelineSpec, Plan, Registry, Rejection, Resources, RowsExt as _,
-    RunOptions, SchemaError, SchemaExt as _, Sink, SinkConfig, SinkFacts, Source, SourceConfig,
-    Stage, StageConfig, options_schema,
+    RunOptions, SchemaError, SchemaExt as _, Sink, SinkConfig, Source, SourceConfig, Stage,
+    StageConfig, options_schema,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -148,10 +148,6 @@ static REMEMBERED: Mutex<Vec<(String, String)>> = Mutex::new(Vec::new());
 impl SinkConfig for Remember {
     fn accepts(&self, input: &Schema) -> Result<(), SchemaError> {
         input.require(BYTES.field())
-    }
-
-    fn facts(&self) -> SinkFacts {
-        SinkFacts::default()
     }
 
     fn build(&self, _: &Resources) -> Result<Box<dyn Sink>, BoxError> {

@@ -430,10 +430,6 @@ impl SinkConfig for CollectingSink {
     fn accepts(&self, input: &Schema) -> Result<(), SchemaError> {
         input.require(URI.field())
     }
-    fn facts(&self) -> SinkFacts {
-        SinkFacts::default()
-    }
-
     fn build(&self, _: &Resources) -> Result<Box<dyn Sink>, BoxError> {
         Ok(Box::new(self.clone()))
     }
