@@ -1,7 +1,9 @@
 //! Search requests in Edge's form, the query language of the server: one request per ranking.
 
-use pipeline::{BoxError, IndexQuery, Quantization, QueryVectors, RankedChunk, SearchAccuracy};
-use pipeline::{PointKey, SparseVector};
+use pipeline::{
+    BoxError, IndexQuery, PointKey, Quantization, QueryVectors, RankedChunk, SearchAccuracy,
+    SparseVector,
+};
 use qdrant_edge::external::ordered_float::OrderedFloat;
 use qdrant_edge::{
     NamedQuery, PointId, QuantizationSearchParams, QueryEnum, QueryRequest, ScoredPoint,
