@@ -10,5 +10,6 @@ mod extract;
 mod extraction_cache;
 mod hash;
 mod sandbox;
+mod sparse_fields;
 mod sparse_vectors;
 mod support;
