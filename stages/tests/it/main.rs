@@ -4,6 +4,7 @@
 
 mod adversarial_inputs;
 mod chunk;
+mod chunk_context;
 mod dedup;
 mod embed;
 mod extract;
