@@ -39,7 +39,10 @@ mod tests {
 
     #[test]
     fn differences_are_told_by_option() {
-        let options = |k1: f64, weight: f64| json!({ "version": 2, "k1": k1, "fields": { "title": { "weight": weight } } });
+        let options = |k1: f64, weight: f64| {
+            let fields = json!({ "title": { "weight": weight } });
+            json!({ "version": 2, "k1": k1, "fields": fields })
+        };
         let usual = options(1.2, 1.0);
         let former = json!({ "version": 1, "k1": 1.2 });
         let words = [
