@@ -108,7 +108,7 @@ pub use retry::{retrying, retrying_while};
 pub use schedule::{Occurrence, OccurrenceStatus, Schedule, ScheduleError};
 pub use schema::{RowsExt, SchemaError, SchemaExt};
 pub use secret::Secret;
-pub use sparse::{SparseEncoder, SparseVector};
+pub use sparse::{SparseEncoder, SparseVector, TermPosition};
 pub use spec::{
     ChunkSpec, ChunksSpec, EngineSpec, ExpectSpec, GoldenSpec, HumanDuration, InputSpec,
     LifecycleSpec, Migrate, MinScoresSpec, MissedRunPolicy, NodeSpec, NotifyEvent, NotifySpec,

@@ -74,6 +74,7 @@ mod highlight;
 mod merge;
 pub mod metrics;
 mod query_batcher;
+mod ranking;
 mod request;
 mod results;
 mod searcher;

@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
-use pipeline::{BoxError, SparseEncoder, SparseVector};
+use pipeline::{BoxError, SparseEncoder, SparseVector, TermPosition};
 use rust_stemmers::Stemmer;
 use serde_json::Value;
 
@@ -237,5 +237,34 @@ impl SparseEncoder for Bm25Encoder {
             }
         }
         apart
+    }
+
+    fn term_positions(
+        &self,
+        text: &str,
+        language: Option<&str>,
+        question: &SparseVector,
+    ) -> Vec<TermPosition> {
+        let rule = self.language_stemmer(language);
+        let stemmer = rule.map(|(_, stemmer)| stemmer);
+        let mut all_known = self.index_cache.try_lock().ok();
+        let mut known =
+            all_known.as_mut().map(|all| all.entry(rule.map(|(code, _)| code)).or_default());
+        // Start and index of each term; the lexer yields a name before its parts.
+        let mut terms: Vec<(usize, u32)> = Vec::new();
+        lex(text, &mut |kind, word, range| {
+            let index = match &mut known {
+                Some(known) => cached_index(known, kind, word, stemmer),
+                None => word_index(kind, word, stemmer),
+            };
+            terms.push((range.start, index));
+        });
+        terms.sort_unstable();
+        terms.dedup();
+        let words = (0..).zip(terms.chunk_by(|a, b| a.0 == b.0));
+        let all = words.flat_map(|(position, word)| {
+            word.iter().map(move |(_, index)| TermPosition { position, index: *index })
+        });
+        all.filter(|it| question.indices.binary_search(&it.index).is_ok()).collect()
     }
 }
