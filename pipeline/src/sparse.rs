@@ -89,13 +89,17 @@ pub trait SparseEncoder: Send + Sync {
         question: &SparseVector,
     ) -> Vec<TermPosition> {
         let words = text.split_whitespace();
-        let starts: Vec<usize> = words.map(|it| it.as_ptr().addr() - text.as_ptr().addr()).collect();
+        let starts: Vec<usize> =
+            words.map(|it| it.as_ptr().addr() - text.as_ptr().addr()).collect();
         let mut found = Vec::new();
         for &index in &question.indices {
             let term = SparseVector { indices: vec![index], values: vec![1.0] };
             for range in self.match_ranges(text, language, &term) {
                 let before = starts.partition_point(|start| *start <= range.start).max(1) - 1;
-                found.push(TermPosition { position: u32::try_from(before).unwrap_or(u32::MAX), index });
+                found.push(TermPosition {
+                    position: u32::try_from(before).unwrap_or(u32::MAX),
+                    index,
+                });
             }
         }
         found.sort_unstable();

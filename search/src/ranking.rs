@@ -16,9 +16,14 @@ mod fusion;
 mod legs;
 mod passes;
 mod proximity;
+mod rescore;
 mod siblings;
 
+pub(crate) use self::adjacent::merge_adjacent;
 pub use self::candidate::{Candidate, Explanation, Leg};
+pub(crate) use self::diversity::DIVERSITY_CANDIDATES;
+pub use self::freshness::Freshness;
 pub use self::fusion::Fusion;
 pub(crate) use self::legs::{BestScores, Legs};
 pub(crate) use self::passes::Passes;
+pub use self::proximity::Proximity;

@@ -104,6 +104,9 @@ pub struct Request {
     pub candidates: Option<usize>,
     /// `true` to compute the highlights of the hits.
     pub highlight: bool,
+    /// `true` to merge hits of a page that are adjacent in their document into one passage, in
+    /// collections whose settings permit it. `k`, `offset` and cursors count hits before the merge.
+    pub merge_adjacent: bool,
     /// Approximate or exact search.
     pub search_params: SearchAccuracy,
     /// Maximum cost of the search ([`Request::cost`]). It limits the hits read for grouping by
@@ -128,6 +131,7 @@ impl Request {
             overrides: SettingsOverrides::default(),
             candidates: None,
             highlight: true,
+            merge_adjacent: false,
             search_params: SearchAccuracy::Approximate,
             budget: u64::MAX,
         }

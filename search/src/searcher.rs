@@ -21,7 +21,7 @@ use crate::glob::PatternFilter;
 use crate::highlight::{Highlighter, PageHit, highlight_page};
 use crate::merge::{self, Place, Ranking};
 use crate::query_batcher::QueryBatcher;
-use crate::ranking::Candidate;
+use crate::ranking::{Candidate, merge_adjacent};
 use crate::request::{InvalidRequest, Request};
 use crate::results::{CollectionFailure, MergedHit, SearchResults, Timings};
 use crate::target::{Target, TargetResolver};
@@ -174,7 +174,7 @@ impl Searcher {
         }
     }
 
-    /// The hits of a page, with their highlights.
+    /// The hits of a page with their highlights, adjacent ones merged if the request wants it.
     async fn show(
         &self,
         request: &Request,
@@ -193,9 +193,14 @@ impl Searcher {
             };
             let Candidate { score, similarity, .. } = hits.candidates[place];
             let payload = point.payload.clone();
-            MergedHit { collection_index: from, score, similarity, highlights, payload }
+            let chunks = vec![payload.chunk_index];
+            MergedHit { collection_index: from, score, similarity, highlights, chunks, payload }
         });
-        hits.collect()
+        let hits = hits.collect();
+        if request.merge_adjacent {
+            return merge_adjacent(hits, |from| found[from].legs.settings.merge_adjacent);
+        }
+        hits
     }
 
     /// The values of a field among the chunks that meet a condition, the most frequent first.

@@ -5,8 +5,8 @@ use std::io::{IsTerminal as _, stdout};
 
 use pipeline::BoxError;
 use search::{
-    CollectionResult, Fusion, MergedHit, Request, SearchResults, Searcher, SettingsOverrides,
-    parse_filter,
+    CollectionResult, Fusion, MergedHit, Proximity, Request, SearchResults, Searcher,
+    SettingsOverrides, parse_filter,
 };
 use serde_json::{Value, json};
 
@@ -65,7 +65,14 @@ fn request(args: &SearchArgs) -> Result<Request, BoxError> {
         filter,
         threshold: args.threshold,
         per_document: args.per_document,
-        overrides: SettingsOverrides { fusion },
+        overrides: SettingsOverrides {
+            fusion,
+            siblings: args.siblings,
+            freshness: args.freshness,
+            proximity: args.proximity.map(|weight| Proximity { weight, ..Proximity::default() }),
+            diversity: args.diversity,
+        },
+        merge_adjacent: args.merge_adjacent.unwrap_or(!args.json),
         ..Request::new(args.words.join(" "), Vec::new())
     })
 }
@@ -74,19 +81,21 @@ fn as_json(answer: &SearchResults) -> Value {
     answer
         .hits
         .iter()
-        .map(|MergedHit { collection_index: from, score, similarity, highlights, payload }| {
+        .map(|hit| {
+            let MergedHit { collection_index: from, payload, .. } = hit;
             let CollectionResult { name, generation, mode, .. } = &answer.searched[*from];
             let highlights: Vec<[usize; 2]> =
-                highlights.iter().map(|range| [range.start, range.end]).collect();
+                hit.highlights.iter().map(|range| [range.start, range.end]).collect();
             json!({
-                "score": score,
-                "similarity": similarity,
+                "score": hit.score,
+                "similarity": hit.similarity,
                 "mode": mode.name(),
                 "collection": name,
                 "generation": generation,
                 "uri": payload.uri,
                 "title": payload.title,
                 "chunk_index": payload.chunk_index,
+                "chunks": hit.chunks,
                 "text": payload.content,
                 "highlights": highlights,
                 "headings": payload.headings,
@@ -127,11 +136,11 @@ fn as_text(answer: &SearchResults, paint: Paint) -> String {
         let heading = format!("{title}{within}");
         let written = writeln!(
             out,
-            "{}. {score:.3}  {}\n   {} ({within_what}chunk {})",
+            "{}. {score:.3}  {}\n   {} ({within_what}{})",
             place + 1,
             paint.bold(&render::visible_line(&heading)),
             render::visible_line(&payload.uri),
-            payload.chunk_index,
+            chunks_of(hit),
         );
         written.expect("writing to a String cannot fail");
         for line in snippet::lines(&payload.content, &hit.highlights, width, paint) {
@@ -140,4 +149,12 @@ fn as_text(answer: &SearchResults, paint: Paint) -> String {
         out.push('\n');
     }
     out
+}
+
+/// The chunks of a hit: `chunk 3`, or `chunks 3–5`.
+fn chunks_of(hit: &MergedHit) -> String {
+    match hit.chunks.as_slice() {
+        [] | [_] => format!("chunk {}", hit.payload.chunk_index),
+        [first, .., last] => format!("chunks {first}–{last}"),
+    }
 }

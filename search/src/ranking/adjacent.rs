@@ -11,29 +11,58 @@ use std::ops::Range;
 
 use pipeline::Payload;
 
+use crate::results::MergedHit;
+
 /// Maximum length in bytes of the white space between two consecutive chunks.
 const MAX_SPACE: u64 = 64;
 
 /// Several chunks as one passage.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct JoinedPassage {
+struct JoinedPassage {
     /// The text of the document from `start` to `end`; line breaks and spaces stand for white space
     /// that is in no chunk.
-    pub(crate) content: String,
+    content: String,
     /// Start in the text of the document, in bytes.
-    pub(crate) start: u64,
+    start: u64,
     /// End in bytes, exclusive.
-    pub(crate) end: u64,
+    end: u64,
     /// Indices of its chunks, ascending.
-    pub(crate) chunks: Vec<u32>,
+    chunks: Vec<u32>,
     /// The highlights of its chunks, ascending, neither overlapping nor adjacent unless those of a
     /// chunk are.
-    pub(crate) highlights: Vec<Range<usize>>,
+    highlights: Vec<Range<usize>>,
+}
+
+/// The hits of a page with adjacent ones merged, in the collections for which `is_wanted` is `true`.
+/// A passage is at the place of its best hit and has its scores.
+pub(crate) fn merge_adjacent(
+    hits: Vec<MergedHit>,
+    is_wanted: impl Fn(usize) -> bool,
+) -> Vec<MergedHit> {
+    let (merged, single): (Vec<usize>, Vec<usize>) =
+        (0..hits.len()).partition(|at| is_wanted(hits[*at].collection_index));
+    let payloads: Vec<&Payload> = merged.iter().map(|at| &hits[*at].payload).collect();
+    let groups = adjacent_groups(&payloads);
+    let groups = groups.into_iter().map(|group| group.into_iter().map(|it| merged[it]).collect());
+    let mut groups: Vec<Vec<usize>> = groups.chain(single.into_iter().map(|at| vec![at])).collect();
+    groups.sort_unstable();
+    let passage = |group: Vec<usize>| {
+        let mut best = hits[group[0]].clone();
+        let parts: Vec<_> =
+            group.iter().map(|at| (&hits[*at].payload, &hits[*at].highlights[..])).collect();
+        if let Some(joined) = join(&parts).filter(|it| it.chunks.len() > 1) {
+            let JoinedPassage { content, start, end, chunks, highlights } = joined;
+            best.payload = Payload { content, start, end, ..best.payload };
+            (best.chunks, best.highlights) = (chunks, highlights);
+        }
+        best
+    };
+    groups.into_iter().map(passage).collect()
 }
 
 /// The hits that form one passage each: groups of indices into `hits`, in the order of their best
 /// hits, which are first in their groups. Hits are best first.
-pub(crate) fn adjacent_groups(hits: &[&Payload]) -> Vec<Vec<usize>> {
+fn adjacent_groups(hits: &[&Payload]) -> Vec<Vec<usize>> {
     let mut documents: HashMap<_, Vec<usize>> = HashMap::new();
     for (at, hit) in hits.iter().enumerate() {
         documents.entry((hit.collection, hit.document)).or_default().push(at);
@@ -61,7 +90,7 @@ pub(crate) fn adjacent_groups(hits: &[&Payload]) -> Vec<Vec<usize>> {
 }
 
 /// The passage of the hits of one group, each with its highlights. `None` if there are none.
-pub(crate) fn join(hits: &[(&Payload, &[Range<usize>])]) -> Option<JoinedPassage> {
+fn join(hits: &[(&Payload, &[Range<usize>])]) -> Option<JoinedPassage> {
     let mut hits: Vec<_> = hits.to_vec();
     hits.sort_by_key(|(payload, _)| (payload.start, payload.chunk_index));
     let mut all = hits.into_iter();
@@ -111,7 +140,8 @@ impl JoinedPassage {
             self.content.push_str(&text[repeated..]);
         } else {
             let space = payload.start - self.end;
-            let is_next = self.chunks.iter().any(|it| it.checked_add(1) == Some(payload.chunk_index));
+            let is_next =
+                self.chunks.iter().any(|it| it.checked_add(1) == Some(payload.chunk_index));
             if !is_next || space > MAX_SPACE {
                 return false;
             }
@@ -151,7 +181,8 @@ mod tests {
 
     use super::*;
 
-    const TEXT: &str = "Oaks live for centuries.\n\nBirches die young – ünlike firs. 漢字 end the text.";
+    const TEXT: &str =
+        "Oaks live for centuries.\n\nBirches die young – ünlike firs. 漢字 end the text.";
 
     /// The chunk of a document at a range of its text.
     fn chunk(document: &str, index: u32, range: Range<usize>) -> Payload {
@@ -171,7 +202,8 @@ mod tests {
         let joined = join(&[(&hits[0], &[0..7]), (&hits[2], &[0..4])]).unwrap();
         assert_eq!(joined.content, TEXT[..43]);
         assert_eq!((joined.start, joined.end, &*joined.chunks), (0, 43, &[0, 1][..]));
-        let words: Vec<&str> = joined.highlights.iter().map(|it| &joined.content[it.clone()]).collect();
+        let words: Vec<&str> =
+            joined.highlights.iter().map(|it| &joined.content[it.clone()]).collect();
         assert_eq!(words, ["Oaks", "Birches"]);
 
         let hits = [chunk("a", 4, 0..20), chunk("a", 9, 10..43)];
@@ -227,7 +259,8 @@ mod tests {
     fn highlights(content: &str) -> Vec<Range<usize>> {
         let starts = content.split(char::is_whitespace).scan(0, |at, word| {
             let start = *at;
-            *at += word.len() + content[start + word.len()..].chars().next().map_or(0, char::len_utf8);
+            *at +=
+                word.len() + content[start + word.len()..].chars().next().map_or(0, char::len_utf8);
             Some(start..start + word.len())
         });
         starts.filter(|range| content[range.clone()].contains('e')).collect()

@@ -39,6 +39,15 @@ pub struct Explanation {
     pub sparse: Option<Leg>,
     /// The fused score of a hybrid search.
     pub fused: Option<f32>,
+    /// The score of the best other passage of its document among the candidates, if it counts.
+    pub siblings: Option<f32>,
+    /// The factor of its score for the age of its document, from 0 to 1.
+    pub freshness: Option<f32>,
+    /// Its bonus for terms that are near each other, from 0 to 1, before its weight.
+    pub proximity: Option<f32>,
+    /// The largest cosine similarity to a hit before it, at least 0; it replaced the score of the
+    /// hit by its marginal relevance.
+    pub diversity: Option<f32>,
 }
 
 /// The place of a chunk in a ranking.

@@ -13,6 +13,43 @@
 use std::ops::RangeInclusive;
 
 use pipeline::TermPosition;
+use serde::Serialize;
+
+use crate::request::InvalidRequest;
+
+/// A bonus for passages in which the terms of the query are near each other.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Proximity {
+    /// Largest bonus, relative to the best possible score; 0 disables it.
+    pub weight: f32,
+    /// Number of best candidates that may have a bonus, at most 1000.
+    pub candidates: usize,
+}
+
+impl Default for Proximity {
+    fn default() -> Self {
+        Self { weight: 0.1, candidates: 100 }
+    }
+}
+
+impl Proximity {
+    pub(crate) fn check(&self) -> Result<(), InvalidRequest> {
+        let message = if !(0.0..=MAX_WEIGHT).contains(&self.weight) {
+            format!("expected a weight from 0 to {MAX_WEIGHT}, found {}", self.weight)
+        } else if !(1..=MAX_CANDIDATES).contains(&self.candidates) {
+            format!("expected 1 to {MAX_CANDIDATES} candidates, found {}", self.candidates)
+        } else {
+            return Ok(());
+        };
+        Err(InvalidRequest { field: "proximity", message })
+    }
+}
+
+/// Maximum weight of the bonus.
+const MAX_WEIGHT: f32 = 10.0;
+
+/// Maximum number of candidates whose text is read.
+const MAX_CANDIDATES: usize = 1000;
 
 /// Maximum distance in words of a pair of neighbouring terms of a query; between them are stop
 /// words.

@@ -161,6 +161,11 @@ async fn search_for_facets(
         per_document: None,
         fusion: None,
         candidates: None,
+        proximity: None,
+        siblings: None,
+        freshness: None,
+        diversity: None,
+        merge_adjacent: false,
         highlight: false,
         exact: false,
     };

@@ -66,6 +66,11 @@ pub(crate) async fn search_simply(
         per_document: None,
         fusion: None,
         candidates: None,
+        proximity: None,
+        siblings: None,
+        freshness: None,
+        diversity: None,
+        merge_adjacent: false,
         highlight: true,
         exact: false,
     };

@@ -34,6 +34,7 @@ pub(super) fn to_wire(found: &SearchResults, failed: Vec<FailedCollection>) -> S
             text: payload.content.clone(),
             document: payload.document,
             chunk_index: payload.chunk_index,
+            chunks: hit.chunks.clone(),
             uri: payload.uri.clone(),
             title: Some(title::display_title(payload.title.as_deref(), &payload.uri)),
             headings: payload.headings.clone(),
