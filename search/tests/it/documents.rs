@@ -123,7 +123,10 @@ async fn adjacent_hits_of_a_page_are_one_passage() {
     let merged = search_one(&shelf, request(true)).await;
     assert_eq!(merged.hits.len(), 3);
     let hit = &merged.hits[0];
-    assert_eq!((hit.score, hit.payload.chunk_index), (apart.hits[0].score, apart.hits[0].chunks[0]));
+    assert_eq!(
+        (hit.score, hit.payload.chunk_index),
+        (apart.hits[0].score, apart.hits[0].chunks[0])
+    );
     assert_eq!(hit.chunks, [0, 1]);
     let passage = "Wool is red. Red wool is warm. Sheep give wool.";
     assert_eq!((&*hit.payload.content, hit.payload.start, hit.payload.end), (passage, 0, 47));
@@ -150,7 +153,11 @@ fn a_pass_costs_the_texts_that_it_reads() {
     assert_eq!(cost(proximity(30)), plain + 2 * 30);
     assert_eq!(cost(proximity(1000)), plain + 2 * 100, "there are no more candidates");
     let freshness = Some(Freshness { half_life: 60, weight: 0.5 });
-    assert_eq!(cost(SettingsOverrides { freshness, ..proximity(30) }), plain + 2 * 100, "read once");
+    assert_eq!(
+        cost(SettingsOverrides { freshness, ..proximity(30) }),
+        plain + 2 * 100,
+        "read once"
+    );
     assert_eq!(cost(SettingsOverrides { diversity: Some(0.5), ..none() }), plain + 2 * 100);
     assert_eq!(cost(SettingsOverrides { siblings: Some(1.0), ..none() }), plain);
     let off = Some(Freshness { half_life: 60, weight: 0.0 });

@@ -169,10 +169,29 @@ mod tests {
             }
         }
         let draw = |width: usize, paint: Paint| lines(PARAGRAPH, &apart, width, paint).join("\n");
-        insta::assert_snapshot!(draw(40, Paint::none()), @r"");
+        insta::assert_snapshot!(draw(40, Paint::none()), @r"
+        …threads that wait for each other
+        never finish: this is a deadlock.
+        To avoid a deadlock, threads lock
+        all mutexes in one order. A
+        thread that cannot keep the order
+        tries to lock the second mutex,…
+        ");
         let coloured = draw(40, Paint::always()).replace('\u{1b}', "␛");
-        insta::assert_snapshot!(coloured, @r"");
-        insta::assert_snapshot!(draw(160, Paint::none()), @r"");
+        insta::assert_snapshot!(coloured, @r"
+        …threads that wait for each other
+        never finish: this is a ␛[1;33mdeadlock␛[0m.
+        To ␛[1;33mavoid␛[0m a ␛[1;33mdeadlock␛[0m, threads ␛[1;33mlock␛[0m
+        all mutexes in one ␛[1;33morder␛[0m. A
+        thread that cannot keep the ␛[1;33morder␛[0m
+        tries to ␛[1;33mlock␛[0m the second mutex,…
+        ");
+        insta::assert_snapshot!(draw(160, Paint::none()), @r"
+        A mutex protects data. A thread that locks a mutex owns it, and every other thread that wants it waits. The owner unlocks the mutex when it has finished.
+        Two threads that wait for each other never finish: this is a deadlock. To avoid a deadlock, threads lock all mutexes in one order. A thread that cannot
+        keep the order tries to lock the second mutex, and unlocks the first one if that fails. A mutex of the type that checks for errors reports a deadlock
+        instead of waiting forever, at the price of some time.
+        ");
     }
 
     #[test]
