@@ -60,6 +60,7 @@ fn search_settings(spec: &SearchSpec) -> SearchSettings {
     SearchSettings {
         fusion,
         siblings: spec.documents.siblings,
+        lead: spec.documents.lead,
         freshness: spec
             .freshness
             .as_ref()

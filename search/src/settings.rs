@@ -13,6 +13,8 @@ pub struct SearchSettings {
     pub fusion: Fusion,
     /// Weight of the best other passage of the document in the score of a passage, from 0 to 1.
     pub siblings: f32,
+    /// Share by which the score of the first chunk of each document is raised, from 0 to 1.
+    pub lead: f32,
     /// Decay of scores by the age of the document.
     pub freshness: Option<Freshness>,
     /// Bonus for terms of the query that are near each other.
@@ -30,6 +32,7 @@ impl Default for SearchSettings {
         Self {
             fusion: Fusion::default(),
             siblings: 0.0,
+            lead: 0.0,
             freshness: None,
             proximity: None,
             diversity: 0.0,
@@ -44,6 +47,7 @@ impl SearchSettings {
         Self {
             fusion: overrides.fusion.unwrap_or(self.fusion),
             siblings: overrides.siblings.unwrap_or(self.siblings),
+            lead: overrides.lead.unwrap_or(self.lead),
             freshness: overrides.freshness.or(self.freshness).filter(|it| it.weight > 0.0),
             proximity: overrides.proximity.or(self.proximity).filter(|it| it.weight > 0.0),
             diversity: overrides.diversity.unwrap_or(self.diversity),
@@ -55,6 +59,7 @@ impl SearchSettings {
     /// candidates, as a hybrid one does.
     pub(crate) fn has_passes(&self) -> bool {
         self.siblings > 0.0
+            || self.lead > 0.0
             || self.freshness.is_some()
             || self.proximity.is_some()
             || self.diversity > 0.0
@@ -73,6 +78,8 @@ pub struct SettingsOverrides {
     pub fusion: Option<Fusion>,
     /// Replaces [`SearchSettings::siblings`].
     pub siblings: Option<f32>,
+    /// Replaces [`SearchSettings::lead`].
+    pub lead: Option<f32>,
     /// Replaces [`SearchSettings::freshness`]; weight 0 disables it.
     pub freshness: Option<Freshness>,
     /// Replaces [`SearchSettings::proximity`]; weight 0 disables it.
@@ -87,7 +94,9 @@ impl SettingsOverrides {
         self.fusion.map_or(Ok(()), Fusion::check)?;
         self.freshness.map_or(Ok(()), |it| it.check())?;
         self.proximity.map_or(Ok(()), |it| it.check())?;
-        for (field, share) in [("siblings", self.siblings), ("diversity", self.diversity)] {
+        let shares =
+            [("siblings", self.siblings), ("lead", self.lead), ("diversity", self.diversity)];
+        for (field, share) in shares {
             if let Some(share) = share.filter(|it| !(0.0..=1.0).contains(it)) {
                 let message = format!("expected 0 to 1, found {share}");
                 return Err(InvalidRequest { field, message });

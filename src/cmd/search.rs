@@ -68,6 +68,7 @@ fn request(args: &SearchArgs) -> Result<Request, BoxError> {
         overrides: SettingsOverrides {
             fusion,
             siblings: args.siblings,
+            lead: None,
             freshness: args.freshness,
             proximity: args.proximity.map(|weight| Proximity { weight, ..Proximity::default() }),
             diversity: args.diversity,

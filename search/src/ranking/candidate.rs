@@ -41,6 +41,8 @@ pub struct Explanation {
     pub fused: Option<f32>,
     /// The score of the best other passage of its document among the candidates, if it counts.
     pub siblings: Option<f32>,
+    /// The factor of its score if it is the first chunk of its document, and these are raised.
+    pub lead: Option<f32>,
     /// The factor of its score for the age of its document, from 0 to 1.
     pub freshness: Option<f32>,
     /// Its bonus for terms that are near each other, from 0 to 1, before its weight.

@@ -122,6 +122,7 @@ pub(super) async fn build_request(
         overrides: SettingsOverrides {
             fusion,
             siblings: wanted.siblings,
+            lead: None,
             freshness: wanted
                 .freshness
                 .map(|it| Freshness { half_life: it.half_life.as_secs(), weight: it.weight }),
