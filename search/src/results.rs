@@ -6,6 +6,7 @@ use std::time::Duration;
 use pipeline::Payload;
 use uuid::Uuid;
 
+use crate::ranking::Explanation;
 use crate::request::SearchMode;
 
 /// The answer to a request.
@@ -35,6 +36,8 @@ pub struct MergedHit {
     pub score: f32,
     /// Cosine similarity to the query; `None` if no dense vector of the query was computed.
     pub similarity: Option<f32>,
+    /// How it came to its score, in an answer to [`crate::Request::explain`].
+    pub explanation: Option<Explanation>,
     /// Byte ranges in the content that match words of the query.
     pub highlights: Vec<Range<usize>>,
     /// The passage with its document and its position in it.
