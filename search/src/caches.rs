@@ -99,6 +99,7 @@ pub struct SearchCaches {
     points: Cache<(GenerationVersion, Uuid), Arc<Point>>,
     chunk_counts: Cache<GenerationVersion, u64>,
     term_counts: Cache<(GenerationVersion, u32), u64>,
+    noise_floors: Cache<GenerationVersion, Option<f32>>,
     facets: Cache<(GenerationVersion, KeywordField), Arc<Vec<Facet>>>,
     /// Number of reported changes per collection.
     changes: Mutex<HashMap<Uuid, u64>>,
@@ -133,6 +134,7 @@ impl SearchCaches {
             points: weighed(hits, point_bytes),
             chunk_counts: weighed(MAX_FACET_BYTES.min(hits), |_: &u64| 0),
             term_counts: weighed(MAX_FACET_BYTES.min(hits), |_: &u64| 0),
+            noise_floors: weighed(MAX_FACET_BYTES.min(hits), |_: &Option<f32>| 0),
             facets: weighed(MAX_FACET_BYTES.min(hits), facet_bytes),
             changes: Mutex::default(),
             metrics: SearchMetrics::default(),
@@ -167,6 +169,7 @@ impl SearchCaches {
         self.points.invalidate_all();
         self.chunk_counts.invalidate_all();
         self.term_counts.invalidate_all();
+        self.noise_floors.invalidate_all();
         self.facets.invalidate_all();
         self.lock_changes().values_mut().for_each(|changes| *changes += 1);
     }
@@ -231,6 +234,15 @@ impl SearchCaches {
 
     pub(crate) fn insert_term_count(&self, version: &GenerationVersion, term: u32, count: u64) {
         self.term_counts.insert((version.clone(), term), count);
+    }
+
+    /// The noise floor of a generation; the inner option is `None` if it has none.
+    pub(crate) fn noise_floor(&self, version: &GenerationVersion) -> Option<Option<f32>> {
+        self.noise_floors.get(version)
+    }
+
+    pub(crate) fn insert_noise_floor(&self, version: GenerationVersion, floor: Option<f32>) {
+        self.noise_floors.insert(version, floor);
     }
 
     pub(crate) fn facets(

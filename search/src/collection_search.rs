@@ -191,15 +191,18 @@ impl CollectionSearch<'_> {
                 };
                 let query = StoreQuery { target, request, filter, limit: key.limit };
                 let dense = dense.as_ref().map(|it| &***it);
-                let terms = if key.exact_terms {
-                    exact_terms(target.sparse_encoder.query_terms(&request.query, &languages))
-                } else {
-                    Vec::new()
-                };
+                let terms = target.sparse_encoder.query_terms(&request.query, &languages);
+                let exact_terms =
+                    if key.exact_terms { exact_terms(terms.clone()) } else { Vec::new() };
                 let points = PointReader { caches: self.caches, target, version: &version };
-                let exact = ExactSearch { query: &query, points, dense };
-                let (legs, exact) = join(query.legs(mode, dense, &words), exact.find(terms)).await;
-                let legs = Arc::new(Legs { exact: exact?, ..legs? });
+                let exact = ExactSearch { query: &query, points: &points, dense };
+                let legs = query.legs(mode, dense, &words);
+                let (legs, exact) = join(legs, exact.find(exact_terms)).await;
+                let mut legs = Legs { exact: exact?, ..legs? };
+                if mode != SearchMode::Sparse && request.filter.is_none() {
+                    legs.nothing_near = points.is_nothing_near(&legs, &terms).await?;
+                }
+                let legs = Arc::new(legs);
                 self.caches.insert_legs(asked, &legs);
                 legs
             }

@@ -67,7 +67,7 @@ fn most_of_rare(chunks: u64) -> usize {
 /// A search for exact terms in one collection.
 pub(crate) struct ExactSearch<'a> {
     pub(crate) query: &'a StoreQuery<'a>,
-    pub(crate) points: PointReader<'a>,
+    pub(crate) points: &'a PointReader<'a>,
     /// Dense vector of the query.
     pub(crate) dense: Option<&'a [f32]>,
 }

@@ -77,6 +77,7 @@ mod glob;
 mod highlight;
 mod merge;
 pub mod metrics;
+mod nearness;
 mod phrase;
 mod points;
 mod query_batcher;

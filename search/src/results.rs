@@ -14,6 +14,10 @@ use crate::request::SearchMode;
 pub struct SearchResults {
     /// Best first. With [`crate::Request::per_document`], hits of one document are adjacent.
     pub hits: Vec<MergedHit>,
+    /// `true` if there are hits, and none of them is near the query: they are no more similar to it
+    /// than unrelated passages are to each other, and have few of its words. Always `false` in
+    /// sparse mode and with a filter.
+    pub nothing_near: bool,
     /// Cursor of the next page; `None` on the last page.
     pub cursor: Option<String>,
     /// The collections that answered, in the order of the request.

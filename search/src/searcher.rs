@@ -164,7 +164,9 @@ impl Searcher {
                 request.fixed_cost() + request.window_cost(next, window) <= request.budget
             });
             let timings = Timings { embed, store: store + fetching, ..Timings::default() };
+            let nothing_near = !hits.is_empty() && found.iter().all(|it| it.legs.legs.nothing_near);
             return Ok(SearchResults {
+                nothing_near,
                 cursor: next.filter(|_| !is_last).map(Cursor::encode),
                 hits,
                 searched: found.iter().map(|it| it.legs.to_result()).collect(),

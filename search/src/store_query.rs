@@ -42,7 +42,7 @@ impl StoreQuery<'_> {
             }
         };
         let (dense, sparse) = join(by_meaning, by_words).await;
-        Ok(Legs { dense: dense?, sparse: sparse?, exact: Vec::new() })
+        Ok(Legs { dense: dense?, sparse: sparse?, ..Legs::default() })
     }
 
     async fn rank(

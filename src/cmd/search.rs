@@ -125,6 +125,11 @@ fn as_text(answer: &SearchResults, paint: Paint) -> String {
     }
     let width = render::width_of_output().unwrap_or(snippet::WIDTH);
     let mut out = String::new();
+    if answer.nothing_near {
+        let them = if answer.searched.len() == 1 { "the collection" } else { "the collections" };
+        writeln!(out, "Nothing in {them} is near this question; the best hits follow.\n")
+            .expect("writing to a String cannot fail");
+    }
     for (place, hit) in answer.hits.iter().enumerate() {
         let payload = &hit.payload;
         let title = payload.title.as_deref().unwrap_or("(no title)");

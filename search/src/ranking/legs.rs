@@ -14,6 +14,8 @@ pub(crate) struct Legs {
     pub(crate) sparse: Vec<RankedChunk>,
     /// The chunks with exact terms of the query, in no order.
     pub(crate) exact: Vec<ExactChunk>,
+    /// `true` if nothing in the collection is near the query.
+    pub(crate) nothing_near: bool,
 }
 
 impl Legs {

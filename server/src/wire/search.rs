@@ -135,6 +135,10 @@ pub struct SimpleSearch {
 pub struct SearchAnswer {
     /// Best first; with `per_document`, grouped by document.
     pub hits: Vec<SearchHit>,
+    /// `true` if no hit is near the query: they are no more similar to it than unrelated passages
+    /// are to each other, and have few of its words. Always `false` in sparse mode and with a
+    /// filter.
+    pub nothing_near: bool,
     /// The `cursor` of the next page; missing on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,

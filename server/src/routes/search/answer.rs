@@ -17,7 +17,7 @@ pub(super) fn failed_collection(collection: &Collection, reason: &'static str) -
 pub(super) fn empty_answer() -> SearchAnswer {
     let timings = SearchTimings { total_ms: 0.0, embed_ms: 0.0, store_ms: 0.0, own_ms: 0.0 };
     let (hits, searched, failed) = (Vec::new(), Vec::new(), Vec::new());
-    SearchAnswer { hits, next: None, searched, failed, timings }
+    SearchAnswer { hits, nothing_near: false, next: None, searched, failed, timings }
 }
 
 fn explanation(explanation: &Explanation) -> SearchExplanation {
@@ -74,6 +74,7 @@ pub(super) fn to_wire(found: &SearchResults, failed: Vec<FailedCollection>) -> S
     });
     SearchAnswer {
         hits: hits.collect(),
+        nothing_near: found.nothing_near,
         next: found.cursor.clone(),
         searched: searched.collect(),
         failed,
