@@ -1,8 +1,8 @@
 //! Search over the ports. Reads vectors, and writes neither vectors nor metadata.
 //!
 //! A [`Searcher`] sends a [`Request`] to the [`Target`]s that it names and combines their hits into
-//! one [`SearchResults`]. `docs/search.md` describes requests, docs/adr/0013-hybrid-search.md the
-//! design.
+//! one [`SearchResults`]. `docs/search.md` describes requests, docs/adr/0013-hybrid-search.md and
+//! 0039-ranking-in-the-search.md the design.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -77,7 +77,7 @@ mod glob;
 mod highlight;
 mod merge;
 pub mod metrics;
-mod nearness;
+mod noise_floor;
 mod phrase;
 mod points;
 mod query_batcher;

@@ -127,7 +127,7 @@ fn as_text(answer: &SearchResults, paint: Paint) -> String {
     let mut out = String::new();
     if answer.nothing_near {
         let them = if answer.searched.len() == 1 { "the collection" } else { "the collections" };
-        writeln!(out, "Nothing in {them} is near this question; the best hits follow.\n")
+        writeln!(out, "Nothing in {them} is near this query; the best hits follow.\n")
             .expect("writing to a String cannot fail");
     }
     for (place, hit) in answer.hits.iter().enumerate() {
