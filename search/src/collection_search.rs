@@ -196,7 +196,7 @@ impl CollectionSearch<'_> {
                     if key.exact_terms { exact_terms(terms.clone()) } else { Vec::new() };
                 let points = PointReader { caches: self.caches, target, version: &version };
                 let exact = ExactSearch { query: &query, points: &points, dense };
-                let legs = query.legs(mode, dense, &words);
+                let legs = query.legs(mode, dense, words.as_ref());
                 let (legs, exact) = join(legs, exact.find(exact_terms)).await;
                 let mut legs = Legs { exact: exact?, ..legs? };
                 if mode != SearchMode::Sparse && request.filter.is_none() {

@@ -20,12 +20,11 @@ pub(crate) async fn rarities(
     if !search.window.request.explain {
         return Ok(Vec::new());
     }
-    let of = |it| async move {
-        let RankedCollection { legs, .. } = it;
+    let rarities = found.iter().map(|RankedCollection { legs, .. }| async move {
         let rarities = collection_rarities(search, legs).await;
         rarities.map_err(|error| (legs.requested.clone(), error))
-    };
-    try_join_all(found.iter().map(of)).await
+    });
+    try_join_all(rarities).await
 }
 
 async fn collection_rarities(

@@ -22,7 +22,7 @@ impl StoreQuery<'_> {
         &self,
         mode: SearchMode,
         dense: Option<&[f32]>,
-        words: &Option<SparseVector>,
+        words: Option<&SparseVector>,
     ) -> Result<Legs, StoreError> {
         let by_meaning = async {
             match dense {
