@@ -232,7 +232,8 @@ fn rankings_are_fused_as_they_are_weighed() {
     let place = two_folders();
     let asked = |weights: &str| {
         let question = ["--weights", weights, "--fusion-k", "2", "pthread_mutex_lock"];
-        let hits = search(&place, &[&["--mode", "hybrid"][..], &question].concat());
+        let hybrid = ["--mode", "hybrid", "--no-exact-terms"];
+        let hits = search(&place, &[&hybrid[..], &question].concat());
         let scores = hits.iter().map(|hit| hit["score"].as_f64().unwrap()).collect::<Vec<_>>();
         (names(&hits), scores)
     };
