@@ -1,7 +1,8 @@
 //! The ranking of the chunks of one collection: from the rankings of the store to the order in
 //! which hits are shown.
 //!
-//! 1. The store returns the dense and the sparse ranking (`legs.rs`).
+//! 1. The store returns the dense and the sparse ranking, and the chunks with exact terms of the
+//!    query (`legs.rs`).
 //! 2. Both are fused into one list of candidates (`fusion.rs`).
 //! 3. Passes reorder the candidates (`passes.rs`).
 //!
@@ -11,6 +12,7 @@
 mod adjacent;
 mod candidate;
 mod diversity;
+mod exact;
 mod freshness;
 mod fusion;
 mod legs;
@@ -22,6 +24,7 @@ mod siblings;
 pub(crate) use self::adjacent::merge_adjacent;
 pub use self::candidate::{Candidate, Explanation, Leg};
 pub(crate) use self::diversity::DIVERSITY_CANDIDATES;
+pub(crate) use self::exact::{ExactChunk, ExactTerm};
 pub use self::freshness::Freshness;
 pub use self::fusion::Fusion;
 pub(crate) use self::legs::{BestScores, Legs};

@@ -107,6 +107,8 @@ pub struct Request {
     /// `true` to merge hits of a page that are adjacent in their document into one passage, in
     /// collections whose settings permit it. `k`, `offset` and cursors count hits before the merge.
     pub merge_adjacent: bool,
+    /// `true` to explain the scores of the hits.
+    pub explain: bool,
     /// Approximate or exact search.
     pub search_params: SearchAccuracy,
     /// Maximum cost of the search ([`Request::cost`]). It limits the hits read for grouping by
@@ -132,6 +134,7 @@ impl Request {
             candidates: None,
             highlight: true,
             merge_adjacent: false,
+            explain: false,
             search_params: SearchAccuracy::Approximate,
             budget: u64::MAX,
         }

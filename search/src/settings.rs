@@ -11,6 +11,8 @@ use crate::request::InvalidRequest;
 pub struct SearchSettings {
     /// How a hybrid search combines its rankings.
     pub fusion: Fusion,
+    /// Ranks chunks with the exact terms of a query first, in a hybrid search.
+    pub exact_terms: bool,
     /// Weight of the best other passage of the document in the score of a passage, from 0 to 1.
     pub siblings: f32,
     /// Share by which the score of the first chunk of each document is raised, from 0 to 1.
@@ -31,6 +33,7 @@ impl Default for SearchSettings {
     fn default() -> Self {
         Self {
             fusion: Fusion::default(),
+            exact_terms: true,
             siblings: 0.0,
             lead: 0.0,
             freshness: None,
@@ -46,6 +49,7 @@ impl SearchSettings {
     pub(crate) fn with(&self, overrides: &SettingsOverrides) -> Self {
         Self {
             fusion: overrides.fusion.unwrap_or(self.fusion),
+            exact_terms: overrides.exact_terms.unwrap_or(self.exact_terms),
             siblings: overrides.siblings.unwrap_or(self.siblings),
             lead: overrides.lead.unwrap_or(self.lead),
             freshness: overrides.freshness.or(self.freshness).filter(|it| it.weight > 0.0),
@@ -76,6 +80,8 @@ impl SearchSettings {
 pub struct SettingsOverrides {
     /// Replaces [`SearchSettings::fusion`].
     pub fusion: Option<Fusion>,
+    /// Replaces [`SearchSettings::exact_terms`].
+    pub exact_terms: Option<bool>,
     /// Replaces [`SearchSettings::siblings`].
     pub siblings: Option<f32>,
     /// Replaces [`SearchSettings::lead`].

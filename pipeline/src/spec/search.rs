@@ -22,11 +22,14 @@ pub use proximity::ProximitySpec;
 /// assert_eq!(SearchSpec::default().fusion, FusionSpec::default());
 /// # Ok::<_, serde_json::Error>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SearchSpec {
     /// How a hybrid search combines the dense and the sparse ranking.
     pub fusion: FusionSpec,
+    /// Ranks chunks with the exact terms of a query first in a hybrid search: its names, numbers
+    /// and quoted phrases.
+    pub exact_terms: bool,
     /// Bonus for passages in which the terms of the query are near each other. Default: none.
     pub proximity: Option<ProximitySpec>,
     /// How the passages of one document affect each other in a result.
@@ -39,10 +42,30 @@ pub struct SearchSpec {
     pub freshness: Option<FreshnessSpec>,
 }
 
+impl Default for SearchSpec {
+    fn default() -> Self {
+        Self {
+            fusion: FusionSpec::default(),
+            exact_terms: true,
+            proximity: None,
+            documents: DocumentsSpec::default(),
+            diversity: 0.0,
+            freshness: None,
+        }
+    }
+}
+
 /// How a hybrid search combines the dense and the sparse ranking.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(tag = "method", rename_all = "lowercase", deny_unknown_fields)]
 pub enum FusionSpec {
+    /// A weighted sum of the scores, each scaled by the best one of the answer.
+    Convex {
+        /// Weight of the dense score; the sparse score has the rest.
+        #[serde(default = "dense_weight")]
+        #[schemars(range(min = 0.0, max = 1.0))]
+        dense: f32,
+    },
     /// By reciprocal ranks.
     Rrf {
         /// Constant: the larger it is, the smaller the advantage of the first ranks.
@@ -61,10 +84,13 @@ pub enum FusionSpec {
 }
 
 impl Default for FusionSpec {
-    /// `k` is that of the original paper (Cormack, Clarke and Büttcher, SIGIR 2009).
     fn default() -> Self {
-        Self::Rrf { k: sixty(), dense: one(), sparse: one() }
+        Self::Convex { dense: dense_weight() }
     }
+}
+
+fn dense_weight() -> f32 {
+    0.7
 }
 
 fn sixty() -> u32 {

@@ -5,6 +5,7 @@
 mod costs;
 mod documents;
 mod evaluation;
+mod exact_terms;
 mod multi_collection;
 mod paging;
 mod search;

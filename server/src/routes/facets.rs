@@ -160,6 +160,7 @@ async fn search_for_facets(
         threshold: None,
         per_document: None,
         fusion: None,
+        exact_terms: None,
         candidates: None,
         proximity: None,
         siblings: None,
@@ -167,6 +168,7 @@ async fn search_for_facets(
         diversity: None,
         merge_adjacent: false,
         highlight: false,
+        explain: false,
         exact: false,
     };
     let found = run_search(app, caller, request, ProblemCode::InvalidBody).await?;

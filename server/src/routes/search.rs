@@ -65,6 +65,7 @@ pub(crate) async fn search_simply(
         threshold: None,
         per_document: None,
         fusion: None,
+        exact_terms: None,
         candidates: None,
         proximity: None,
         siblings: None,
@@ -72,6 +73,7 @@ pub(crate) async fn search_simply(
         diversity: None,
         merge_adjacent: false,
         highlight: true,
+        explain: false,
         exact: false,
     };
     respond(&app, &caller, wanted, ProblemCode::InvalidQuery).await
