@@ -77,7 +77,9 @@ pub use facts::{Chunking, CollectionFacts, SinkFacts, StageFacts};
 pub use filter::{Filter, KeywordField, NumericField, NumericRange, TextField};
 pub use finding::{Finding, Findings};
 pub use hub_model::{HubModel, HubModelError, is_plain_name};
-pub use index::{Facet, Hit, IndexQuery, QueryVectors, RankedChunk, SearchAccuracy, VectorIndex};
+pub use index::{
+    Facet, Hit, IndexQuery, QueryVectors, RankedChunk, SearchAccuracy, VectorIndex, term_rarity,
+};
 pub use inventory::{InspectedPoint, Inventory, PointKey, Vectors};
 pub use lifecycle::{ForgottenBatch, Lifecycle, MissingDocuments, Relocation};
 pub use lock::lock;
@@ -108,7 +110,10 @@ pub use retry::{retrying, retrying_while};
 pub use schedule::{Occurrence, OccurrenceStatus, Schedule, ScheduleError};
 pub use schema::{RowsExt, SchemaError, SchemaExt};
 pub use secret::Secret;
-pub use sparse::{SparseEncoder, SparseVector};
+pub use sparse::{
+    HEADING_SEPARATOR, Passage, PassageField, QueryTerm, QueryTermKind, SparseEncoder,
+    SparseVector, TermMatch,
+};
 pub use spec::{
     ChunkSpec, ChunksSpec, EngineSpec, ExpectSpec, FusionSpec, GoldenSpec, HumanDuration,
     InputSpec, LifecycleSpec, Migrate, MinScoresSpec, MissedRunPolicy, NodeSpec, NotifyEvent,

@@ -1,14 +1,14 @@
 //! Search over the ports. Reads vectors, and writes neither vectors nor metadata.
 //!
 //! A [`Searcher`] sends a [`Request`] to the [`Target`]s that it names and combines their hits into
-//! one [`SearchResults`]. `docs/search.md` describes requests, docs/adr/0013-hybrid-search.md the
-//! design.
+//! one [`SearchResults`]. `docs/search.md` describes requests, docs/adr/0013-hybrid-search.md and
+//! 0039-ranking-in-the-search.md the design.
 //!
 //! ```
 //! use std::sync::Arc;
 //!
 //! use pipeline::test_util::{no_resources, payload};
-//! use pipeline::{EmbedderOptions, ModelInfo, Point, VectorStore as _, point_id};
+//! use pipeline::{EmbedderOptions, ModelInfo, Passage, Point, VectorStore as _, point_id};
 //! use search::{QueryModel, Request, SearchMode, Searcher, Target};
 //! use vectors::MemoryVectors;
 //!
@@ -19,7 +19,7 @@
 //! let passages = [("oak", "Oaks live for centuries."), ("birch", "Birches die young.")];
 //! let points = passages.map(|(name, text)| {
 //!     let payload = payload(name, text);
-//!     let sparse = Some(sparse_encoder.encode_document(text, Some("en")));
+//!     let sparse = Some(sparse_encoder.encode_document(&Passage::of_payload(&payload)));
 //!     Point { id: point_id(payload.document, 0), vector: vec![1.0], sparse, payload }
 //! });
 //! store.upsert(points.to_vec()).await?;
@@ -68,6 +68,8 @@ mod collection_search;
 pub mod cost;
 mod cursor;
 pub mod evaluation;
+mod exact_terms;
+mod explain;
 mod fields;
 mod filter;
 mod flow;
@@ -75,6 +77,8 @@ mod glob;
 mod highlight;
 mod merge;
 pub mod metrics;
+mod noise_floor;
+mod phrase;
 mod points;
 mod query_batcher;
 mod ranking;
