@@ -51,9 +51,6 @@ ROWS = [
     ("without exact terms", "default", "hybrid", {"exact_terms": False}),
     *((f"dense weight {w}", "default", "hybrid", {"fusion": {"method": "convex", "dense": w}}) for w in (0.4, 0.5, 0.6, 0.7, 0.8)),
     ("reciprocal ranks, k = 10", "default", "hybrid", {"fusion": {"method": "rrf", "k": 10}}),
-    ("with proximity 0.05", "default", "hybrid", {"proximity": {"weight": 0.05}}),
-    ("with siblings 0.1", "default", "hybrid", {"documents": {"siblings": 0.1}}),
-    ("with lead 0.05", "default", "hybrid", {"documents": {"lead": 0.05}}),
 ]
 MEASURES = {"ndcg@10": "nDCG@10", "recall@10": "Recall@10", "mrr@10": "MRR@10"}
 SAMPLES = 2000
