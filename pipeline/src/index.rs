@@ -100,8 +100,8 @@ impl Hit {
     }
 }
 
-/// Rarity of a term that `with` of `all` sparse vectors contain, by which every store multiplies the
-/// weight of the term: the inverse document frequency of BM25 as in Qdrant and Lucene.
+/// Rarity of a term that `with` of `all` sparse vectors contain, by which every store multiplies
+/// the weight of the term: the inverse document frequency of BM25 as in Qdrant and Lucene.
 ///
 /// ```
 /// use pipeline::term_rarity;

@@ -1,5 +1,5 @@
-//! A search without the time of the vector store: parsing a filter, fusing, merging and highlighting
-//! hits.
+//! A search without the time of the vector store: parsing a filter, fusing, merging and
+//! highlighting hits.
 
 use std::collections::HashMap;
 use std::hint::black_box;

@@ -1,9 +1,9 @@
 //! Tells whether anything in a collection is near a query.
 //!
-//! A ranking always has a best hit, even for a query about something else. Its similarity alone says
-//! little, because every model has a scale of its own. So it is compared with the similarity of
-//! unrelated passages: that of a sample of the collection, each passage compared with those of other
-//! documents. A query is near nothing if its best hit is no more similar to it than unrelated
+//! A ranking always has a best hit, even for a query about something else. Its similarity alone
+//! says little, because every model has a scale of its own. So it is compared with the similarity
+//! of unrelated passages: that of a sample of the collection, each passage compared with those of
+//! other documents. A query is near nothing if its best hit is no more similar to it than unrelated
 //! passages are to each other, and no best hit has half of its words.
 
 use futures::future::try_join_all;

@@ -89,7 +89,7 @@ fn adjacent_groups(hits: &[&Payload]) -> Vec<Vec<usize>> {
     groups
 }
 
-/// The passage of the hits of one group, each with its highlights. `None` if there are none.
+/// The passage of the hits of one group, each with its highlights. `None` without hits.
 fn join(hits: &[(&Payload, &[Range<usize>])]) -> Option<JoinedPassage> {
     let mut hits: Vec<_> = hits.to_vec();
     hits.sort_by_key(|(payload, _)| (payload.start, payload.chunk_index));

@@ -13,7 +13,7 @@ use std::hash::Hash;
 pub(crate) struct SiblingScore {
     /// The new score.
     pub(crate) score: f32,
-    /// The score of the best sibling; `None` if there is none, or none with a positive score.
+    /// The score of the best sibling; `None` without one that has a positive score.
     pub(crate) sibling: Option<f32>,
 }
 
