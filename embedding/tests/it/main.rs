@@ -7,6 +7,7 @@ mod cached_embedder;
 mod configurations;
 mod model_folders;
 mod reference;
+mod rerankers;
 mod split_points;
 mod stand_in;
 

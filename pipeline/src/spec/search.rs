@@ -1,8 +1,12 @@
 //! How a collection is searched, in a pipeline file. These settings belong to the file, not to a
 //! generation.
 
+pub(crate) mod rerank;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+pub use self::rerank::RerankSpec;
 
 /// How the collection is searched. A request may override each setting.
 ///
@@ -19,6 +23,8 @@ use serde::Deserialize;
 pub struct SearchSpec {
     /// How a hybrid search combines the dense and the sparse ranking.
     pub fusion: FusionSpec,
+    /// Reranking of the best hits with a cross-encoder. Default: none.
+    pub rerank: Option<RerankSpec>,
 }
 
 /// How a hybrid search combines the dense and the sparse ranking.
