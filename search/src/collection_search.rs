@@ -13,8 +13,9 @@ use crate::caches::{GenerationVersion, LegsKey, RankedHits, RankingKey, SearchCa
 use crate::fields::FieldReader;
 use crate::points::{PointReader, Points};
 use crate::query_batcher::QueryBatcher;
-use crate::ranking::{BestScores, Legs, Passes};
+use crate::ranking::{BestScores, Legs, Passes, Ranked};
 use crate::request::{Request, SearchMode};
+use crate::reranking::NoReranker;
 use crate::results::CollectionResult;
 use crate::settings::SearchSettings;
 use crate::store_query::StoreQuery;
@@ -27,6 +28,8 @@ pub(crate) enum CollectionError {
     Embed(String),
     #[error("the collection has no sparse vectors, which the mode `sparse` needs")]
     NoSparseVectors,
+    #[error(transparent)]
+    NoReranker(#[from] NoReranker),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -51,6 +54,7 @@ pub(crate) struct CollectionLegs {
     pub(crate) has_more: bool,
     pub(crate) embed: Duration,
     pub(crate) store: Duration,
+    pub(crate) rerank: Duration,
 }
 
 impl CollectionLegs {
@@ -119,6 +123,7 @@ pub(crate) struct CollectionSearch<'a> {
     pub(crate) caches: &'a SearchCaches,
     pub(crate) query_batcher: &'a QueryBatcher,
     pub(crate) filter_pool: &'a BlockingPool,
+    pub(crate) rerank_pool: &'a BlockingPool,
 }
 
 impl CollectionSearch<'_> {
@@ -201,7 +206,7 @@ impl CollectionSearch<'_> {
         };
         Ok(CollectionLegs {
             requested: name.to_owned(),
-            settings: target.settings.with(&request.overrides),
+            settings: target.settings.with(&request.overrides)?,
             target: Arc::clone(target),
             mode,
             version,
@@ -211,6 +216,7 @@ impl CollectionSearch<'_> {
             has_more,
             embed,
             store,
+            rerank: Duration::ZERO,
         })
     }
 
@@ -238,12 +244,17 @@ impl CollectionSearch<'_> {
             mode: legs.mode,
             limit: self.window.candidates,
             points: self.points(&legs),
+            rerank_pool: self.rerank_pool,
         };
         let ranked = passes.rank(&legs.legs, best).await;
-        let hits = ranked.map_err(|error| (legs.requested.clone(), error))?;
-        let hits = Arc::new(RankedHits::new(hits));
-        self.caches.insert_hits(asked, &hits);
-        legs.store += started.elapsed();
+        let Ranked { candidates, is_complete, rerank } =
+            ranked.map_err(|error| (legs.requested.clone(), error))?;
+        let hits = Arc::new(RankedHits::new(candidates));
+        if is_complete {
+            self.caches.insert_hits(asked, &hits);
+        }
+        legs.rerank = rerank;
+        legs.store += started.elapsed().saturating_sub(rerank);
         Ok(RankedCollection { legs, hits })
     }
 

@@ -1,10 +1,12 @@
 //! The cost of a search in points. One point is about one passage that a store ranks or reads.
 //!
 //! `cost = characters of the query + 2 × bytes of patterns
-//!        + collections × (candidates + hits + 20 × patterns + 2,500 if exact)`,
+//!        + collections × (candidates + hits + 20 × patterns + 2,500 if exact
+//!                         + 20 × reranked candidates)`,
 //!
 //! where `candidates` is the number of fused entries per ranking and `hits` the number of hits
 //! read. Both are derived from `k`, `offset` and `per_document` unless the request sets them.
+//! Reranking costs only if the request asks for it, not if a pipeline file does.
 //! `docs/api.md` documents the formula.
 
 use pipeline::SearchAccuracy;
@@ -12,6 +14,7 @@ use pipeline::SearchAccuracy;
 use crate::cursor::Cursor;
 use crate::glob::PatternFilter;
 use crate::request::{InvalidRequest, Request};
+use crate::reranking::RerankOverride;
 
 /// Maximum cost of one request of a client.
 pub const COST_BUDGET: u64 = 50_000;
@@ -21,6 +24,8 @@ pub const PATTERN_BYTE_COST: u64 = 2;
 const PATTERN_COST: u64 = 20;
 /// Cost of an exact search, which compares every vector of a collection.
 const EXACT_SEARCH_COST: u64 = 2_500;
+/// Cost of scoring a candidate with a reranker.
+const RERANK_COST: u64 = 20;
 
 impl Request {
     /// The minimum cost of the request. Grouping by document ([`Request::per_document`]) may cost
@@ -62,7 +67,9 @@ impl Request {
         let matched = to_u64(patterns.iter().map(|(_, it)| it.count()).sum()) * PATTERN_COST;
         let exact = if self.search_params == SearchAccuracy::Exact { EXACT_SEARCH_COST } else { 0 };
         let question = to_u64(self.query.chars().count());
-        question + compiled + self.requested_collections() * (matched + exact)
+        let rerank = self.overrides.rerank.as_ref().map_or(0, RerankOverride::candidates);
+        let each = matched + exact + to_u64(rerank) * RERANK_COST;
+        question + compiled + self.requested_collections() * each
     }
 
     /// The cost of reading `window` hits of every collection.

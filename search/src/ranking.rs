@@ -12,8 +12,10 @@ mod candidate;
 mod fusion;
 mod legs;
 mod passes;
+mod rerank;
 
 pub use self::candidate::{Candidate, Explanation, Leg};
 pub use self::fusion::Fusion;
 pub(crate) use self::legs::{BestScores, Legs};
-pub(crate) use self::passes::Passes;
+pub(crate) use self::passes::{Passes, Ranked};
+pub(crate) use self::rerank::{passage, reorder};

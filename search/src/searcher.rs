@@ -23,6 +23,7 @@ use crate::merge::{self, Place, Ranking};
 use crate::query_batcher::QueryBatcher;
 use crate::ranking::Candidate;
 use crate::request::{InvalidRequest, Request};
+use crate::reranking::rerank_pool;
 use crate::results::{CollectionFailure, MergedHit, SearchResults, Timings};
 use crate::target::{Target, TargetResolver};
 
@@ -42,6 +43,7 @@ pub struct Searcher {
     caches: SearchCaches,
     query_batcher: QueryBatcher,
     filter_pool: BlockingPool,
+    rerank_pool: BlockingPool,
 }
 
 impl Default for Searcher {
@@ -53,7 +55,12 @@ impl Default for Searcher {
 impl Searcher {
     /// A searcher with these caches.
     pub fn new(caches: SearchCaches) -> Self {
-        Self { caches, query_batcher: QueryBatcher::default(), filter_pool: filter_pool() }
+        Self {
+            caches,
+            query_batcher: QueryBatcher::default(),
+            filter_pool: filter_pool(),
+            rerank_pool: rerank_pool(),
+        }
     }
 
     /// The caches. Code that changes a collection has to invalidate its entries there.
@@ -121,6 +128,7 @@ impl Searcher {
                 caches: &self.caches,
                 query_batcher: &self.query_batcher,
                 filter_pool: &self.filter_pool,
+                rerank_pool: &self.rerank_pool,
             };
             let (legs, failed) = read_legs(&search, resolver, excluded).await;
             let (found, scales) = rank(&search, legs).await?;
@@ -162,7 +170,8 @@ impl Searcher {
                 let window = request.first_window(next);
                 request.fixed_cost() + request.window_cost(next, window) <= request.budget
             });
-            let timings = Timings { embed, store: store + fetching, ..Timings::default() };
+            let rerank = found.iter().map(|it| it.legs.rerank).max().unwrap_or_default();
+            let timings = Timings { embed, store: store + fetching, rerank, ..Timings::default() };
             return Ok(SearchResults {
                 cursor: next.filter(|_| !is_last).map(Cursor::encode),
                 hits,

@@ -5,25 +5,34 @@ use serde::Serialize;
 
 use crate::ranking::Fusion;
 use crate::request::InvalidRequest;
+use crate::reranking::{NoReranker, RerankOverride, RerankSettings};
 
 /// How a collection is searched, from `search` in its pipeline file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct SearchSettings {
     /// How a hybrid search combines its rankings.
     pub fusion: Fusion,
+    /// Reranks the best hits; `None` does not.
+    pub rerank: Option<RerankSettings>,
 }
 
 impl SearchSettings {
     /// These settings with the overrides of a request.
-    pub(crate) fn with(&self, overrides: &SettingsOverrides) -> Self {
-        Self { fusion: overrides.fusion.unwrap_or(self.fusion) }
+    ///
+    /// # Errors
+    /// If the request asks for reranking, and no model is named.
+    pub(crate) fn with(&self, overrides: &SettingsOverrides) -> Result<Self, NoReranker> {
+        let rerank = match &overrides.rerank {
+            Some(rerank) => rerank.apply(self.rerank.as_ref())?,
+            None => self.rerank.clone(),
+        };
+        Ok(Self { fusion: overrides.fusion.unwrap_or(self.fusion), rerank })
     }
 
     /// `true` if a pass reorders the candidates after the fusion. Such a search ends with its
     /// candidates, as a hybrid one does.
-    #[expect(clippy::unused_self, reason = "there are no such passes yet")]
     pub(crate) fn has_passes(&self) -> bool {
-        false
+        self.rerank.is_some()
     }
 
     /// The settings as a cache key.
@@ -37,12 +46,15 @@ impl SearchSettings {
 pub struct SettingsOverrides {
     /// Replaces [`SearchSettings::fusion`].
     pub fusion: Option<Fusion>,
+    /// Replaces [`SearchSettings::rerank`].
+    pub rerank: Option<RerankOverride>,
 }
 
 impl SettingsOverrides {
     /// Checks the values.
     pub(crate) fn check(&self) -> Result<(), InvalidRequest> {
-        self.fusion.map_or(Ok(()), Fusion::check)
+        self.fusion.map_or(Ok(()), Fusion::check)?;
+        self.rerank.as_ref().map_or(Ok(()), RerankOverride::check)
     }
 
     /// The overrides as a cache key.

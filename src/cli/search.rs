@@ -36,6 +36,17 @@ pub(crate) struct SearchArgs {
     /// Applies to hybrid search, for example '2:1'. Default: equal weights.
     #[arg(long, value_name = "DENSE:SPARSE", value_parser = weights)]
     pub weights: Option<(f32, f32)>,
+    /// Rerank the best hits with a cross-encoder
+    ///
+    /// Its folder, or 'hf:ORG/NAME'. Without a value, the model of the pipeline file.
+    #[arg(
+        long, value_name = "MODEL", num_args = 0..=1, require_equals = true,
+        value_hint = ValueHint::DirPath, conflicts_with = "no_rerank"
+    )]
+    pub rerank: Option<Option<String>>,
+    /// Skip the reranking that the pipeline file sets
+    #[arg(long)]
+    pub no_rerank: bool,
     /// Return only hits that match this filter
     ///
     /// For example '{"path": {"glob": "docs/**"}, "modified_at": {"gte": "2024-01-01"}}'.

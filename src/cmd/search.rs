@@ -2,11 +2,12 @@
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, stdout};
+use std::path::Path;
 
 use pipeline::BoxError;
 use search::{
-    CollectionResult, Fusion, MergedHit, Request, SearchResults, Searcher, SettingsOverrides,
-    parse_filter,
+    CollectionResult, Fusion, MergedHit, Request, RerankOverride, SearchResults, Searcher,
+    SettingsOverrides, parse_filter,
 };
 use serde_json::{Value, json};
 
@@ -22,6 +23,9 @@ pub(super) async fn search(args: &SearchArgs) -> Result<(), BoxError> {
     let files = args.files();
     for file in &files {
         model_download::fetch_models_of(file).await?;
+    }
+    if let Some(Some(model)) = &args.rerank {
+        model_download::fetch_if_missing(Path::new(model))?;
     }
     let files = FileTargets::open(&files).await?;
     let request = Request { collections: files.names(), ..request };
@@ -65,9 +69,17 @@ fn request(args: &SearchArgs) -> Result<Request, BoxError> {
         filter,
         threshold: args.threshold,
         per_document: args.per_document,
-        overrides: SettingsOverrides { fusion },
+        overrides: SettingsOverrides { fusion, rerank: rerank(args) },
         ..Request::new(args.words.join(" "), Vec::new())
     })
+}
+
+fn rerank(args: &SearchArgs) -> Option<RerankOverride> {
+    if args.no_rerank {
+        return Some(RerankOverride::Off);
+    }
+    let model = args.rerank.clone()?;
+    Some(RerankOverride::On { model, candidates: None, budget: None })
 }
 
 fn as_json(answer: &SearchResults) -> Value {

@@ -39,6 +39,8 @@ pub struct Explanation {
     pub sparse: Option<Leg>,
     /// The fused score of a hybrid search.
     pub fused: Option<f32>,
+    /// The score of the reranker.
+    pub rerank: Option<f32>,
 }
 
 /// The place of a chunk in a ranking.

@@ -1,16 +1,30 @@
 //! The steps from the rankings of the store to the final order of the candidates, in their order.
 
+use std::time::Duration;
+
 use pipeline::StoreError;
 
+use crate::blocking::BlockingPool;
 use crate::points::PointReader;
 use crate::ranking::candidate::Candidate;
 use crate::ranking::fusion::fuse;
 use crate::ranking::legs::{BestScores, Legs};
 use crate::request::{Request, SearchMode};
+use crate::reranking::rerank;
 use crate::settings::SearchSettings;
 
+/// The final ranking of one collection.
+pub(crate) struct Ranked {
+    /// Best first.
+    pub(crate) candidates: Vec<Candidate>,
+    /// `false` if a time limit left candidates out of a pass: the same query may rank them
+    /// differently next time.
+    pub(crate) is_complete: bool,
+    /// Time of the reranker.
+    pub(crate) rerank: Duration,
+}
+
 /// What the passes over the candidates of one collection need.
-#[expect(dead_code, reason = "the next passes read the request and the points")]
 pub(crate) struct Passes<'a> {
     pub(crate) request: &'a Request,
     /// Settings of the collection, with the overrides of the request.
@@ -20,6 +34,8 @@ pub(crate) struct Passes<'a> {
     pub(crate) limit: usize,
     /// Reads the texts and vectors of candidates.
     pub(crate) points: PointReader<'a>,
+    /// Where rerankers run.
+    pub(crate) rerank_pool: &'a BlockingPool,
 }
 
 impl Passes<'_> {
@@ -28,12 +44,7 @@ impl Passes<'_> {
     ///
     /// # Errors
     /// If the points that a pass needs cannot be read.
-    #[expect(clippy::unused_async, reason = "the next passes read points")]
-    pub(crate) async fn rank(
-        &self,
-        legs: &Legs,
-        best: BestScores,
-    ) -> Result<Vec<Candidate>, StoreError> {
+    pub(crate) async fn rank(&self, legs: &Legs, best: BestScores) -> Result<Ranked, StoreError> {
         let mut candidates = match self.mode {
             SearchMode::Hybrid => fuse(self.settings.fusion, legs, best),
             SearchMode::Dense | SearchMode::Sparse => legs.single(self.mode),
@@ -45,6 +56,14 @@ impl Passes<'_> {
             // The order of further candidates would depend on the number that was read.
             candidates.truncate(self.limit);
         }
-        Ok(candidates)
+        let (mut is_complete, mut took) = (true, Duration::ZERO);
+        if let Some(settings) = &self.settings.rerank {
+            let query = &self.request.query;
+            let reranked =
+                rerank(settings, query, candidates, &self.points, self.rerank_pool).await?;
+            (candidates, is_complete, took) =
+                (reranked.candidates, reranked.is_complete, reranked.took);
+        }
+        Ok(Ranked { candidates, is_complete, rerank: took })
     }
 }

@@ -6,5 +6,6 @@ mod costs;
 mod evaluation;
 mod multi_collection;
 mod paging;
+mod rerank;
 mod search;
 mod support;

@@ -15,7 +15,7 @@ pub(super) fn failed_collection(collection: &Collection, reason: &'static str) -
 }
 
 pub(super) fn empty_answer() -> SearchAnswer {
-    let timings = SearchTimings { total_ms: 0.0, embed_ms: 0.0, store_ms: 0.0, own_ms: 0.0 };
+    let timings = SearchTimings::default();
     let (hits, searched, failed) = (Vec::new(), Vec::new(), Vec::new());
     SearchAnswer { hits, next: None, searched, failed, timings }
 }
@@ -62,6 +62,7 @@ pub(super) fn to_wire(found: &SearchResults, failed: Vec<FailedCollection>) -> S
             total_ms: ms(found.timings.total),
             embed_ms: ms(found.timings.embed),
             store_ms: ms(found.timings.store),
+            rerank_ms: ms(found.timings.rerank),
             own_ms: ms(found.timings.overhead()),
         },
     }

@@ -1,10 +1,11 @@
 //! The request of a search: validated, with its collections, and counted by its cost.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use pipeline::SearchAccuracy;
 use search::cost::PATTERN_BYTE_COST;
-use search::{COST_BUDGET, FilterError, Fusion, Request, SettingsOverrides};
+use search::{COST_BUDGET, FilterError, Fusion, Request, RerankOverride, SettingsOverrides};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -12,7 +13,7 @@ use crate::App;
 use crate::guard::Caller;
 use crate::problem::{HandlerResult, Problem, ProblemCode};
 use crate::rate::RateClass;
-use crate::wire::{Collection, Mode, SearchRequest};
+use crate::wire::{Collection, Mode, RerankOptions, RerankRequest, SearchRequest};
 
 /// Largest number of collections in a search.
 const MAX_COLLECTIONS: usize = 100;
@@ -119,7 +120,7 @@ pub(super) async fn build_request(
         filter,
         threshold: wanted.threshold,
         per_document: wanted.per_document,
-        overrides: SettingsOverrides { fusion },
+        overrides: SettingsOverrides { fusion, rerank: wanted.rerank.map(rerank) },
         candidates: wanted.candidates,
         highlight: wanted.highlight,
         search_params: if wanted.exact {
@@ -133,6 +134,16 @@ pub(super) async fn build_request(
     let checked = request.check_query();
     checked.map_err(|invalid| Problem::new(wrong, invalid.to_string()))?;
     Ok((request, counted))
+}
+
+fn rerank(wanted: RerankRequest) -> RerankOverride {
+    let options = match wanted {
+        RerankRequest::Switch(false) => return RerankOverride::Off,
+        RerankRequest::Switch(true) => RerankOptions::default(),
+        RerankRequest::Options(options) => options,
+    };
+    let budget = options.budget_ms.map(Duration::from_millis);
+    RerankOverride::On { model: None, candidates: options.candidates, budget }
 }
 
 pub(super) fn search_mode(mode: Mode) -> search::SearchMode {
