@@ -1,6 +1,6 @@
 //! Reorders the best candidates by the scores of a reranker.
 
-use pipeline::Payload;
+use pipeline::{HEADING_SEPARATOR, Payload};
 
 use crate::ranking::candidate::Candidate;
 use crate::title::meaningful;
@@ -46,9 +46,6 @@ pub(crate) fn passage(payload: &Payload) -> String {
     }
     format!("{}\n{}", context.join(" › "), payload.content)
 }
-
-/// Separates the headings of a heading path in a payload.
-const HEADING_SEPARATOR: &str = " > ";
 
 #[cfg(test)]
 mod tests {
