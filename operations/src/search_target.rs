@@ -57,6 +57,7 @@ pub fn build_target(
 /// The settings of a search from those of a pipeline file.
 fn search_settings(spec: &SearchSpec, base: &Path) -> SearchSettings {
     let fusion = match spec.fusion {
+        FusionSpec::Convex { dense } => Fusion::Convex { dense },
         FusionSpec::Rrf { k, dense, sparse } => Fusion::Rrf { k, dense, sparse },
     };
     let rerank = spec.rerank.as_ref().map(|rerank| RerankSettings {
@@ -66,5 +67,5 @@ fn search_settings(spec: &SearchSpec, base: &Path) -> SearchSettings {
         candidates: rerank.candidates,
         budget: Duration::from_millis(rerank.budget_ms.into()),
     });
-    SearchSettings { fusion, rerank }
+    SearchSettings { fusion, exact_terms: spec.exact_terms, rerank }
 }

@@ -8,12 +8,20 @@ use crate::request::InvalidRequest;
 use crate::reranking::{NoReranker, RerankOverride, RerankSettings};
 
 /// How a collection is searched, from `search` in its pipeline file.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SearchSettings {
     /// How a hybrid search combines its rankings.
     pub fusion: Fusion,
+    /// Ranks chunks with the exact terms of a query first, in a hybrid search.
+    pub exact_terms: bool,
     /// Reranks the best hits; `None` does not.
     pub rerank: Option<RerankSettings>,
+}
+
+impl Default for SearchSettings {
+    fn default() -> Self {
+        Self { fusion: Fusion::default(), exact_terms: true, rerank: None }
+    }
 }
 
 impl SearchSettings {
@@ -26,7 +34,11 @@ impl SearchSettings {
             Some(rerank) => rerank.apply(self.rerank.as_ref())?,
             None => self.rerank.clone(),
         };
-        Ok(Self { fusion: overrides.fusion.unwrap_or(self.fusion), rerank })
+        Ok(Self {
+            fusion: overrides.fusion.unwrap_or(self.fusion),
+            exact_terms: overrides.exact_terms.unwrap_or(self.exact_terms),
+            rerank,
+        })
     }
 
     /// `true` if a pass reorders the candidates after the fusion. Such a search ends with its
@@ -48,6 +60,8 @@ pub struct SettingsOverrides {
     pub fusion: Option<Fusion>,
     /// Replaces [`SearchSettings::rerank`].
     pub rerank: Option<RerankOverride>,
+    /// Replaces [`SearchSettings::exact_terms`].
+    pub exact_terms: Option<bool>,
 }
 
 impl SettingsOverrides {

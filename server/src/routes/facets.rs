@@ -161,8 +161,10 @@ async fn search_for_facets(
         per_document: None,
         fusion: None,
         rerank: None,
+        exact_terms: None,
         candidates: None,
         highlight: false,
+        explain: false,
         exact: false,
     };
     let found = run_search(app, caller, request, ProblemCode::InvalidBody).await?;

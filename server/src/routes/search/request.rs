@@ -13,7 +13,9 @@ use crate::App;
 use crate::guard::Caller;
 use crate::problem::{HandlerResult, Problem, ProblemCode};
 use crate::rate::RateClass;
-use crate::wire::{Collection, Mode, RerankOptions, RerankRequest, SearchRequest};
+use crate::wire::{
+    Collection, FusionMethod, FusionRequest, Mode, RerankOptions, RerankRequest, SearchRequest,
+};
 
 /// Largest number of collections in a search.
 const MAX_COLLECTIONS: usize = 100;
@@ -110,8 +112,10 @@ pub(super) async fn build_request(
         }
         None => None,
     };
-    let fusion =
-        wanted.fusion.map(|it| Fusion::Rrf { k: it.k, dense: it.dense, sparse: it.sparse });
+    let fusion = match wanted.fusion {
+        Some(fusion) => Some(build_fusion(fusion).map_err(|detail| Problem::new(wrong, detail))?),
+        None => None,
+    };
     let request = Request {
         mode: wanted.mode.map(search_mode),
         k: wanted.k,
@@ -120,9 +124,14 @@ pub(super) async fn build_request(
         filter,
         threshold: wanted.threshold,
         per_document: wanted.per_document,
-        overrides: SettingsOverrides { fusion, rerank: wanted.rerank.map(rerank) },
+        overrides: SettingsOverrides {
+            fusion,
+            exact_terms: wanted.exact_terms,
+            rerank: wanted.rerank.map(rerank),
+        },
         candidates: wanted.candidates,
         highlight: wanted.highlight,
+        explain: wanted.explain,
         search_params: if wanted.exact {
             SearchAccuracy::Exact
         } else {
@@ -144,6 +153,24 @@ fn rerank(wanted: RerankRequest) -> RerankOverride {
     };
     let budget = options.budget_ms.map(Duration::from_millis);
     RerankOverride::On { model: None, candidates: options.candidates, budget }
+}
+
+/// The fusion of a request; its ranges are checked with the request.
+fn build_fusion(wanted: FusionRequest) -> Result<Fusion, &'static str> {
+    let FusionRequest { method, k, dense, sparse } = wanted;
+    match method {
+        Some(FusionMethod::Convex) if k.is_some() || sparse.is_some() => {
+            Err("`fusion`: the method `convex` has no `k` and no `sparse`")
+        }
+        Some(FusionMethod::Convex) => {
+            Ok(dense.map_or(Fusion::convex(), |dense| Fusion::Convex { dense }))
+        }
+        Some(FusionMethod::Rrf) | None => Ok(Fusion::Rrf {
+            k: k.unwrap_or(60),
+            dense: dense.unwrap_or(1.0),
+            sparse: sparse.unwrap_or(1.0),
+        }),
+    }
 }
 
 pub(super) fn search_mode(mode: Mode) -> search::SearchMode {
