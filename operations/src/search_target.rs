@@ -9,7 +9,7 @@ use pipeline::{
     CollectionFacts, EmbedderOptions, FusionSpec, ModelInfo, ModelProvider, PipelineSpec,
     SearchSpec,
 };
-use search::{Fusion, QueryModel, RerankSettings, SearchSettings, Target};
+use search::{Freshness, Fusion, Proximity, QueryModel, RerankSettings, SearchSettings, Target};
 
 use crate::stores::GenerationVectors;
 
@@ -67,5 +67,20 @@ fn search_settings(spec: &SearchSpec, base: &Path) -> SearchSettings {
         candidates: rerank.candidates,
         budget: Duration::from_millis(rerank.budget_ms.into()),
     });
-    SearchSettings { fusion, exact_terms: spec.exact_terms, rerank }
+    SearchSettings {
+        fusion,
+        exact_terms: spec.exact_terms,
+        siblings: spec.documents.siblings,
+        lead: spec.documents.lead,
+        freshness: spec
+            .freshness
+            .as_ref()
+            .map(|it| Freshness { half_life: it.half_life.as_secs().max(1), weight: it.weight }),
+        proximity: spec
+            .proximity
+            .map(|it| Proximity { weight: it.weight, candidates: it.candidates }),
+        diversity: spec.diversity,
+        merge_adjacent: spec.documents.merge_adjacent,
+        rerank,
+    }
 }

@@ -1,12 +1,18 @@
 //! How a collection is searched, in a pipeline file. These settings belong to the file, not to a
 //! generation.
 
+mod documents;
+mod freshness;
+mod proximity;
 pub(crate) mod rerank;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub use self::rerank::RerankSpec;
+pub use documents::DocumentsSpec;
+pub use freshness::{FreshnessField, FreshnessSpec};
+pub use proximity::ProximitySpec;
+pub use rerank::RerankSpec;
 
 /// How the collection is searched. A request may override each setting.
 ///
@@ -28,11 +34,29 @@ pub struct SearchSpec {
     pub exact_terms: bool,
     /// Reranking of the best hits with a cross-encoder. Default: none.
     pub rerank: Option<RerankSpec>,
+    /// Bonus for passages in which the terms of the query are near each other. Default: none.
+    pub proximity: Option<ProximitySpec>,
+    /// How the passages of one document affect each other in a result.
+    pub documents: DocumentsSpec,
+    /// Weight of the difference from earlier hits in the order of the best 100 candidates (MMR):
+    /// from 0, relevance only, to 1.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub diversity: f32,
+    /// Decay of scores by the age of the document. Default: none.
+    pub freshness: Option<FreshnessSpec>,
 }
 
 impl Default for SearchSpec {
     fn default() -> Self {
-        Self { fusion: FusionSpec::default(), exact_terms: true, rerank: None }
+        Self {
+            fusion: FusionSpec::default(),
+            exact_terms: true,
+            proximity: None,
+            documents: DocumentsSpec::default(),
+            diversity: 0.0,
+            freshness: None,
+            rerank: None,
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pipeline::StoreError;
+use pipeline::{SparseVector, StoreError};
 
 use crate::blocking::BlockingPool;
 use crate::points::PointReader;
@@ -33,6 +33,10 @@ pub(crate) struct Passes<'a> {
     pub(crate) mode: SearchMode,
     /// Maximum number of candidates that passes reorder; the same for all pages of an answer.
     pub(crate) limit: usize,
+    /// The time from which ages are counted, in microseconds since 1970-01-01 UTC.
+    pub(crate) now: i64,
+    /// Sparse vector of the query; `None` if the mode did not need it.
+    pub(crate) sparse_query: Option<&'a SparseVector>,
     /// Reads the texts and vectors of candidates.
     pub(crate) points: PointReader<'a>,
     /// Where rerankers run.
@@ -60,6 +64,9 @@ impl Passes<'_> {
         if self.settings.has_passes() {
             // The order of further candidates would depend on the number that was read.
             candidates.truncate(self.limit);
+            let best = self.best_score(best);
+            self.rescore(&mut candidates, best).await?;
+            self.diversify(&mut candidates, best).await?;
         }
         let (mut is_complete, mut took) = (true, Duration::ZERO);
         if let Some(settings) = &self.settings.rerank {
@@ -70,5 +77,15 @@ impl Passes<'_> {
                 (reranked.candidates, reranked.is_complete, reranked.took);
         }
         Ok(Ranked { candidates, is_complete, rerank: took })
+    }
+
+    /// About the largest score of a search, the same for all collections whose scores are compared.
+    fn best_score(&self, best: BestScores) -> f32 {
+        let score = match self.mode {
+            SearchMode::Hybrid => self.settings.fusion.best_score(),
+            SearchMode::Dense => best.similarity,
+            SearchMode::Sparse => best.sparse,
+        };
+        if score > 0.0 { score } else { 1.0 }
     }
 }

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use pipeline::SearchAccuracy;
 use search::cost::PATTERN_BYTE_COST;
-use search::{COST_BUDGET, FilterError, Fusion, Request, RerankOverride, SettingsOverrides};
+use search::{
+    COST_BUDGET, FilterError, Freshness, Fusion, Proximity, Request, RerankOverride,
+    SettingsOverrides,
+};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -128,7 +131,17 @@ pub(super) async fn build_request(
             fusion,
             exact_terms: wanted.exact_terms,
             rerank: wanted.rerank.map(rerank),
+            siblings: wanted.siblings,
+            lead: None,
+            freshness: wanted
+                .freshness
+                .map(|it| Freshness { half_life: it.half_life.as_secs(), weight: it.weight }),
+            proximity: wanted
+                .proximity
+                .map(|it| Proximity { weight: it.weight, candidates: it.candidates }),
+            diversity: wanted.diversity,
         },
+        merge_adjacent: wanted.merge_adjacent,
         candidates: wanted.candidates,
         highlight: wanted.highlight,
         explain: wanted.explain,
