@@ -64,9 +64,7 @@ impl Passes<'_> {
         if self.settings.has_passes() {
             // The order of further candidates would depend on the number that was read.
             candidates.truncate(self.limit);
-            let best = self.best_score(best);
-            self.rescore(&mut candidates, best).await?;
-            self.diversify(&mut candidates, best).await?;
+            self.rescore(&mut candidates, self.best_score(best)).await?;
         }
         let (mut is_complete, mut took) = (true, Duration::ZERO);
         if let Some(settings) = &self.settings.rerank {
@@ -76,6 +74,7 @@ impl Passes<'_> {
             (candidates, is_complete, took) =
                 (reranked.candidates, reranked.is_complete, reranked.took);
         }
+        self.diversify(&mut candidates, self.best_score(best)).await?;
         Ok(Ranked { candidates, is_complete, rerank: took })
     }
 

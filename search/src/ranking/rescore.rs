@@ -130,7 +130,12 @@ fn add_bonus(
 }
 
 fn diversify(candidates: &mut Vec<Candidate>, points: &Points, lambda: f32, best: f32) {
-    let relevance: Vec<f32> = candidates.iter().map(|it| it.score / best).collect();
+    // Scores of a reranker have a scale of their own, without a largest one.
+    let is_reranked = candidates.iter().any(|it| it.explanation.rerank.is_some());
+    let relevance = |score: f32| {
+        if is_reranked { 1.0 / (1.0 + (-score).exp()) } else { score / best }
+    };
+    let relevance: Vec<f32> = candidates.iter().map(|it| relevance(it.score)).collect();
     let head = candidates.iter().take(DIVERSITY_CANDIDATES);
     let vectors: Vec<Option<&[f32]>> =
         head.map(|it| points.get(&it.id).map(|point| &point.vector[..])).collect();
@@ -208,6 +213,22 @@ mod tests {
 
     fn places(candidates: &[Candidate]) -> Vec<(u128, u32)> {
         candidates.iter().map(|it| (it.document.as_u128(), it.chunk_index)).collect()
+    }
+
+    #[test]
+    fn reranked_hits_are_diversified_in_their_order() {
+        let mut candidates: Vec<Candidate> =
+            (0..4).map(|nth| candidate(nth, 0, 0.5, 0.0)).collect();
+        for (candidate, score) in candidates.iter_mut().zip([3.0, -1.0, -4.0, -90.0]) {
+            candidate.score = score;
+            candidate.explanation.rerank = Some(score);
+        }
+        let order = places(&candidates);
+        diversify(&mut candidates, &Points::new(), 0.3, 1.0);
+        assert_eq!(places(&candidates), order, "without vectors, nothing is similar");
+        let scores: Vec<f32> = candidates.iter().map(|it| it.score).collect();
+        assert!(scores.is_sorted_by(|a, b| a >= b), "{scores:?}");
+        assert!(scores.iter().all(|it| (0.0..=1.0).contains(it)), "{scores:?}");
     }
 
     #[test]
