@@ -16,12 +16,12 @@ use tch::{Kind, TchError, Tensor};
 use crate::linear::{Activation, Linear, SharedTensor};
 use crate::matmul_backend::{MatmulBackend, OneDnnKernels};
 
-/// Largest quantised weight. Processors without VNNI add two products in 16 bits with saturation; a
-/// smaller range of the weights loses less than that.
+/// Largest quantised weight. Processors without VNNI add two products of a row (0 to 255) and
+/// weights in 16 bits with saturation, so the weights have 7 bits there: 2 · 255 · 64 < 2¹⁵.
 fn max_int8_weight() -> f64 {
     #[cfg(target_arch = "x86_64")]
     if !is_x86_feature_detected!("avx512vnni") && !is_x86_feature_detected!("avxvnni") {
-        return 95.0;
+        return 64.0;
     }
     127.0
 }

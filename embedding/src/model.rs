@@ -155,10 +155,27 @@ fn matmul_backend(device: Device, precision: Precision) -> Result<MatmulBackend,
             tracing::debug!(%error, "int8 kernels are not available");
             Err("dtype `int8` is not available: this libtorch was built without oneDNN".into())
         }
-        (Precision::Float32 | Precision::BFloat16, Ok(kernels)) => {
+        (Precision::Float32, Ok(kernels)) => Ok(MatmulBackend::OneDnn(kernels)),
+        (Precision::BFloat16, Ok(kernels)) if packs_bfloat16() => {
             Ok(MatmulBackend::OneDnn(kernels))
         }
         _ => Ok(MatmulBackend::Libtorch),
+    }
+}
+
+/// `true` if oneDNN packs weights in bfloat16 on this processor: the condition of
+/// `mkldnn_bf16_device_check` in libtorch. Elsewhere libtorch's own product computes in bfloat16.
+fn packs_bfloat16() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        is_x86_feature_detected!("avxneconvert")
+            || (is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx512dq"))
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        false
     }
 }
 

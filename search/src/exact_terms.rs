@@ -200,7 +200,8 @@ mod tests {
 
     #[test]
     fn a_term_is_rare_by_the_size_of_the_collection() {
-        for (chunks, most) in [(0, 10), (5_000, 10), (40_000, 40), (10_000_000, 100)] {
+        let sizes = [(0, 10), (200, 10), (400, 20), (5_000, 50), (14_000, 70), (10_000_000, 100)];
+        for (chunks, most) in sizes {
             assert_eq!(most_of_rare(chunks), most);
         }
     }

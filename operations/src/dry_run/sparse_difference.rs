@@ -22,7 +22,9 @@ pub(super) fn sparse_differences(was: Option<&Value>, is: Option<&Value>) -> Vec
 
 fn compare(name: &str, was: &Value, is: &Value, words: &mut Vec<String>) {
     if let (Value::Object(before), Value::Object(now)) = (was, is) {
-        for (key, now) in now {
+        let mut options: Vec<_> = now.iter().collect();
+        options.sort_by_key(|(key, _)| *key);
+        for (key, now) in options {
             let name = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
             compare(&name, before.get(key).unwrap_or(&Value::Null), now, words);
         }

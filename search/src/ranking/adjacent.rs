@@ -181,7 +181,8 @@ mod tests {
 
     use super::*;
 
-    const TEXT: &str =
+    // A constant could have several addresses, and `edges` computes with its address.
+    static TEXT: &str =
         "Oaks live for centuries.\n\nBirches die young – ünlike firs. 漢字 end the text.";
 
     /// The chunk of a document at a range of its text.

@@ -243,8 +243,8 @@ mod tests {
         let exact = ExactParts::of(&candidates);
         count_siblings(&mut candidates, &exact, 1.0);
         assert_eq!(places(&candidates)[0], (1, 3));
-        let sibling = &candidates[3].explanation.siblings;
-        assert_eq!(*sibling, Some(0.1), "the exact term is not that of the sibling");
+        let sibling = candidates[3].explanation.siblings.unwrap();
+        assert!((sibling - 0.1).abs() < 1e-5, "the exact term is not that of the sibling");
         raise_first_chunks(&mut candidates, &exact, 0.2);
         assert_eq!(places(&candidates), [(1, 3), (2, 0), (2, 1), (1, 4)]);
         let freshness = Freshness { half_life: 1, weight: 1.0 };
