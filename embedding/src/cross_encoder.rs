@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `BertForSequenceClassification` | pooler of the first token (dense, tanh), classifier |
 //! | `XLMRobertaForSequenceClassification` | first token, dense, tanh, output |
-//! | `ModernBertForSequenceClassification` | first token or mean, dense, activation, norm, classifier |
+//! | `ModernBertForSequenceClassification` | first token or mean, dense, activation, norm, output |
 //!
 //! The score is what sentence-transformers returns: the output of the head, through the function
 //! that the folder names, else a sigmoid. Models with several labels are refused, because the order
@@ -32,6 +32,9 @@ use crate::{bert, modernbert, roberta};
 static CROSS_ENCODERS: &[CrossEncoderArchitecture] =
     &[bert::CROSS_ENCODER, roberta::CROSS_ENCODER, modernbert::CROSS_ENCODER];
 
+/// Parses the configuration of an encoder; see [`CrossEncoderArchitecture::encoder`].
+type ReadEncoder = fn(&Value, Option<u32>) -> Result<Box<dyn Config>, ConfigError>;
+
 /// Entry of the table of cross-encoders.
 pub(crate) struct CrossEncoderArchitecture {
     /// Value of `architectures` in `config.json`.
@@ -40,7 +43,7 @@ pub(crate) struct CrossEncoderArchitecture {
     pub(crate) has_token_types: bool,
     /// Parses the encoder's configuration. The token is that after which token type 1 begins;
     /// `None` if all tokens have type 0.
-    pub(crate) encoder: fn(&Value, Option<u32>) -> Result<Box<dyn Config>, ConfigError>,
+    pub(crate) encoder: ReadEncoder,
     /// Parses the head's configuration; the last layer has one output.
     pub(crate) head: fn(&Value) -> Result<ClassifierHead, ConfigError>,
 }

@@ -54,9 +54,9 @@ pub(crate) struct SearchArgs {
     /// Skip the reranking that the pipeline file sets
     #[arg(long)]
     pub no_rerank: bool,
-    /// Rank names, numbers and quoted phrases of the query like other words
+    /// Skip the exact terms of the query
     ///
-    /// By default a hybrid search ranks passages with such an exact term first.
+    /// By default a hybrid search ranks passages with its names, numbers and quoted phrases first.
     #[arg(long)]
     pub no_exact_terms: bool,
     /// Return only hits that match this filter

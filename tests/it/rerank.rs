@@ -16,7 +16,7 @@ fn search(place: &TestProject, args: &[&str]) -> Vec<(String, f64)> {
     let mut command = command_with_libtorch(&all.concat());
     let ran = ran(command.current_dir(place.path()).output().unwrap());
     assert_eq!(ran.code, 0, "{}", ran.stderr);
-    let of = |hit: &Value| (text(&hit["uri"]).to_owned(), hit["score"].as_f64().unwrap());
+    let of = |hit: &Value| (text(&hit["uri"]), hit["score"].as_f64().unwrap());
     ran.json().as_array().unwrap().iter().map(of).collect()
 }
 

@@ -116,7 +116,7 @@ fn data_of_an_earlier_version_is_migrated_and_used() {
     );
     assert_eq!(worker.end("-TERM"), 143);
     let operations = old.place.sql(
-        "SELECT type || ' ' || status AS is, meta->'report' AS report FROM operations ORDER BY created_at",
+        "SELECT concat(type, ' ', status, ': ' || error_message) AS is, meta->'report' AS report FROM operations ORDER BY created_at",
     );
     let kinds: Vec<String> = operations.iter().map(|it| text(&it["is"])).collect();
     assert_eq!(

@@ -91,9 +91,7 @@ fn check_scores(limits: &[(&str, f32)]) {
         assert!(pairs.len() > 90);
         let spread = spread(&wanted);
         for &(dtype, most) in limits {
-            let error =
-                mean_error(&scores(&*reranker(&folder, dtype), &pairs), &wanted) / spread;
-            println!("{name}: off by {error:.1e} in {dtype}");
+            let error = mean_error(&scores(&*reranker(&folder, dtype), &pairs), &wanted) / spread;
             assert!(error <= most, "{name}: off by {error} in {dtype}");
         }
     }

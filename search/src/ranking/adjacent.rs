@@ -196,6 +196,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::single_range_in_vec_init, reason = "a highlight is a range")]
     fn neighbours_and_overlapping_chunks_are_one_passage() {
         // The second paragraph is the better hit.
         let hits = [chunk("a", 1, 26..43), chunk("b", 0, 0..24), chunk("a", 0, 0..24)];

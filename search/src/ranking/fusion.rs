@@ -91,12 +91,15 @@ impl Fusion {
     }
 }
 
+/// The place of a candidate in one of the rankings.
+type LegField = fn(&mut Candidate) -> &mut Option<Leg>;
+
 /// Fuses two rankings, each best first: every chunk of either, or with an exact term, once, best
 /// first. `best` are the best
 /// scores of all rankings whose fused scores are to be comparable.
 pub(crate) fn fuse(fusion: Fusion, legs: &Legs, best: BestScores) -> Vec<Candidate> {
     let mut fused: HashMap<_, Candidate> = HashMap::new();
-    let rankings: [(&[RankedChunk], fn(&mut Candidate) -> &mut Option<Leg>); 2] = [
+    let rankings: [(&[RankedChunk], LegField); 2] = [
         (&legs.dense, |candidate| &mut candidate.explanation.dense),
         (&legs.sparse, |candidate| &mut candidate.explanation.sparse),
     ];

@@ -33,7 +33,7 @@ fn planted(n: usize) -> String {
         2 => format!("lib{name}.so"),
         3 => format!("v{}.{}.{}", n / 100, n / 10 % 10, n % 10 + 20),
         4 => format!("get{}Handle", name.to_uppercase()),
-        _ => format!("{}fjord", name),
+        _ => format!("{name}fjord"),
     }
 }
 

@@ -21,7 +21,7 @@ const INDENT: usize = 5;
 const ELLIPSES: usize = 2;
 
 /// The rows with the most different query terms, at most [`ROWS`], each one at most `width` columns
-/// with its indent. An ellipsis shows where the passage goes on.
+/// with its indent. An ellipsis shows where the passage continues.
 pub(super) fn lines(
     text: &str,
     highlights: &[Range<usize>],
