@@ -23,6 +23,10 @@ use crate::stores::{Database, open_cache};
 use crate::verify::{self, VerifyReport};
 use crate::webhooks;
 
+/// Version of the program. The fingerprints of an unchanged file change with it if a node gives
+/// other results, so those of two versions are not compared.
+pub(crate) const PROGRAM_VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// The reason why an operation ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum Interrupted {
@@ -276,12 +280,14 @@ impl Operator {
         }
     }
 
-    /// The request as stored, with the fingerprints of the settings and of the model.
+    /// The request as stored, with the fingerprints of the settings and of the model, and the
+    /// version of the program that computed them.
     pub(crate) fn config(&self, request: &OperationRequest) -> serde_json::Value {
         let mut config = request_config(&self.context.spec, request);
         let settings = &self.context.settings;
         config["fingerprint"] = settings.fingerprint.to_string().into();
         config["model"] = settings.model_fingerprint.clone().into();
+        config["program"] = PROGRAM_VERSION.into();
         config
     }
 

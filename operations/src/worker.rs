@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::cancellation::{Cancellation, StopOutcome};
 use crate::loaded_pipeline::LoadedPipeline;
 use crate::operation::Leased;
-use crate::operator::{Operator, finish};
+use crate::operator::{Operator, PROGRAM_VERSION, finish};
 use crate::pipeline_files::PipelineFiles;
 use crate::runtime::Runtime;
 use crate::{scheduler, webhooks};
@@ -335,7 +335,7 @@ impl OperationTask {
     }
 
     /// Returns the operator and the request. The file must have the fingerprint that the request
-    /// names.
+    /// names, unless another version of the program queued it.
     fn prepare(&self) -> Result<(Operator, OperationRequest), BoxError> {
         let Self { runtime, loaded, summary, job, .. } = self;
         let request: OperationRequest = serde_json::from_value(summary.config.clone())?;
@@ -346,7 +346,8 @@ impl OperationTask {
             WaitPolicy::FailIfBusy,
             job.cancellation.clone(),
         )?;
-        let asked = summary.config["fingerprint"].as_str();
+        let is_comparable = summary.config["program"].as_str() == Some(PROGRAM_VERSION);
+        let asked = summary.config["fingerprint"].as_str().filter(|_| is_comparable);
         let fingerprint = operator.context.settings.fingerprint.to_string();
         if asked.is_some_and(|asked| asked != fingerprint) {
             return Err(format!(

@@ -1,5 +1,14 @@
 //! How a collection is searched, in a pipeline file. These settings belong to the file, not to a
 //! generation.
+//!
+//! ```
+//! use pipeline::{FusionSpec, SearchSpec};
+//!
+//! let spec: SearchSpec = serde_json::from_str(r#"{ "fusion": { "method": "rrf", "k": 10 } }"#)?;
+//! assert_eq!(spec.fusion, FusionSpec::Rrf { k: 10, dense: 1.0, sparse: 1.0 });
+//! assert_eq!(SearchSpec::default().fusion, FusionSpec::default());
+//! # Ok::<_, serde_json::Error>(())
+//! ```
 
 mod documents;
 mod freshness;
@@ -15,15 +24,6 @@ pub use proximity::ProximitySpec;
 pub use rerank::RerankSpec;
 
 /// How the collection is searched. A request may override each setting.
-///
-/// ```
-/// use pipeline::{FusionSpec, SearchSpec};
-///
-/// let spec: SearchSpec = serde_json::from_str(r#"{ "fusion": { "method": "rrf", "k": 10 } }"#)?;
-/// assert_eq!(spec.fusion, FusionSpec::Rrf { k: 10, dense: 1.0, sparse: 1.0 });
-/// assert_eq!(SearchSpec::default().fusion, FusionSpec::default());
-/// # Ok::<_, serde_json::Error>(())
-/// ```
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SearchSpec {
@@ -68,7 +68,7 @@ pub enum FusionSpec {
     Convex {
         /// Weight of the dense score; the sparse score has the rest.
         #[serde(default = "dense_weight")]
-        #[schemars(range(min = 0.0, max = 1.0))]
+        #[schemars(range(min = 0.0, max = 1.0), extend("default" = 0.7))]
         dense: f32,
     },
     /// By reciprocal ranks.

@@ -107,6 +107,13 @@ lifecycle:
     - { query: \"who signs a contract\", expect: contracts/signing.html, k: 5 }",
     ),
     (
+        "search",
+        "\
+search:
+  fusion: { method: convex, dense: 0.7 }
+  documents: { merge_adjacent: true }",
+    ),
+    (
         "schedule",
         "\
 schedule:

@@ -1,17 +1,17 @@
 //! `search.documents`: how the passages of one document affect each other in a result.
+//!
+//! ```
+//! use pipeline::DocumentsSpec;
+//!
+//! let spec: DocumentsSpec = serde_json::from_str(r#"{ "siblings": 0.3 }"#)?;
+//! assert_eq!(spec, DocumentsSpec { siblings: 0.3, lead: 0.0, merge_adjacent: true });
+//! # Ok::<_, serde_json::Error>(())
+//! ```
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// How the passages of one document affect each other in a result.
-///
-/// ```
-/// use pipeline::DocumentsSpec;
-///
-/// let spec: DocumentsSpec = serde_json::from_str(r#"{ "siblings": 0.3 }"#)?;
-/// assert_eq!(spec, DocumentsSpec { siblings: 0.3, lead: 0.0, merge_adjacent: true });
-/// # Ok::<_, serde_json::Error>(())
-/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DocumentsSpec {

@@ -1,4 +1,12 @@
 //! Reranking of the best hits, in a pipeline file, and the check of its model.
+//!
+//! ```
+//! use pipeline::RerankSpec;
+//!
+//! let spec: RerankSpec = serde_json::from_str(r#"{ "model": "./reranker" }"#)?;
+//! assert_eq!((spec.candidates, spec.budget_ms, &*spec.dtype), (20, 500, "auto"));
+//! # Ok::<_, serde_json::Error>(())
+//! ```
 
 use std::path::{Path, PathBuf};
 
@@ -9,14 +17,6 @@ use crate::finding::Finding;
 use crate::{HubModel, ModelProvider, PipelineSpec, RerankerOptions};
 
 /// Reranking of the best hits with a cross-encoder.
-///
-/// ```
-/// use pipeline::RerankSpec;
-///
-/// let spec: RerankSpec = serde_json::from_str(r#"{ "model": "./reranker" }"#)?;
-/// assert_eq!((spec.candidates, spec.budget_ms, &*spec.dtype), (20, 500, "auto"));
-/// # Ok::<_, serde_json::Error>(())
-/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RerankSpec {
