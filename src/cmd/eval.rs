@@ -50,7 +50,7 @@ pub(super) async fn eval(args: &EvalArgs) -> Result<(), BoxError> {
 }
 
 /// Reads a file of judgements.
-fn judgements(file: &Path, topics: Option<&Path>) -> Result<Judgements, BoxError> {
+pub(super) fn judgements(file: &Path, topics: Option<&Path>) -> Result<Judgements, BoxError> {
     let text = fs_err::read_to_string(file)?;
     let judgements = match topics {
         Some(topics) => Judgements::from_trec(&text, &fs_err::read_to_string(topics)?),

@@ -8,3 +8,4 @@ mod multi_collection;
 mod paging;
 mod search;
 mod support;
+mod tuning;

@@ -1,0 +1,161 @@
+//! Finds the sentence in which a passage says what its subject is.
+
+use std::ops::Range;
+
+use pipeline::Payload;
+
+use crate::tuning::clicks::fold;
+
+/// Number of words of a question.
+const WORDS: std::ops::RangeInclusive<usize> = 4..=24;
+
+/// Verbs that begin a definition after its subject, in English, German, French and Spanish. What
+/// follows them describes the subject.
+const COPULAS: [&str; 26] = [
+    " is a ", " is an ", " is the ", " are ", " is used to ", " provides ", " describes ",
+    " returns ", " allows ", " defines ", " ist ein ", " ist eine ", " ist der ", " ist die ",
+    " ist das ", " beschreibt ", " est un ", " est une ", " est le ", " est la ", " décrit ",
+    " es un ", " es una ", " es el ", " es la ", " describe ",
+];
+
+/// Separators between a name and its description, as in the NAME section of a manual page.
+const DASHES: [&str; 4] = [" - ", " – ", " — ", " \\- "];
+
+/// A question from the sentence in which a passage says what it is about, and the byte range of the
+/// sentence in its content: the description in a line `name - description` at its start, what
+/// follows the verb of a definition (`An oak is a tree that …`), or its first sentence.
+pub(crate) fn definition_of(payload: &Payload) -> Option<(String, Range<usize>)> {
+    let text = &payload.content;
+    described_name(text).or_else(|| {
+        let sentences: Vec<Range<usize>> = sentences(text).take(6).collect();
+        let defined = sentences.iter().find_map(|range| {
+            let sentence = collapse(&text[range.clone()]);
+            let description = predicate(&sentence, payload)?;
+            is_asked(description).then(|| (description.to_owned(), range.clone()))
+        });
+        let first = || {
+            let range = sentences.first()?;
+            let sentence = collapse(&text[range.clone()]);
+            let sentence = trimmed(&sentence);
+            is_asked(sentence).then(|| (sentence.to_owned(), range.clone()))
+        };
+        defined.or_else(first)
+    })
+}
+
+/// The description in one of the first three lines with text.
+fn described_name(text: &str) -> Option<(String, Range<usize>)> {
+    let mut start = 0;
+    let mut seen = 0;
+    for line in text.split_inclusive('\n') {
+        let at = start;
+        start += line.len();
+        if line.trim().is_empty() {
+            continue;
+        }
+        seen += 1;
+        if seen > 3 {
+            break;
+        }
+        let dash = DASHES.iter().filter_map(|dash| Some((line.find(dash)?, dash.len()))).min();
+        let Some((dash, width)) = dash else { continue };
+        let name = line[..dash].trim();
+        // A name, or several separated by commas; not a sentence with a dash.
+        let is_name = !name.is_empty() && name.split(',').all(|it| it.split_whitespace().count() <= 1);
+        let description = trimmed(line[dash + width..].trim());
+        if is_name && is_asked(description) {
+            let end = at + line.trim_end().len();
+            return Some((description.to_owned(), at + dash + width..end));
+        }
+    }
+    None
+}
+
+/// What a sentence says about its subject, which must share a word with the title or a heading.
+fn predicate<'a>(sentence: &'a str, payload: &Payload) -> Option<&'a str> {
+    let verb = COPULAS.iter().filter_map(|verb| Some((sentence.find(verb)?, verb.len()))).min()?;
+    let (subject, rest) = (&sentence[..verb.0], &sentence[verb.0 + verb.1..]);
+    if subject.split_whitespace().count() > 6 {
+        return None;
+    }
+    let context = [payload.title.as_deref(), payload.headings.as_deref()];
+    let context = fold(&context.map(Option::unwrap_or_default).join(" "));
+    let subject = fold(subject);
+    let words = subject.split(|it: char| !it.is_alphanumeric()).filter(|it| it.chars().count() > 2);
+    let is_subject = words.into_iter().any(|word| context.contains(word));
+    is_subject.then(|| trimmed(rest))
+}
+
+fn is_asked(text: &str) -> bool {
+    let words = text.split_whitespace().filter(|it| it.chars().any(char::is_alphabetic)).count();
+    let letters = text.chars().filter(|it| it.is_alphabetic()).count();
+    let is_prose = 2 * letters > text.len() || !text.is_ascii();
+    let is_unspaced = words < 4 && !text.is_ascii() && (8..=60).contains(&letters);
+    (WORDS.contains(&words) && is_prose) || is_unspaced
+}
+
+/// Byte ranges of sentences: they end with a full stop, or a question or exclamation mark, before
+/// white space. Lines of a heading, a table or code rarely do.
+fn sentences(text: &str) -> impl Iterator<Item = Range<usize>> {
+    let mut found = Vec::new();
+    let mut start = 0;
+    let mut letters = text.char_indices().peekable();
+    while let Some((at, letter)) = letters.next() {
+        let end = at + letter.len_utf8();
+        let next = letters.peek().map(|(_, next)| *next);
+        let ends = match letter {
+            '.' | '!' | '?' => next.is_none_or(char::is_whitespace),
+            '。' | '！' | '？' => true,
+            _ => false,
+        };
+        if ends {
+            let lead = text[start..end].len() - text[start..end].trim_start().len();
+            found.push(start + lead..end);
+            start = end;
+        } else if letter == '\n' && next.is_none_or(|next| next == '\n') {
+            // A paragraph without a full stop is no sentence.
+            start = end;
+        }
+    }
+    found.into_iter()
+}
+
+fn collapse(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn trimmed(text: &str) -> &str {
+    text.trim().trim_end_matches(['.', '!', '?', ':', '。', '！', '？']).trim_end()
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeline::test_util::payload;
+
+    use super::*;
+
+    #[test]
+    fn a_passage_says_what_it_is_about() {
+        let found = |title: &str, text: &str| {
+            let payload = Payload { title: Some(title.to_owned()), ..payload("x", text) };
+            definition_of(&payload).map(|(question, range)| format!("{question} | {}", &text[range]))
+        };
+        insta::assert_snapshot!(
+            found("open(2)", "NAME\n\nopen, openat - open and possibly create a file\n").unwrap(),
+            @"open and possibly create a file | open and possibly create a file"
+        );
+        insta::assert_snapshot!(
+            found("Oaks", "Oaks\n\nThe forest is large. An oak is a tree that can\nlive for ages. More.").unwrap(),
+            @r"
+        tree that can live for ages | An oak is a tree that can
+        live for ages.
+        "
+        );
+        insta::assert_snapshot!(
+            found("Setup", "Setup\n\nBefore you begin, read the whole page. Then start.").unwrap(),
+            @"Before you begin, read the whole page | Before you begin, read the whole page."
+        );
+        assert_eq!(found("Table", "a b c\n1 2 3\n"), None);
+        assert_eq!(found("樹", "樫は長生きする大きな木の一種です。次。").unwrap(), "樫は長生きする大きな木の一種です | 樫は長生きする大きな木の一種です。");
+    }
+}

@@ -1,0 +1,196 @@
+//! A collection in memory that answers a fixed list of questions under any settings.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use pipeline::{Bm25fParameters, FieldEncoder, RankedChunk, lock};
+use rayon::prelude::*;
+use uuid::Uuid;
+
+use crate::evaluation::{Scores, scores};
+use crate::ranking::{Fusion, Legs, fuse};
+use crate::tuning::corpus::Corpus;
+use crate::tuning::dense_lab::{DenseLab, MaskedVectors};
+use crate::tuning::question::Question;
+use crate::tuning::sparse_lab::{Ranking, SparseLab};
+use crate::tuning::view::ChunksById;
+
+/// Candidates of each ranking, as in [`crate::evaluation::evaluate`].
+pub(crate) const CANDIDATES: usize = 500;
+
+/// Documents per question that are measured.
+const DOCUMENTS: usize = 100;
+
+/// Sparse rankings of all questions that are kept, one entry per set of parameters.
+const MAX_RANKINGS: usize = 64;
+
+/// Settings that the lab varies.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct LabSettings {
+    /// Parameters of the sparse vectors; `None` in a collection without them.
+    pub(crate) parameters: Option<Bm25fParameters>,
+    /// Fusion of the two rankings.
+    pub(crate) fusion: Fusion,
+}
+
+/// Sparse rankings of all questions with some parameters.
+type Rankings = Arc<Vec<Ranking>>;
+
+/// The chunks, their rankings for each question, and what is masked.
+pub(crate) struct Lab {
+    pub(crate) corpus: Corpus,
+    pub(crate) questions: Vec<Question>,
+    dense: DenseLab,
+    sparse: Option<SparseLab>,
+    /// Dense rankings, which no setting changes.
+    dense_rankings: Vec<Ranking>,
+    sparse_rankings: Mutex<Vec<(Bm25fParameters, Rankings)>>,
+    documents: HashMap<Uuid, usize>,
+    chunks: ChunksById,
+}
+
+/// What the lab knows of the questions besides their text.
+pub(crate) struct AskedVectors {
+    /// Dense vector of each question, of length 1.
+    pub(crate) dense: Vec<Vec<f32>>,
+    /// Term indices of each question.
+    pub(crate) terms: Vec<Vec<u32>>,
+    /// Term indices that rules about exact terms ask for.
+    pub(crate) more_terms: Vec<Vec<u32>>,
+    /// Dense vectors of masked chunks.
+    pub(crate) masked: Vec<MaskedVectors>,
+}
+
+impl Lab {
+    pub(crate) fn new(
+        corpus: Corpus,
+        questions: Vec<Question>,
+        asked: &AskedVectors,
+        encoder: Option<&dyn FieldEncoder>,
+    ) -> Self {
+        let sparse =
+            encoder.map(|encoder| SparseLab::new(&corpus, &questions, asked, encoder));
+        let dense = DenseLab::new(&corpus, &asked.dense, &asked.masked);
+        let dense_rankings =
+            (0..questions.len()).into_par_iter().map(|at| dense.rank(at, CANDIDATES)).collect();
+        let documents =
+            corpus.chunks.iter().map(|chunk| (chunk.payload.document, chunk.document)).collect();
+        let chunks = (0..).zip(&corpus.chunks).map(|(at, chunk)| (chunk.id, at)).collect();
+        Self {
+            corpus,
+            questions,
+            dense,
+            sparse,
+            dense_rankings,
+            sparse_rankings: Mutex::default(),
+            documents,
+            chunks,
+        }
+    }
+
+    /// Indices of chunks by the ids of their points.
+    pub(crate) fn chunks_by_id(&self) -> &ChunksById {
+        &self.chunks
+    }
+
+    /// Index of a document of the corpus.
+    pub(crate) fn document(&self, id: Uuid) -> Option<usize> {
+        self.documents.get(&id).copied()
+    }
+
+    /// Dense ranking of the chunks for a question, with at most `depth` of them.
+    pub(crate) fn dense_ranking(&self, question: usize, depth: usize) -> Vec<RankedChunk> {
+        if depth <= CANDIDATES {
+            let kept = &self.dense_rankings[question];
+            return self.ranked(question, &kept[..depth.min(kept.len())]);
+        }
+        self.ranked(question, &self.dense.rank(question, depth))
+    }
+
+    /// The index with the frequencies of terms.
+    pub(crate) fn sparse(&self) -> Option<&SparseLab> {
+        self.sparse.as_ref()
+    }
+
+    /// A ranking with ids and similarities.
+    pub(crate) fn ranked(&self, question: usize, ranking: &[(u32, f32)]) -> Vec<RankedChunk> {
+        let ranked = ranking.iter().map(|(at, score)| {
+            let chunk = &self.corpus.chunks[*at as usize];
+            RankedChunk {
+                id: chunk.id,
+                document: chunk.payload.document,
+                chunk_index: chunk.payload.chunk_index,
+                score: *score,
+                similarity: self.dense.similarity(question, *at),
+            }
+        });
+        ranked.collect()
+    }
+
+    fn sparse_rankings(&self, parameters: &Bm25fParameters) -> Rankings {
+        let known = |known: &[(Bm25fParameters, Rankings)]| {
+            known.iter().find(|(it, _)| it == parameters).map(|(_, it)| Arc::clone(it))
+        };
+        if let Some(rankings) = known(&lock(&self.sparse_rankings)) {
+            return rankings;
+        }
+        let rankings: Vec<Ranking> = match &self.sparse {
+            Some(sparse) => {
+                let rarities = sparse.rarities(parameters);
+                let rank = |at| sparse.rank(at, parameters, &rarities, CANDIDATES);
+                (0..self.questions.len()).into_par_iter().map(rank).collect()
+            }
+            None => vec![Ranking::new(); self.questions.len()],
+        };
+        let rankings = Arc::new(rankings);
+        let mut all = lock(&self.sparse_rankings);
+        if all.len() >= MAX_RANKINGS {
+            all.remove(0);
+        }
+        all.push((*parameters, Arc::clone(&rankings)));
+        rankings
+    }
+
+    /// The documents that a hybrid search finds for a question, best first, and their scores.
+    pub(crate) fn hybrid(&self, question: usize, settings: &LabSettings) -> Vec<(Uuid, f32)> {
+        let rankings = settings.parameters.map(|it| self.sparse_rankings(&it));
+        let sparse = rankings.as_ref().map_or(&[][..], |it| &it[question]);
+        let legs = Legs {
+            dense: self.dense_ranking(question, CANDIDATES),
+            sparse: self.ranked(question, sparse),
+        };
+        let best = legs.best_scores();
+        fuse(settings.fusion, &legs, best).into_iter().map(|it| (it.id, it.score)).collect()
+    }
+
+    /// Scores of a hybrid search for some questions, in their order.
+    pub(crate) fn evaluate(&self, settings: &LabSettings, questions: &[usize]) -> Vec<Scores> {
+        let rankings = settings.parameters.map(|it| self.sparse_rankings(&it));
+        let score = |&question: &usize| {
+            let sparse = rankings.as_ref().map_or(&[][..], |it| &it[question]);
+            let legs = Legs {
+                dense: self.dense_ranking(question, CANDIDATES),
+                sparse: self.ranked(question, sparse),
+            };
+            let candidates = fuse(settings.fusion, &legs, legs.best_scores());
+            let documents = candidates.iter().filter_map(|it| self.document(it.document));
+            self.score(question, documents)
+        };
+        questions.par_iter().map(score).collect()
+    }
+
+    /// The scores of a ranking of chunks, by the documents of which they are.
+    pub(crate) fn score(&self, question: usize, chunks: impl Iterator<Item = usize>) -> Scores {
+        let mut ranking = Vec::with_capacity(DOCUMENTS);
+        for document in chunks {
+            if ranking.len() == DOCUMENTS {
+                break;
+            }
+            if !ranking.contains(&document) {
+                ranking.push(document);
+            }
+        }
+        let question = &self.questions[question];
+        scores(&question.grades(&ranking), &question.ideal())
+    }
+}
