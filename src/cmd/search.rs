@@ -3,8 +3,11 @@
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, stdout};
 
-use pipeline::{BoxError, Fusion};
-use search::{CollectionResult, MergedHit, Request, SearchResults, Searcher, parse_filter};
+use pipeline::BoxError;
+use search::{
+    CollectionResult, Fusion, MergedHit, Request, SearchResults, Searcher, SettingsOverrides,
+    parse_filter,
+};
 use serde_json::{Value, json};
 
 use crate::cli::SearchArgs;
@@ -51,8 +54,10 @@ fn request(args: &SearchArgs) -> Result<Request, BoxError> {
         }
         None => None,
     };
-    let usual = Fusion::default();
-    let (dense, sparse) = args.weights.unwrap_or((usual.dense, usual.sparse));
+    let fusion = (args.fusion_k.is_some() || args.weights.is_some()).then(|| {
+        let (dense, sparse) = args.weights.unwrap_or((1.0, 1.0));
+        Fusion::Rrf { k: args.fusion_k.unwrap_or(60), dense, sparse }
+    });
     Ok(Request {
         mode: args.mode.map(search::SearchMode::from),
         k: usize::from(args.k),
@@ -60,7 +65,7 @@ fn request(args: &SearchArgs) -> Result<Request, BoxError> {
         filter,
         threshold: args.threshold,
         per_document: args.per_document,
-        fusion: Fusion { k: args.fusion_k.unwrap_or(usual.k), dense, sparse, ..usual },
+        overrides: SettingsOverrides { fusion },
         ..Request::new(args.words.join(" "), Vec::new())
     })
 }
