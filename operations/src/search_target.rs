@@ -53,7 +53,7 @@ pub fn build_target(
 }
 
 /// The settings of a search from those of a pipeline file.
-fn search_settings(spec: &SearchSpec) -> SearchSettings {
+pub fn search_settings(spec: &SearchSpec) -> SearchSettings {
     let fusion = match spec.fusion {
         FusionSpec::Rrf { k, dense, sparse } => Fusion::Rrf { k, dense, sparse },
     };

@@ -20,7 +20,7 @@ pub use measures::{MEASURES, Measure, Scores};
 pub(crate) use measures::scores;
 
 /// Number of documents that are evaluated per query.
-const DEPTH: usize = 100;
+pub(crate) const DEPTH: usize = 100;
 
 /// The scores of all queries.
 #[derive(Clone, Debug, PartialEq)]

@@ -85,6 +85,7 @@ mod settings;
 mod store_query;
 mod target;
 pub mod title;
+pub mod tuning;
 
 pub use caches::SearchCaches;
 pub use cost::COST_BUDGET;

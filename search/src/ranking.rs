@@ -15,5 +15,6 @@ mod passes;
 
 pub use self::candidate::{Candidate, Explanation, Leg};
 pub use self::fusion::Fusion;
+pub(crate) use self::fusion::fuse;
 pub(crate) use self::legs::{BestScores, Legs};
 pub(crate) use self::passes::Passes;

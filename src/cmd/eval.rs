@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use operations::search_settings;
 use pipeline::BoxError;
 use search::evaluation::{
     Estimate, Evaluation, Judgements, MEASURES, Measure, compare, estimate, evaluate,
@@ -11,7 +12,7 @@ use search::{SearchMode, Searcher, Target, TargetResolver as _};
 use serde_json::{Value, json};
 
 use crate::cli::EvalArgs;
-use crate::composition::FileTargets;
+use crate::composition::{self, FileTargets};
 use crate::{model_download, render};
 
 /// Significance level: a difference with a smaller p-value counts as real.
@@ -20,6 +21,8 @@ const SIGNIFICANCE_LEVEL: f64 = 0.05;
 /// The evaluation of one mode of a generation.
 struct EvaluationRun {
     generation: i32,
+    /// The file with the settings of the search, if it is not that of the collection.
+    settings: Option<String>,
     evaluation: Evaluation,
 }
 
@@ -38,6 +41,15 @@ pub(super) async fn eval(args: &EvalArgs) -> Result<(), BoxError> {
         asked.extend(
             run_evaluations(&files.generation(number).await?, &judgements, &args.mode).await?,
         );
+    }
+    if let Some(file) = &args.against_settings {
+        let spec = composition::read_spec(file)?;
+        let other = Arc::new(target.with_settings(search_settings(&spec.file.search)));
+        let runs = run_evaluations(&other, &judgements, &args.mode).await?;
+        // The settings affect nothing else.
+        let hybrid = runs.into_iter().filter(|it| it.evaluation.mode == SearchMode::Hybrid);
+        let name = file.display().to_string();
+        asked.extend(hybrid.map(|it| EvaluationRun { settings: Some(name.clone()), ..it }));
     }
     let questions = judgements.queries.len();
     if args.json {
@@ -92,14 +104,20 @@ async fn run_evaluations(
     let mut asked = Vec::new();
     for mode in modes(target, wanted) {
         let evaluation = evaluate(&searcher, target, judgements, Some(mode)).await?;
-        asked.push(EvaluationRun { generation: target.generation, evaluation });
+        let generation = target.generation;
+        asked.push(EvaluationRun { generation, settings: None, evaluation });
     }
     Ok(asked)
 }
 
-/// The evaluation to compare with: the same mode of the other generation, otherwise the first mode.
+/// The evaluation to compare with: the same mode of the other generation or under the settings of
+/// the collection, otherwise the first mode.
 fn baseline(asked: &[EvaluationRun], of: usize) -> Option<&EvaluationRun> {
     let first = &asked[0];
+    if asked[of].settings.is_some() {
+        let mode = asked[of].evaluation.mode;
+        return asked.iter().find(|it| it.settings.is_none() && it.evaluation.mode == mode);
+    }
     let other = |it: &&EvaluationRun| {
         it.generation != asked[of].generation && it.evaluation.mode == asked[of].evaluation.mode
     };
@@ -112,8 +130,9 @@ fn baseline(asked: &[EvaluationRun], of: usize) -> Option<&EvaluationRun> {
 fn as_text(questions: usize, asked: &[EvaluationRun]) -> String {
     let mut head = vec!["generation", "mode"];
     head.extend(MEASURES.iter().map(|measure| measure.title));
-    let rows = asked.iter().map(|EvaluationRun { generation, evaluation }| {
-        let mut row = vec![generation.to_string(), evaluation.mode.name().to_owned()];
+    let rows = asked.iter().map(|EvaluationRun { generation, settings, evaluation }| {
+        let settings = settings.as_ref().map_or_else(String::new, |file| format!(" ({file})"));
+        let mut row = vec![generation.to_string(), format!("{}{settings}", evaluation.mode)];
         row.extend(MEASURES.iter().map(|measure| {
             let Estimate { mean, low, high } = estimate(&evaluation.sample(*measure));
             format!("{mean:.3} ({low:.3}–{high:.3})")
@@ -137,8 +156,11 @@ fn comparison_line(one: &EvaluationRun, other: &EvaluationRun) -> String {
     let ndcg = MEASURES[0];
     let said = compare(&one.evaluation.sample(ndcg), &other.evaluation.sample(ndcg));
     let Estimate { mean, low, high } = said.difference;
-    let name =
-        |it: &EvaluationRun| format!("{} of generation {}", it.evaluation.mode, it.generation);
+    let name = |it: &EvaluationRun| {
+        let with = it.settings.as_ref().map(|file| format!(" with the settings of {file}"));
+        let (mode, number) = (it.evaluation.mode, it.generation);
+        format!("{mode} of generation {number}{}", with.unwrap_or_default())
+    };
     let (one, other) = (name(one), name(other));
     let (title, p) = (ndcg.title, said.p_value);
     if p >= SIGNIFICANCE_LEVEL {
@@ -150,7 +172,7 @@ fn comparison_line(one: &EvaluationRun, other: &EvaluationRun) -> String {
 
 fn as_json(judgements: &Judgements, asked: &[EvaluationRun]) -> Value {
     let evaluations =
-        asked.iter().enumerate().map(|(of, EvaluationRun { generation, evaluation })| {
+        asked.iter().enumerate().map(|(of, EvaluationRun { generation, settings, evaluation })| {
             let measures = MEASURES.iter().map(|measure| {
                 let sample = evaluation.sample(*measure);
                 let Estimate { mean, low, high } = estimate(&sample);
@@ -159,6 +181,7 @@ fn as_json(judgements: &Judgements, asked: &[EvaluationRun]) -> Value {
                     json!({
                         "generation": rival.generation,
                         "mode": rival.evaluation.mode.name(),
+                        "settings": rival.settings,
                         "difference": other.difference.mean,
                         "low": other.difference.low,
                         "high": other.difference.high,
@@ -178,6 +201,7 @@ fn as_json(judgements: &Judgements, asked: &[EvaluationRun]) -> Value {
             json!({
                 "generation": generation,
                 "mode": evaluation.mode.name(),
+                "settings": settings,
                 "measures": measures.collect::<serde_json::Map<_, _>>(),
                 "questions": questions.collect::<Vec<_>>(),
             })

@@ -99,10 +99,9 @@ fn questions_line(args: &TuneArgs, report: &TuningReport) -> String {
     let of = if kinds.is_empty() { String::new() } else { format!(" ({})", kinds.join(", ")) };
     let mut line = format!("questions: {count}{of}, seed {}\n", args.seed);
     if report.left_out > 0 {
-        let queries = render::count_of(report.left_out as u64, "query");
         line.push_str(&format!(
-            "  {} without a relevant document in the collection left out\n",
-            queries.replace("querys", "queries")
+            "  left out, because the collection has no relevant document: {}\n",
+            report.left_out
         ));
     }
     if report.fitted_on > 0 {

@@ -16,9 +16,9 @@ struct ClickLine {
     /// Accepted for logs that have it; documents are ranked, not chunks.
     #[serde(default, rename = "chunk")]
     _chunk: Option<u32>,
-    /// Time of the click, RFC 3339.
-    #[serde(default)]
-    at: Option<chrono::DateTime<chrono::Utc>>,
+    /// Time of the click, RFC 3339; only its form is checked.
+    #[serde(default, rename = "at")]
+    _at: Option<chrono::DateTime<chrono::Utc>>,
 }
 
 /// Parses clicks, one per line: `{"query": "…", "document": "path, pattern or URI"}`, optionally
@@ -47,11 +47,7 @@ pub fn clicks_from_jsonl(text: &str) -> Result<Judgements, JudgementsError> {
     for (line, text) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
         let click: ClickLine = serde_json::from_str(text)
             .map_err(|error| JudgementsError { line, message: error.to_string() })?;
-        let ClickLine { query, document, at, .. } = click;
-        if at.is_some_and(|at| at > chrono::Utc::now()) {
-            let message = "the time of the click is in the future".to_owned();
-            return Err(JudgementsError { line, message });
-        }
+        let ClickLine { query, document, .. } = click;
         let folded = fold(&query);
         let (_, _, opened) =
             queries.entry(folded).or_insert_with(|| (line, query, BTreeMap::new()));

@@ -7,7 +7,7 @@ use pipeline::{Bm25fParameters, FieldEncoder, RankedChunk, lock};
 use rayon::prelude::*;
 use uuid::Uuid;
 
-use crate::evaluation::{Scores, scores};
+use crate::evaluation::{DEPTH, Scores, scores};
 use crate::ranking::{Fusion, Legs, fuse};
 use crate::tuning::corpus::Corpus;
 use crate::tuning::dense_lab::{DenseLab, MaskedVectors};
@@ -17,9 +17,6 @@ use crate::tuning::view::ChunksById;
 
 /// Candidates of each ranking, as in [`crate::evaluation::evaluate`].
 pub(crate) const CANDIDATES: usize = 500;
-
-/// Documents per question that are measured.
-const DOCUMENTS: usize = 100;
 
 /// Sparse rankings of all questions that are kept, one entry per set of parameters.
 const MAX_RANKINGS: usize = 64;
@@ -151,7 +148,8 @@ impl Lab {
         rankings
     }
 
-    /// The documents that a hybrid search finds for a question, best first, and their scores.
+    /// The chunks that a hybrid search finds for a question, best first, and their scores.
+    #[cfg(test)]
     pub(crate) fn hybrid(&self, question: usize, settings: &LabSettings) -> Vec<(Uuid, f32)> {
         let rankings = settings.parameters.map(|it| self.sparse_rankings(&it));
         let sparse = rankings.as_ref().map_or(&[][..], |it| &it[question]);
@@ -181,9 +179,9 @@ impl Lab {
 
     /// The scores of a ranking of chunks, by the documents of which they are.
     pub(crate) fn score(&self, question: usize, chunks: impl Iterator<Item = usize>) -> Scores {
-        let mut ranking = Vec::with_capacity(DOCUMENTS);
+        let mut ranking = Vec::with_capacity(DEPTH);
         for document in chunks {
-            if ranking.len() == DOCUMENTS {
+            if ranking.len() == DEPTH {
                 break;
             }
             if !ranking.contains(&document) {

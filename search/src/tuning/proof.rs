@@ -3,17 +3,14 @@
 
 use std::sync::Arc;
 
-use crate::evaluation::{EvaluationError, Scores};
-use crate::request::{Request, SearchMode};
 use crate::caches::SearchCaches;
+use crate::evaluation::{DEPTH, EvaluationError, Scores};
+use crate::request::{Request, SearchMode};
 use crate::searcher::Searcher;
 use crate::settings::SearchSettings;
 use crate::target::Target;
 use crate::tuning::lab::{CANDIDATES, Lab};
 use crate::tuning::view::{LabView, TrialWeights};
-
-/// Documents that are measured per question.
-const DOCUMENTS: usize = 100;
 
 /// The lab with the collection that it was read from.
 pub(crate) struct Proof {
@@ -26,7 +23,7 @@ impl Proof {
     /// `vectors` are those of the questions.
     pub(crate) fn new(lab: Arc<Lab>, target: Arc<Target>, vectors: Vec<Vec<f32>>) -> Self {
         // Hits are not cached: questions see different stores.
-        let caches = SearchCaches::new(lab.questions.len() as u64, 0);
+        let caches = SearchCaches::new(2 * lab.questions.len() as u64, 0);
         for (question, vector) in lab.questions.iter().zip(vectors) {
             let model = &target.model.info.fingerprint;
             caches.insert_query_vector(model, &question.text, &Arc::new(vector));
@@ -45,15 +42,14 @@ impl Proof {
         mode: SearchMode,
         questions: &[usize],
     ) -> Result<Vec<Scores>, EvaluationError> {
-        let settings = Arc::new(settings.clone());
         let mut scores = Vec::with_capacity(questions.len());
         for &question in questions {
             let text = &self.lab.questions[question].text;
             let failed = |error| EvaluationError::QueryFailed { question: text.clone(), error };
-            let target = self.target(question, weights, &settings);
+            let target = self.target(question, weights, settings);
             let request = Request {
                 mode: Some(mode),
-                k: DOCUMENTS,
+                k: DEPTH,
                 per_document: Some(1),
                 highlight: false,
                 candidates: Some(CANDIDATES),
@@ -75,22 +71,15 @@ impl Proof {
         &self,
         question: usize,
         weights: &Arc<TrialWeights>,
-        settings: &Arc<SearchSettings>,
+        settings: &SearchSettings,
     ) -> Arc<Target> {
-        let view =
-            LabView { lab: Arc::clone(&self.lab), question, trial: Arc::clone(weights) };
-        let target = &self.target;
+        let lab = Arc::clone(&self.lab);
+        let view = LabView { lab, question, trial: Arc::clone(weights) };
         Arc::new(Target {
-            collection: target.collection,
-            name: target.name.clone(),
-            generation: target.generation,
             // Caches must not mix what different questions see.
-            store: format!("{} as question {question} sees it", target.store),
-            model: target.model.clone(),
-            sparse_encoder: Arc::clone(&target.sparse_encoder),
-            sparse: target.sparse,
-            settings: Arc::clone(settings),
+            store: format!("{} as question {question} sees it", self.target.store),
             index: Arc::new(view),
+            ..self.target.with_settings(settings.clone())
         })
     }
 }

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use pipeline::Payload;
+use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::evaluation::Judgements;
@@ -97,9 +98,8 @@ pub(crate) fn judged_questions(
     kind: QuestionKind,
     corpus: &Corpus,
 ) -> (Vec<Question>, usize) {
-    let mut missing = 0;
-    let mut questions = Vec::with_capacity(judgements.queries.len());
-    for judged in &judgements.queries {
+    // Every pattern is compared with every document.
+    let asked = judgements.queries.par_iter().map(|judged| {
         let answers = judged.relevant.iter().map(|(patterns, grade)| {
             let is_match = |at: &usize| patterns.match_one(&corpus.documents[*at].uri);
             let documents = (0..corpus.documents.len()).filter(is_match).collect();
@@ -107,14 +107,11 @@ pub(crate) fn judged_questions(
         });
         let mut relevant: Vec<Answer> = answers.collect();
         relevant.sort_by_key(|answer| std::cmp::Reverse(answer.grade));
-        let question =
-            Question { kind, text: judged.query.clone(), relevant, masked: Vec::new() };
-        if question.main_document().is_some() {
-            questions.push(question);
-        } else {
-            missing += 1;
-        }
-    }
+        Question { kind, text: judged.query.clone(), relevant, masked: Vec::new() }
+    });
+    let mut questions: Vec<Question> = asked.collect();
+    questions.retain(|question| question.main_document().is_some());
+    let missing = judgements.queries.len() - questions.len();
     (questions, missing)
 }
 

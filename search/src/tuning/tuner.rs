@@ -175,7 +175,7 @@ fn field_encoder(target: &Target) -> Option<&dyn FieldEncoder> {
 /// The settings in use.
 fn start(target: &Target) -> LabSettings {
     LabSettings {
-        parameters: field_encoder(target).map(FieldEncoder::parameters),
+        parameters: field_encoder(target).map(|encoder| encoder.parameters()),
         fusion: target.settings.fusion,
     }
 }
