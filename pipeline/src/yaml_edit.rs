@@ -42,7 +42,8 @@ pub struct YamlEditError {
 /// If the text is not YAML, a part of the path is no mapping, or the form of the file is not
 /// handled, such as anchors around the value.
 pub fn set_in_yaml(text: &str, pointer: &str, value: &Value) -> Result<String, YamlEditError> {
-    let refuse = |reason: &str| YamlEditError { key: pointer.to_owned(), reason: reason.to_owned() };
+    let refuse =
+        |reason: &str| YamlEditError { key: pointer.to_owned(), reason: reason.to_owned() };
     let document = YamlDocument::parse(text).map_err(|finding| refuse(&finding.message))?;
     let mut expected = document.value.clone();
     set(&mut expected, pointer, value).ok_or_else(|| refuse("a key above it is no mapping"))?;
@@ -127,12 +128,7 @@ fn insert_in_flow(text: &str, start: usize, key: &str, value: &Value) -> Option<
 
 /// Byte range of a value: from its first to its last character. The range of a mapping or sequence
 /// in block form begins after the colon of its key.
-fn extent(
-    document: &YamlDocument,
-    text: &str,
-    pointer: &str,
-    old: &Value,
-) -> Option<Range<usize>> {
+fn extent(document: &YamlDocument, text: &str, pointer: &str, old: &Value) -> Option<Range<usize>> {
     let span = document.whole_span(pointer)?;
     match old {
         Value::Object(_) | Value::Array(_) => {
@@ -236,7 +232,9 @@ fn is_plain(text: &str) -> bool {
     let is_word = |it: char| it.is_ascii_alphanumeric() || matches!(it, '_' | '-' | '/' | '.');
     let is_keyword =
         ["true", "false", "null", "yes", "no", "on", "off"].contains(&&*text.to_lowercase());
-    text.starts_with(|it: char| it.is_ascii_alphabetic()) && text.chars().all(is_word) && !is_keyword
+    text.starts_with(|it: char| it.is_ascii_alphabetic())
+        && text.chars().all(is_word)
+        && !is_keyword
 }
 
 #[cfg(test)]

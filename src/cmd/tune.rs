@@ -3,18 +3,20 @@
 
 mod diff;
 
-use pipeline::BoxError;
-use search::TargetResolver as _;
+use std::path::Path;
+
+use pipeline::{BoxError, SparseEncoder};
 use search::evaluation::{Comparison, Estimate, MEASURES, Measure};
 use search::tuning::{
     TuningOptions, TuningOutcome, TuningProposal, TuningReport, TuningRow, clicks_from_jsonl,
 };
+use search::{Target, TargetResolver as _};
 use serde_json::{Map, Value, json};
 
 use self::diff::ProposedFile;
 use super::eval;
 use crate::cli::TuneArgs;
-use crate::composition::FileTargets;
+use crate::composition::{self, FileTargets};
 use crate::{model_download, render};
 
 /// Questions made from the collection if there are no others.
@@ -45,6 +47,7 @@ pub(super) async fn tune(args: &TuneArgs) -> Result<(), BoxError> {
     model_download::fetch_models_of(&args.file).await?;
     let files = FileTargets::open(std::slice::from_ref(&args.file)).await?;
     let target = files.resolve("0").await?;
+    check_sparse_options(&args.file, &target)?;
     let progress = |doing: String| render::print_error_line(format_args!("{doing} …"));
     let report = search::tuning::tune(&target, &options, &progress).await?;
     let proposed = match &report.outcome {
@@ -58,6 +61,30 @@ pub(super) async fn tune(args: &TuneArgs) -> Result<(), BoxError> {
     if let (Some(proposed), TuningOutcome::Gain(proposal)) = (&proposed, &report.outcome) {
         // Lines of a diff are not wrapped.
         render::print_unwrapped(&diff_text(args, proposed, proposal))?;
+    }
+    Ok(())
+}
+
+/// # Errors
+/// If the live generation was made with other options of sparse vectors than those of the file: the
+/// changes of a proposal are relative to the file, its measures to the generation.
+fn check_sparse_options(file: &Path, target: &Target) -> Result<(), BoxError> {
+    let (_, plan) = composition::load(file)?;
+    let facts = operations::collection_facts(&plan)?;
+    let of_file = facts.sparse.as_ref().map(stages::sparse_encoder).transpose()?;
+    let parameters = |encoder: &dyn SparseEncoder| {
+        encoder.as_field_encoder().map(|encoder| encoder.parameters())
+    };
+    let of_file = of_file.and_then(|encoder| parameters(encoder.as_ref()));
+    let live = target.sparse.then(|| parameters(target.sparse_encoder.as_ref())).flatten();
+    if of_file != live {
+        let number = target.generation;
+        return Err(format!(
+            "generation {number} has sparse vectors with other options than the file; run \
+             `semantik run {}` first",
+            file.display()
+        )
+        .into());
     }
     Ok(())
 }
@@ -231,9 +258,7 @@ fn as_json(
 
 fn changes(proposal: &TuningProposal) -> Vec<Value> {
     let of = |place: &'static str, all: &[search::tuning::ParameterChange]| {
-        let one = move |change: &search::tuning::ParameterChange| {
-            json!({ "in": place, "key": change.key, "from": change.from, "to": change.to })
-        };
+        let one = move |change: &search::tuning::ParameterChange| json!({ "in": place, "key": change.key, "from": change.from, "to": change.to });
         all.iter().map(one).collect::<Vec<Value>>()
     };
     [of("search", &proposal.search), of("sparse", &proposal.sparse)].concat()

@@ -25,7 +25,8 @@ fn project(documents: usize) -> TestProject {
 
 fn judgements(place: &TestProject, documents: usize) {
     let lines = (0..documents).fold(String::new(), |mut lines, at| {
-        let line = format!(r#"{{"query": "topic{at}x of a bridge", "relevant": {{"d{at}.md": 1}}}}"#);
+        let line =
+            format!(r#"{{"query": "topic{at}x of a bridge", "relevant": {{"d{at}.md": 1}}}}"#);
         writeln!(lines, "{line}").unwrap();
         lines
     });

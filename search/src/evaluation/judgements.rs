@@ -132,7 +132,11 @@ impl Judgements {
 }
 
 impl JudgedQuery {
-    pub(crate) fn new(id: String, question: String, relevant: BTreeMap<String, u32>) -> Result<Self, String> {
+    pub(crate) fn new(
+        id: String,
+        question: String,
+        relevant: BTreeMap<String, u32>,
+    ) -> Result<Self, String> {
         if question.trim().is_empty() {
             return Err("the query is empty".to_owned());
         }

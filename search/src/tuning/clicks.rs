@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::evaluation::{Judgements, JudgementsError, JudgedQuery};
+use crate::evaluation::{JudgedQuery, Judgements, JudgementsError};
 
 /// A line of JSON.
 #[derive(Deserialize)]

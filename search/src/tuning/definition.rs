@@ -12,10 +12,32 @@ const WORDS: std::ops::RangeInclusive<usize> = 4..=24;
 /// Verbs that begin a definition after its subject, in English, German, French and Spanish. What
 /// follows them describes the subject.
 const COPULAS: [&str; 26] = [
-    " is a ", " is an ", " is the ", " are ", " is used to ", " provides ", " describes ",
-    " returns ", " allows ", " defines ", " ist ein ", " ist eine ", " ist der ", " ist die ",
-    " ist das ", " beschreibt ", " est un ", " est une ", " est le ", " est la ", " décrit ",
-    " es un ", " es una ", " es el ", " es la ", " describe ",
+    " is a ",
+    " is an ",
+    " is the ",
+    " are ",
+    " is used to ",
+    " provides ",
+    " describes ",
+    " returns ",
+    " allows ",
+    " defines ",
+    " ist ein ",
+    " ist eine ",
+    " ist der ",
+    " ist die ",
+    " ist das ",
+    " beschreibt ",
+    " est un ",
+    " est une ",
+    " est le ",
+    " est la ",
+    " décrit ",
+    " es un ",
+    " es una ",
+    " es el ",
+    " es la ",
+    " describe ",
 ];
 
 /// Separators between a name and its description, as in the NAME section of a manual page.
@@ -61,7 +83,8 @@ fn described_name(text: &str) -> Option<(String, Range<usize>)> {
         let Some((dash, width)) = dash else { continue };
         let name = line[..dash].trim();
         // A name, or several separated by commas; not a sentence with a dash.
-        let is_name = !name.is_empty() && name.split(',').all(|it| it.split_whitespace().count() <= 1);
+        let is_name =
+            !name.is_empty() && name.split(',').all(|it| it.split_whitespace().count() <= 1);
         let description = trimmed(line[dash + width..].trim());
         if is_name && is_asked(description) {
             let end = at + line.trim_end().len();
@@ -138,7 +161,8 @@ mod tests {
     fn a_passage_says_what_it_is_about() {
         let found = |title: &str, text: &str| {
             let payload = Payload { title: Some(title.to_owned()), ..payload("x", text) };
-            definition_of(&payload).map(|(question, range)| format!("{question} | {}", &text[range]))
+            definition_of(&payload)
+                .map(|(question, range)| format!("{question} | {}", &text[range]))
         };
         let name = "NAME\n\nopen, openat - open and possibly create a file\n";
         let same = "open and possibly create a file | open and possibly create a file";
@@ -147,7 +171,8 @@ mod tests {
         let oak = "tree that can live for ages | An oak is a tree that can\nlive for ages.";
         assert_eq!(found("Oaks", text).unwrap(), oak);
         let text = "Setup\n\nBefore you begin, read the whole page. Then start.";
-        let first = "Before you begin, read the whole page | Before you begin, read the whole page.";
+        let first =
+            "Before you begin, read the whole page | Before you begin, read the whole page.";
         assert_eq!(found("Setup", text).unwrap(), first);
         assert_eq!(found("Table", "a b c\n1 2 3\n"), None);
         let first = "樫は長生きする大きな木の一種です | 樫は長生きする大きな木の一種です。";

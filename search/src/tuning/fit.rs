@@ -79,7 +79,8 @@ pub(crate) fn fit(
     knobs: &[Knob],
     questions: &[usize],
 ) -> (Trial, usize) {
-    let evaluate = |settings: &LabSettings| Trial::new(*settings, &lab.evaluate(settings, questions));
+    let evaluate =
+        |settings: &LabSettings| Trial::new(*settings, &lab.evaluate(settings, questions));
     let mut trials = vec![evaluate(start)];
     let mut current = 0;
     for _ in 0..ROUNDS {
@@ -136,7 +137,9 @@ fn variants(knob: Knob, settings: &LabSettings) -> Vec<LabSettings> {
 pub(crate) fn distance(settings: &LabSettings, start: &LabSettings) -> f64 {
     let mut distance = match (settings.fusion, start.fusion) {
         (a, b) if a == b => 0.0,
-        (Fusion::Convex { dense: a }, Fusion::Convex { dense: b }) => 1.0 + f64::from((a - b).abs()),
+        (Fusion::Convex { dense: a }, Fusion::Convex { dense: b }) => {
+            1.0 + f64::from((a - b).abs())
+        }
         (Fusion::Rrf { .. }, Fusion::Rrf { .. }) => 1.5,
         (Fusion::Convex { .. }, Fusion::Rrf { .. })
         | (Fusion::Rrf { .. }, Fusion::Convex { .. }) => 2.0,
@@ -223,10 +226,8 @@ mod tests {
     fn a_change_that_needs_a_new_generation_is_farther() {
         let field = pipeline::FieldParameters { weight: 1.0, b: 0.75, average_length: 180.0 };
         let parameters = pipeline::Bm25fParameters { k1: 1.2, fields: [field; 4] };
-        let start = LabSettings {
-            parameters: Some(parameters),
-            fusion: Fusion::Convex { dense: 0.7 },
-        };
+        let start =
+            LabSettings { parameters: Some(parameters), fusion: Fusion::Convex { dense: 0.7 } };
         let fusion = LabSettings { fusion: Fusion::Convex { dense: 0.4 }, ..start };
         let k1 = pipeline::Bm25fParameters { k1: 0.9, ..parameters };
         let k1 = LabSettings { parameters: Some(k1), ..start };

@@ -34,7 +34,10 @@ struct Draft {
 
 enum DraftSource {
     /// Byte range in the content of a chunk.
-    Sentence { chunk: usize, range: std::ops::Range<usize> },
+    Sentence {
+        chunk: usize,
+        range: std::ops::Range<usize>,
+    },
     Heading(String),
     Title(String),
 }
@@ -226,7 +229,10 @@ mod tests {
 
     #[test]
     fn the_name_of_a_file_that_tells_its_title_is_masked() {
-        assert_eq!(without_name("file:///d/explicit-locking.html", "Explicit locking"), "file:///d/-");
+        assert_eq!(
+            without_name("file:///d/explicit-locking.html", "Explicit locking"),
+            "file:///d/-"
+        );
         assert_eq!(without_name("file:///d/a7.html", "Explicit locking"), "file:///d/a7.html");
     }
 }

@@ -65,8 +65,7 @@ impl Lab {
         asked: &AskedVectors,
         encoder: Option<&dyn FieldEncoder>,
     ) -> Self {
-        let sparse =
-            encoder.map(|encoder| SparseLab::new(&corpus, &questions, asked, encoder));
+        let sparse = encoder.map(|encoder| SparseLab::new(&corpus, &questions, asked, encoder));
         let dense = DenseLab::new(&corpus, &asked.dense, &asked.masked);
         let dense_rankings =
             (0..questions.len()).into_par_iter().map(|at| dense.rank(at, CANDIDATES)).collect();

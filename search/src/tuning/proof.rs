@@ -60,7 +60,8 @@ impl Proof {
             if let Some(failure) = answer.failed.first() {
                 return Err(failed(failure.error.clone()));
             }
-            let found = answer.hits.iter().filter_map(|hit| self.lab.document(hit.payload.document));
+            let found =
+                answer.hits.iter().filter_map(|hit| self.lab.document(hit.payload.document));
             scores.push(self.lab.score(question, found));
         }
         Ok(scores)

@@ -73,9 +73,7 @@ impl TuningProposal {
 /// Numbers with their shortest digits: 0.8 as a 32-bit number is 0.800000011920929 as a 64-bit one.
 fn rounded(value: Value) -> Value {
     match value {
-        Value::Object(map) => {
-            map.into_iter().map(|(key, value)| (key, rounded(value))).collect()
-        }
+        Value::Object(map) => map.into_iter().map(|(key, value)| (key, rounded(value))).collect(),
         Value::Number(number) if !number.is_u64() && !number.is_i64() => {
             let number = number.as_f64().unwrap_or_default();
             json!((number * 1e4).round() / 1e4)

@@ -91,7 +91,11 @@ impl TuningReport {
     }
 
     /// Difference of nDCG@10 between two rows for each kind of question.
-    pub fn by_kind(&self, row: &TuningRow, other: &TuningRow) -> BTreeMap<QuestionKind, Comparison> {
+    pub fn by_kind(
+        &self,
+        row: &TuningRow,
+        other: &TuningRow,
+    ) -> BTreeMap<QuestionKind, Comparison> {
         let ndcg = MEASURES[0];
         let (new, old) = (row.sample(ndcg), other.sample(ndcg));
         let kinds: std::collections::BTreeSet<QuestionKind> =

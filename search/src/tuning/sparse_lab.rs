@@ -162,8 +162,7 @@ fn idf(all: usize, with: usize) -> f32 {
 
 /// The best of some chunks, best first, equal scores by index.
 pub(crate) fn best(mut scores: Vec<(u32, f32)>, depth: usize) -> Ranking {
-    let order =
-        |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0));
+    let order = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0));
     if depth == 0 {
         return Vec::new();
     }

@@ -95,8 +95,7 @@ mod tests {
     use crate::tuning::question::{Answer, QuestionKind};
 
     fn corpus(documents: usize) -> Corpus {
-        let document =
-            |at| CorpusDocument { uri: format!("file:///{at}.md"), chunks: Vec::new() };
+        let document = |at| CorpusDocument { uri: format!("file:///{at}.md"), chunks: Vec::new() };
         Corpus { chunks: Vec::new(), documents: (0..documents).map(document).collect(), stored: 0 }
     }
 

@@ -118,10 +118,8 @@ pub async fn tune(
 /// The questions of all origins, and the number of judged ones without an answer.
 fn questions(corpus: &Corpus, options: &TuningOptions) -> (Vec<Question>, usize) {
     let (mut questions, mut left_out) = (Vec::new(), 0);
-    let origins = [
-        (&options.judgements, QuestionKind::Judged),
-        (&options.clicks, QuestionKind::Clicked),
-    ];
+    let origins =
+        [(&options.judgements, QuestionKind::Judged), (&options.clicks, QuestionKind::Clicked)];
     for (judgements, kind) in origins {
         if let Some(judgements) = judgements {
             let (judged, missing) = judged_questions(judgements, kind, corpus);
@@ -195,7 +193,8 @@ impl Judge<'_> {
         report: &mut TuningReport,
         trials: [Trial; 2],
     ) -> Result<(), EvaluationError> {
-        let hybrid = if self.start.parameters.is_some() { SearchMode::Hybrid } else { SearchMode::Dense };
+        let hybrid =
+            if self.start.parameters.is_some() { SearchMode::Hybrid } else { SearchMode::Dense };
         report.rows.push(self.row("today", &self.start, hybrid).await?);
         report.rows.push(self.row("dense alone", &self.start, SearchMode::Dense).await?);
         if self.start.parameters.is_none() {

@@ -41,8 +41,7 @@ impl LabView {
     fn sparse_ranking(&self, terms: &SparseVector, limit: usize) -> Vec<RankedChunk> {
         let Some(sparse) = self.lab.sparse() else { return Vec::new() };
         let TrialWeights { parameters, rarities } = &*self.trial;
-        let ranking =
-            sparse.rank_terms(self.question, &terms.indices, parameters, rarities, limit);
+        let ranking = sparse.rank_terms(self.question, &terms.indices, parameters, rarities, limit);
         self.lab.ranked(self.question, &ranking)
     }
 
