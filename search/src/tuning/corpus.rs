@@ -88,11 +88,6 @@ impl Corpus {
         }
         Ok(Self { chunks, documents, stored })
     }
-
-    /// `true` if only some of the stored documents take part.
-    pub(crate) fn is_sample(&self) -> bool {
-        (self.chunks.len() as u64) < self.stored
-    }
 }
 
 /// Scales a vector to length 1; a zero vector stays zero.

@@ -191,3 +191,104 @@ impl Lab {
         scores(&question.grades(&ranking), &question.ideal())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use pipeline::test_util::payload;
+    use pipeline::{
+        IndexQuery, Passage, Payload, Point, QueryVectors, SearchAccuracy, SparseVector,
+        SplitMix64, VectorIndex as _, VectorStore as _, point_id,
+    };
+    use vectors::MemoryVectors;
+
+    use super::*;
+    use crate::tuning::corpus::normalize;
+    use crate::tuning::question::{Answer, QuestionKind};
+
+    const DIM: usize = 8;
+
+    const WORDS: [&str; 10] = [
+        "apple", "bridge", "candle", "dragon", "engine", "forest", "guitar", "harbor", "island",
+        "jacket",
+    ];
+
+    fn words(chance: &mut SplitMix64, count: usize) -> String {
+        let words: Vec<&str> = (0..count).map(|_| WORDS[chance.below(WORDS.len())]).collect();
+        words.join(" ")
+    }
+
+    fn vector(chance: &mut SplitMix64) -> Vec<f32> {
+        let number = |it: usize| f32::from(u16::try_from(it).unwrap()) / 500.0 - 1.0;
+        let mut vector: Vec<f32> = (0..DIM).map(|_| number(chance.below(1000))).collect();
+        normalize(&mut vector);
+        vector
+    }
+
+    fn question(text: &str) -> Question {
+        let answer = Answer { documents: vec![0], grade: 1 };
+        let (kind, text) = (QuestionKind::Judged, text.to_owned());
+        Question { kind, text, relevant: vec![answer], masked: Vec::new() }
+    }
+
+    /// The rankings that a store returns for a query with all of its chunks.
+    async fn rank(store: &MemoryVectors, vectors: QueryVectors) -> Vec<RankedChunk> {
+        let query = IndexQuery { vectors, ..IndexQuery::nearest(&[], 500, SearchAccuracy::Exact) };
+        store.rank(&query).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_lab_ranks_as_the_store_does() {
+        let mut chance = SplitMix64::new(7);
+        let encoder = stages::default_sparse_encoder();
+        let store = MemoryVectors::with_sparse(DIM);
+        let mut points = Vec::new();
+        for at in 0..80 {
+            let name = format!("{}-{at}.md", WORDS[at % 7]);
+            let length = 4 + chance.below(30);
+            let payload = Payload {
+                title: Some(words(&mut chance, 2)),
+                headings: Some(format!("{} > {}", words(&mut chance, 1), words(&mut chance, 2))),
+                ..payload(&name, &words(&mut chance, length))
+            };
+            let sparse = Some(encoder.encode_document(&Passage::of_payload(&payload)));
+            let id = point_id(payload.document, payload.chunk_index);
+            points.push(Point { id, vector: vector(&mut chance), sparse, payload });
+        }
+        store.upsert(points).await.unwrap();
+
+        let asked = ["apple bridge", "forest of dragons", "island", "a guitar in the harbor"];
+        let dense: Vec<Vec<f32>> = asked.iter().map(|_| vector(&mut chance)).collect();
+        let sparse: Vec<SparseVector> =
+            asked.iter().map(|text| encoder.encode_query(text, &[])).collect();
+        let corpus = Corpus::read(&store, 1_000, 1, |_| false).await.unwrap();
+        let questions = asked.map(question).to_vec();
+        let vectors = AskedVectors {
+            dense: dense.clone(),
+            terms: sparse.iter().map(|it| it.indices.clone()).collect(),
+            more_terms: Vec::new(),
+            masked: vec![MaskedVectors::new(); asked.len()],
+        };
+        let fields = encoder.as_field_encoder().unwrap();
+        let lab = Lab::new(corpus, questions, &vectors, Some(fields));
+        for fusion in
+            [Fusion::Convex { dense: 0.7 }, Fusion::Rrf { k: 60, dense: 1.0, sparse: 1.0 }]
+        {
+            let settings = LabSettings { parameters: Some(fields.parameters()), fusion };
+            for (at, (dense, sparse)) in dense.iter().zip(&sparse).enumerate() {
+                let words =
+                    QueryVectors::Sparse { sparse: sparse.clone(), dense: Some(dense.clone()) };
+                let legs = Legs {
+                    dense: rank(&store, QueryVectors::Dense(dense.clone())).await,
+                    sparse: rank(&store, words).await,
+                };
+                let expected = fuse(fusion, &legs, legs.best_scores());
+                let found = lab.hybrid(at, &settings);
+                assert_eq!(found.len(), expected.len());
+                for ((id, score), expected) in found.iter().zip(&expected) {
+                    assert_eq!(*id, expected.id, "{}", asked[at]);
+                    assert!((score - expected.score).abs() < 1e-4, "{}", asked[at]);
+                }
+            }
+        }
+    }
+}
