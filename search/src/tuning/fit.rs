@@ -5,6 +5,7 @@ use pipeline::PassageField;
 
 use crate::evaluation::{MEASURES, Scores};
 use crate::ranking::Fusion;
+use crate::settings::SearchSettings;
 use crate::tuning::lab::{Lab, LabSettings};
 
 /// Rounds over all settings; the search ends before if a round changes nothing.
@@ -80,7 +81,7 @@ pub(crate) fn fit(
     questions: &[usize],
 ) -> (Trial, usize) {
     let evaluate =
-        |settings: &LabSettings| Trial::new(*settings, &lab.evaluate(settings, questions));
+        |settings: &LabSettings| Trial::new(settings.clone(), &lab.evaluate(settings, questions));
     let mut trials = vec![evaluate(start)];
     let mut current = 0;
     for _ in 0..ROUNDS {
@@ -108,11 +109,14 @@ pub(crate) fn fit(
 
 /// The settings that differ from `settings` in one value.
 fn variants(knob: Knob, settings: &LabSettings) -> Vec<LabSettings> {
-    let with_fusion = |fusion| LabSettings { fusion, ..*settings };
+    let with_fusion = |fusion| LabSettings {
+        search: SearchSettings { fusion, ..settings.search.clone() },
+        ..settings.clone()
+    };
     let with = |change: &dyn Fn(&mut pipeline::Bm25fParameters)| {
         let mut parameters = settings.parameters?;
         change(&mut parameters);
-        Some(LabSettings { parameters: Some(parameters), ..*settings })
+        Some(LabSettings { parameters: Some(parameters), ..settings.clone() })
     };
     match knob {
         Knob::Fusion => {
@@ -135,7 +139,7 @@ fn variants(knob: Knob, settings: &LabSettings) -> Vec<LabSettings> {
 /// How far settings are from those in use: each changed value counts, and more if it is far away. A
 /// value that needs a new generation counts more than one that applies to the next search.
 pub(crate) fn distance(settings: &LabSettings, start: &LabSettings) -> f64 {
-    let mut distance = match (settings.fusion, start.fusion) {
+    let mut distance = match (settings.search.fusion, start.search.fusion) {
         (a, b) if a == b => 0.0,
         (Fusion::Convex { dense: a }, Fusion::Convex { dense: b }) => {
             1.0 + f64::from((a - b).abs())
@@ -205,9 +209,13 @@ fn count(sample: &[f64]) -> f64 {
 mod tests {
     use super::*;
 
-    fn trial(dense: f32, sample: &[f64]) -> Trial {
+    fn settings(dense: f32, parameters: Option<pipeline::Bm25fParameters>) -> LabSettings {
         let fusion = Fusion::Convex { dense };
-        Trial { settings: LabSettings { parameters: None, fusion }, sample: sample.to_vec() }
+        LabSettings { parameters, search: SearchSettings { fusion, ..SearchSettings::default() } }
+    }
+
+    fn trial(dense: f32, sample: &[f64]) -> Trial {
+        Trial { settings: settings(dense, None), sample: sample.to_vec() }
     }
 
     #[test]
@@ -226,11 +234,10 @@ mod tests {
     fn a_change_that_needs_a_new_generation_is_farther() {
         let field = pipeline::FieldParameters { weight: 1.0, b: 0.75, average_length: 180.0 };
         let parameters = pipeline::Bm25fParameters { k1: 1.2, fields: [field; 4] };
-        let start =
-            LabSettings { parameters: Some(parameters), fusion: Fusion::Convex { dense: 0.7 } };
-        let fusion = LabSettings { fusion: Fusion::Convex { dense: 0.4 }, ..start };
+        let start = settings(0.7, Some(parameters));
+        let fusion = settings(0.4, Some(parameters));
         let k1 = pipeline::Bm25fParameters { k1: 0.9, ..parameters };
-        let k1 = LabSettings { parameters: Some(k1), ..start };
+        let k1 = settings(0.7, Some(k1));
         assert_eq!(distance(&start, &start), 0.0);
         assert!(distance(&fusion, &start) < distance(&k1, &start));
     }

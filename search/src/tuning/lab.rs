@@ -8,7 +8,8 @@ use rayon::prelude::*;
 use uuid::Uuid;
 
 use crate::evaluation::{DEPTH, Scores, scores};
-use crate::ranking::{Fusion, Legs, fuse};
+use crate::ranking::{Candidate, Legs, fuse};
+use crate::settings::SearchSettings;
 use crate::tuning::corpus::Corpus;
 use crate::tuning::dense_lab::{DenseLab, MaskedVectors};
 use crate::tuning::question::Question;
@@ -22,12 +23,12 @@ pub(crate) const CANDIDATES: usize = 500;
 const MAX_RANKINGS: usize = 64;
 
 /// Settings that the lab varies.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct LabSettings {
     /// Parameters of the sparse vectors; `None` in a collection without them.
     pub(crate) parameters: Option<Bm25fParameters>,
-    /// Fusion of the two rankings.
-    pub(crate) fusion: Fusion,
+    /// Settings of the search.
+    pub(crate) search: SearchSettings,
 }
 
 /// Sparse rankings of all questions with some parameters.
@@ -151,25 +152,30 @@ impl Lab {
     #[cfg(test)]
     pub(crate) fn hybrid(&self, question: usize, settings: &LabSettings) -> Vec<(Uuid, f32)> {
         let rankings = settings.parameters.map(|it| self.sparse_rankings(&it));
-        let sparse = rankings.as_ref().map_or(&[][..], |it| &it[question]);
+        let candidates = self.candidates(question, settings, rankings.as_deref());
+        candidates.into_iter().map(|it| (it.id, it.score)).collect()
+    }
+
+    /// Candidates of a hybrid search, best first, after the passes that read no text.
+    fn candidates(
+        &self,
+        question: usize,
+        settings: &LabSettings,
+        rankings: Option<&Vec<Ranking>>,
+    ) -> Vec<Candidate> {
+        let sparse = rankings.map_or(&[][..], |it| &it[question]);
         let legs = Legs {
             dense: self.dense_ranking(question, CANDIDATES),
             sparse: self.ranked(question, sparse),
         };
-        let best = legs.best_scores();
-        fuse(settings.fusion, &legs, best).into_iter().map(|it| (it.id, it.score)).collect()
+        fuse(settings.search.fusion, &legs, legs.best_scores())
     }
 
     /// Scores of a hybrid search for some questions, in their order.
     pub(crate) fn evaluate(&self, settings: &LabSettings, questions: &[usize]) -> Vec<Scores> {
         let rankings = settings.parameters.map(|it| self.sparse_rankings(&it));
         let score = |&question: &usize| {
-            let sparse = rankings.as_ref().map_or(&[][..], |it| &it[question]);
-            let legs = Legs {
-                dense: self.dense_ranking(question, CANDIDATES),
-                sparse: self.ranked(question, sparse),
-            };
-            let candidates = fuse(settings.fusion, &legs, legs.best_scores());
+            let candidates = self.candidates(question, settings, rankings.as_deref());
             let documents = candidates.iter().filter_map(|it| self.document(it.document));
             self.score(question, documents)
         };
@@ -202,6 +208,7 @@ mod tests {
     use vectors::MemoryVectors;
 
     use super::*;
+    use crate::ranking::Fusion;
     use crate::tuning::corpus::normalize;
     use crate::tuning::question::{Answer, QuestionKind};
 
@@ -273,7 +280,8 @@ mod tests {
         for fusion in
             [Fusion::Convex { dense: 0.7 }, Fusion::Rrf { k: 60, dense: 1.0, sparse: 1.0 }]
         {
-            let settings = LabSettings { parameters: Some(fields.parameters()), fusion };
+            let search = SearchSettings { fusion, ..SearchSettings::default() };
+            let settings = LabSettings { parameters: Some(fields.parameters()), search };
             for (at, (dense, sparse)) in dense.iter().zip(&sparse).enumerate() {
                 let words =
                     QueryVectors::Sparse { sparse: sparse.clone(), dense: Some(dense.clone()) };

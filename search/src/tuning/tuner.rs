@@ -8,7 +8,6 @@ use pipeline::{Bm25fParameters, FieldEncoder, FieldParameters, StoreError};
 use crate::evaluation::{EvaluationError, Judgements, MEASURES};
 use crate::glob::Patterns;
 use crate::request::SearchMode;
-use crate::settings::SearchSettings;
 use crate::target::Target;
 use crate::tuning::corpus::Corpus;
 use crate::tuning::fit::{self, ALL_KNOBS, QUERY_KNOBS, Trial};
@@ -174,7 +173,7 @@ fn field_encoder(target: &Target) -> Option<&dyn FieldEncoder> {
 fn start(target: &Target) -> LabSettings {
     LabSettings {
         parameters: field_encoder(target).map(|encoder| encoder.parameters()),
-        fusion: target.settings.fusion,
+        search: (*target.settings).clone(),
     }
 }
 
@@ -204,7 +203,7 @@ impl Judge<'_> {
         }
         report.rows.push(self.row("sparse alone", &self.start, SearchMode::Sparse).await?);
         let ndcg = MEASURES[0];
-        let mut tested: Vec<LabSettings> = vec![self.start];
+        let mut tested: Vec<LabSettings> = vec![self.start.clone()];
         let mut reason = "no other settings are better on the questions of the fit".to_owned();
         for trial in trials {
             if tested.contains(&trial.settings) {
@@ -213,7 +212,7 @@ impl Judge<'_> {
             // Each further test could succeed by chance, too.
             #[expect(clippy::cast_precision_loss, reason = "two tests")]
             let level = SIGNIFICANCE_LEVEL / tested.len() as f64;
-            tested.push(trial.settings);
+            tested.push(trial.settings.clone());
             let row = self.row("proposal", &trial.settings, hybrid).await?;
             let against = row.against(&report.rows[0], ndcg);
             let leg = report.rows[1..].iter().map(|row| row.mean(ndcg)).fold(0.0, f64::max);
@@ -247,19 +246,14 @@ impl Judge<'_> {
         let sparse = self.proof.lab.sparse();
         let rarities = sparse.map(|it| it.rarities(&parameters)).unwrap_or_default();
         let weights = Arc::new(TrialWeights { parameters, rarities });
-        let search = self.search_settings(settings);
-        let scores = self.proof.measure(&weights, &search, mode, &self.halves.proof).await?;
+        let (search, questions) = (&settings.search, &self.halves.proof);
+        let scores = self.proof.measure(&weights, search, mode, questions).await?;
         Ok(TuningRow { name, scores })
     }
 
-    fn search_settings(&self, settings: &LabSettings) -> SearchSettings {
-        SearchSettings { fusion: settings.fusion, ..(*self.proof.target.settings).clone() }
-    }
-
     fn proposal(&self, settings: &LabSettings) -> TuningProposal {
-        let search = self.search_settings(settings);
         TuningProposal::new(
-            (&self.proof.target.settings, &search),
+            (&self.start.search, &settings.search),
             (self.start.parameters.as_ref(), settings.parameters.as_ref()),
         )
     }
