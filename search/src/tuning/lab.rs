@@ -167,6 +167,7 @@ impl Lab {
         let legs = Legs {
             dense: self.dense_ranking(question, CANDIDATES),
             sparse: self.ranked(question, sparse),
+            ..Legs::default()
         };
         fuse(settings.search.fusion, &legs, legs.best_scores())
     }
@@ -288,6 +289,7 @@ mod tests {
                 let legs = Legs {
                     dense: rank(&store, QueryVectors::Dense(dense.clone())).await,
                     sparse: rank(&store, words).await,
+                    ..Legs::default()
                 };
                 let expected = fuse(fusion, &legs, legs.best_scores());
                 let found = lab.hybrid(at, &settings);

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use pipeline::{Bm25fParameters, FieldEncoder, Passage, TermFrequencies};
+use pipeline::{Bm25fParameters, FieldEncoder, Passage, TermFrequencies, term_rarity};
 use rayon::prelude::*;
 
 use crate::tuning::corpus::Corpus;
@@ -154,10 +154,11 @@ impl Rarities {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "as the store computes it")]
+/// The inverse document frequency of a term, as the stores compute it.
 fn idf(all: usize, with: usize) -> f32 {
-    let (all, with) = (all as f32, with as f32);
-    ((all - with + 0.5) / (with + 0.5) + 1.0).ln()
+    #[expect(clippy::cast_possible_truncation, reason = "a small number")]
+    let idf = term_rarity(all as u64, with as u64) as f32;
+    idf
 }
 
 /// The best of some chunks, best first, equal scores by index.

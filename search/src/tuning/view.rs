@@ -131,9 +131,10 @@ impl VectorIndex for LabView {
     }
 
     async fn scroll(&self, after: Option<Uuid>, limit: usize) -> Result<Vec<Point>, StoreError> {
-        let ids = self.lab.corpus.chunks.iter().map(|chunk| chunk.id);
-        let ids: Vec<Uuid> =
-            ids.filter(|id| after.is_none_or(|after| *id > after)).take(limit).collect();
+        // The corpus is in the order of ids.
+        let chunks = &self.lab.corpus.chunks;
+        let start = after.map_or(0, |after| chunks.partition_point(|chunk| chunk.id <= after));
+        let ids: Vec<Uuid> = chunks[start..].iter().map(|chunk| chunk.id).take(limit).collect();
         self.fetch(&ids).await
     }
 }
