@@ -27,7 +27,7 @@ use std::sync::{Arc, Mutex};
 
 use pipeline::{
     Bm25fParameters, BoxError, FieldEncoder, Passage, PassageField, QueryTerm, SparseEncoder,
-    SparseVector, TermFrequencies, TermMatch,
+    SparseVector, TermFrequencies, TermMatch, TermPosition,
 };
 use rust_stemmers::Stemmer;
 use serde_json::Value;
@@ -199,5 +199,14 @@ impl SparseEncoder for Bm25Encoder {
 
     fn as_field_encoder(&self) -> Option<&dyn FieldEncoder> {
         Some(self)
+    }
+
+    fn term_positions(
+        &self,
+        text: &str,
+        language: Option<&str>,
+        question: &SparseVector,
+    ) -> Vec<TermPosition> {
+        self.positions_of(text, language, question)
     }
 }
