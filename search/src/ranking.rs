@@ -31,3 +31,4 @@ pub(crate) use self::fusion::fuse;
 pub(crate) use self::legs::{BestScores, Legs};
 pub(crate) use self::passes::Passes;
 pub use self::proximity::Proximity;
+pub(crate) use self::rescore::rescore_by_documents;

@@ -32,21 +32,31 @@ const B: [f64; 6] = [0.0, 0.2, 0.4, 0.6, 0.75, 0.9];
 /// Weights of the fields around the text.
 const WEIGHTS: [f64; 9] = [0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0];
 
+/// Weights of the best other passage of a document.
+const SIBLINGS: [f32; 5] = [0.0, 0.05, 0.1, 0.2, 0.3];
+
+/// Shares by which the first chunks of documents are raised.
+const LEAD: [f32; 7] = [0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3];
+
 /// A setting that is varied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Knob {
     Fusion,
+    Siblings,
+    Lead,
     K1,
     B,
     Weight(PassageField),
 }
 
 /// Everything that a new generation is not needed for.
-pub(crate) const QUERY_KNOBS: [Knob; 1] = [Knob::Fusion];
+pub(crate) const QUERY_KNOBS: [Knob; 3] = [Knob::Fusion, Knob::Lead, Knob::Siblings];
 
 /// All settings of the lab.
-pub(crate) const ALL_KNOBS: [Knob; 6] = [
+pub(crate) const ALL_KNOBS: [Knob; 8] = [
     Knob::Fusion,
+    Knob::Lead,
+    Knob::Siblings,
     Knob::Weight(PassageField::Headings),
     Knob::Weight(PassageField::Title),
     Knob::Weight(PassageField::Path),
@@ -109,10 +119,8 @@ pub(crate) fn fit(
 
 /// The settings that differ from `settings` in one value.
 fn variants(knob: Knob, settings: &LabSettings) -> Vec<LabSettings> {
-    let with_fusion = |fusion| LabSettings {
-        search: SearchSettings { fusion, ..settings.search.clone() },
-        ..settings.clone()
-    };
+    let with_search = |search| LabSettings { search, ..settings.clone() };
+    let search = || settings.search.clone();
     let with = |change: &dyn Fn(&mut pipeline::Bm25fParameters)| {
         let mut parameters = settings.parameters?;
         change(&mut parameters);
@@ -122,7 +130,16 @@ fn variants(knob: Knob, settings: &LabSettings) -> Vec<LabSettings> {
         Knob::Fusion => {
             let convex = DENSE.map(|dense| Fusion::Convex { dense });
             let rrf = RRF.map(|(k, dense, sparse)| Fusion::Rrf { k, dense, sparse });
-            convex.into_iter().chain(rrf).map(with_fusion).collect()
+            let all = convex.into_iter().chain(rrf);
+            all.map(|fusion| with_search(SearchSettings { fusion, ..search() })).collect()
+        }
+        Knob::Siblings => {
+            let set = |siblings| with_search(SearchSettings { siblings, ..search() });
+            SIBLINGS.into_iter().map(set).collect()
+        }
+        Knob::Lead => {
+            let set = |lead| with_search(SearchSettings { lead, ..search() });
+            LEAD.into_iter().map(set).collect()
         }
         Knob::K1 => K1.into_iter().filter_map(|k1| with(&|it| it.k1 = k1)).collect(),
         Knob::B => {
@@ -148,17 +165,19 @@ pub(crate) fn distance(settings: &LabSettings, start: &LabSettings) -> f64 {
         (Fusion::Convex { .. }, Fusion::Rrf { .. })
         | (Fusion::Rrf { .. }, Fusion::Convex { .. }) => 2.0,
     };
+    let mut add = |new: f64, old: f64, scale: f64| {
+        if (new - old).abs() > 1e-6 {
+            distance += 1.0 + (new - old).abs() / scale;
+        }
+    };
+    add(settings.search.siblings.into(), start.search.siblings.into(), 1.0);
+    add(settings.search.lead.into(), start.search.lead.into(), 1.0);
     let (Some(new), Some(old)) = (&settings.parameters, &start.parameters) else {
         return distance;
     };
     if new != old {
-        distance += 1.0;
+        add(1.0, 0.0, f64::INFINITY);
     }
-    let mut add = |new: f64, old: f64, scale: f64| {
-        if (new - old).abs() > 1e-9 {
-            distance += 1.0 + (new - old).abs() / scale;
-        }
-    };
     add(new.k1, old.k1, 5.0);
     for (new, old) in new.fields.iter().zip(&old.fields) {
         add(new.b, old.b, 5.0);

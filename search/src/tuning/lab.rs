@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use uuid::Uuid;
 
 use crate::evaluation::{DEPTH, Scores, scores};
-use crate::ranking::{Candidate, Legs, fuse};
+use crate::ranking::{Candidate, Legs, fuse, rescore_by_documents};
 use crate::settings::SearchSettings;
 use crate::tuning::corpus::Corpus;
 use crate::tuning::dense_lab::{DenseLab, MaskedVectors};
@@ -169,7 +169,12 @@ impl Lab {
             sparse: self.ranked(question, sparse),
             ..Legs::default()
         };
-        fuse(settings.search.fusion, &legs, legs.best_scores())
+        let mut candidates = fuse(settings.search.fusion, &legs, legs.best_scores());
+        if settings.search.has_passes() {
+            candidates.truncate(CANDIDATES);
+            rescore_by_documents(&mut candidates, &settings.search);
+        }
+        candidates
     }
 
     /// Scores of a hybrid search for some questions, in their order.

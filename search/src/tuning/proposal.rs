@@ -42,6 +42,32 @@ impl TuningProposal {
                 to: change(to.fusion),
             });
         }
+        let mut add = |key: &str, is_changed: bool, from: Value, to: Value| {
+            if is_changed {
+                let key = key.to_owned();
+                search.push(ParameterChange { key, from: rounded(from), to: rounded(to) });
+            }
+        };
+        let proximity = |settings: &SearchSettings| json!(settings.proximity);
+        add(
+            "/documents/siblings",
+            (from.siblings - to.siblings).abs() > 1e-6,
+            json!(from.siblings),
+            json!(to.siblings),
+        );
+        add(
+            "/documents/lead",
+            (from.lead - to.lead).abs() > 1e-6,
+            json!(from.lead),
+            json!(to.lead),
+        );
+        add("/proximity", from.proximity != to.proximity, proximity(from), proximity(to));
+        add(
+            "/exact_terms",
+            from.exact_terms != to.exact_terms,
+            json!(from.exact_terms),
+            json!(to.exact_terms),
+        );
         let mut sparse = Vec::new();
         if let (Some(from), Some(to)) = parameters {
             let mut add = |key: String, from: f64, to: f64| {

@@ -7,7 +7,9 @@ use pipeline::{Bm25fParameters, FieldEncoder, FieldParameters, StoreError};
 
 use crate::evaluation::{EvaluationError, Judgements, MEASURES};
 use crate::glob::Patterns;
+use crate::ranking::Proximity;
 use crate::request::SearchMode;
+use crate::settings::SearchSettings;
 use crate::target::Target;
 use crate::tuning::corpus::Corpus;
 use crate::tuning::fit::{self, ALL_KNOBS, QUERY_KNOBS, Trial};
@@ -26,6 +28,9 @@ const MIN_QUESTIONS: usize = 100;
 
 /// Largest probability of a gain by chance with which settings are proposed.
 const SIGNIFICANCE_LEVEL: f64 = 0.05;
+
+/// Weights of the bonus for terms that are near each other.
+const PROXIMITY: [f32; 3] = [0.05, 0.1, 0.2];
 
 /// Options of a tuning.
 pub struct TuningOptions {
@@ -206,20 +211,21 @@ impl Judge<'_> {
         let mut tested: Vec<LabSettings> = vec![self.start.clone()];
         let mut reason = "no other settings are better on the questions of the fit".to_owned();
         for trial in trials {
-            if tested.contains(&trial.settings) {
+            let settings = self.with_passes(trial.settings).await?;
+            if tested.contains(&settings) {
                 continue;
             }
             // Each further test could succeed by chance, too.
             #[expect(clippy::cast_precision_loss, reason = "two tests")]
             let level = SIGNIFICANCE_LEVEL / tested.len() as f64;
-            tested.push(trial.settings.clone());
-            let row = self.row("proposal", &trial.settings, hybrid).await?;
+            tested.push(settings.clone());
+            let row = self.row("proposal", &settings, hybrid).await?;
             let against = row.against(&report.rows[0], ndcg);
             let leg = report.rows[1..].iter().map(|row| row.mean(ndcg)).fold(0.0, f64::max);
             let is_better = against.difference.mean > 0.0 && against.p_value < level;
             if is_better && row.mean(ndcg) >= leg {
                 report.rows.push(row);
-                report.outcome = TuningOutcome::Gain(self.proposal(&trial.settings));
+                report.outcome = TuningOutcome::Gain(self.proposal(&settings));
                 return Ok(());
             }
             reason = if is_better {
@@ -236,16 +242,53 @@ impl Judge<'_> {
         Ok(())
     }
 
+    /// The settings with those passes that read texts and gain clearly on the questions of the fit:
+    /// more than one standard error of the paired difference.
+    async fn with_passes(&self, settings: LabSettings) -> Result<LabSettings, EvaluationError> {
+        let mut best = (settings.clone(), self.fit_sample(&settings).await?);
+        let current = best.1.clone();
+        let search = &settings.search;
+        let proximity = PROXIMITY.map(|weight| SearchSettings {
+            proximity: Some(Proximity { weight, ..search.proximity.unwrap_or_default() }),
+            ..search.clone()
+        });
+        // Questions without names and numbers cannot tell what is lost without exact terms.
+        let exact =
+            (!search.exact_terms).then(|| SearchSettings { exact_terms: true, ..search.clone() });
+        for search in proximity.into_iter().chain(exact) {
+            let settings = LabSettings { search, ..settings.clone() };
+            let sample = self.fit_sample(&settings).await?;
+            let gains: Vec<f64> = sample.iter().zip(&current).map(|(a, b)| a - b).collect();
+            let is_clear = fit::mean(&gains) > fit::standard_error(&gains);
+            if is_clear && fit::mean(&sample) > fit::mean(&best.1) {
+                best = (settings, sample);
+            }
+        }
+        Ok(best.0)
+    }
+
+    /// nDCG@10 of each question of the fit in a search of the product.
+    async fn fit_sample(&self, settings: &LabSettings) -> Result<Vec<f64>, EvaluationError> {
+        let (search, weights) = (&settings.search, self.weights(settings));
+        let questions = &self.halves.fit;
+        let scores = self.proof.measure(&weights, search, SearchMode::Hybrid, questions).await?;
+        Ok(scores.iter().map(|it| MEASURES[0].score(it)).collect())
+    }
+
+    fn weights(&self, settings: &LabSettings) -> Arc<TrialWeights> {
+        let parameters = settings.parameters.unwrap_or(NO_PARAMETERS);
+        let sparse = self.proof.lab.sparse();
+        let rarities = sparse.map(|it| it.rarities(&parameters)).unwrap_or_default();
+        Arc::new(TrialWeights { parameters, rarities })
+    }
+
     async fn row(
         &self,
         name: &'static str,
         settings: &LabSettings,
         mode: SearchMode,
     ) -> Result<TuningRow, EvaluationError> {
-        let parameters = settings.parameters.unwrap_or(NO_PARAMETERS);
-        let sparse = self.proof.lab.sparse();
-        let rarities = sparse.map(|it| it.rarities(&parameters)).unwrap_or_default();
-        let weights = Arc::new(TrialWeights { parameters, rarities });
+        let weights = self.weights(settings);
         let (search, questions) = (&settings.search, &self.halves.proof);
         let scores = self.proof.measure(&weights, search, mode, questions).await?;
         Ok(TuningRow { name, scores })
