@@ -7,15 +7,14 @@ use pipeline::Payload;
 use crate::tuning::clicks::fold;
 
 /// Number of words of a question.
-const WORDS: std::ops::RangeInclusive<usize> = 4..=24;
+const WORDS: std::ops::RangeInclusive<usize> = 4..=20;
 
 /// Verbs that begin a definition after its subject, in English, German, French and Spanish. What
 /// follows them describes the subject.
-const COPULAS: [&str; 26] = [
+const COPULAS: [&str; 25] = [
     " is a ",
     " is an ",
     " is the ",
-    " are ",
     " is used to ",
     " provides ",
     " describes ",
@@ -104,17 +103,37 @@ fn predicate<'a>(sentence: &'a str, payload: &Payload) -> Option<&'a str> {
     let context = [payload.title.as_deref(), payload.headings.as_deref()];
     let context = fold(&context.map(Option::unwrap_or_default).join(" "));
     let subject = fold(subject);
-    let mut words =
-        subject.split(|it: char| !it.is_alphanumeric()).filter(|it| it.chars().count() > 2);
-    words.any(|word| context.contains(word)).then(|| trimmed(rest))
+    let is_named =
+        long_words(&subject).any(|word| long_words(&context).any(|it| is_form(word, it)));
+    // The first clause is enough for a question.
+    let clause = rest.split(';').next().unwrap_or(rest);
+    is_named.then(|| trimmed(clause))
 }
 
+fn long_words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|it: char| !it.is_alphanumeric()).filter(|word| word.chars().count() > 2)
+}
+
+/// `true` if two words are the same, or one continues the other, as a plural does.
+fn is_form(a: &str, b: &str) -> bool {
+    a == b || (a.len().abs_diff(b.len()) <= 2 && (a.starts_with(b) || b.starts_with(a)))
+}
+
+/// `true` for prose of a fitting length: no code, table or list of options.
 fn is_asked(text: &str) -> bool {
-    let words = text.split_whitespace().filter(|it| it.chars().any(char::is_alphabetic)).count();
+    let words: Vec<&str> =
+        text.split_whitespace().filter(|it| it.chars().any(char::is_alphabetic)).collect();
     let letters = text.chars().filter(|it| it.is_alphabetic()).count();
-    let is_prose = 2 * letters > text.len() || !text.is_ascii();
-    let is_unspaced = words < 4 && !text.is_ascii() && (8..=60).contains(&letters);
-    (WORDS.contains(&words) && is_prose) || is_unspaced
+    if !text.is_ascii() && words.len() < 4 {
+        // Words of Chinese, Japanese and Thai have no space between them.
+        return (8..=60).contains(&letters);
+    }
+    let is_plain = !text.contains(['[', ']', '{', '}', '|', '<', '>', '=', '\\', '_', '\u{2014}'])
+        && text.starts_with(char::is_alphanumeric)
+        && !text.ends_with([',', '&', '(', '-']);
+    let starts_lower = |word: &&&str| word.starts_with(char::is_lowercase);
+    let is_prose = 2 * words.iter().filter(starts_lower).count() >= words.len();
+    WORDS.contains(&words.len()) && is_plain && is_prose && 10 * letters >= 7 * text.len()
 }
 
 /// Byte ranges of sentences: they end with a full stop, or a question or exclamation mark, before
@@ -132,8 +151,9 @@ fn sentences(text: &str) -> impl Iterator<Item = Range<usize>> {
             _ => false,
         };
         if ends {
-            let lead = text[start..end].len() - text[start..end].trim_start().len();
-            found.push(start + lead..end);
+            let start_of_text = start + heading_lines(&text[start..end]);
+            let lead = text[start_of_text..end].len() - text[start_of_text..end].trim_start().len();
+            found.push(start_of_text + lead..end);
             start = end;
         } else if letter == '\n' && next.is_none_or(|next| next == '\n') {
             // A paragraph without a full stop is no sentence.
@@ -141,6 +161,28 @@ fn sentences(text: &str) -> impl Iterator<Item = Range<usize>> {
         }
     }
     found.into_iter()
+}
+
+/// Length of the short lines before a sentence that begins on a line of its own: headings of which
+/// no empty line follows.
+fn heading_lines(text: &str) -> usize {
+    let mut length = 0;
+    let mut lines = text.split_inclusive('\n').peekable();
+    while let Some(line) = lines.next() {
+        let Some(next) = lines.peek() else { break };
+        let is_short = line.split_whitespace().count() <= 6;
+        let is_open = !line.trim_end().ends_with([',', ';', ':']);
+        let is_capital = line.chars().all(|it| !it.is_lowercase());
+        let starts = next.trim_start().starts_with(char::is_uppercase);
+        if is_short && is_open && (starts || is_capital) {
+            length += line.len();
+        } else if !line.trim().is_empty() {
+            break;
+        } else {
+            length += line.len();
+        }
+    }
+    length
 }
 
 fn collapse(text: &str) -> String {

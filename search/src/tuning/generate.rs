@@ -145,20 +145,26 @@ fn is_question(text: &str) -> bool {
     HEADING_WORDS.contains(&words) || (words == 1 && is_unspaced && text.chars().count() <= 40)
 }
 
-/// A heading without its number: `5.2. Locks` or `Chapter 5. Locks`.
+/// A heading without its number: `5.2. Locks`, `F.33.1. Functions` or `Chapter 5. Locks`.
 fn without_number(heading: &str) -> &str {
     let heading = heading.trim();
     let numbered = ["chapter", "part", "section", "appendix"].into_iter().find_map(|word| {
         let start = heading.get(..word.len())?;
-        start.eq_ignore_ascii_case(word).then(|| heading[word.len()..].trim_start())
+        let rest = &heading[word.len()..];
+        let is_word = start.eq_ignore_ascii_case(word) && rest.starts_with(char::is_whitespace);
+        is_word.then(|| rest.trim_start())
     });
     let rest = numbered.unwrap_or(heading);
-    let is_number = |it: char| it.is_ascii_digit() || it == '.';
-    let end = rest.find(|it: char| !is_number(it)).unwrap_or(0);
-    let number = &rest[..end];
-    let text = rest[end..].trim_start_matches([')', ':', '\u{a0}', ' ', '.']);
-    let is_numbering = number.contains('.') || numbered.is_some();
-    if end > 0 && is_numbering && !text.is_empty() { text } else { heading }
+    let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
+    let (number, text) = rest.split_at(end);
+    let has = |what: fn(char) -> bool| number.chars().filter(|it| what(*it)).count();
+    let letters = has(char::is_alphabetic);
+    let is_number = has(|it| !it.is_ascii_alphanumeric() && !matches!(it, '.' | ')' | ':')) == 0
+        && letters <= 1
+        && letters + has(|it| it.is_ascii_digit()) > 0
+        && (number.contains(['.', ')', ':']) || numbered.is_some());
+    let text = text.trim_start();
+    if is_number && !text.is_empty() { text } else { heading }
 }
 
 impl Draft {
@@ -219,6 +225,8 @@ mod tests {
             ("Chapter 13. Concurrency control", "Concurrency control"),
             ("13.3.1 Table locks", "Table locks"),
             ("3 ways to lock", "3 ways to lock"),
+            ("F.33.1. Functions", "Functions"),
+            ("C functions", "C functions"),
             ("Section", "Section"),
             ("Party rules", "Party rules"),
             ("2026", "2026"),
