@@ -33,7 +33,7 @@ struct JoinedPassage {
     highlights: Vec<Range<usize>>,
 }
 
-/// The hits of a page with adjacent ones merged, in the collections for which `is_wanted` is `true`.
+/// The hits of a page with adjacent ones merged, in collections for which `is_wanted` is `true`.
 /// A passage is at the place of its best hit and has its scores.
 pub(crate) fn merge_adjacent(
     hits: Vec<MergedHit>,
@@ -285,10 +285,10 @@ mod tests {
                     group.iter().map(|at| (hits[*at], highlights(&hits[*at].content))).collect();
                 let parts: Vec<_> = found.iter().map(|(it, marks)| (*it, &**marks)).collect();
                 let joined = join(&parts).unwrap();
-                let range = usize::try_from(joined.start).unwrap()..usize::try_from(joined.end).unwrap();
-                let expected = &TEXT[range];
+                let [start, end] = [joined.start, joined.end].map(|it| usize::try_from(it).unwrap());
+                let expected = &TEXT[start..end];
                 prop_assert_eq!(joined.content.len(), expected.len());
-                let tidy = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+                let tidy = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
                 prop_assert_eq!(tidy(&joined.content), tidy(expected));
                 prop_assert_eq!(&joined.highlights, &highlights(expected));
                 prop_assert!(joined.chunks.is_sorted_by(|a, b| a < b));

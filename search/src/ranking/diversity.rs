@@ -106,7 +106,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_candidate_is_lost_and_scores_descend((scores, vectors) in cases(), lambda in 0.0_f32..=1.0) {
+        fn no_candidate_is_lost_and_scores_descend(
+            (scores, vectors) in cases(), lambda in 0.0_f32..=1.0,
+        ) {
             let vectors: Vec<_> = vectors.iter().take(scores.len()).map(Option::as_deref).collect();
             let found = diversified(&scores, &vectors, lambda);
             prop_assert!(found.windows(2).all(|two| two[0].score >= two[1].score), "{found:?}");
@@ -124,7 +126,8 @@ mod tests {
         #[test]
         fn the_best_hit_stays_first((scores, vectors) in cases(), lambda in 0.0_f32..1.0) {
             let vectors: Vec<_> = vectors.iter().map(Option::as_deref).collect();
-            prop_assert_eq!(order(&scores, &vectors, lambda).first().copied(), scores.first().map(|_| 0));
+            let first = order(&scores, &vectors, lambda).first().copied();
+            prop_assert_eq!(first, scores.first().map(|_| 0));
         }
     }
 }

@@ -128,7 +128,9 @@ mod tests {
         }
 
         #[test]
-        fn without_weight_nothing_changes(date in prop::option::of(0..NOW), score in -1.0_f32..2.0) {
+        fn without_weight_nothing_changes(
+            date in prop::option::of(0..NOW), score in -1.0_f32..2.0,
+        ) {
             let factors = by_days(1, 0.0).factors(&[date], NOW);
             prop_assert_eq!(decayed(score, factors[0]), score);
         }

@@ -51,7 +51,9 @@ impl Passes<'_> {
         if self.settings.has_passes() {
             // The order of further candidates would depend on the number that was read.
             candidates.truncate(self.limit);
-            self.rescore(&mut candidates, self.best_score(best)).await?;
+            let best = self.best_score(best);
+            self.rescore(&mut candidates, best).await?;
+            self.diversify(&mut candidates, best).await?;
         }
         Ok(candidates)
     }

@@ -2,9 +2,9 @@
 //!
 //! The bonus is from 0 to 1, the mean of two parts:
 //!
-//! - **Window**: `(m - 1) / d`, where `m` is the number of distinct terms of the query in the passage
-//!   and `d` the distance in words from the first to the last word of the shortest window with all
-//!   of them (at least `m - 1`), times the share of these terms in the weight of the query.
+//! - **Window**: `(m - 1) / d`, where `m` is the number of distinct terms of the query in the
+//!   passage and `d` the distance in words from the first to the last word of the shortest window
+//!   with all of them (at least `m - 1`), times the share of these terms in the weight of the query.
 //! - **Phrases**: the share, by weight, of the pairs of neighbouring terms of the query that the
 //!   passage has in the same order and not farther apart than the query.
 //!

@@ -17,10 +17,10 @@ use crate::ranking::siblings::with_siblings;
 use crate::settings::SearchSettings;
 
 impl Passes<'_> {
-    /// Applies the passes that are set. `best` is about the largest score.
+    /// Applies the passes that are set, without diversity. `best` is about the largest score.
     pub(crate) async fn rescore(
         &self,
-        candidates: &mut Vec<Candidate>,
+        candidates: &mut [Candidate],
         best: f32,
     ) -> Result<(), StoreError> {
         let settings = self.settings;
@@ -35,10 +35,19 @@ impl Passes<'_> {
             let mut reader = ProximityReader::new(self);
             add_bonus(candidates, &points, proximity, best, |payload| reader.bonus(payload));
         }
-        if settings.diversity > 0.0 {
+        Ok(())
+    }
+
+    /// Orders the candidates by marginal relevance if diversity is set. It is the last pass.
+    pub(crate) async fn diversify(
+        &self,
+        candidates: &mut Vec<Candidate>,
+        best: f32,
+    ) -> Result<(), StoreError> {
+        if self.settings.diversity > 0.0 {
             let head = candidates.len().min(DIVERSITY_CANDIDATES);
             let points = self.read(&candidates[..head]).await?;
-            diversify(candidates, &points, settings.diversity, best);
+            diversify(candidates, &points, self.settings.diversity, best);
         }
         Ok(())
     }

@@ -94,7 +94,8 @@ mod tests {
 
         #[test]
         fn a_further_passage_harms_no_passage_of_its_document(
-            candidates in candidates(), further in (0_u8..6, -1.0_f32..2.0), lambda in 0.0_f32..=1.0,
+            candidates in candidates(), further in (0_u8..6, -1.0_f32..2.0),
+            lambda in 0.0_f32..=1.0,
         ) {
             let before = scores_of(&candidates, lambda);
             let mut more = candidates.clone();
