@@ -16,6 +16,7 @@ use pipeline::{
     Plan, PostgresSpec, Remedy, StoreError, VectorLayout, VectorsSpec,
 };
 use serde_json::Value;
+use uuid::Uuid;
 use vectors::{DamagedFile, EdgeStore, QdrantStore};
 
 use crate::shards::Shards;
@@ -225,6 +226,8 @@ pub fn resolve_model(
 pub struct GenerationVectors {
     /// Reads and writes the vectors; clones share an open embedded store.
     pub store: Arc<dyn pipeline::Vectors>,
+    /// Id of the generation.
+    pub(crate) generation: Uuid,
     /// The embedded store; its index is built on request.
     edge: Option<Arc<EdgeStore>>,
 }
@@ -271,12 +274,16 @@ impl GenerationVectors {
                 let store =
                     QdrantStore::connect(server.qdrant.reveal(), server.api_key.as_ref(), &config)
                         .await?;
-                Ok(Self { store: Arc::new(store), edge: None })
+                Ok(Self { store: Arc::new(store), generation: generation.id, edge: None })
             }
             VectorsSpec::Embedded | VectorsSpec::Word(_) => {
                 let folder = edge_folder(spec, &config.name);
                 let store = retry_while_locked(|| shards.open(&folder, &config)).await?;
-                Ok(Self { store: Arc::clone(&store) as _, edge: Some(store) })
+                Ok(Self {
+                    store: Arc::clone(&store) as _,
+                    generation: generation.id,
+                    edge: Some(store),
+                })
             }
         }
     }

@@ -15,6 +15,7 @@ mod normalize;
 mod options;
 mod stop_words;
 mod term_index;
+mod vocabulary;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -30,6 +31,7 @@ pub(crate) use self::options::Bm25Options;
 use self::options::{SavedOptions, VERSION};
 use self::stop_words::STOP_WORDS;
 use self::term_index::{IndexCache, cached_index, word_index};
+pub use self::vocabulary::vocabulary_words;
 
 /// The language of documents without a detected language. Most are short, or code and tables, which
 /// contain English more often than any other language.
