@@ -6,7 +6,7 @@ use std::hash::BuildHasher as _;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use pipeline::{DocumentLocation, Payload, Point, StoreError, VectorStore, Vocabulary, lock};
+use pipeline::{DocumentLocation, Passage, Point, StoreError, VectorStore, Vocabulary, lock};
 use uuid::Uuid;
 
 /// Maximum number of words that are remembered as recorded: 32 MiB at most. The set is cleared when
@@ -52,33 +52,16 @@ impl VocabularyRecorder {
     fn new_words(&self, points: &[Point]) -> Vec<String> {
         let recorded = lock(&self.recorded);
         let mut new = BTreeSet::new();
-        let mut last_document = None;
+        let mut add = |word: &str| {
+            if !recorded.contains(word) && !new.contains(word) {
+                new.insert(word.to_owned());
+            }
+        };
         for point in points {
-            let payload = &point.payload;
-            let mut add = |word: &str| {
-                if !recorded.contains(word) && !new.contains(word) {
-                    new.insert(word.to_owned());
-                }
-            };
-            stages::vocabulary_words(&payload.content, &mut add);
-            if let Some(headings) = &payload.headings {
-                stages::vocabulary_words(headings, &mut add);
-            }
-            // The points of a document are adjacent.
-            if last_document != Some(payload.document) {
-                last_document = Some(payload.document);
-                for text in document_texts(payload) {
-                    stages::vocabulary_words(&text, &mut add);
-                }
-            }
+            stages::vocabulary_words(&Passage::of_payload(&point.payload), &mut add);
         }
         new.into_iter().collect()
     }
-}
-
-/// The searchable texts that all chunks of a document share.
-fn document_texts(payload: &Payload) -> Vec<String> {
-    payload.title.iter().cloned().collect()
 }
 
 #[async_trait]
