@@ -1,8 +1,8 @@
 //! Search over the ports. Reads vectors, and writes neither vectors nor metadata.
 //!
 //! A [`Searcher`] sends a [`Request`] to the [`Target`]s that it names and combines their hits into
-//! one [`SearchResults`]. `docs/search.md` describes requests, docs/adr/0013-hybrid-search.md the
-//! design.
+//! one [`SearchResults`]. `docs/search.md` describes requests, docs/adr/0013-hybrid-search.md and
+//! 0039-ranking-in-the-search.md the design.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -47,6 +47,7 @@
 //!     model,
 //!     sparse_encoder,
 //!     sparse: true,
+//!     settings: Arc::default(),
 //!     index: Arc::new(store),
 //! });
 //! let request = Request::new("how long does an oak live", vec!["trees".to_owned()]);
@@ -67,16 +68,25 @@ mod collection_search;
 pub mod cost;
 mod cursor;
 pub mod evaluation;
+mod exact_terms;
+mod explain;
 mod fields;
 mod filter;
+mod flow;
 mod glob;
 mod highlight;
 mod merge;
 pub mod metrics;
+mod noise_floor;
+mod phrase;
+mod points;
 mod query_batcher;
+mod ranking;
 mod request;
 mod results;
 mod searcher;
+mod settings;
+mod store_query;
 mod target;
 pub mod title;
 
@@ -85,7 +95,9 @@ pub use cost::COST_BUDGET;
 pub use filter::{FACET_FIELDS, FilterError, parse_filter, pattern_bytes};
 pub use glob::{PatternFilter, Patterns};
 pub use metrics::SearchMetrics;
+pub use ranking::{Candidate, Explanation, Fusion, Leg};
 pub use request::{InvalidRequest, Request, SearchMode};
 pub use results::{CollectionFailure, CollectionResult, MergedHit, SearchResults, Timings};
 pub use searcher::{SearchError, Searcher};
+pub use settings::{SearchSettings, SettingsOverrides};
 pub use target::{QueryModel, Target, TargetResolver};

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use chrono::DateTime;
-use search::{CollectionResult, SearchResults, title};
+use search::{CollectionResult, Explanation, Leg, SearchResults, title};
 
 use crate::wire::{
-    Collection, FailedCollection, SearchAnswer, SearchHit, SearchTimings, SearchedCollection,
-    group_by_key, to_character_ranges,
+    Collection, ExplainedTerm, FailedCollection, RankingPlace, SearchAnswer, SearchExplanation,
+    SearchHit, SearchTimings, SearchedCollection, group_by_key, to_character_ranges,
 };
 
 pub(super) fn failed_collection(collection: &Collection, reason: &'static str) -> FailedCollection {
@@ -17,7 +17,25 @@ pub(super) fn failed_collection(collection: &Collection, reason: &'static str) -
 pub(super) fn empty_answer() -> SearchAnswer {
     let timings = SearchTimings { total_ms: 0.0, embed_ms: 0.0, store_ms: 0.0, own_ms: 0.0 };
     let (hits, searched, failed) = (Vec::new(), Vec::new(), Vec::new());
-    SearchAnswer { hits, next: None, searched, failed, timings }
+    SearchAnswer { hits, nothing_near: false, next: None, searched, failed, timings }
+}
+
+fn explanation(explanation: &Explanation) -> SearchExplanation {
+    let Explanation { dense, sparse, fused, exact, terms } = explanation;
+    let place = |leg: &Leg| RankingPlace { rank: leg.rank, score: leg.score };
+    let terms = terms.iter().map(|it| ExplainedTerm {
+        term: it.term.clone(),
+        field: it.field.name(),
+        frequency: it.frequency,
+        score: it.weight,
+    });
+    SearchExplanation {
+        dense: dense.as_ref().map(place),
+        sparse: sparse.as_ref().map(place),
+        fused: *fused,
+        exact_terms: exact.clone(),
+        terms: terms.collect(),
+    }
 }
 
 pub(super) fn to_wire(found: &SearchResults, failed: Vec<FailedCollection>) -> SearchAnswer {
@@ -30,6 +48,7 @@ pub(super) fn to_wire(found: &SearchResults, failed: Vec<FailedCollection>) -> S
             collection_name: name.clone(),
             score: hit.score,
             similarity: hit.similarity,
+            explanation: hit.explanation.as_ref().map(explanation),
             highlights: to_character_ranges(&payload.content, &hit.highlights),
             text: payload.content.clone(),
             document: payload.document,
@@ -55,6 +74,7 @@ pub(super) fn to_wire(found: &SearchResults, failed: Vec<FailedCollection>) -> S
     });
     SearchAnswer {
         hits: hits.collect(),
+        nothing_near: found.nothing_near,
         next: found.cursor.clone(),
         searched: searched.collect(),
         failed,

@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
-use pipeline::{Fusion, SearchAccuracy};
+use pipeline::SearchAccuracy;
 use search::cost::PATTERN_BYTE_COST;
-use search::{COST_BUDGET, FilterError, Request};
+use search::{COST_BUDGET, FilterError, Fusion, Request, SettingsOverrides};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -12,7 +12,7 @@ use crate::App;
 use crate::guard::Caller;
 use crate::problem::{HandlerResult, Problem, ProblemCode};
 use crate::rate::RateClass;
-use crate::wire::{Collection, Mode, SearchRequest};
+use crate::wire::{Collection, FusionMethod, FusionRequest, Mode, SearchRequest};
 
 /// Largest number of collections in a search.
 const MAX_COLLECTIONS: usize = 100;
@@ -109,7 +109,10 @@ pub(super) async fn build_request(
         }
         None => None,
     };
-    let fusion = wanted.fusion.unwrap_or_default();
+    let fusion = match wanted.fusion {
+        Some(fusion) => Some(build_fusion(fusion).map_err(|detail| Problem::new(wrong, detail))?),
+        None => None,
+    };
     let request = Request {
         mode: wanted.mode.map(search_mode),
         k: wanted.k,
@@ -118,14 +121,10 @@ pub(super) async fn build_request(
         filter,
         threshold: wanted.threshold,
         per_document: wanted.per_document,
-        fusion: Fusion {
-            k: fusion.k,
-            dense: fusion.dense,
-            sparse: fusion.sparse,
-            ..Fusion::default()
-        },
+        overrides: SettingsOverrides { fusion, exact_terms: wanted.exact_terms },
         candidates: wanted.candidates,
         highlight: wanted.highlight,
+        explain: wanted.explain,
         search_params: if wanted.exact {
             SearchAccuracy::Exact
         } else {
@@ -137,6 +136,24 @@ pub(super) async fn build_request(
     let checked = request.check_query();
     checked.map_err(|invalid| Problem::new(wrong, invalid.to_string()))?;
     Ok((request, counted))
+}
+
+/// The fusion of a request; its ranges are checked with the request.
+fn build_fusion(wanted: FusionRequest) -> Result<Fusion, &'static str> {
+    let FusionRequest { method, k, dense, sparse } = wanted;
+    match method {
+        Some(FusionMethod::Convex) if k.is_some() || sparse.is_some() => {
+            Err("`fusion`: the method `convex` has no `k` and no `sparse`")
+        }
+        Some(FusionMethod::Convex) => {
+            Ok(dense.map_or(Fusion::convex(), |dense| Fusion::Convex { dense }))
+        }
+        Some(FusionMethod::Rrf) | None => Ok(Fusion::Rrf {
+            k: k.unwrap_or(60),
+            dense: dense.unwrap_or(1.0),
+            sparse: sparse.unwrap_or(1.0),
+        }),
+    }
 }
 
 pub(super) fn search_mode(mode: Mode) -> search::SearchMode {

@@ -1,0 +1,77 @@
+//! How a collection is searched, in a pipeline file. These settings belong to the file, not to a
+//! generation.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// How the collection is searched. A request may override each setting.
+///
+/// ```
+/// use pipeline::{FusionSpec, SearchSpec};
+///
+/// let spec: SearchSpec = serde_json::from_str(r#"{ "fusion": { "method": "rrf", "k": 10 } }"#)?;
+/// assert_eq!(spec.fusion, FusionSpec::Rrf { k: 10, dense: 1.0, sparse: 1.0 });
+/// assert_eq!(SearchSpec::default().fusion, FusionSpec::default());
+/// # Ok::<_, serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SearchSpec {
+    /// How a hybrid search combines the dense and the sparse ranking.
+    pub fusion: FusionSpec,
+    /// Ranks chunks with the exact terms of a query first in a hybrid search: its names, numbers
+    /// and quoted phrases.
+    pub exact_terms: bool,
+}
+
+impl Default for SearchSpec {
+    fn default() -> Self {
+        Self { fusion: FusionSpec::default(), exact_terms: true }
+    }
+}
+
+/// How a hybrid search combines the dense and the sparse ranking.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(tag = "method", rename_all = "lowercase", deny_unknown_fields)]
+pub enum FusionSpec {
+    /// A weighted sum of the scores, each scaled by the best one of the answer.
+    Convex {
+        /// Weight of the dense score; the sparse score has the rest.
+        #[serde(default = "dense_weight")]
+        #[schemars(range(min = 0.0, max = 1.0))]
+        dense: f32,
+    },
+    /// By reciprocal ranks.
+    Rrf {
+        /// Constant: the larger it is, the smaller the advantage of the first ranks.
+        #[serde(default = "sixty")]
+        #[schemars(range(min = 1, max = 1_000_000))]
+        k: u32,
+        /// Weight of the dense ranking.
+        #[serde(default = "one")]
+        #[schemars(range(min = 0.0, max = 1_000_000.0))]
+        dense: f32,
+        /// Weight of the sparse ranking.
+        #[serde(default = "one")]
+        #[schemars(range(min = 0.0, max = 1_000_000.0))]
+        sparse: f32,
+    },
+}
+
+impl Default for FusionSpec {
+    fn default() -> Self {
+        Self::Convex { dense: dense_weight() }
+    }
+}
+
+fn dense_weight() -> f32 {
+    0.7
+}
+
+fn sixty() -> u32 {
+    60
+}
+
+fn one() -> f32 {
+    1.0
+}
