@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use metadata::{Collection, Generation};
+use metadata::{Collection, Generation, Postgres};
 use pipeline::{
     CollectionFacts, EmbedderOptions, FusionSpec, ModelInfo, ModelProvider, PipelineSpec,
     SearchSpec,
@@ -13,6 +13,7 @@ use crate::stores::GenerationVectors;
 
 /// The search target of a generation; `info` is the model that created its vectors
 /// ([`crate::resolve_model`]), `spec` the pipeline file whose settings apply to the search.
+#[expect(clippy::too_many_arguments, reason = "each is used once, by different parts")]
 pub fn build_target(
     spec: &PipelineSpec,
     facts: &CollectionFacts,
@@ -21,6 +22,7 @@ pub fn build_target(
     generation: &Generation,
     info: ModelInfo,
     vectors: &GenerationVectors,
+    postgres: &Postgres,
 ) -> Target {
     // The dimension of this generation; the file may request another one now.
     let options = EmbedderOptions { dim: Some(info.dim), ..facts.embedder.clone() };
@@ -49,6 +51,7 @@ pub fn build_target(
         sparse,
         settings: Arc::new(search_settings(&spec.file.search)),
         index: Arc::clone(&vectors.store) as _,
+        vocabulary: Some(Arc::new(postgres.vocabulary(generation.id))),
     }
 }
 
@@ -58,5 +61,5 @@ fn search_settings(spec: &SearchSpec) -> SearchSettings {
         FusionSpec::Convex { dense } => Fusion::Convex { dense },
         FusionSpec::Rrf { k, dense, sparse } => Fusion::Rrf { k, dense, sparse },
     };
-    SearchSettings { fusion, exact_terms: spec.exact_terms }
+    SearchSettings { fusion, exact_terms: spec.exact_terms, typos: spec.typos }
 }

@@ -13,11 +13,13 @@ pub struct SearchSettings {
     pub fusion: Fusion,
     /// Ranks chunks with the exact terms of a query first, in a hybrid search.
     pub exact_terms: bool,
+    /// Expands prefixes, and corrects words that the collection does not have.
+    pub typos: bool,
 }
 
 impl Default for SearchSettings {
     fn default() -> Self {
-        Self { fusion: Fusion::default(), exact_terms: true }
+        Self { fusion: Fusion::default(), exact_terms: true, typos: true }
     }
 }
 
@@ -27,6 +29,7 @@ impl SearchSettings {
         Self {
             fusion: overrides.fusion.unwrap_or(self.fusion),
             exact_terms: overrides.exact_terms.unwrap_or(self.exact_terms),
+            typos: overrides.typos.unwrap_or(self.typos),
         }
     }
 
@@ -50,6 +53,8 @@ pub struct SettingsOverrides {
     pub fusion: Option<Fusion>,
     /// Replaces [`SearchSettings::exact_terms`].
     pub exact_terms: Option<bool>,
+    /// Replaces [`SearchSettings::typos`].
+    pub typos: Option<bool>,
 }
 
 impl SettingsOverrides {

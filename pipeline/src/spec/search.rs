@@ -22,11 +22,14 @@ pub struct SearchSpec {
     /// Ranks chunks with the exact terms of a query first in a hybrid search: its names, numbers
     /// and quoted phrases.
     pub exact_terms: bool,
+    /// Expands prefixes (`pthread*`) in queries, and corrects words that the collection does not
+    /// have.
+    pub typos: bool,
 }
 
 impl Default for SearchSpec {
     fn default() -> Self {
-        Self { fusion: FusionSpec::default(), exact_terms: true }
+        Self { fusion: FusionSpec::default(), exact_terms: true, typos: true }
     }
 }
 

@@ -9,3 +9,4 @@ mod multi_collection;
 mod paging;
 mod search;
 mod support;
+mod vocabulary;

@@ -121,7 +121,11 @@ pub(super) async fn build_request(
         filter,
         threshold: wanted.threshold,
         per_document: wanted.per_document,
-        overrides: SettingsOverrides { fusion, exact_terms: wanted.exact_terms },
+        overrides: SettingsOverrides {
+            fusion,
+            exact_terms: wanted.exact_terms,
+            typos: wanted.typos,
+        },
         candidates: wanted.candidates,
         highlight: wanted.highlight,
         explain: wanted.explain,
