@@ -86,9 +86,9 @@ pub(crate) fn parts(name: &str) -> Vec<Range<usize>> {
         let starts = before.is_none_or(|it| !it.is_alphanumeric()) || is_capital;
         let end = at + letter.len_utf8();
         match parts.last_mut() {
-            _ if is_joint => {}
+            Some(_) | None if is_joint => {}
             Some(last) if !starts => last.end = end,
-            _ => parts.push(at..end),
+            Some(_) | None => parts.push(at..end),
         }
         before = Some(letter);
     }
