@@ -115,8 +115,8 @@ export function toRequest(state) {
 
 /** The body of `POST /search/facets` for the same query. */
 export function toFacetRequest(state) {
-  const { query, mode, collections, filter } = toRequest(state);
-  return { query, mode, collections, filter };
+  const { query, mode, collections, filter, typos } = toRequest(state);
+  return { query, mode, collections, filter, typos };
 }
 
 const REASONS = {

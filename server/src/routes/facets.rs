@@ -81,6 +81,8 @@ pub(crate) struct FacetRequest {
     collections: Vec<String>,
     /// As in a search.
     mode: Option<Mode>,
+    /// As in a search.
+    typos: Option<bool>,
     /// As in a search. A condition on a field at the top level is ignored for the counts of that
     /// field, so that its other values keep their counts.
     #[schema(value_type = Option<Object>)]
@@ -161,6 +163,7 @@ async fn search_for_facets(
         per_document: None,
         fusion: None,
         exact_terms: None,
+        typos: wanted.typos,
         candidates: None,
         highlight: false,
         explain: false,

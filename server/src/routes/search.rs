@@ -66,6 +66,7 @@ pub(crate) async fn search_simply(
         per_document: None,
         fusion: None,
         exact_terms: None,
+        typos: None,
         candidates: None,
         highlight: true,
         explain: false,
