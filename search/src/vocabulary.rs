@@ -41,6 +41,16 @@ const MAX_COUNTED_WORDS: usize = 1_000;
 /// Maximum number of words that a prefix is expanded to: the most frequent ones.
 const MAX_EXPANSIONS: usize = 64;
 
+/// Maximum number of prefixes of a query that are expanded; further ones are searched as typed. This
+/// and the next two limit the cost of a query.
+const MAX_PREFIXES: usize = 4;
+
+/// Maximum number of words of a query that are looked up; further ones are searched as typed.
+const MAX_CHECKED_WORDS: usize = 32;
+
+/// Maximum number of words of a query that are corrected.
+const MAX_CORRECTED_WORDS: usize = 8;
+
 /// Longest wait for a call that reads the vocabulary, so that a search does not wait for a metadata
 /// store that is unreachable.
 const READ_TIMEOUT: Duration = Duration::from_secs(2);
@@ -82,7 +92,9 @@ impl VocabularyReader<'_> {
         let mut text = query.to_owned();
         let mut expanded = BTreeSet::new();
         // From the end, so that the earlier places stay valid.
-        for PrefixTerm { prefix, range } in prefix_terms(query).into_iter().rev() {
+        let prefixes: Vec<PrefixTerm> =
+            prefix_terms(query).into_iter().take(MAX_PREFIXES).collect();
+        for PrefixTerm { prefix, range } in prefixes.into_iter().rev() {
             let indices = self.expansions(&**vocabulary, &prefix).await?;
             if !indices.is_empty() {
                 text.replace_range(range, "");
@@ -135,15 +147,14 @@ impl VocabularyReader<'_> {
         text: &str,
     ) -> Result<Vec<(Range<usize>, Correction)>, StoreError> {
         let terms = self.points.target.sparse_encoder.query_terms(text, self.languages);
-        let words = terms.iter().filter(|term| is_correctable(term));
+        let words = terms.iter().filter(|term| is_correctable(term)).take(MAX_CHECKED_WORDS);
         let places = locate(text, words);
         let indices = places.iter().flat_map(|(term, _)| term.indices.iter().copied());
         let counts = self.counts(indices).await?;
+        let missing = places.into_iter().filter(|(term, _)| !occurs(term, &counts));
         let mut corrections = Vec::new();
-        for (term, place) in places {
-            if !occurs(term, &counts) {
-                corrections.extend(self.correct_name(vocabulary, &term.text, &place).await?);
-            }
+        for (term, place) in missing.take(MAX_CORRECTED_WORDS) {
+            corrections.extend(self.correct_name(vocabulary, &term.text, &place).await?);
         }
         Ok(corrections)
     }
