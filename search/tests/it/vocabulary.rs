@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use pipeline::{Remedy, StoreError, Vocabulary};
 use proptest::prelude::*;
-use search::{Correction, Request, SearchMode, SearchResults};
+use search::{Correction, Request, SearchMode, SearchResults, SettingsOverrides};
 
 use crate::support::{MemoryCollection, ToyEmbedder, paths, query, search_one};
 
@@ -90,7 +90,8 @@ async fn a_prefix_stands_for_the_words_that_start_with_it() {
 #[tokio::test]
 async fn words_are_searched_as_typed_on_request() {
     for typed in ["conection", "conn*"] {
-        let answer = search_one(&manuals(), Request { typos: Some(false), ..sparse(typed) }).await;
+        let overrides = SettingsOverrides { typos: Some(false), ..SettingsOverrides::default() };
+        let answer = search_one(&manuals(), Request { overrides, ..sparse(typed) }).await;
         assert_eq!((answer.hits.len(), answer.corrections.len()), (0, 0), "{typed}");
     }
     let dense = Request { mode: Some(SearchMode::Dense), ..query("conection") };
