@@ -97,9 +97,11 @@ impl Run<'_> {
         };
         context.attach_model();
         let before = context.usage();
+        let encoder = vectors.sparse_encoder.as_deref();
         let store = self.recording_store(vectors);
         let pass = async || self.pass(&metadata, &store).await;
-        let mut report = sync(metadata.as_ref(), vectors.store.as_ref(), limit, pass).await?;
+        let mut report =
+            sync(metadata.as_ref(), vectors.store.as_ref(), encoder, limit, pass).await?;
         metadata.analyze().await;
         let after = context.usage();
         report.tokens = after.tokens - before.tokens;
@@ -111,7 +113,7 @@ impl Run<'_> {
     /// queries can use them.
     fn recording_store(&self, vectors: &GenerationVectors) -> Arc<dyn VectorStore> {
         let store: Arc<dyn VectorStore> = Arc::clone(&vectors.store) as _;
-        if self.context.settings.sparse.is_none() {
+        if vectors.sparse_encoder.is_none() {
             return store;
         }
         let vocabulary = self.context.postgres().vocabulary(vectors.generation);
