@@ -277,6 +277,7 @@ mod tests {
             let half = Legs {
                 dense: whole.dense[..whole.dense.len().div_ceil(2)].to_vec(),
                 sparse: whole.sparse[..whole.sparse.len().div_ceil(2)].to_vec(),
+                ..Legs::default()
             };
             let fusion = Fusion::Convex { dense };
             let best = whole.best_scores();

@@ -104,7 +104,7 @@ pub struct FusionRequest {
 }
 
 /// Method of fusion.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum FusionMethod {
     /// A weighted sum of the scores, each scaled by the best one of the answer.
