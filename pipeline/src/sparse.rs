@@ -55,7 +55,8 @@ impl SparseVector {
 /// ```
 /// use pipeline::Passage;
 ///
-/// let passage = Passage { title: Some("Trees"), ..Passage::of_text("Oaks live long.", Some("en")) };
+/// let passage = Passage::of_text("Oaks live long.", Some("en"));
+/// let passage = Passage { title: Some("Trees"), ..passage };
 /// assert_eq!(passage.path, None);
 /// assert_eq!(Passage::path_in_source("file:///srv/docs/a/b.md", "file:///srv/docs"), "a/b.md");
 /// ```
