@@ -110,6 +110,7 @@ export function toRequest(state) {
     offset: (state.page - 1) * PAGE,
     highlight: true,
     typos: state.typos === false ? false : undefined,
+    merge_adjacent: true,
   };
 }
 
@@ -142,7 +143,11 @@ export function fromAnswer(answer) {
 }
 
 function fromHit(hit) {
+  const chunks = hit.chunks ?? [hit.chunk_index];
   return {
+    // Adjacent chunks are one hit.
+    chunks,
+    ids: chunks.map((chunk) => `${hit.document}:${chunk}`),
     id: `${hit.document}:${hit.chunk_index}`,
     collection: hit.collection,
     collectionName: hit.collection_name,

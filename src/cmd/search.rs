@@ -5,8 +5,8 @@ use std::io::{IsTerminal as _, stdout};
 
 use pipeline::BoxError;
 use search::{
-    CollectionResult, Fusion, MergedHit, Request, SearchResults, Searcher, SettingsOverrides,
-    parse_filter,
+    CollectionResult, Fusion, MergedHit, Proximity, Request, SearchResults, Searcher,
+    SettingsOverrides, parse_filter,
 };
 use serde_json::{Value, json};
 
@@ -66,11 +66,17 @@ fn request(args: &SearchArgs) -> Result<Request, BoxError> {
         filter,
         threshold: args.threshold,
         per_document: args.per_document,
+        merge_adjacent: args.merge_adjacent.unwrap_or(!args.json),
         explain: args.explain,
         overrides: SettingsOverrides {
             fusion: fusion(args)?,
             exact_terms: args.no_exact_terms.then_some(false),
             typos: args.no_typos.then_some(false),
+            siblings: args.siblings,
+            lead: None,
+            freshness: args.freshness,
+            proximity: args.proximity.map(|weight| Proximity { weight, ..Proximity::default() }),
+            diversity: args.diversity,
         },
         ..Request::new(args.words.join(" "), Vec::new())
     })
@@ -93,7 +99,8 @@ fn as_json(answer: &SearchResults) -> Value {
 }
 
 fn hit_as_json(answer: &SearchResults, hit: &MergedHit) -> Value {
-    let MergedHit { collection_index, score, similarity, explanation, highlights, payload } = hit;
+    let MergedHit { collection_index, score, similarity, explanation, highlights, chunks, payload } =
+        hit;
     let CollectionResult { name, generation, mode, .. } = &answer.searched[*collection_index];
     let highlights: Vec<[usize; 2]> =
         highlights.iter().map(|range| [range.start, range.end]).collect();
@@ -106,6 +113,7 @@ fn hit_as_json(answer: &SearchResults, hit: &MergedHit) -> Value {
         "uri": payload.uri,
         "title": payload.title,
         "chunk_index": payload.chunk_index,
+        "chunks": chunks,
         "text": payload.content,
         "highlights": highlights,
         "headings": payload.headings,
@@ -154,11 +162,11 @@ fn as_text(answer: &SearchResults, paint: Paint) -> String {
         let heading = format!("{title}{within}");
         let written = writeln!(
             out,
-            "{}. {score:.3}  {similarity}{}\n   {} ({within_what}chunk {})",
+            "{}. {score:.3}  {similarity}{}\n   {} ({within_what}{})",
             place + 1,
             paint.bold(&render::visible_line(&heading)),
             render::visible_line(&payload.uri),
-            payload.chunk_index,
+            chunks_of(hit),
         );
         written.expect("writing to a String cannot fail");
         for line in hit.explanation.iter().flat_map(explanation::lines) {
@@ -171,4 +179,12 @@ fn as_text(answer: &SearchResults, paint: Paint) -> String {
         out.push('\n');
     }
     out
+}
+
+/// The chunks of a hit: `chunk 3`, or `chunks 3–5`.
+fn chunks_of(hit: &MergedHit) -> String {
+    match hit.chunks.as_slice() {
+        [] | [_] => format!("chunk {}", hit.payload.chunk_index),
+        [first, .., last] => format!("chunks {first}–{last}"),
+    }
 }
