@@ -212,9 +212,9 @@ impl Searcher {
                 payload: point.payload.clone(),
             }
         });
-        let hits = hits.collect();
+        let hits: Vec<MergedHit> = hits.collect();
         if request.merge_adjacent {
-            return merge_adjacent(hits, |from| found[from].legs.settings.merge_adjacent);
+            return merge_adjacent(&hits, |from| found[from].legs.settings.merge_adjacent);
         }
         hits
     }

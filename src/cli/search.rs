@@ -136,7 +136,7 @@ fn freshness(text: &str) -> Result<search::Freshness, String> {
         Some((half_life, weight)) => (half_life, weight.parse::<f32>().ok()),
         None => (text, Some(DEFAULT_FRESHNESS_WEIGHT)),
     };
-    let weight = weight.ok_or_else(|| "expected a duration and a weight, such as 180d:0.3")?;
+    let weight = weight.ok_or("expected a duration and a weight, such as 180d:0.3")?;
     let half_life = pipeline::HumanDuration::try_from(half_life.to_owned())?.as_secs();
     Ok(search::Freshness { half_life, weight })
 }
