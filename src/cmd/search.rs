@@ -2,11 +2,12 @@
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, stdout};
+use std::path::Path;
 
 use pipeline::BoxError;
 use search::{
-    CollectionResult, Fusion, MergedHit, Proximity, Request, SearchResults, Searcher,
-    SettingsOverrides, parse_filter,
+    CollectionResult, Fusion, MergedHit, Proximity, Request, RerankOverride, SearchResults,
+    Searcher, SettingsOverrides, parse_filter,
 };
 use serde_json::{Value, json};
 
@@ -24,6 +25,9 @@ pub(super) async fn search(args: &SearchArgs) -> Result<(), BoxError> {
     let files = args.files();
     for file in &files {
         model_download::fetch_models_of(file).await?;
+    }
+    if let Some(Some(model)) = &args.rerank {
+        model_download::fetch_if_missing(Path::new(model))?;
     }
     let files = FileTargets::open(&files).await?;
     let request = Request { collections: files.names(), ..request };
@@ -72,6 +76,7 @@ fn request(args: &SearchArgs) -> Result<Request, BoxError> {
             fusion: fusion(args)?,
             exact_terms: args.no_exact_terms.then_some(false),
             typos: args.no_typos.then_some(false),
+            rerank: rerank(args),
             siblings: args.siblings,
             lead: None,
             freshness: args.freshness,
@@ -80,6 +85,14 @@ fn request(args: &SearchArgs) -> Result<Request, BoxError> {
         },
         ..Request::new(args.words.join(" "), Vec::new())
     })
+}
+
+fn rerank(args: &SearchArgs) -> Option<RerankOverride> {
+    if args.no_rerank {
+        return Some(RerankOverride::Off);
+    }
+    let model = args.rerank.clone()?;
+    Some(RerankOverride::On { model, candidates: None, budget: None })
 }
 
 /// The fusion that the options ask for; `None` for that of the collection.

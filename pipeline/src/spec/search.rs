@@ -4,6 +4,7 @@
 mod documents;
 mod freshness;
 mod proximity;
+pub(crate) mod rerank;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -11,6 +12,7 @@ use serde::Deserialize;
 pub use documents::DocumentsSpec;
 pub use freshness::{FreshnessField, FreshnessSpec};
 pub use proximity::ProximitySpec;
+pub use rerank::RerankSpec;
 
 /// How the collection is searched. A request may override each setting.
 ///
@@ -33,6 +35,8 @@ pub struct SearchSpec {
     /// Expands prefixes (`pthread*`) in queries, and corrects words that the collection does not
     /// have.
     pub typos: bool,
+    /// Reranking of the best hits with a cross-encoder. Default: none.
+    pub rerank: Option<RerankSpec>,
     /// Bonus for passages in which the terms of the query are near each other. Default: none.
     pub proximity: Option<ProximitySpec>,
     /// How the passages of one document affect each other in a result.
@@ -55,6 +59,7 @@ impl Default for SearchSpec {
             documents: DocumentsSpec::default(),
             diversity: 0.0,
             freshness: None,
+            rerank: None,
         }
     }
 }

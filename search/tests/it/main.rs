@@ -8,6 +8,7 @@ mod evaluation;
 mod exact_terms;
 mod multi_collection;
 mod paging;
+mod rerank;
 mod search;
 mod support;
 mod vocabulary;

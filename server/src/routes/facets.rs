@@ -162,6 +162,7 @@ async fn search_for_facets(
         threshold: None,
         per_document: None,
         fusion: None,
+        rerank: None,
         exact_terms: None,
         typos: wanted.typos,
         candidates: None,

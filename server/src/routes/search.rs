@@ -65,6 +65,7 @@ pub(crate) async fn search_simply(
         threshold: None,
         per_document: None,
         fusion: None,
+        rerank: None,
         exact_terms: None,
         typos: None,
         candidates: None,
@@ -142,7 +143,11 @@ pub(super) async fn run_search(
             "cannot search a collection"
         );
         // Clients can react only to this cause; others are logged.
-        let reason = if trouble.lacks_sparse_vectors { "no_sparse_vectors" } else { "failing" };
+        let reason = match trouble {
+            _ if trouble.lacks_sparse_vectors => "no_sparse_vectors",
+            _ if trouble.lacks_reranker => "no_reranker",
+            _ => "failing",
+        };
         failed.extend(collection.map(|it| failed_collection(it, reason)));
     }
     if found.searched.is_empty() {
