@@ -22,7 +22,7 @@ pub enum Mode {
 }
 
 /// A search.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SearchRequest {
     /// Query in natural language.
@@ -77,7 +77,7 @@ fn yes() -> bool {
 }
 
 /// Reciprocal rank fusion.
-#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FusionRequest {
     /// The larger it is, the smaller the advantage of the first ranks.
@@ -119,7 +119,7 @@ pub struct SimpleSearch {
 }
 
 /// Response to a search.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct SearchAnswer {
     /// Best first; with `per_document`, grouped by document.
     pub hits: Vec<SearchHit>,
@@ -135,7 +135,7 @@ pub struct SearchAnswer {
 }
 
 /// A hit: a chunk that matches the query.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct SearchHit {
     /// Id of the collection.
     pub collection: Uuid,
@@ -178,7 +178,7 @@ pub struct SearchHit {
 }
 
 /// A collection that was searched.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct SearchedCollection {
     /// Id of the collection.
     pub collection: Uuid,
@@ -187,23 +187,28 @@ pub struct SearchedCollection {
     /// Generation of all its hits.
     pub generation: i32,
     /// Search mode of this collection.
-    pub mode: &'static str,
+    #[schema(value_type = String)]
+    pub mode: Mode,
 }
 
 /// A collection that failed.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct FailedCollection {
     /// Id of the collection.
     pub collection: Uuid,
     /// Name of the collection.
     pub name: String,
     /// `not_served`, `no_sparse_vectors` or `failing`; the log has the cause.
-    pub reason: &'static str,
+    pub reason: String,
+    /// The cause, for commands of the user who runs the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(ignore)]
+    pub cause: Option<String>,
 }
 
 /// Durations in milliseconds. Collections are searched concurrently, so these are the values of the
 /// slowest one.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct SearchTimings {
     /// From the arrival of the request to the response.
     pub total_ms: f64,
@@ -222,6 +227,20 @@ pub(crate) fn group_by_key(facts: &[String]) -> BTreeMap<String, Vec<String>> {
         metadata.entry(key.to_owned()).or_default().push(value.to_owned());
     }
     metadata
+}
+
+/// Converts ranges of Unicode code points to byte ranges; the inverse of the ranges in a response.
+/// Ranges beyond the text end at its end.
+///
+/// ```
+/// use server::wire::to_byte_ranges;
+///
+/// assert_eq!(to_byte_ranges("größer als", &[[0, 6], [7, 99]]), [0..8, 9..12]);
+/// ```
+pub fn to_byte_ranges(text: &str, ranges: &[[usize; 2]]) -> Vec<Range<usize>> {
+    let starts: Vec<usize> = text.char_indices().map(|(start, _)| start).collect();
+    let at = |place: usize| starts.get(place).copied().unwrap_or(text.len());
+    ranges.iter().map(|[start, end]| at(*start)..at(*end)).collect()
 }
 
 /// Converts byte ranges to ranges of Unicode code points.
@@ -251,5 +270,7 @@ mod tests {
         };
         assert_eq!(to_character_ranges(text, &[at("größte"), at("als")]), [[11, 17], [7, 10]]);
         assert_eq!(to_character_ranges("", &[]), Vec::<[usize; 2]>::new());
+        let ranges = [at("größte"), at("als")];
+        assert_eq!(to_byte_ranges(text, &to_character_ranges(text, &ranges)), ranges);
     }
 }

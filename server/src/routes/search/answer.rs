@@ -3,15 +3,24 @@
 use std::time::Duration;
 
 use chrono::DateTime;
-use search::{CollectionResult, SearchResults, title};
+use search::{CollectionResult, SearchMode, SearchResults, title};
 
 use crate::wire::{
-    Collection, FailedCollection, SearchAnswer, SearchHit, SearchTimings, SearchedCollection,
+    Collection, FailedCollection, Mode, SearchAnswer, SearchHit, SearchTimings, SearchedCollection,
     group_by_key, to_character_ranges,
 };
 
-pub(super) fn failed_collection(collection: &Collection, reason: &'static str) -> FailedCollection {
-    FailedCollection { collection: collection.id, name: collection.name.clone(), reason }
+pub(super) fn failed_collection(
+    collection: &Collection,
+    reason: &str,
+    cause: Option<&str>,
+) -> FailedCollection {
+    FailedCollection {
+        collection: collection.id,
+        name: collection.name.clone(),
+        reason: reason.to_owned(),
+        cause: cause.map(str::to_owned),
+    }
 }
 
 pub(super) fn empty_answer() -> SearchAnswer {
@@ -51,7 +60,11 @@ pub(super) fn to_wire(found: &SearchResults, failed: Vec<FailedCollection>) -> S
         collection: it.collection,
         name: it.name.clone(),
         generation: it.generation,
-        mode: it.mode.name(),
+        mode: match it.mode {
+            SearchMode::Dense => Mode::Dense,
+            SearchMode::Sparse => Mode::Sparse,
+            SearchMode::Hybrid => Mode::Hybrid,
+        },
     });
     SearchAnswer {
         hits: hits.collect(),
