@@ -4,6 +4,30 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 
+use crate::remote::RemoteServer;
+
+/// The server that executes a verb.
+#[derive(Debug, Args)]
+pub(crate) struct ServerArgs {
+    /// Send the request to this server
+    ///
+    /// FILE is then a pipeline file, of which only the name of its collection is read, or the name
+    /// or id of a collection. Without this option, a server on this machine that has the embedded
+    /// vectors of FILE open is found by itself.
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub server: Option<String>,
+    /// Authenticate with this access token or API key
+    #[arg(long, env = "SEMANTIK_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    pub token: Option<String>,
+}
+
+impl ServerArgs {
+    /// The server of the option; `None` without it.
+    pub(crate) fn server(&self) -> Option<RemoteServer> {
+        self.server.as_ref().map(|url| RemoteServer::at_url(url, self.token.clone()))
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct SearchArgs {
     /// Pipeline file that fills the collection
@@ -52,6 +76,8 @@ pub(crate) struct SearchArgs {
     /// Group hits by document, at most N of each
     #[arg(long, value_name = "N")]
     pub per_document: Option<usize>,
+    #[command(flatten)]
+    pub server: ServerArgs,
     /// Print the hits as a JSON array
     #[arg(long)]
     pub json: bool,
@@ -124,6 +150,8 @@ pub(crate) struct EvalArgs {
     /// The measures are ndcg@10, recall@10, recall@100 and mrr@10.
     #[arg(long, value_name = "MEASURE=SCORE")]
     pub min: Vec<String>,
+    #[command(flatten)]
+    pub server: ServerArgs,
     /// Print all results as JSON, with scores per query
     #[arg(long)]
     pub json: bool,

@@ -1,0 +1,137 @@
+//! Search requests and results as the JSON types of the API: the one place that translates them for
+//! a client. `server/src/routes/search/` is the other side.
+
+use std::time::Duration;
+
+use pipeline::{Fusion, Payload, SearchAccuracy};
+use search::{
+    CollectionFailure, CollectionResult, MergedHit, Request, SearchMode, SearchResults, Timings,
+};
+use serde_json::{Map, Value};
+use server::wire::{
+    FailedCollection, FusionRequest, Mode, SearchAnswer, SearchHit, SearchRequest, to_byte_ranges,
+};
+
+/// The request of a search. All fields are named, so that a new option cannot be forgotten here.
+pub(super) fn to_wire(request: &Request, filter: Option<Map<String, Value>>) -> SearchRequest {
+    let Request {
+        query,
+        collections,
+        mode,
+        k,
+        offset,
+        cursor,
+        // Its source is `filter`.
+        filter: _,
+        threshold,
+        per_document,
+        fusion,
+        candidates,
+        highlight,
+        search_params,
+        // The server has its own.
+        budget: _,
+    } = request;
+    let Fusion { k: fusion_k, dense, sparse, .. } = *fusion;
+    SearchRequest {
+        query: query.clone(),
+        collections: collections.clone(),
+        mode: mode.map(|mode| match mode {
+            SearchMode::Dense => Mode::Dense,
+            SearchMode::Sparse => Mode::Sparse,
+            SearchMode::Hybrid => Mode::Hybrid,
+        }),
+        k: *k,
+        offset: *offset,
+        cursor: cursor.clone(),
+        filter,
+        threshold: *threshold,
+        per_document: *per_document,
+        fusion: Some(FusionRequest { k: fusion_k, dense, sparse }),
+        candidates: *candidates,
+        highlight: *highlight,
+        exact: *search_params == SearchAccuracy::Exact,
+    }
+}
+
+/// The results of a search. Collections that failed have their own name.
+pub(super) fn to_results(answer: SearchAnswer) -> SearchResults {
+    let SearchAnswer { hits, next, searched, failed, timings } = answer;
+    let searched: Vec<CollectionResult> = searched
+        .into_iter()
+        .map(|it| CollectionResult {
+            requested: it.name.clone(),
+            name: it.name,
+            collection: it.collection,
+            generation: it.generation,
+            mode: match it.mode {
+                Mode::Dense => SearchMode::Dense,
+                Mode::Sparse => SearchMode::Sparse,
+                Mode::Hybrid => SearchMode::Hybrid,
+            },
+        })
+        .collect();
+    let ms = |ms: f64| Duration::try_from_secs_f64(ms / 1000.0).unwrap_or_default();
+    SearchResults {
+        hits: hits.into_iter().map(|hit| to_hit(hit, &searched)).collect(),
+        cursor: next,
+        searched,
+        failed: failed.into_iter().map(to_failure).collect(),
+        timings: Timings {
+            total: ms(timings.total_ms),
+            embed: ms(timings.embed_ms),
+            store: ms(timings.store_ms),
+        },
+        cost: 0,
+    }
+}
+
+fn to_hit(hit: SearchHit, searched: &[CollectionResult]) -> MergedHit {
+    let position = searched.iter().position(|it| it.collection == hit.collection);
+    let highlights = to_byte_ranges(&hit.text, &hit.highlights);
+    let facts = hit
+        .metadata
+        .into_iter()
+        .flat_map(|(key, values)| values.into_iter().map(move |value| format!("{key}={value}")));
+    MergedHit {
+        collection_index: position.unwrap_or_default(),
+        score: hit.score,
+        similarity: hit.similarity,
+        highlights,
+        payload: Payload {
+            collection: hit.collection,
+            document: hit.document,
+            chunk_index: hit.chunk_index,
+            content: hit.text,
+            facts: facts.collect(),
+            uri: hit.uri,
+            title: hit.title,
+            headings: hit.headings,
+            page: hit.page,
+            start: hit.start,
+            end: hit.end,
+            mime_type: hit.mime_type,
+            language: hit.language,
+            modified_at: hit.modified_at.map(|at| at.timestamp_micros()),
+            source: hit.source,
+        },
+    }
+}
+
+fn to_failure(failed: FailedCollection) -> CollectionFailure {
+    let error = failed.cause.unwrap_or_else(|| {
+        match &*failed.reason {
+            "not_served" => "the server has no pipeline file of it",
+            "no_sparse_vectors" => {
+                "the collection has no sparse vectors, which the mode `sparse` needs"
+            }
+            _ => "the log of the server has the cause",
+        }
+        .to_owned()
+    });
+    CollectionFailure {
+        requested: failed.name,
+        lacks_sparse_vectors: failed.reason == "no_sparse_vectors",
+        error,
+    }
+}
