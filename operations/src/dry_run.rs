@@ -9,6 +9,7 @@
 
 mod ledger;
 mod prior_state;
+mod sparse_difference;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -28,6 +29,7 @@ use uuid::Uuid;
 use self::ledger::Ledger;
 pub use self::ledger::{ChangeCause, Tally};
 use self::prior_state::{CountingNode, DryRunMetadata, PriorState};
+use self::sparse_difference::sparse_differences;
 use crate::cancellation::Cancellation;
 use crate::composition::Composition;
 use crate::context::{Context, collection_facts};
@@ -238,12 +240,7 @@ fn setting_differences(live: &Generation, settings: &GenerationSettings) -> Vec<
         compare("the dimension", &live.dim, &settings.dim);
     }
     compare("the quantization", &live.quantization, &settings.quantization);
-    if live.sparse != settings.sparse {
-        let said = |sparse: &Option<serde_json::Value>| {
-            sparse.as_ref().map_or_else(|| "none".to_owned(), serde_json::Value::to_string)
-        };
-        compare("the sparse vectors", &said(&live.sparse), &said(&settings.sparse));
-    }
+    words.extend(sparse_differences(live.sparse.as_ref(), settings.sparse.as_ref()));
     let same_model =
         live.model_fingerprint.is_empty() || live.model_fingerprint == settings.model_fingerprint;
     if !same_model && live.embedding_model == settings.model {

@@ -108,7 +108,10 @@ pub use retry::{retrying, retrying_while};
 pub use schedule::{Occurrence, OccurrenceStatus, Schedule, ScheduleError};
 pub use schema::{RowsExt, SchemaError, SchemaExt};
 pub use secret::Secret;
-pub use sparse::{SparseEncoder, SparseVector};
+pub use sparse::{
+    HEADING_SEPARATOR, Passage, PassageField, QueryTerm, QueryTermKind, SparseEncoder,
+    SparseVector, TermMatch,
+};
 pub use spec::{
     ChunkSpec, ChunksSpec, EngineSpec, ExpectSpec, GoldenSpec, HumanDuration, InputSpec,
     LifecycleSpec, Migrate, MinScoresSpec, MissedRunPolicy, NodeSpec, NotifyEvent, NotifySpec,

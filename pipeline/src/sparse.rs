@@ -1,10 +1,12 @@
-//! The port to the sparse encoder, which maps a text to a sparse vector of term weights.
+//! The port to the sparse encoder, which maps a passage to a sparse vector of term weights.
 //!
 //! Points and queries must be encoded in the same way, so both use this port. Tokenisation,
-//! stemming and weights are defined by its implementation (`stages/src/bm25.rs`). Only the store
-//! knows the rarity of a term in a collection, and applies it.
+//! stemming, fields and weights are defined by its implementation (`stages/src/bm25.rs`). Only the
+//! store knows the rarity of a term in a collection, and applies it.
 
 use std::ops::Range;
+
+use crate::store::Payload;
 
 /// A sparse vector.
 ///
@@ -48,15 +50,143 @@ impl SparseVector {
     }
 }
 
-/// Encodes texts as sparse vectors. Any number of threads may use it concurrently.
+/// What a sparse encoder reads of a chunk: its text and the fields that describe it.
+///
+/// ```
+/// use pipeline::Passage;
+///
+/// let passage = Passage { title: Some("Trees"), ..Passage::of_text("Oaks live long.", Some("en")) };
+/// assert_eq!(passage.path, None);
+/// assert_eq!(Passage::path_in_source("file:///srv/docs/a/b.md", "file:///srv/docs"), "a/b.md");
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Passage<'a> {
+    /// Text of the chunk.
+    pub text: &'a str,
+    /// Heading path of the chunk, outermost first, joined by [`HEADING_SEPARATOR`].
+    pub headings: Option<&'a str>,
+    /// Title of the document.
+    pub title: Option<&'a str>,
+    /// Path of the document below its source root, percent-encoded as in its URI
+    /// ([`Passage::path_in_source`]).
+    pub path: Option<&'a str>,
+    /// Language of the document (ISO 639-1), if known.
+    pub language: Option<&'a str>,
+}
+
+/// Separates the headings of a heading path.
+pub const HEADING_SEPARATOR: &str = " > ";
+
+impl<'a> Passage<'a> {
+    /// A passage without headings, title and path.
+    pub fn of_text(text: &'a str, language: Option<&'a str>) -> Self {
+        Self { text, language, ..Self::default() }
+    }
+
+    /// The passage of a stored chunk: encoding it gives the sparse vector that was stored.
+    pub fn of_payload(payload: &'a Payload) -> Self {
+        Self {
+            text: &payload.content,
+            headings: payload.headings.as_deref(),
+            title: payload.title.as_deref(),
+            path: Some(Self::path_in_source(&payload.uri, &payload.source)),
+            language: payload.language.as_deref(),
+        }
+    }
+
+    /// The part of a URI below its source root. If the root is unknown or is the document itself,
+    /// only the file name.
+    pub fn path_in_source<'u>(uri: &'u str, source: &str) -> &'u str {
+        let below = Some(uri).filter(|_| !source.is_empty()).and_then(|it| it.strip_prefix(source));
+        let below = below.filter(|rest| rest.starts_with('/') || source.ends_with('/'));
+        let below = below.map(|rest| rest.trim_matches('/')).filter(|rest| !rest.is_empty());
+        below.unwrap_or_else(|| uri.trim_end_matches('/').rsplit('/').next().unwrap_or(uri))
+    }
+}
+
+/// A field of a [`Passage`] that has terms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PassageField {
+    /// The text of the chunk.
+    Text,
+    /// The headings above it.
+    Headings,
+    /// The title of the document.
+    Title,
+    /// File name and folders of the document.
+    Path,
+}
+
+impl PassageField {
+    /// All fields.
+    pub const ALL: [Self; 4] = [Self::Text, Self::Headings, Self::Title, Self::Path];
+
+    /// The name of the field in options and explanations.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Headings => "headings",
+            Self::Title => "title",
+            Self::Path => "path",
+        }
+    }
+}
+
+/// A term of a query in one field of a passage.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TermMatch {
+    /// The term as the passage first writes it in this field.
+    pub term: String,
+    /// Its index in sparse vectors.
+    pub index: u32,
+    /// The field that contains it.
+    pub field: PassageField,
+    /// Number of occurrences in the field.
+    pub frequency: u32,
+    /// The part of the term's weight that is due to this field. Over all fields these add up to the
+    /// value in the sparse vector of the passage, before the rarity of the term.
+    pub weight: f32,
+}
+
+/// The kind of a [`QueryTerm`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum QueryTermKind {
+    /// A word of a natural language, or several in quotation marks.
+    Word,
+    /// A name with digits, inner capitals or inner punctuation, such as `pthread_mutex_lock`.
+    Identifier,
+    /// A number or a version of digits, such as `3.14`.
+    Number,
+}
+
+/// A word, name, number or quoted phrase of a query, as written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueryTerm {
+    /// The term as written, without quotation marks.
+    pub text: String,
+    /// Indices of its terms in sparse vectors, ascending: for a word one per language that stems it
+    /// differently, for a phrase those of all its words.
+    pub indices: Vec<u32>,
+    /// Its kind; of a phrase of several words [`QueryTermKind::Word`].
+    pub kind: QueryTermKind,
+    /// `true` if the query has it in quotation marks.
+    pub quoted: bool,
+}
+
+/// Encodes passages and queries as sparse vectors. Any number of threads may use it concurrently.
 /// `stages::default_sparse_encoder` has an example.
 pub trait SparseEncoder: Send + Sync {
-    /// Sparse vector of a passage to store, from a document in this language (ISO 639-1), if known.
-    /// The store multiplies each value by the rarity of its term.
-    fn encode_document(&self, text: &str, language: Option<&str>) -> SparseVector;
+    /// Sparse vector of a passage to store. The store multiplies each value by the rarity of its
+    /// term.
+    fn encode_document(&self, passage: &Passage<'_>) -> SparseVector;
 
     /// Sparse vector of a query, for a collection with documents in these languages.
     fn encode_query(&self, text: &str, languages: &[String]) -> SparseVector;
+
+    /// The terms of a query in their order, for a collection with documents in these languages. A
+    /// phrase in quotation marks is one term, a name is not divided into its parts. Stop words
+    /// outside of quotation marks are left out, unless there is nothing else.
+    fn query_terms(&self, text: &str, languages: &[String]) -> Vec<QueryTerm>;
 
     /// Byte ranges of the terms of a query in a passage of a document in this language, ascending,
     /// neither overlapping nor adjacent.
@@ -66,4 +196,31 @@ pub trait SparseEncoder: Send + Sync {
         language: Option<&str>,
         question: &SparseVector,
     ) -> Vec<Range<usize>>;
+
+    /// The terms of a query in each field of a passage, by descending weight; equal weights by
+    /// index and field.
+    fn explain(&self, passage: &Passage<'_>, question: &SparseVector) -> Vec<TermMatch>;
+
+    /// `true` if the vector of a passage depends on this field.
+    fn reads(&self, field: PassageField) -> bool;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Passage;
+
+    #[test]
+    fn a_path_is_below_its_source() {
+        for (uri, source, path) in [
+            ("file:///srv/docs/a/b.md", "file:///srv/docs", "a/b.md"),
+            ("file:///srv/docs/a/b.md", "file:///srv/docs/", "a/b.md"),
+            ("file:///srv/docs/a.md", "file:///", "srv/docs/a.md"),
+            ("file:///srv/docs/a.md", "file:///srv/docs/a.md", "a.md"),
+            ("file:///srv/docs/a.md", "file:///srv/do", "a.md"),
+            ("file:///srv/docs/a.md", "", "a.md"),
+            ("https://example.org/a/", "https://example.org", "a"),
+        ] {
+            assert_eq!(Passage::path_in_source(uri, source), path, "{uri} in {source}");
+        }
+    }
 }

@@ -4,6 +4,7 @@
 //! ambiguous are percent-encoded: control characters, the space, `%`, `?`, `#`, and bytes that are
 //! not UTF-8. Every path survives a round trip, whatever its bytes are.
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -73,6 +74,36 @@ pub fn stem(uri: &str) -> Option<String> {
     let path = to_path(uri)?;
     let stem = path.file_stem().map(OsStr::to_string_lossy)?;
     Some(stem.into_owned())
+}
+
+/// A URI or a part of one without percent-encoding, for reading. Bytes that are not UTF-8 become
+/// replacement characters, and an escape that is not two hexadecimal digits stays.
+///
+/// ```
+/// assert_eq!(pipeline::uri::decode_lossy("the%20report%"), "the report%");
+/// ```
+pub fn decode_lossy(uri: &str) -> Cow<'_, str> {
+    if !uri.contains('%') {
+        return Cow::Borrowed(uri);
+    }
+    let mut bytes = Vec::with_capacity(uri.len());
+    let mut rest = uri.as_bytes();
+    while let Some((&byte, behind)) = rest.split_first() {
+        let escape = behind.get(..2).filter(|_| byte == b'%');
+        let escape = escape.and_then(|digits| std::str::from_utf8(digits).ok());
+        let escape = escape.filter(|digits| digits.bytes().all(|it| it.is_ascii_hexdigit()));
+        match escape.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(decoded) => {
+                bytes.push(decoded);
+                rest = &behind[2..];
+            }
+            None => {
+                bytes.push(byte);
+                rest = behind;
+            }
+        }
+    }
+    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn encode(uri: &mut String, bytes: &[u8]) {

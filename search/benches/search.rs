@@ -9,8 +9,9 @@ use async_trait::async_trait;
 use criterion::Criterion;
 use pipeline::test_util::{no_resources, payload};
 use pipeline::{
-    EmbedderOptions, Facet, Filter, Fusion, Hit, IndexQuery, KeywordField, ModelInfo, Payload,
-    Point, QueryVectors, SearchAccuracy, StoreError, VectorIndex, VectorStore as _, point_id,
+    EmbedderOptions, Facet, Filter, Fusion, Hit, IndexQuery, KeywordField, ModelInfo, Passage,
+    Payload, Point, QueryVectors, SearchAccuracy, StoreError, VectorIndex, VectorStore as _,
+    point_id,
 };
 use search::{
     QueryModel, Request, SearchCaches, SearchMode, Searcher, Target, TargetResolver, parse_filter,
@@ -150,7 +151,7 @@ fn fusion(criterion: &mut Criterion) {
     };
     let points = (0..CHUNKS).map(|number| {
         let payload = payload(&number.to_string(), &content(number));
-        let sparse = Some(encoder.encode_document(&payload.content, Some("en")));
+        let sparse = Some(encoder.encode_document(&Passage::of_payload(&payload)));
         Point { id: point_id(payload.document, 0), vector: dense(number), sparse, payload }
     });
     let store = MemoryVectors::with_sparse(DIM.into());

@@ -8,7 +8,7 @@
 //! use std::sync::Arc;
 //!
 //! use pipeline::test_util::{no_resources, payload};
-//! use pipeline::{EmbedderOptions, ModelInfo, Point, VectorStore as _, point_id};
+//! use pipeline::{EmbedderOptions, ModelInfo, Passage, Point, VectorStore as _, point_id};
 //! use search::{QueryModel, Request, SearchMode, Searcher, Target};
 //! use vectors::MemoryVectors;
 //!
@@ -19,7 +19,7 @@
 //! let passages = [("oak", "Oaks live for centuries."), ("birch", "Birches die young.")];
 //! let points = passages.map(|(name, text)| {
 //!     let payload = payload(name, text);
-//!     let sparse = Some(sparse_encoder.encode_document(text, Some("en")));
+//!     let sparse = Some(sparse_encoder.encode_document(&Passage::of_payload(&payload)));
 //!     Point { id: point_id(payload.document, 0), vector: vec![1.0], sparse, payload }
 //! });
 //! store.upsert(points.to_vec()).await?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use criterion::{BatchSize, Criterion, Throughput};
 use pipeline::test_util::{document_rows, no_resources};
-use pipeline::{NodeKind, Stage};
+use pipeline::{NodeKind, Passage, Stage};
 use serde_json::{Value, json};
 
 /// Sections of a document; each is about 550 bytes.
@@ -103,11 +103,17 @@ impl Input {
 fn sparse(criterion: &mut Criterion) {
     let encoder = stages::default_sparse_encoder();
     let passage: String = (0..4).map(paragraph).collect();
+    let described = Passage {
+        headings: Some("Operations > Leases of operations"),
+        title: Some("Operations"),
+        path: Some("guide/operations.md"),
+        ..Passage::of_text(&passage, Some("en"))
+    };
     let languages = ["en".to_owned(), "de".to_owned()];
     let mut group = criterion.benchmark_group("sparse");
     group.throughput(Throughput::Bytes(passage.len() as u64));
     group.bench_function("encode a passage", |bencher| {
-        bencher.iter(|| encoder.encode_document(black_box(&passage), Some("en")));
+        bencher.iter(|| encoder.encode_document(black_box(&described)));
     });
     let query = encoder.encode_query("expired lease of a worker", &languages);
     group.bench_function("find the terms of a query", |bencher| {

@@ -6,6 +6,9 @@
 //! are byte ranges of the text: nothing is rewritten, and every character except white space is in
 //! at least one chunk.
 //!
+//! The model reads title and headings before each chunk (`chunk/context.rs`). They are in the token
+//! ids alone, neither in the byte range nor in what is stored, and take part of the size.
+//!
 //! ```
 //! use arrow::array::AsArray as _;
 //! use arrow::datatypes::UInt64Type;
@@ -44,6 +47,7 @@
 mod atoms;
 mod chunk_builder;
 mod columns;
+mod context;
 mod sections;
 mod text_chunk;
 mod windows;
@@ -52,11 +56,11 @@ use std::sync::Arc;
 
 use arrow::array::{Array as _, AsArray as _, RecordBatch};
 use arrow::datatypes::{Schema, SchemaRef, UInt8Type, UInt64Type};
-use pipeline::column::{CHUNKS, OUTLINE, PAGES, TEXT};
+use pipeline::column::{CHUNKS, OUTLINE, PAGES, SOURCE, TEXT, TITLE, URI};
 use pipeline::{
     BoxError, Chunking, IncompatibleOption, ModelInfo, ModelUse, NodeDef, NodeKind, Outcome,
-    Parallelism, RejectReason, Rejection, Resources, RowsExt as _, SchemaError, SchemaExt as _,
-    Stage, StageConfig, StageFacts, TokenizedText, Tokenizer, options_schema,
+    Parallelism, Passage, RejectReason, Rejection, Resources, RowsExt as _, SchemaError,
+    SchemaExt as _, Stage, StageConfig, StageFacts, TokenizedText, Tokenizer, options_schema,
 };
 use schemars::JsonSchema;
 use serde::de::Error as _;
@@ -64,13 +68,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::chunk::columns::ChunkColumnBuilder;
+use crate::chunk::context::{ContextEncoder, ContextLimits, ContextTemplate, DocumentContexts};
 use crate::chunk::text_chunk::{SectionHeading, TextChunk};
-use crate::chunk::windows::ChunkLimits;
+use crate::chunk::windows::{ChunkLimits, DocumentLimits};
 
 pub(crate) const NODE: NodeDef = NodeDef {
     name: "chunk",
     summary: "Splits each text into chunks that fit the model",
-    version: 1,
+    version: 2,
     parallelism: Parallelism::Any,
     schema: options_schema::<ChunkOptions>,
     parse: |with, _| {
@@ -87,8 +92,8 @@ struct ChunkOptions {
     /// The preferred places for a split.
     #[serde(default)]
     strategy: Strategy,
-    /// Maximum size of a chunk. In tokens, it counts the full model input: special tokens and the
-    /// document prefix are included.
+    /// Maximum size of a chunk. In tokens, it counts the full model input: special tokens, the
+    /// document prefix and the context are included.
     #[serde(default = "size")]
     #[schemars(range(min = 4))]
     size: usize,
@@ -102,6 +107,12 @@ struct ChunkOptions {
     /// A shorter section is merged with the following sections if they have the same parent and the
     /// result fits into one chunk. Default: half of `size` for chunks, a quarter for sections.
     min_size: Option<usize>,
+    /// What the model reads in a line before the text of a chunk, with the placeholders `{title}`,
+    /// `{headings}` and `{path}`, or `none`. It takes at most a quarter of the size, and is neither
+    /// stored nor returned. Text between placeholders is left out where a value is missing. A title
+    /// that is only the file name is left out: after a rename, nothing is embedded again.
+    #[serde(default = "context")]
+    context: String,
     #[serde(skip)]
     model_info: Option<ModelInfo>,
 }
@@ -139,6 +150,13 @@ fn overlap() -> usize {
     32
 }
 
+fn context() -> String {
+    "{title} › {headings}".to_owned()
+}
+
+/// The part of a chunk that its context may take.
+const CONTEXT_SHARE: usize = 4;
+
 /// Maximum number of characters per token. A model has one token for an unknown word of any length,
 /// and a chunk of such a word has no useful vector.
 const MAX_CHARS_PER_TOKEN: usize = 32;
@@ -154,7 +172,32 @@ impl ChunkOptions {
             let message = format!("invalid min_size {min}: expected at most the size {size}");
             return Err(serde_json::Error::custom(message));
         }
+        self.template().map_err(serde_json::Error::custom)?;
         Ok(())
+    }
+
+    /// `None` if chunks have no context.
+    fn template(&self) -> Result<Option<ContextTemplate>, String> {
+        ContextTemplate::parse(&self.context)
+    }
+
+    /// What encodes the contexts; `None` without context, or without a model that reads it.
+    fn context_encoder(
+        &self,
+        tokenizer: Option<&Arc<dyn Tokenizer>>,
+        limits: &ChunkLimits,
+    ) -> Result<Option<ContextEncoder>, BoxError> {
+        let (Some(template), Some(tokenizer)) = (self.template()?, tokenizer) else {
+            return Ok(None);
+        };
+        let most = limits.tokens / CONTEXT_SHARE;
+        let limits = match self.unit {
+            Unit::Tokens => ContextLimits { tokens: most, characters: None },
+            Unit::Characters => {
+                ContextLimits { tokens: most, characters: Some(self.size / CONTEXT_SHARE) }
+            }
+        };
+        Ok(Some(ContextEncoder { template, limits, tokenizer: Arc::clone(tokenizer) }))
     }
 
     /// The limits of a chunk; `tokenizer` is that of the model that embeds it.
@@ -188,6 +231,11 @@ impl StageConfig for ChunkOptions {
         input.require(TEXT.field())?;
         input.require(OUTLINE.field())?;
         input.require(PAGES.field())?;
+        if self.context != ContextTemplate::NONE {
+            for field in [TITLE.field(), URI.field(), SOURCE.field()] {
+                input.require(field)?;
+            }
+        }
         input.with_column(CHUNKS.field())
     }
 
@@ -203,7 +251,8 @@ impl StageConfig for ChunkOptions {
             None => None,
         };
         let limits = self.limits(tokenizer.as_deref())?;
-        Ok(Box::new(Chunker { strategy: self.strategy, limits, tokenizer }))
+        let context = self.context_encoder(tokenizer.as_ref(), &limits)?;
+        Ok(Box::new(Chunker { strategy: self.strategy, limits, tokenizer, context }))
     }
 
     fn identity(&self) -> Value {
@@ -213,6 +262,7 @@ impl StageConfig for ChunkOptions {
             "overlap": self.overlap,
             "unit": self.unit,
             "min_size": self.min_size,
+            "context": self.context,
             "model": self.model_info.as_ref().map(|model| &model.fingerprint),
         })
     }
@@ -244,6 +294,7 @@ struct Chunker {
     strategy: Strategy,
     limits: ChunkLimits,
     tokenizer: Option<Arc<dyn Tokenizer>>,
+    context: Option<ContextEncoder>,
 }
 
 impl Stage for Chunker {
@@ -256,7 +307,16 @@ impl Stage for Chunker {
             let text = texts.value(row);
             let headings = read_headings(&outlines.value(row));
             let pages = pages.value(row);
-            let pieces = self.split(text, &headings)?;
+            let pieces = match &self.context {
+                Some(encoder) => {
+                    let (title, path) = title_and_path(&rows, row)?;
+                    let contexts = DocumentContexts::new(encoder, title, path, &headings);
+                    let pieces = self.split(text, &headings, Some(&contexts))?;
+                    contexts.check()?;
+                    pieces
+                }
+                None => self.split(text, &headings, None)?,
+            };
             keep.push(!pieces.is_empty());
             if pieces.is_empty() {
                 set_aside.push(Rejection::from_row(&rows, row, RejectReason::Empty)?);
@@ -270,6 +330,15 @@ impl Stage for Chunker {
             rejected: set_aside,
         })
     }
+}
+
+/// The title of a document, empty if it is only the file name, and its path in its source.
+fn title_and_path(rows: &RecordBatch, row: usize) -> Result<(&str, &str), BoxError> {
+    let (titles, uris, sources) = (TITLE.of(rows)?, URI.of(rows)?, SOURCE.of(rows)?);
+    let uri = uris.value(row);
+    let title = Some(titles).filter(|it| it.is_valid(row)).map(|it| it.value(row));
+    let title = title.filter(|title| pipeline::uri::stem(uri).as_deref() != Some(*title));
+    Ok((title.unwrap_or_default(), Passage::path_in_source(uri, sources.value(row))))
 }
 
 fn read_headings(outline: &dyn arrow::array::Array) -> Vec<SectionHeading> {
@@ -288,29 +357,30 @@ fn read_headings(outline: &dyn arrow::array::Array) -> Vec<SectionHeading> {
 }
 
 impl Chunker {
-    fn split(&self, text: &str, headings: &[SectionHeading]) -> Result<Vec<TextChunk>, BoxError> {
+    fn split(
+        &self,
+        text: &str,
+        headings: &[SectionHeading],
+        contexts: Option<&DocumentContexts<'_>>,
+    ) -> Result<Vec<TextChunk>, BoxError> {
         let tokens = match &self.tokenizer {
             Some(tokenizer) => tokenizer.encode(text)?,
             None => TokenizedText::default(),
         };
         let keeps_blocks = self.strategy == Strategy::Markdown;
         let atoms = atoms::split(text, &tokens, headings, keeps_blocks);
+        let limits = DocumentLimits { limits: &self.limits, contexts };
         let sections = match self.strategy {
-            Strategy::Markdown => sections::split(&atoms, headings, &self.limits),
+            Strategy::Markdown => sections::split(&atoms, headings, &limits),
             Strategy::Recursive | Strategy::Fixed => std::iter::once(0..atoms.len()).collect(),
         };
         let windows = sections.into_iter().flat_map(|section| match self.strategy {
-            Strategy::Fixed => windows::split(&atoms, section, &self.limits, windows::select_last),
+            Strategy::Fixed => windows::split(&atoms, section, &limits, windows::select_last),
             Strategy::Recursive | Strategy::Markdown => {
-                windows::split(&atoms, section, &self.limits, windows::select_best)
+                windows::split(&atoms, section, &limits, windows::select_best)
             }
         });
-        let cutter = chunk_builder::ChunkBuilder {
-            text,
-            atoms: &atoms,
-            tokens: &tokens,
-            limits: &self.limits,
-        };
+        let cutter = chunk_builder::ChunkBuilder { text, atoms: &atoms, tokens: &tokens, limits };
         let mut pieces = Vec::new();
         for window in windows {
             cutter.build(window, self.tokenizer.as_deref(), &mut pieces)?;

@@ -13,7 +13,7 @@ use arrow::array::{
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt32Type};
-use pipeline::column::{CHUNKS, LANGUAGE, SPARSE, TEXT, vectors_column};
+use pipeline::column::{CHUNKS, LANGUAGE, SOURCE, SPARSE, TEXT, TITLE, URI, vectors_column};
 use pipeline::{
     BatchPolicy, BoxError, Embedder, EmbedderOptions, HubModel, IncompatibleOption, ModelInfo,
     ModelUse, NodeDef, NodeKind, Outcome, Parallelism, Resources, RowsExt as _, SchemaError,
@@ -195,8 +195,9 @@ impl StageConfig for EmbedOptions {
         if self.sparse.options().is_none() {
             return Ok(output);
         }
-        input.require(TEXT.field())?;
-        input.require(LANGUAGE.field())?;
+        for field in [TEXT.field(), LANGUAGE.field(), TITLE.field(), URI.field(), SOURCE.field()] {
+            input.require(field)?;
+        }
         output.with_column(SPARSE.field())
     }
 

@@ -28,6 +28,7 @@
 
 mod bm25;
 mod chunk;
+mod context;
 mod dedup;
 mod embed;
 mod extract;

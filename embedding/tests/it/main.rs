@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod cached_embedder;
+mod chunk_context;
 mod configurations;
 mod model_folders;
 mod reference;

@@ -12,15 +12,15 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 
 use crate::{copy, minilm, reference, tokenizer};
 
-static MINILM: LazyLock<Arc<dyn Tokenizer>> = LazyLock::new(|| tokenizer(&minilm()));
-static UNIGRAM: LazyLock<Arc<dyn Tokenizer>> =
+pub(crate) static MINILM: LazyLock<Arc<dyn Tokenizer>> = LazyLock::new(|| tokenizer(&minilm()));
+pub(crate) static UNIGRAM: LazyLock<Arc<dyn Tokenizer>> =
     LazyLock::new(|| tokenizer(&reference().join("tiny-e5")));
-static GPT2: LazyLock<Arc<dyn Tokenizer>> = LazyLock::new(|| {
+pub(crate) static GPT2: LazyLock<Arc<dyn Tokenizer>> = LazyLock::new(|| {
     byte_level(&json!({
         "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true
     }))
 });
-static QWEN: LazyLock<Arc<dyn Tokenizer>> = LazyLock::new(|| {
+pub(crate) static QWEN: LazyLock<Arc<dyn Tokenizer>> = LazyLock::new(|| {
     byte_level(&json!({"type": "Sequence", "pretokenizers": [
         {"type": "Split", "invert": false, "behavior": "Isolated", "pattern": {"Regex":
             r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"}},
@@ -51,7 +51,7 @@ fn byte_level(pre_tokenizer: &Value) -> Arc<dyn Tokenizer> {
 }
 
 /// Text that mixes everything that tokenizers treat specially.
-fn text() -> impl Strategy<Value = String> {
+pub(crate) fn text() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         3 => "[a-zA-Z]{1,12}",
         3 => prop::sample::select(vec![" ", "  ", "\n", "\n\n", "\r\n", "\t", " \n", "\u{a0}", "\u{3000}", "\u{85}", "\u{2028}"]).prop_map(str::to_owned),

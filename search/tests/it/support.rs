@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use pipeline::{
     BoxError, Embedder, EmbedderOptions, EmbedderUsage, EncodedInput, Facet, Filter, Hit,
-    IndexQuery, KeywordField, ModelInfo, ModelProvider, Payload, Point, StoreError, TextKind,
-    TokenizedText, Tokenizer, VectorIndex, VectorStore as _, point_id,
+    IndexQuery, KeywordField, ModelInfo, ModelProvider, Passage, Payload, Point, StoreError,
+    TextKind, TokenizedText, Tokenizer, VectorIndex, VectorStore as _, point_id,
 };
 use search::{QueryModel, Request, SearchResults, Searcher, Target, TargetResolver};
 use uuid::Uuid;
@@ -155,7 +155,8 @@ impl MemoryCollection {
         for (path, chunks) in documents {
             let document = Uuid::new_v5(&self.id, path.as_bytes());
             for (index, text) in (0..).zip(*chunks) {
-                let sparse = self.sparse.then(|| words.encode_document(text, Some("en")));
+                let sparse =
+                    self.sparse.then(|| words.encode_document(&Passage::of_text(text, Some("en"))));
                 self.points.push(Point {
                     id: point_id(document, index),
                     vector: self.model.passage(text),

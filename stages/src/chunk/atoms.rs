@@ -20,6 +20,8 @@ pub(super) struct Atom {
     pub(super) character: usize,
     /// Number of characters before its end.
     pub(super) character_end: usize,
+    /// Number of headings before or at its start.
+    pub(super) headings: u32,
     /// The quality of a split before it.
     pub(super) boundary: Boundary,
 }
@@ -52,6 +54,7 @@ pub(super) fn split(
         text,
         atoms: Vec::new(),
         headings: headings.iter().map(|heading| heading.at).peekable(),
+        headings_before: 0,
         blocks: keep_blocks.then(BlockTracker::default),
         char_cursor: (0, 0),
     };
@@ -67,6 +70,7 @@ struct AtomBuilder<'a, H: Iterator<Item = usize>> {
     text: &'a str,
     atoms: Vec<Atom>,
     headings: std::iter::Peekable<H>,
+    headings_before: u32,
     /// The state of Markdown blocks; `None` if the strategy ignores them.
     blocks: Option<BlockTracker>,
     /// The last counted position, as byte offset and number of characters before it.
@@ -118,6 +122,7 @@ impl<H: Iterator<Item = usize>> AtomBuilder<'_, H> {
         }
         while self.headings.next_if(|at| *at <= start).is_some() {
             before = Boundary::Heading;
+            self.headings_before = self.headings_before.saturating_add(1);
         }
         self.atoms.push(Atom {
             start,
@@ -126,6 +131,7 @@ impl<H: Iterator<Item = usize>> AtomBuilder<'_, H> {
             token_end: token,
             character,
             character_end: character,
+            headings: self.headings_before,
             boundary: before,
         });
     }

@@ -6,13 +6,13 @@ use pipeline::{BoxError, TokenizedText, Tokenizer};
 
 use crate::chunk::atoms::Atom;
 use crate::chunk::text_chunk::TextChunk;
-use crate::chunk::windows::ChunkLimits;
+use crate::chunk::windows::DocumentLimits;
 
 pub(super) struct ChunkBuilder<'a> {
     pub(super) text: &'a str,
     pub(super) atoms: &'a [Atom],
     pub(super) tokens: &'a TokenizedText,
-    pub(super) limits: &'a ChunkLimits,
+    pub(super) limits: DocumentLimits<'a>,
 }
 
 impl ChunkBuilder<'_> {
@@ -29,9 +29,17 @@ impl ChunkBuilder<'_> {
             return self.split_atom(first, tokenizer, pieces);
         }
         let ids = &self.tokens.ids[first.token..last.token_end];
-        let tokens = tokenizer.map_or_else(Vec::new, |tokenizer| tokenizer.add_special_tokens(ids));
+        let tokens = tokenizer.map_or_else(Vec::new, |it| self.input(it, &first, ids));
         pieces.push(TextChunk { start: first.start, end: last.end, tokens });
         Ok(())
+    }
+
+    /// The model input of a chunk that begins with this atom: context, text, special tokens.
+    fn input(&self, tokenizer: &dyn Tokenizer, first: &Atom, ids: &[u32]) -> Vec<u32> {
+        match self.limits.context(first) {
+            Some(context) => tokenizer.add_special_tokens(&[&context.ids, ids].concat()),
+            None => tokenizer.add_special_tokens(ids),
+        }
     }
 
     /// Splits an atom that is longer than a chunk. Its parts are encoded again, because inside a
@@ -43,21 +51,20 @@ impl ChunkBuilder<'_> {
         pieces: &mut Vec<TextChunk>,
     ) -> Result<(), BoxError> {
         let spans = &self.tokens.offsets[atom.token..atom.token_end];
+        let (room, characters) = self.limits.room(&atom);
         let mut start = atom.start;
         while start < atom.end {
-            let mut end = self.max_end(start, atom.end, spans);
+            let mut end = self.max_end(start..atom.end, spans, room, characters);
             let mut tokens = Vec::new();
             if let Some(tokenizer) = tokenizer {
                 let mut ids = tokenizer.encode(&self.text[start..end])?.ids;
-                while ids.len() > self.limits.tokens
-                    && self.text[start..end].chars().nth(1).is_some()
-                {
+                while ids.len() > room && self.text[start..end].chars().nth(1).is_some() {
                     end = self.char_boundary(start, start + (end - start) * 3 / 4);
                     ids = tokenizer.encode(&self.text[start..end])?.ids;
                 }
                 // A single character may have more tokens than a chunk; the rest is truncated.
-                ids.truncate(self.limits.tokens);
-                tokens = tokenizer.add_special_tokens(&ids);
+                ids.truncate(room);
+                tokens = self.input(tokenizer, &atom, &ids);
             }
             let piece = &self.text[start..end];
             let (from, to) = (end - piece.trim_start().len(), start + piece.trim_end().len());
@@ -71,12 +78,18 @@ impl ChunkBuilder<'_> {
 
     /// The latest possible end of a part that begins at `start`, by the character limit and by the
     /// tokens of the whole atom.
-    fn max_end(&self, start: usize, end: usize, spans: &[Range<usize>]) -> usize {
+    fn max_end(
+        &self,
+        part: Range<usize>,
+        spans: &[Range<usize>],
+        tokens: usize,
+        characters: usize,
+    ) -> usize {
+        let Range { start, end } = part;
         let text = &self.text[start..end];
-        let by_characters =
-            text.char_indices().nth(self.limits.characters).map_or(end, |(at, _)| start + at);
+        let by_characters = text.char_indices().nth(characters).map_or(end, |(at, _)| start + at);
         let from = spans.partition_point(|span| span.start < start);
-        let by_tokens = spans.get(from + self.limits.tokens).map_or(end, |span| span.start);
+        let by_tokens = spans.get(from + tokens).map_or(end, |span| span.start);
         self.char_boundary(start, by_characters.min(by_tokens))
     }
 

@@ -4,14 +4,14 @@ use std::ops::Range;
 
 use crate::chunk::atoms::Atom;
 use crate::chunk::text_chunk::SectionHeading;
-use crate::chunk::windows::ChunkLimits;
+use crate::chunk::windows::DocumentLimits;
 
 /// The sections in order; together they contain all atoms. A small section is merged with the
 /// following ones while they have the same parent and the result fits into one chunk.
 pub(super) fn split(
     atoms: &[Atom],
     headings: &[SectionHeading],
-    limits: &ChunkLimits,
+    limits: &DocumentLimits<'_>,
 ) -> Vec<Range<usize>> {
     let mut sections: Vec<(u8, Range<usize>)> = Vec::new();
     // Start of the section, and the level of its heading, if any.
@@ -35,13 +35,13 @@ pub(super) fn split(
 fn merge_small(
     sections: Vec<(u8, Range<usize>)>,
     atoms: &[Atom],
-    limits: &ChunkLimits,
+    limits: &DocumentLimits<'_>,
 ) -> Vec<Range<usize>> {
     let mut merged: Vec<(u8, Range<usize>)> = Vec::new();
     for (level, section) in sections {
         if let Some((first, group)) = merged.last_mut() {
-            let is_small = limits.size_of(&atoms[group.clone()]) < limits.min_section
-                || limits.size_of(&atoms[section.clone()]) < limits.min_section;
+            let is_small = limits.size_of(&atoms[group.clone()]) < limits.limits.min_section
+                || limits.size_of(&atoms[section.clone()]) < limits.limits.min_section;
             let same_parent = level >= *first;
             if is_small && same_parent && limits.fit(&atoms[group.start..section.end]) {
                 group.end = section.end;

@@ -3,8 +3,9 @@
 use std::ops::Range;
 
 use crate::chunk::atoms::{Atom, Boundary};
+use crate::chunk::context::{Context, DocumentContexts};
 
-/// The limits of a chunk.
+/// The limits of a chunk, its context included.
 pub(super) struct ChunkLimits {
     /// The unit of `overlap`, `min_cut` and `min_section`: tokens if `true`, else characters.
     pub(super) counts_tokens: bool,
@@ -18,18 +19,39 @@ pub(super) struct ChunkLimits {
     pub(super) min_section: usize,
 }
 
-impl ChunkLimits {
+/// The limits of the chunks of a document, each with the context of its first atom.
+#[derive(Clone, Copy)]
+pub(super) struct DocumentLimits<'a> {
+    pub(super) limits: &'a ChunkLimits,
+    /// `None` if chunks have no context.
+    pub(super) contexts: Option<&'a DocumentContexts<'a>>,
+}
+
+impl DocumentLimits<'_> {
+    /// The context of a chunk that begins with this atom.
+    pub(super) fn context(&self, first: &Atom) -> Option<&Context> {
+        Some(self.contexts?.below(usize::try_from(first.headings).ok()?))
+    }
+
+    /// Maximum number of tokens and characters of the text of a chunk that begins with this atom.
+    pub(super) fn room(&self, first: &Atom) -> (usize, usize) {
+        let ChunkLimits { tokens, characters, .. } = *self.limits;
+        let context = self.context(first);
+        let (ids, letters) = context.map_or((0, 0), |it| (it.ids.len(), it.characters));
+        (tokens.saturating_sub(ids), characters.saturating_sub(letters))
+    }
+
     /// `true` if the atoms fit into one chunk.
     pub(super) fn fit(&self, atoms: &[Atom]) -> bool {
         let (Some(first), Some(last)) = (atoms.first(), atoms.last()) else { return true };
-        last.character_end - first.character <= self.characters
-            && last.token_end - first.token <= self.tokens
+        let (tokens, characters) = self.room(first);
+        last.character_end - first.character <= characters && last.token_end - first.token <= tokens
     }
 
     /// The size of the atoms, in the unit of the options.
     pub(super) fn size_of(&self, atoms: &[Atom]) -> usize {
         let (Some(first), Some(last)) = (atoms.first(), atoms.last()) else { return 0 };
-        if self.counts_tokens {
+        if self.limits.counts_tokens {
             last.token_end - first.token
         } else {
             last.character_end - first.character
@@ -39,10 +61,16 @@ impl ChunkLimits {
 
 /// Chooses the end of a window that begins at `start`: an atom index in `from..=to`.
 pub(super) type EndSelector =
-    fn(atoms: &[Atom], start: usize, from: usize, to: usize, limits: &ChunkLimits) -> usize;
+    fn(atoms: &[Atom], start: usize, from: usize, to: usize, limits: &DocumentLimits<'_>) -> usize;
 
 /// The last possible end.
-pub(super) fn select_last(_: &[Atom], _: usize, _: usize, to: usize, _: &ChunkLimits) -> usize {
+pub(super) fn select_last(
+    _: &[Atom],
+    _: usize,
+    _: usize,
+    to: usize,
+    _: &DocumentLimits<'_>,
+) -> usize {
     to
 }
 
@@ -52,11 +80,11 @@ pub(super) fn select_best(
     start: usize,
     from: usize,
     to: usize,
-    limits: &ChunkLimits,
+    limits: &DocumentLimits<'_>,
 ) -> usize {
     let mut best = (0, to);
     for end in (from..=to).rev() {
-        let is_full = limits.size_of(&atoms[start..end]) >= limits.min_chunk;
+        let is_full = limits.size_of(&atoms[start..end]) >= limits.limits.min_chunk;
         let rank = boundary_rank(atoms[end].boundary, is_full);
         if rank > best.0 {
             best = (rank, end);
@@ -95,7 +123,7 @@ fn best_short_rank() -> u8 {
 pub(super) fn split(
     atoms: &[Atom],
     section: Range<usize>,
-    limits: &ChunkLimits,
+    limits: &DocumentLimits<'_>,
     choose: EndSelector,
 ) -> Vec<Range<usize>> {
     let mut windows = Vec::new();
@@ -129,10 +157,10 @@ pub(super) fn split(
 
 /// The start of the next window within the overlap: the earliest start of a sentence, else of a
 /// word.
-fn overlap_start(atoms: &[Atom], start: usize, end: usize, limits: &ChunkLimits) -> usize {
+fn overlap_start(atoms: &[Atom], start: usize, end: usize, limits: &DocumentLimits<'_>) -> usize {
     let mut from = end;
     let mut sentence = None;
-    while from > start + 1 && limits.size_of(&atoms[from - 1..end]) <= limits.overlap {
+    while from > start + 1 && limits.size_of(&atoms[from - 1..end]) <= limits.limits.overlap {
         from -= 1;
         if atoms[from].boundary >= Boundary::Sentence {
             sentence = Some(from);

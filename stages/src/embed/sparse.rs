@@ -8,8 +8,8 @@ use arrow::array::{
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{Field, UInt64Type};
-use pipeline::column::{CHUNKS, LANGUAGE, TEXT, sparse_fields};
-use pipeline::{BoxError, SparseVector};
+use pipeline::column::{CHUNKS, LANGUAGE, SOURCE, TEXT, TITLE, URI, sparse_fields};
+use pipeline::{BoxError, Passage, SparseVector};
 
 use crate::bm25::Bm25Encoder;
 
@@ -23,19 +23,24 @@ pub(super) fn encode_lists(words: &Bm25Encoder, rows: &RecordBatch) -> Result<Li
     let field = |name| fields.column_by_name(name).expect("a field of the column's type");
     let starts = field("start").as_primitive::<UInt64Type>();
     let ends = field("end").as_primitive::<UInt64Type>();
+    let headings = field("headings").as_string::<i32>();
+    let (titles, uris, sources) = (TITLE.of(rows)?, URI.of(rows)?, SOURCE.of(rows)?);
 
     let mut passages = Vec::with_capacity(chunks.values().len());
     for row in 0..rows.num_rows() {
         let language = languages.is_valid(row).then(|| languages.value(row));
-        let text = texts.value(row);
+        let title = titles.is_valid(row).then(|| titles.value(row));
+        let path = Passage::path_in_source(uris.value(row), sources.value(row));
+        let document = texts.value(row);
         let offsets = chunks.value_offsets();
         for at in super::to_usize(offsets[row])..super::to_usize(offsets[row + 1]) {
             let range = usize::try_from(starts.value(at))?..usize::try_from(ends.value(at))?;
-            let passage = text.get(range.clone()).ok_or_else(|| {
+            let text = document.get(range.clone()).ok_or_else(|| {
                 let (start, end) = (range.start, range.end);
                 format!("chunk {start}..{end} is not a valid range of its text")
             })?;
-            passages.push((passage, language));
+            let headings = headings.is_valid(at).then(|| headings.value(at));
+            passages.push(Passage { text, headings, title, path: Some(path), language });
         }
     }
     build_column(&words.encode_batch(passages.into_iter()), chunks)

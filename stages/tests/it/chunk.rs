@@ -11,17 +11,17 @@ use arrow::array::{
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{Field, UInt32Type, UInt64Type};
-use pipeline::column::{CHUNKS, OUTLINE, PAGES, TEXT, outline_fields};
+use pipeline::column::{CHUNKS, OUTLINE, PAGES, TEXT, TITLE, outline_fields};
 use pipeline::{ModelUse, NodeDef, StageConfig, Tokenizer as _};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::support::{FakeTokenizer, empty_resources, files, model, stage, with_column};
 
-type Heading<'a> = (u64, u8, &'a str);
+pub(crate) type Heading<'a> = (u64, u8, &'a str);
 
 /// Rows with the columns of `extract` that `chunk` reads.
-fn documents(documents: &[(&str, &[Heading<'_>], &[u64])]) -> RecordBatch {
+pub(crate) fn documents(documents: &[(&str, &[Heading<'_>], &[u64])]) -> RecordBatch {
     let list = |lengths: Vec<usize>, items: ArrayRef| {
         let field = Arc::new(Field::new_list_field(items.data_type().clone(), false));
         ListArray::new(field, OffsetBuffer::from_lengths(lengths), items, None)
@@ -47,18 +47,20 @@ fn documents(documents: &[(&str, &[Heading<'_>], &[u64])]) -> RecordBatch {
     let pages = list(documents.iter().map(|document| document.2.len()).collect(), Arc::new(pages));
     let rows = with_column(&files(&rows), TEXT.field(), Arc::new(texts));
     let rows = with_column(&rows, PAGES.field(), Arc::new(pages));
+    let titles = StringArray::new_null(documents.len());
+    let rows = with_column(&rows, TITLE.field(), Arc::new(titles));
     with_column(&rows, OUTLINE.field(), Arc::new(outline))
 }
 
 #[derive(Clone, Debug, PartialEq)]
-struct Chunk {
-    range: Range<usize>,
+pub(crate) struct Chunk {
+    pub(crate) range: Range<usize>,
     page: Option<u32>,
     headings: Option<String>,
-    tokens: Vec<u32>,
+    pub(crate) tokens: Vec<u32>,
 }
 
-fn configured(options: Value) -> Box<dyn StageConfig> {
+pub(crate) fn configured(options: Value) -> Box<dyn StageConfig> {
     let expected = match options["unit"].as_str() {
         Some("characters") => ModelUse::FollowsDownstream,
         _ => ModelUse::RequiresDownstream,
@@ -70,7 +72,7 @@ fn configured(options: Value) -> Box<dyn StageConfig> {
 }
 
 /// The chunks of each row, and the number of rows that were set aside.
-fn chunks_of(config: &dyn StageConfig, rows: RecordBatch) -> (Vec<Vec<Chunk>>, usize) {
+pub(crate) fn chunks_of(config: &dyn StageConfig, rows: RecordBatch) -> (Vec<Vec<Chunk>>, usize) {
     let expected = config.output_schema(rows.schema_ref()).unwrap();
     let outcome = config.build(&empty_resources()).unwrap().process(rows).unwrap();
     assert_eq!(outcome.rows.schema(), expected);
@@ -142,12 +144,14 @@ fn options_that_contradict_each_other_or_the_model_are_refused() {
     let found = [
         parse(json!({ "size": 64, "overlap": 64 })),
         parse(json!({ "size": 64, "min_size": 65 })),
+        parse(json!({ "context": "{titel}" })),
         long.bind_model(&model(Path::new("MODEL"))).unwrap_err().message,
         unbound.err().unwrap().to_string(),
     ];
     insta::assert_snapshot!(found.join("\n"), @r#"
     invalid overlap 64: expected less than the size 64
     invalid min_size 65: expected at most the size 64
+    invalid context "{titel}": expected text with {title}, {headings} or {path}, or `none`
     invalid size 17: MODEL reads at most 16 tokens
     cannot count tokens: no later node names a model; use `unit: characters`
     "#);
@@ -157,7 +161,9 @@ fn options_that_contradict_each_other_or_the_model_are_refused() {
 fn sections_are_not_mixed_unless_they_are_small_and_have_one_parent() {
     let text = "# A\none two three four five six\n\n## A1\nx\n\n## A2\ny\n\n# B\nz";
     let outline = [(0, 1, "A"), (33, 2, "A1"), (42, 2, "A2"), (51, 1, "B")];
-    let options = json!({ "strategy": "markdown", "size": 14, "overlap": 4, "min_size": 6 });
+    let options = json!({
+        "strategy": "markdown", "size": 14, "overlap": 4, "min_size": 6, "context": "none",
+    });
     let (found, _) = chunks_of(&*configured(options), documents(&[(text, &outline, &[])]));
     let shown: Vec<_> =
         found[0].iter().map(|c| (&text[c.range.clone()], c.headings.as_deref().unwrap())).collect();
@@ -196,7 +202,7 @@ fn pages_and_headings_are_those_of_the_first_byte() {
         (" \n ", &[], &[]),
         (text, &[], &[]),
     ]);
-    let options = json!({ "size": 4, "overlap": 0, "strategy": "fixed" });
+    let options = json!({ "size": 4, "overlap": 0, "strategy": "fixed", "context": "none" });
     let (found, set_aside) = chunks_of(&*configured(options), rows);
     assert_eq!(set_aside, 1);
     let shown: Vec<_> =
@@ -293,5 +299,6 @@ fn its_identity_is_its_options_and_the_model() {
         identity(json!({ "size": 16, "overlap": 8, "unit": "tokens", "strategy": "recursive" }))
     );
     assert_ne!(plain, identity(json!({ "size": 15, "overlap": 8 })));
+    assert_ne!(plain, identity(json!({ "size": 16, "overlap": 8, "context": "none" })));
     assert_eq!(plain["model"], "pieces-1");
 }

@@ -9,8 +9,10 @@ use arrow::array::{
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{Field, Float32Type, UInt32Type};
-use pipeline::column::{CHUNKS, LANGUAGE, SPARSE, TEXT, URI, chunk_fields, vectors_column};
-use pipeline::{ModelUse, SparseVector, StageConfig};
+use pipeline::column::{
+    CHUNKS, LANGUAGE, SOURCE, SPARSE, TEXT, TITLE, URI, chunk_fields, vectors_column,
+};
+use pipeline::{ModelUse, Passage, SparseVector, StageConfig};
 use serde_json::{Value, json};
 
 use crate::support::{batch, empty_resources, model, run, stage};
@@ -122,7 +124,7 @@ fn a_path_is_relative_to_the_file_and_the_stand_in_is_no_path() {
     assert_eq!(path("stand-in:8"), Path::new("stand-in:8"));
 }
 
-/// One document with one chunk per text and language, and a last document without chunks.
+/// One document with one chunk per text and language, titled and in a folder.
 fn texts(texts: &[(&str, Option<&str>)]) -> RecordBatch {
     let chunks: Vec<&[&[u32]]> = vec![&[&[1]]; texts.len()];
     let rows = documents(&chunks);
@@ -131,6 +133,7 @@ fn texts(texts: &[(&str, Option<&str>)]) -> RecordBatch {
     let mut columns = fields.columns().to_vec();
     let ends = texts.iter().map(|(text, _)| text.len() as u64);
     columns[1] = Arc::new(UInt64Array::from_iter_values(ends));
+    columns[3] = Arc::new(StringArray::from(vec![Some("Titles > Heads"); texts.len()]));
     let fields = StructArray::new(chunk_fields(), columns, None);
     let item = Arc::new(Field::new_list_field(fields.data_type().clone(), false));
     let lists = ListArray::new(item, lists.offsets().clone(), Arc::new(fields), None);
@@ -139,6 +142,8 @@ fn texts(texts: &[(&str, Option<&str>)]) -> RecordBatch {
         (CHUNKS.field(), Arc::new(lists)),
         (TEXT.field(), Arc::new(LargeStringArray::from_iter_values(texts.iter().map(|it| it.0)))),
         (LANGUAGE.field(), Arc::new(texts.iter().map(|it| it.1).collect::<StringArray>())),
+        (TITLE.field(), Arc::new(StringArray::from(vec![Some("Titles"); texts.len()]))),
+        (SOURCE.field(), Arc::new(StringArray::from(vec!["file://"; texts.len()]))),
     ])
 }
 
@@ -169,9 +174,16 @@ fn each_chunk_gets_its_words_in_the_language_of_its_document() {
         let rows = rows.slice(start, 4 - start);
         let out = run(config.as_ref(), &empty_resources(), rows.clone()).rows;
         let languages = LANGUAGE.of(&rows).unwrap();
-        let expected = TEXT.of(&rows).unwrap().iter().zip(languages);
+        let expected = TEXT.of(&rows).unwrap().iter().zip(languages).zip(start..);
         let expected: Vec<_> = expected
-            .map(|(text, language)| words.encode_document(text.unwrap(), language))
+            .map(|((text, language), number)| {
+                words.encode_document(&Passage {
+                    headings: Some("Titles > Heads"),
+                    title: Some("Titles"),
+                    path: Some(&number.to_string()),
+                    ..Passage::of_text(text.unwrap(), language)
+                })
+            })
             .collect();
         assert_eq!(sparse_of(&out), expected);
         assert!(expected.iter().all(SparseVector::is_valid));
@@ -192,6 +204,9 @@ fn sparse_vectors_are_of_the_identity() {
     );
     assert_eq!(sparse(json!("bm25")), sparse(json!({ "kind": "bm25", "k1": 1.2 })));
     assert_ne!(sparse(json!("bm25")), sparse(json!({ "k1": 2 })));
+    let headings = |weight| sparse(json!({ "fields": { "headings": { "weight": weight } } }));
+    assert_eq!(sparse(json!("bm25")), headings(3));
+    assert_ne!(sparse(json!("bm25")), headings(2));
     insta::assert_snapshot!(
         sparse(json!("bm25")),
         @r#"{"version":1,"kind":"bm25","k1":1.2,"b":0.75,"average_length":180.0,"language":"auto"}"#

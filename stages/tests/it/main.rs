@@ -4,11 +4,13 @@
 
 mod adversarial_inputs;
 mod chunk;
+mod chunk_context;
 mod dedup;
 mod embed;
 mod extract;
 mod extraction_cache;
 mod hash;
 mod sandbox;
+mod sparse_fields;
 mod sparse_vectors;
 mod support;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pipeline::{SparseEncoder, SparseVector};
+use pipeline::{Passage, SparseEncoder, SparseVector};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -17,7 +17,7 @@ fn languages(codes: &[&str]) -> Vec<String> {
 /// `true` if a query and a passage have a term in common.
 fn matches(question: &str, text: &str, language: Option<&str>, collection: &[&str]) -> bool {
     let question = encoder().encode_query(question, &languages(collection));
-    question.dot(&encoder().encode_document(text, language)) > 0.0
+    question.dot(&encoder().encode_document(&Passage::of_text(text, language))) > 0.0
 }
 
 #[test]
@@ -82,29 +82,34 @@ fn stop_words_do_not_count_unless_there_is_nothing_else() {
 #[test]
 fn a_language_may_be_fixed_or_none() {
     let with = |language: &str| {
-        let settings = json!({ "version": 1, "kind": "bm25", "k1": 1.2, "b": 0.75, "average_length": 180.0, "language": language });
+        let settings = json!({ "version": 2, "language": language });
         stages::sparse_encoder(&settings).unwrap()
     };
     let none = with("none");
     assert_eq!(
-        none.encode_query("connections", &[]).dot(&none.encode_document("connection", Some("en"))),
+        none.encode_query("connections", &[])
+            .dot(&none.encode_document(&Passage::of_text("connection", Some("en")))),
         0.0
     );
     let german = with("de");
     assert!(
-        german.encode_query("Häuser", &[]).dot(&german.encode_document("Haus", Some("fr"))) > 0.0
+        german
+            .encode_query("Häuser", &[])
+            .dot(&german.encode_document(&Passage::of_text("Haus", Some("fr"))))
+            > 0.0
     );
-    let later = json!({ "version": 2, "kind": "bm25", "k1": 1.2, "b": 0.75, "average_length": 180.0, "language": "auto" });
+    let later = json!({ "version": 3, "kind": "bm25", "k1": 1.2, "b": 0.75, "average_length": 180.0, "language": "auto" });
     insta::assert_snapshot!(
         stages::sparse_encoder(&later).err().unwrap(),
-        @"sparse vectors have version 2, but this semantik uses version 1; run `semantik reindex FILE` to rebuild them"
+        @"sparse vectors have version 3, but this semantik uses version 2; run `semantik reindex FILE` to rebuild them"
     );
 }
 
 #[test]
 fn weights_are_those_of_the_formula() {
     // Five terms, two of them equal.
-    let passage = encoder().encode_document("red red green blue yellow", Some("en"));
+    let passage =
+        encoder().encode_document(&Passage::of_text("red red green blue yellow", Some("en")));
     let weight = |count: f64| {
         let normal = 1.2 * (1.0 - 0.75 + 0.75 * 5.0 / 180.0);
         count * 2.2 / (count + normal)
@@ -138,7 +143,7 @@ proptest! {
     /// are in it.
     #[test]
     fn any_text_is_taken(text in any::<String>(), language in prop::option::of("en|de|ja|xx")) {
-        let passage = encoder().encode_document(&text, language.as_deref());
+        let passage = encoder().encode_document(&Passage::of_text(&text, language.as_deref()));
         prop_assert!(passage.is_valid());
         let collection: Vec<String> = language.iter().cloned().collect();
         let question = encoder().encode_query(&text, &collection);
