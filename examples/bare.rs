@@ -25,9 +25,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use futures::future::join_all;
 use pipeline::{
-    EmbedderOptions, Fusion, IndexQuery, KeywordField, ModelProvider as _, QueryVectors,
-    SearchAccuracy, SparseVector, TextKind, VectorIndex as _, VectorLayout,
+    EmbedderOptions, IndexQuery, KeywordField, ModelProvider as _, QueryVectors, SearchAccuracy,
+    SparseVector, TextKind, VectorIndex as _, VectorLayout,
 };
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -35,6 +36,9 @@ use vectors::EdgeStore;
 
 /// The server requests this many for a page of ten: one more shows whether there is a next page.
 const HITS: usize = 11;
+
+/// The server reads this many hits of each ranking.
+const CANDIDATES: usize = 100;
 
 struct Bare {
     store: Option<EdgeStore>,
@@ -99,22 +103,32 @@ impl Bare {
         Self { store, questions }
     }
 
-    fn query(&self, mode: &str, at: usize) -> IndexQuery {
+    /// The queries for the rankings of a mode.
+    fn queries(&self, mode: &str, at: usize) -> Vec<IndexQuery> {
         let (dense, words) = self.questions[at % self.questions.len()].clone();
-        let legs = match mode {
-            "dense" => QueryVectors::Dense(dense),
-            "sparse" => QueryVectors::Sparse { sparse: words, dense: None },
-            "hybrid" => QueryVectors::Hybrid { dense, sparse: words, fusion: Fusion::default() },
+        let by_meaning = QueryVectors::Dense(dense.clone());
+        let by_words = |dense| QueryVectors::Sparse { sparse: words.clone(), dense };
+        let rankings = match mode {
+            "dense" => vec![by_meaning],
+            "sparse" => vec![by_words(None)],
+            "hybrid" => vec![by_meaning, by_words(Some(dense))],
             _ => panic!("invalid mode `{mode}`: expected dense, sparse or hybrid"),
         };
-        let (filter, threshold, effort) = (None, None, SearchAccuracy::Approximate);
-        IndexQuery {
-            vectors: legs,
-            filter,
-            min_similarity: threshold,
-            limit: HITS,
-            accuracy: effort,
-        }
+        let query = |vectors| IndexQuery {
+            vectors,
+            ..IndexQuery::nearest(&[], CANDIDATES, SearchAccuracy::Approximate)
+        };
+        rankings.into_iter().map(query).collect()
+    }
+
+    /// Reads the rankings of a mode, and the points of a page of one of them.
+    async fn search(&self, mode: &str, at: usize) {
+        let store = self.store.as_ref().expect("a store was given");
+        let queries = self.queries(mode, at);
+        let rankings = join_all(queries.iter().map(|query| store.rank(query))).await;
+        let first = rankings.into_iter().next().expect("there is a ranking").unwrap();
+        let ids: Vec<_> = first.iter().take(HITS).map(|chunk| chunk.id).collect();
+        drop(store.fetch(&ids).await.unwrap());
     }
 
     async fn ask(
@@ -130,12 +144,11 @@ impl Bare {
         for _ in 0..connections {
             let (bare, next, mode) = (Arc::clone(self), Arc::clone(&next), mode.to_owned());
             clients.spawn(async move {
-                let store = bare.store.as_ref().expect("a store was given");
                 let mut took = Vec::new();
                 while began.elapsed() < seconds {
-                    let query = bare.query(&mode, next.fetch_add(1, Ordering::Relaxed));
+                    let at = next.fetch_add(1, Ordering::Relaxed);
                     let asked = Instant::now();
-                    drop(store.query(&query).await.unwrap());
+                    bare.search(&mode, at).await;
                     took.push(asked.elapsed().as_secs_f64() * 1e3);
                 }
                 took
@@ -165,7 +178,7 @@ impl Bare {
         let mut lines = String::new();
         for (dense, SparseVector { indices, values }) in &self.questions {
             let words = json!({ "indices": indices, "values": values });
-            let leg = |query: Value, using: &str| json!({ "query": query, "using": using, "limit": Fusion::default().candidates });
+            let leg = |query: Value, using: &str| json!({ "query": query, "using": using, "limit": CANDIDATES });
             let mut body = match mode {
                 "dense" => json!({ "query": dense, "using": "dense" }),
                 "sparse" => json!({ "query": words, "using": "sparse" }),

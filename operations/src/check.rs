@@ -61,7 +61,15 @@ async fn check_queries(
     }
     let collection = context.database.collection(&context.spec).await?;
     let (models, model) = (&context.models, context.model.clone());
-    let target = build_target(&context.facts, models, &collection, generation, model, vectors);
+    let target = build_target(
+        &context.spec,
+        &context.facts,
+        models,
+        &collection,
+        generation,
+        model,
+        vectors,
+    );
     let target = Arc::new(target);
     let searcher = Searcher::default();
     for GoldenSpec { query, expect, k } in golden {

@@ -3,14 +3,18 @@
 use std::sync::Arc;
 
 use metadata::{Collection, Generation};
-use pipeline::{CollectionFacts, EmbedderOptions, ModelInfo, ModelProvider};
-use search::{QueryModel, Target};
+use pipeline::{
+    CollectionFacts, EmbedderOptions, FusionSpec, ModelInfo, ModelProvider, PipelineSpec,
+    SearchSpec,
+};
+use search::{Fusion, QueryModel, SearchSettings, Target};
 
 use crate::stores::GenerationVectors;
 
 /// The search target of a generation; `info` is the model that created its vectors
-/// ([`crate::resolve_model`]).
+/// ([`crate::resolve_model`]), `spec` the pipeline file whose settings apply to the search.
 pub fn build_target(
+    spec: &PipelineSpec,
     facts: &CollectionFacts,
     models: &Arc<dyn ModelProvider>,
     collection: &Collection,
@@ -43,6 +47,15 @@ pub fn build_target(
         model: QueryModel { info, options, models: Arc::clone(models) },
         sparse_encoder: words,
         sparse,
+        settings: Arc::new(search_settings(&spec.file.search)),
         index: Arc::clone(&vectors.store) as _,
     }
+}
+
+/// The settings of a search from those of a pipeline file.
+fn search_settings(spec: &SearchSpec) -> SearchSettings {
+    let fusion = match spec.fusion {
+        FusionSpec::Rrf { k, dense, sparse } => Fusion::Rrf { k, dense, sparse },
+    };
+    SearchSettings { fusion }
 }

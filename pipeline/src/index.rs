@@ -1,15 +1,18 @@
-//! The port for reading the vectors of one collection and generation: queries and hits.
+//! The port for reading the vectors of one collection and generation: rankings and points.
 //!
-//! A store knows vectors as numbers, not texts or models; `search/` computes the vectors of a
-//! query. Hits are ordered by score, best first, then by id, so that each page continues the
-//! previous one.
+//! A store knows vectors as numbers, not texts or models; `search/` computes the vectors of a query
+//! and fuses rankings. A ranking is ordered by score, best first, then by id, so that each page
+//! continues the previous one.
+
+use std::collections::HashMap;
 
 use async_trait::async_trait;
 use uuid::Uuid;
 
 use crate::{Filter, KeywordField, Payload, Point, SparseVector, StoreError, point_id};
 
-/// Vectors of a query, which rank the chunks.
+/// Vectors of a query, which rank the chunks. A search that ranks by both sends two queries and
+/// fuses the rankings itself.
 #[derive(Clone, Debug, PartialEq)]
 pub enum QueryVectors {
     /// Ranking by cosine similarity to this dense vector.
@@ -22,58 +25,6 @@ pub enum QueryVectors {
         /// Dense vector of the query, if hits are to report their similarity.
         dense: Option<Vec<f32>>,
     },
-    /// Ranking by both, fused.
-    Hybrid {
-        /// Dense vector of the query.
-        dense: Vec<f32>,
-        /// Sparse vector of the query.
-        sparse: SparseVector,
-        /// Parameters of rank fusion.
-        fusion: Fusion,
-    },
-}
-
-/// Reciprocal rank fusion as in Qdrant: rank `r` (from 1) in a ranking of weight `w` scores `1 / (r
-/// / w + k - 1)`, and the score of a chunk is the sum over the rankings.
-///
-/// ```
-/// use pipeline::Fusion;
-///
-/// // First of the dense ranking and third of the sparse one, which counts twice.
-/// let fusion = Fusion { k: 60, dense: 1.0, sparse: 2.0, ..Fusion::default() };
-/// let score = fusion.rank_score(0, fusion.dense) + fusion.rank_score(2, fusion.sparse);
-/// assert!((score - (1.0 / 60.0 + 1.0 / 60.5)).abs() < 1e-6);
-/// assert_eq!(fusion.rank_score(0, 0.0), 0.0, "a ranking of weight 0 adds nothing");
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Fusion {
-    /// A larger value reduces the advantage of the first ranks.
-    pub k: u32,
-    /// Weight of the dense ranking; 0 disables it.
-    pub dense: f32,
-    /// Weight of the sparse ranking; 0 disables it.
-    pub sparse: f32,
-    /// Number of best hits of each ranking to fuse.
-    pub candidates: usize,
-}
-
-impl Default for Fusion {
-    /// `k` is that of the original paper (Cormack, Clarke and Büttcher, SIGIR 2009).
-    fn default() -> Self {
-        Self { k: 60, dense: 1.0, sparse: 1.0, candidates: 100 }
-    }
-}
-
-impl Fusion {
-    /// Score of a rank (from 0) in a ranking of this weight.
-    pub fn rank_score(&self, rank: usize, weight: f32) -> f32 {
-        if weight <= 0.0 {
-            return 0.0;
-        }
-        #[expect(clippy::cast_precision_loss, reason = "ranks are small numbers")]
-        let (rank, k) = ((rank + 1) as f32, self.k as f32);
-        1.0 / (rank / weight + k - 1.0)
-    }
 }
 
 /// A query to a vector store.
@@ -116,7 +67,22 @@ pub enum SearchAccuracy {
     Exact,
 }
 
-/// A chunk in the result of a search.
+/// A chunk in a ranking, without its payload.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RankedChunk {
+    /// Id of its point.
+    pub id: Uuid,
+    /// Id of its document.
+    pub document: Uuid,
+    /// Index among the chunks of the document, from 0.
+    pub chunk_index: u32,
+    /// Score of the ranking; see [`QueryVectors`].
+    pub score: f32,
+    /// Cosine similarity to the dense vector of the query; `None` for a query without one.
+    pub similarity: Option<f32>,
+}
+
+/// A ranked chunk with its payload.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hit {
     /// Score of the ranking; see [`QueryVectors`].
@@ -153,7 +119,39 @@ pub trait VectorIndex: Send + Sync {
     /// If the store cannot be reached, a vector has another length than those in the store, the
     /// query has a sparse vector and the store has none, or a threshold is set without a dense
     /// vector.
-    async fn query(&self, query: &IndexQuery) -> Result<Vec<Hit>, StoreError>;
+    async fn rank(&self, query: &IndexQuery) -> Result<Vec<RankedChunk>, StoreError>;
+
+    /// The points with these ids, in this order, without their sparse vectors; missing ones are
+    /// left out. Dense vectors have stored precision.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    async fn fetch(&self, ids: &[Uuid]) -> Result<Vec<Point>, StoreError>;
+
+    /// For each of these terms (indices of sparse vectors), the number of chunks that contain it.
+    /// After deletions the numbers may lag behind until the store rebuilds its index.
+    ///
+    /// # Errors
+    /// If the store cannot be reached, or has no sparse vectors.
+    async fn term_counts(&self, terms: &[u32]) -> Result<Vec<u64>, StoreError>;
+
+    /// The best chunks with their payloads: [`VectorIndex::rank`], then [`VectorIndex::fetch`].
+    ///
+    /// # Errors
+    /// As these two.
+    async fn query(&self, query: &IndexQuery) -> Result<Vec<Hit>, StoreError> {
+        let ranked = self.rank(query).await?;
+        let ids: Vec<Uuid> = ranked.iter().map(|chunk| chunk.id).collect();
+        let points = self.fetch(&ids).await?;
+        let mut payloads: HashMap<Uuid, Payload> =
+            points.into_iter().map(|point| (point.id, point.payload)).collect();
+        // A point may have been deleted in between.
+        let hits =
+            ranked.into_iter().filter_map(|RankedChunk { id, score, similarity, .. }| {
+                Some(Hit { score, similarity, payload: payloads.remove(&id)? })
+            });
+        Ok(hits.collect())
+    }
 
     /// Values of a field among the chunks that match the filter, most frequent first, then by
     /// value.

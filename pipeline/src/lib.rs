@@ -77,7 +77,7 @@ pub use facts::{Chunking, CollectionFacts, SinkFacts, StageFacts};
 pub use filter::{Filter, KeywordField, NumericField, NumericRange, TextField};
 pub use finding::{Finding, Findings};
 pub use hub_model::{HubModel, HubModelError, is_plain_name};
-pub use index::{Facet, Fusion, Hit, IndexQuery, QueryVectors, SearchAccuracy, VectorIndex};
+pub use index::{Facet, Hit, IndexQuery, QueryVectors, RankedChunk, SearchAccuracy, VectorIndex};
 pub use inventory::{InspectedPoint, Inventory, PointKey, Vectors};
 pub use lifecycle::{ForgottenBatch, Lifecycle, MissingDocuments, Relocation};
 pub use lock::lock;
@@ -113,11 +113,11 @@ pub use sparse::{
     SparseVector, TermMatch,
 };
 pub use spec::{
-    ChunkSpec, ChunksSpec, EngineSpec, ExpectSpec, GoldenSpec, HumanDuration, InputSpec,
-    LifecycleSpec, Migrate, MinScoresSpec, MissedRunPolicy, NodeSpec, NotifyEvent, NotifySpec,
-    Overlap, PipelineFile, PipelineSpec, PostgresSpec, QdrantSpec, RetrySpec, RouteSpec,
-    SampleSpec, ScheduleSpec, ScheduledOperation, StoresSpec, TextSpec, VectorsSpec, WebhookSpec,
-    Webhooks,
+    ChunkSpec, ChunksSpec, EngineSpec, ExpectSpec, FusionSpec, GoldenSpec, HumanDuration,
+    InputSpec, LifecycleSpec, Migrate, MinScoresSpec, MissedRunPolicy, NodeSpec, NotifyEvent,
+    NotifySpec, Overlap, PipelineFile, PipelineSpec, PostgresSpec, QdrantSpec, RetrySpec,
+    RouteSpec, SampleSpec, ScheduleSpec, ScheduledOperation, SearchSpec, StoresSpec, TextSpec,
+    VectorsSpec, WebhookSpec, Webhooks,
 };
 pub use split_mix::SplitMix64;
 pub use store::{

@@ -6,6 +6,7 @@ pub(crate) mod automation;
 mod invalid_parts;
 mod lifecycle;
 pub(crate) mod samples;
+mod search;
 mod stores;
 mod variables;
 
@@ -30,6 +31,7 @@ pub use automation::{
 };
 pub use lifecycle::{GoldenSpec, LifecycleSpec, MinScoresSpec};
 pub use samples::{ChunkSpec, ChunksSpec, ExpectSpec, InputSpec, RouteSpec, SampleSpec, TextSpec};
+pub use search::{FusionSpec, SearchSpec};
 pub use stores::{Migrate, PostgresSpec, QdrantSpec, StoresSpec, VectorsSpec};
 
 /// A parsed pipeline file.
@@ -85,6 +87,9 @@ pub struct PipelineFile {
     /// Limits on deletions, retention periods, and checks of new generations.
     #[serde(default)]
     pub lifecycle: LifecycleSpec,
+    /// How the collection is searched. A change takes effect at once and builds no new generation.
+    #[serde(default)]
+    pub search: SearchSpec,
     /// Schedule on which a worker runs the pipeline.
     #[serde(default)]
     pub schedule: Option<ScheduleSpec>,

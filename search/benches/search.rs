@@ -1,6 +1,7 @@
-//! A search without the time of the vector store: parsing a filter, merging and highlighting hits;
-//! and the fusion of two rankings in the reference store.
+//! A search without the time of the vector store: parsing a filter, fusing, merging and highlighting
+//! hits.
 
+use std::collections::HashMap;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,16 +10,14 @@ use async_trait::async_trait;
 use criterion::Criterion;
 use pipeline::test_util::{no_resources, payload};
 use pipeline::{
-    EmbedderOptions, Facet, Filter, Fusion, Hit, IndexQuery, KeywordField, ModelInfo, Passage,
-    Payload, Point, QueryVectors, SearchAccuracy, StoreError, VectorIndex, VectorStore as _,
-    point_id,
+    EmbedderOptions, Facet, Filter, IndexQuery, KeywordField, ModelInfo, Payload, Point,
+    RankedChunk, StoreError, VectorIndex, point_id,
 };
 use search::{
     QueryModel, Request, SearchCaches, SearchMode, Searcher, Target, TargetResolver, parse_filter,
 };
 use serde_json::json;
 use uuid::Uuid;
-use vectors::MemoryVectors;
 
 /// Chunks in a store.
 const CHUNKS: u32 = 1000;
@@ -35,12 +34,20 @@ fn content(number: u32) -> String {
 }
 
 /// A store that returns the same hits for every query.
-struct FixedIndex(Vec<Hit>);
+struct FixedIndex(Vec<RankedChunk>, HashMap<Uuid, Point>);
 
 #[async_trait]
 impl VectorIndex for FixedIndex {
-    async fn query(&self, query: &IndexQuery) -> Result<Vec<Hit>, StoreError> {
-        Ok(self.0.iter().take(query.limit).cloned().collect())
+    async fn rank(&self, query: &IndexQuery) -> Result<Vec<RankedChunk>, StoreError> {
+        Ok(self.0.iter().take(query.limit).copied().collect())
+    }
+
+    async fn fetch(&self, ids: &[Uuid]) -> Result<Vec<Point>, StoreError> {
+        Ok(ids.iter().map(|id| self.1[id].clone()).collect())
+    }
+
+    async fn term_counts(&self, terms: &[u32]) -> Result<Vec<u64>, StoreError> {
+        Ok(vec![u64::from(CHUNKS); terms.len()])
     }
 
     async fn facet(
@@ -76,10 +83,21 @@ impl TargetResolver for Collections {
 }
 
 fn target(name: &str) -> Arc<Target> {
-    let hits = (0..CHUNKS).map(|number| {
+    let points = (0..CHUNKS).map(|number| {
         let payload = payload(&format!("{name}/{number}"), &content(number));
-        Hit { score: 100.0 / one_based(number), similarity: None, payload }
+        let id = point_id(payload.document, 0);
+        Point { id, vector: vec![0.0; DIM.into()], sparse: None, payload }
     });
+    let points: Vec<Point> = points.collect();
+    let ranked = (1_u16..).zip(&points).map(|(number, point)| {
+        let (id, document) = (point.id, point.payload.document);
+        let score = 100.0 / f32::from(number);
+        RankedChunk { id, document, chunk_index: 0, score, similarity: None }
+    });
+    let index = FixedIndex(
+        ranked.collect(),
+        points.iter().map(|point| (point.id, point.clone())).collect(),
+    );
     // A sparse search embeds no query.
     let info = ModelInfo {
         path: "none".into(),
@@ -102,13 +120,9 @@ fn target(name: &str) -> Arc<Target> {
         model: QueryModel { info, options, models: no_resources().models },
         sparse_encoder: stages::default_sparse_encoder(),
         sparse: true,
-        index: Arc::new(FixedIndex(hits.collect())),
+        settings: Arc::default(),
+        index: Arc::new(index),
     })
-}
-
-/// The number of a chunk, from 1, as a float.
-fn one_based(number: u32) -> f32 {
-    f32::from(u16::try_from(number + 1).expect("there are few chunks"))
 }
 
 fn requests(criterion: &mut Criterion) {
@@ -143,37 +157,10 @@ fn filters(criterion: &mut Criterion) {
     });
 }
 
-fn fusion(criterion: &mut Criterion) {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    let encoder = stages::default_sparse_encoder();
-    let dense = |number: u32| -> Vec<f32> {
-        (1..=DIM).map(|at| (one_based(number) * f32::from(at)).sin()).collect()
-    };
-    let points = (0..CHUNKS).map(|number| {
-        let payload = payload(&number.to_string(), &content(number));
-        let sparse = Some(encoder.encode_document(&Passage::of_payload(&payload)));
-        Point { id: point_id(payload.document, 0), vector: dense(number), sparse, payload }
-    });
-    let store = MemoryVectors::with_sparse(DIM.into());
-    runtime.block_on(store.upsert(points.collect())).expect("the points are valid");
-    let query = IndexQuery {
-        vectors: QueryVectors::Hybrid {
-            dense: dense(7),
-            sparse: encoder.encode_query("lease of an operation", &[]),
-            fusion: Fusion::default(),
-        },
-        ..IndexQuery::nearest(&[], 10, SearchAccuracy::Exact)
-    };
-    criterion.bench_function("fusion/two rankings of 1000 chunks in memory", |bencher| {
-        bencher.iter(|| runtime.block_on(store.query(&query)));
-    });
-}
-
 fn main() {
     let criterion = Criterion::default().warm_up_time(Duration::from_millis(500));
     let mut criterion = criterion.measurement_time(Duration::from_secs(2)).configure_from_args();
     filters(&mut criterion);
     requests(&mut criterion);
-    fusion(&mut criterion);
     criterion.final_summary();
 }

@@ -1,94 +1,100 @@
-//! Caches of query vectors, of hits, and of field values of collections.
+//! Caches of query vectors, of rankings, of points, and of field values of collections.
 //!
 //! [`SearchCaches::invalidate`] invalidates the entries of a collection after a change. Entries of
 //! a replaced generation are never confused with those of the new one, because their vector stores
 //! have different names.
 
 use std::collections::HashMap;
-use std::ops::{Deref, Range};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use moka::sync::Cache;
-use pipeline::{Facet, Hit, KeywordField, SearchAccuracy, lock};
+use pipeline::{Facet, KeywordField, Point, SearchAccuracy, lock};
 use uuid::Uuid;
 
 use crate::glob::PatternFilter;
 use crate::metrics::SearchMetrics;
+use crate::ranking::{Candidate, Legs};
 use crate::request::SearchMode;
 use crate::target::Target;
 
 /// Maximum number of cached query vectors.
 const MAX_QUERY_VECTORS: u64 = 10_000;
 
-/// Approximate limit of the cached hits in bytes.
+/// Approximate limit of the cached points in bytes.
 const MAX_HIT_BYTES: u64 = 64 << 20;
 
 /// Approximate limit of the cached field values in bytes.
 const MAX_FACET_BYTES: u64 = 32 << 20;
 
-/// Time to live of hits and field values, in case a change is not reported.
+/// Share of the limit of points that rankings of either kind may take in addition.
+const RANKING_SHARE: u64 = 4;
+
+/// Time to live of rankings, points and field values, in case a change is not reported.
 const MAX_AGE: Duration = Duration::from_secs(300);
 
-/// Cache key of the hits of a query in one generation.
+/// Cache key of the rankings of a query in one generation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct QueryKey {
+pub(crate) struct LegsKey {
     pub(crate) query: String,
     pub(crate) mode: SearchMode,
     /// As requested. The values that a pattern matches depend on the state of the generation, which
     /// is part of the key ([`GenerationVersion`]).
     pub(crate) filter: Option<PatternFilter>,
     pub(crate) threshold: Option<u32>,
-    pub(crate) fusion: [u32; 3],
-    pub(crate) candidates: usize,
     pub(crate) limit: usize,
-    pub(crate) search_params: SearchAccuracy,
+    pub(crate) accuracy: SearchAccuracy,
 }
 
-/// Hits of a query with the highlights of those that were shown. Highlights of a hit are computed
-/// once.
-pub(crate) struct CachedHits {
-    hits: Vec<Hit>,
+/// Cache key of the final ranking of a query in one generation.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct RankingKey {
+    pub(crate) legs: LegsKey,
+    /// The settings of the search; see `SearchSettings::cache_key`.
+    pub(crate) settings: String,
+    /// The scores by which those of the rankings are scaled.
+    pub(crate) best: [u32; 2],
+    /// Maximum number of candidates that passes reorder.
+    pub(crate) candidates: usize,
+}
+
+/// The final ranking of a query, with the highlights of those hits that were shown. Highlights of a
+/// hit are computed once.
+pub(crate) struct RankedHits {
+    pub(crate) candidates: Vec<Candidate>,
     highlights: Vec<OnceLock<Vec<Range<usize>>>>,
 }
 
-impl CachedHits {
-    pub(crate) fn new(hits: Vec<Hit>) -> Self {
-        Self { highlights: hits.iter().map(|_| OnceLock::new()).collect(), hits }
+impl RankedHits {
+    pub(crate) fn new(candidates: Vec<Candidate>) -> Self {
+        Self { highlights: candidates.iter().map(|_| OnceLock::new()).collect(), candidates }
     }
 
-    /// Byte ranges of the words of the query in one of the hits; `find` computes them on first use.
+    /// Byte ranges of the words of the query in the hit at this place; `find` computes them on
+    /// first use.
     pub(crate) fn highlights(
         &self,
-        hit: &Hit,
+        place: usize,
         find: impl FnOnce() -> Vec<Range<usize>>,
     ) -> Vec<Range<usize>> {
-        match self.hits.element_offset(hit) {
-            Some(at) => self.highlights[at].get_or_init(find).clone(),
-            None => find(),
-        }
-    }
-}
-
-impl Deref for CachedHits {
-    type Target = [Hit];
-
-    fn deref(&self) -> &[Hit] {
-        &self.hits
+        self.highlights[place].get_or_init(find).clone()
     }
 }
 
 /// State of a generation: the name of its vector store and the number of reported changes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct GenerationVersion {
-    store: String,
+    store: Arc<str>,
     changes: u64,
 }
 
 /// The caches of a process, safe for concurrent use.
 pub struct SearchCaches {
     query_vectors: Cache<(String, String), Arc<Vec<f32>>>,
-    hits: Cache<(GenerationVersion, QueryKey), Arc<CachedHits>>,
+    legs: Cache<(GenerationVersion, LegsKey), Arc<Legs>>,
+    hits: Cache<(GenerationVersion, RankingKey), Arc<RankedHits>>,
+    points: Cache<(GenerationVersion, Uuid), Arc<Point>>,
     facets: Cache<(GenerationVersion, KeywordField), Arc<Vec<Facet>>>,
     /// Number of reported changes per collection.
     changes: Mutex<HashMap<Uuid, u64>>,
@@ -102,29 +108,26 @@ impl Default for SearchCaches {
 }
 
 impl SearchCaches {
-    /// Limits the caches to `questions` query vectors and about `hits` bytes of hits; 0 disables a
-    /// cache.
+    /// Limits the caches to `questions` query vectors and about `hits` bytes of found points, with
+    /// their rankings in addition; 0 disables a cache.
     pub fn new(questions: u64, hits: u64) -> Self {
-        let bytes = |hits: &Arc<CachedHits>| {
-            let text = |hit: &Hit| hit.payload.content.len() + hit.payload.uri.len() + 512;
-            u32::try_from(hits.iter().map(text).sum::<usize>() + 256).unwrap_or(u32::MAX)
+        let facet_bytes = |facets: &Arc<Vec<Facet>>| {
+            facets.iter().map(|facet| facet.value.len() + 32).sum::<usize>()
         };
-        let values = |facets: &Arc<Vec<Facet>>| {
-            let bytes = facets.iter().map(|facet| facet.value.len() + 32).sum::<usize>() + 256;
-            u32::try_from(bytes).unwrap_or(u32::MAX)
+        let point_bytes = |point: &Arc<Point>| {
+            let Point { vector, payload, .. } = &**point;
+            size_of_val(&vector[..]) + payload.content.len() + payload.uri.len() + 512
         };
         Self {
             query_vectors: Cache::new(questions),
-            hits: Cache::builder()
-                .max_capacity(hits)
-                .weigher(move |_, it| bytes(it))
-                .time_to_live(MAX_AGE)
-                .build(),
-            facets: Cache::builder()
-                .max_capacity(MAX_FACET_BYTES.min(hits))
-                .weigher(move |_, it| values(it))
-                .time_to_live(MAX_AGE)
-                .build(),
+            legs: weighed(hits / RANKING_SHARE, |legs: &Arc<Legs>| {
+                size_of_val(&legs.dense[..]) + size_of_val(&legs.sparse[..])
+            }),
+            hits: weighed(hits / RANKING_SHARE, |hits: &Arc<RankedHits>| {
+                size_of_val(&hits.candidates[..]) + size_of_val(&hits.highlights[..])
+            }),
+            points: weighed(hits, point_bytes),
+            facets: weighed(MAX_FACET_BYTES.min(hits), facet_bytes),
             changes: Mutex::default(),
             metrics: SearchMetrics::default(),
         }
@@ -153,7 +156,9 @@ impl SearchCaches {
 
     /// Invalidates the entries of all collections.
     pub fn invalidate_all(&self) {
+        self.legs.invalidate_all();
         self.hits.invalidate_all();
+        self.points.invalidate_all();
         self.facets.invalidate_all();
         self.lock_changes().values_mut().for_each(|changes| *changes += 1);
     }
@@ -162,7 +167,7 @@ impl SearchCaches {
     /// change.
     pub(crate) fn version(&self, target: &Target) -> GenerationVersion {
         let changes = self.lock_changes().get(&target.collection).copied().unwrap_or(0);
-        GenerationVersion { store: target.store.clone(), changes }
+        GenerationVersion { store: target.store.as_str().into(), changes }
     }
 
     pub(crate) fn query_vector(&self, model: &str, text: &str) -> Option<Arc<Vec<f32>>> {
@@ -173,12 +178,33 @@ impl SearchCaches {
         self.query_vectors.insert((model.to_owned(), text.to_owned()), Arc::clone(vector));
     }
 
-    pub(crate) fn hits(&self, asked: &(GenerationVersion, QueryKey)) -> Option<Arc<CachedHits>> {
+    pub(crate) fn legs(&self, asked: &(GenerationVersion, LegsKey)) -> Option<Arc<Legs>> {
+        self.count_lookup("legs", self.legs.get(asked))
+    }
+
+    pub(crate) fn insert_legs(&self, asked: (GenerationVersion, LegsKey), legs: &Arc<Legs>) {
+        self.legs.insert(asked, Arc::clone(legs));
+    }
+
+    pub(crate) fn hits(&self, asked: &(GenerationVersion, RankingKey)) -> Option<Arc<RankedHits>> {
         self.count_lookup("hits", self.hits.get(asked))
     }
 
-    pub(crate) fn insert_hits(&self, asked: (GenerationVersion, QueryKey), hits: &Arc<CachedHits>) {
+    pub(crate) fn insert_hits(
+        &self,
+        asked: (GenerationVersion, RankingKey),
+        hits: &Arc<RankedHits>,
+    ) {
         self.hits.insert(asked, Arc::clone(hits));
+    }
+
+    /// A point, which is not counted as a lookup: a page has up to a thousand.
+    pub(crate) fn point(&self, version: &GenerationVersion, id: Uuid) -> Option<Arc<Point>> {
+        self.points.get(&(version.clone(), id))
+    }
+
+    pub(crate) fn insert_point(&self, version: &GenerationVersion, point: &Arc<Point>) {
+        self.points.insert((version.clone(), point.id), Arc::clone(point));
     }
 
     pub(crate) fn facets(
@@ -202,4 +228,19 @@ impl SearchCaches {
         // The counters stay consistent even if a thread panicked while it held the lock.
         lock(&self.changes)
     }
+}
+
+/// A cache of about `limit` bytes, whose entries live for [`MAX_AGE`].
+fn weighed<K, V>(limit: u64, bytes: fn(&V) -> usize) -> Cache<K, V>
+where
+    K: std::hash::Hash + Eq + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    /// Bytes of a key and of the cache's own bookkeeping.
+    const OVERHEAD: usize = 256;
+    Cache::builder()
+        .max_capacity(limit)
+        .weigher(move |_, entry| u32::try_from(bytes(entry) + OVERHEAD).unwrap_or(u32::MAX))
+        .time_to_live(MAX_AGE)
+        .build()
 }

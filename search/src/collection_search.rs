@@ -1,18 +1,23 @@
-//! Searches one collection: embeds the query, resolves its filter and queries the store. If the
-//! generation was replaced during the search, the new one is searched.
+//! Searches one collection: embeds the query, resolves its filter, reads the rankings of the store,
+//! and makes the final ranking of them. If the generation was replaced during the search, the new
+//! one is searched.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::join;
-use pipeline::{BoxError, Fusion, IndexQuery, QueryVectors, SparseVector, StoreError};
+use pipeline::{BoxError, SparseVector, StoreError};
 
 use crate::blocking::BlockingPool;
-use crate::caches::{CachedHits, QueryKey, SearchCaches};
+use crate::caches::{GenerationVersion, LegsKey, RankedHits, RankingKey, SearchCaches};
 use crate::fields::FieldReader;
+use crate::points::{PointReader, Points};
 use crate::query_batcher::QueryBatcher;
+use crate::ranking::{BestScores, Legs, Passes};
 use crate::request::{Request, SearchMode};
 use crate::results::CollectionResult;
+use crate::settings::SearchSettings;
+use crate::store_query::StoreQuery;
 use crate::target::{Target, TargetResolver};
 
 /// Errors of one collection.
@@ -28,11 +33,18 @@ pub(crate) enum CollectionError {
     Resolve(BoxError),
 }
 
-/// Hits of one collection.
-pub(crate) struct CollectionHits {
+/// The rankings of one collection.
+pub(crate) struct CollectionLegs {
+    /// Name of the collection in the request.
+    pub(crate) requested: String,
     pub(crate) target: Arc<Target>,
     pub(crate) mode: SearchMode,
-    pub(crate) hits: Arc<CachedHits>,
+    /// Settings of the collection, with the overrides of the request.
+    settings: SearchSettings,
+    /// The state of the generation before it was read.
+    version: GenerationVersion,
+    key: LegsKey,
+    pub(crate) legs: Arc<Legs>,
     /// Sparse vector of the query, for the highlights.
     pub(crate) sparse_query: Option<SparseVector>,
     /// `true` if the store may have further hits.
@@ -41,29 +53,38 @@ pub(crate) struct CollectionHits {
     pub(crate) store: Duration,
 }
 
-impl CollectionHits {
+impl CollectionLegs {
     /// The scale of the scores of a collection; equal scales are comparable. Sparse scores do not
     /// depend on the model.
     pub(crate) fn score_scale(&self) -> String {
-        match self.mode {
+        let model = &self.target.model.info.fingerprint;
+        let scale = match self.mode {
             SearchMode::Sparse => "sparse".to_owned(),
-            SearchMode::Dense | SearchMode::Hybrid => {
-                format!("{} {}", self.mode, self.target.model.info.fingerprint)
-            }
+            SearchMode::Dense | SearchMode::Hybrid => format!("{} {model}", self.mode),
+        };
+        if self.mode == SearchMode::Hybrid || self.settings.has_passes() {
+            return format!("{scale} {}", self.settings.cache_key());
         }
+        scale
     }
 
-    /// The collection as part of the answer; `asked` is its name in the request.
-    pub(crate) fn to_result(&self, asked: &str) -> CollectionResult {
+    /// The collection as part of the answer.
+    pub(crate) fn to_result(&self) -> CollectionResult {
         let Target { collection, name, generation, .. } = &*self.target;
         CollectionResult {
-            requested: asked.to_owned(),
+            requested: self.requested.clone(),
             name: name.clone(),
             collection: *collection,
             generation: *generation,
             mode: self.mode,
         }
     }
+}
+
+/// One collection with its final ranking.
+pub(crate) struct RankedCollection {
+    pub(crate) legs: CollectionLegs,
+    pub(crate) hits: Arc<RankedHits>,
 }
 
 /// A request with the number of candidates and hits to read.
@@ -74,22 +95,20 @@ pub(crate) struct SearchWindow<'a> {
 }
 
 impl SearchWindow<'_> {
-    fn fusion(&self) -> Fusion {
-        Fusion { candidates: self.candidates, ..self.request.fusion }
-    }
-
-    fn query_key(&self, mode: SearchMode) -> QueryKey {
-        let Request { query, filter, threshold, search_params: effort, .. } = self.request;
-        let Fusion { k, dense, sparse, candidates } = self.fusion();
-        QueryKey {
+    fn legs_key(&self, mode: SearchMode) -> LegsKey {
+        let Request { query, filter, threshold, search_params: accuracy, .. } = self.request;
+        // The rankings are long enough for the next pages, which are then served from the cache.
+        let limit = match mode {
+            SearchMode::Hybrid => self.candidates,
+            SearchMode::Dense | SearchMode::Sparse => self.limit.max(self.candidates),
+        };
+        LegsKey {
             query: query.clone(),
             mode,
             filter: filter.clone(),
             threshold: threshold.map(f32::to_bits),
-            fusion: [k, dense.to_bits(), sparse.to_bits()],
-            candidates,
-            limit: self.limit,
-            search_params: *effort,
+            limit,
+            accuracy: *accuracy,
         }
     }
 }
@@ -103,28 +122,30 @@ pub(crate) struct CollectionSearch<'a> {
 }
 
 impl CollectionSearch<'_> {
-    /// Searches a collection; after an error once more if its live generation has changed.
-    pub(crate) async fn search(
+    /// The rankings of a collection; after an error it is searched once more if its live generation
+    /// has changed.
+    pub(crate) async fn read_legs(
         &self,
         name: &str,
         resolver: &dyn TargetResolver,
-    ) -> Result<CollectionHits, CollectionError> {
+    ) -> Result<CollectionLegs, CollectionError> {
         let target = resolver.resolve(name).await.map_err(CollectionError::Resolve)?;
-        let answer = self.search_generation(&target).await;
+        let answer = self.read_generation(name, &target).await;
         let Err(error) = answer else {
             return answer;
         };
         resolver.invalidate(name);
         match resolver.resolve(name).await {
-            Ok(now) if now.store != target.store => self.search_generation(&now).await,
+            Ok(now) if now.store != target.store => self.read_generation(name, &now).await,
             Ok(_) | Err(_) => Err(error),
         }
     }
 
-    async fn search_generation(
+    async fn read_generation(
         &self,
+        name: &str,
         target: &Arc<Target>,
-    ) -> Result<CollectionHits, CollectionError> {
+    ) -> Result<CollectionLegs, CollectionError> {
         let (request, window) = (self.window.request, &self.window);
         let mode = effective_mode(request, target)?;
         // Results are cached under the version read here, before the search, so that a concurrent
@@ -156,38 +177,89 @@ impl CollectionSearch<'_> {
         let words =
             by_words.then(|| target.sparse_encoder.encode_query(&request.query, &languages));
         let asking = Instant::now();
-        let asked = (version.clone(), window.query_key(mode));
-        let hits = match self.caches.hits(&asked) {
-            Some(hits) => hits,
+        let key = window.legs_key(mode);
+        let asked = (version.clone(), key.clone());
+        let legs = match self.caches.legs(&asked) {
+            Some(legs) => legs,
             None => {
                 let filter = match &request.filter {
                     Some(filter) => Some(fields.resolve(filter, self.filter_pool).await?),
                     None => None,
                 };
-                let dense = dense.map(|vector| vector.to_vec());
-                let query = IndexQuery {
-                    vectors: query_vectors(mode, dense, words.clone(), window),
-                    filter,
-                    min_similarity: request.threshold,
-                    limit: window.limit,
-                    accuracy: request.search_params,
-                };
-                let hits = Arc::new(CachedHits::new(target.index.query(&query).await?));
-                self.caches.insert_hits(asked, &hits);
-                hits
+                let query = StoreQuery { target, request, filter, limit: key.limit };
+                let legs =
+                    Arc::new(query.legs(mode, dense.as_ref().map(|it| &***it), &words).await?);
+                self.caches.insert_legs(asked, &legs);
+                legs
             }
         };
         let store = (store + asking.elapsed()).min(started.elapsed().saturating_sub(embed));
-        let has_more = hits.len() >= window.limit;
-        Ok(CollectionHits {
+        let has_more = match mode {
+            SearchMode::Hybrid => false,
+            SearchMode::Dense => legs.dense.len() >= key.limit,
+            SearchMode::Sparse => legs.sparse.len() >= key.limit,
+        };
+        Ok(CollectionLegs {
+            requested: name.to_owned(),
+            settings: target.settings.with(&request.overrides),
             target: Arc::clone(target),
             mode,
-            hits,
+            version,
+            key,
+            legs,
             sparse_query: words,
             has_more,
             embed,
             store,
         })
+    }
+
+    /// The final ranking of a collection. `best` are the best scores of all collections whose
+    /// scores are compared with its own.
+    pub(crate) async fn rank(
+        &self,
+        mut legs: CollectionLegs,
+        best: BestScores,
+    ) -> Result<RankedCollection, (String, StoreError)> {
+        let started = Instant::now();
+        let key = RankingKey {
+            legs: legs.key.clone(),
+            settings: legs.settings.cache_key(),
+            best: best.to_bits(),
+            candidates: self.window.candidates,
+        };
+        let asked = (legs.version.clone(), key);
+        if let Some(hits) = self.caches.hits(&asked) {
+            return Ok(RankedCollection { legs, hits });
+        }
+        let passes = Passes {
+            request: self.window.request,
+            settings: &legs.settings,
+            mode: legs.mode,
+            limit: self.window.candidates,
+            points: self.points(&legs),
+        };
+        let ranked = passes.rank(&legs.legs, best).await;
+        let hits = ranked.map_err(|error| (legs.requested.clone(), error))?;
+        let hits = Arc::new(RankedHits::new(hits));
+        self.caches.insert_hits(asked, &hits);
+        legs.store += started.elapsed();
+        Ok(RankedCollection { legs, hits })
+    }
+
+    /// The points of the hits at these places.
+    pub(crate) async fn fetch(
+        &self,
+        found: &RankedCollection,
+        places: &[usize],
+    ) -> Result<Points, (String, StoreError)> {
+        let ids = places.iter().map(|place| found.hits.candidates[*place].id);
+        let points = self.points(&found.legs).fetch(ids).await;
+        points.map_err(|error| (found.legs.requested.clone(), error))
+    }
+
+    fn points<'a>(&'a self, legs: &'a CollectionLegs) -> PointReader<'a> {
+        PointReader { caches: self.caches, target: &legs.target, version: &legs.version }
     }
 }
 
@@ -198,24 +270,5 @@ fn effective_mode(request: &Request, target: &Target) -> Result<SearchMode, Coll
         None | Some(SearchMode::Hybrid) if !target.sparse => Ok(SearchMode::Dense),
         None => Ok(SearchMode::Hybrid),
         Some(mode) => Ok(mode),
-    }
-}
-
-fn query_vectors(
-    mode: SearchMode,
-    dense: Option<Vec<f32>>,
-    words: Option<SparseVector>,
-    window: &SearchWindow<'_>,
-) -> QueryVectors {
-    let words = words.unwrap_or_default();
-    match (mode, dense) {
-        (SearchMode::Sparse, dense) => QueryVectors::Sparse { sparse: words, dense },
-        (SearchMode::Dense, Some(dense)) => QueryVectors::Dense(dense),
-        (SearchMode::Hybrid, Some(dense)) => {
-            QueryVectors::Hybrid { dense, sparse: words, fusion: window.fusion() }
-        }
-        (SearchMode::Dense | SearchMode::Hybrid, None) => {
-            unreachable!("these modes embed the query")
-        }
     }
 }

@@ -83,10 +83,11 @@ fn candidates_up_to(request: &Request, up_to: usize) -> usize {
 /// Hash of the fields of a request that determine its ranking.
 fn request_fingerprint(request: &Request) -> u64 {
     let mut hasher = DefaultHasher::new();
-    let Request { query, collections, mode, filter, threshold, per_document, fusion, .. } = request;
+    let Request { query, collections, mode, filter, threshold, per_document, overrides, .. } =
+        request;
     (query, collections, mode, filter, per_document).hash(&mut hasher);
     threshold.map(f32::to_bits).hash(&mut hasher);
-    (fusion.k, fusion.dense.to_bits(), fusion.sparse.to_bits()).hash(&mut hasher);
+    overrides.cache_key().hash(&mut hasher);
     request.search_params.hash(&mut hasher);
     hasher.finish()
 }

@@ -3,15 +3,17 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use pipeline::{Hit, Payload, SparseEncoder, SparseVector};
+use pipeline::{Payload, Point, SparseEncoder, SparseVector};
 
 use crate::blocking::{BlockingPool, CancelFlag};
-use crate::caches::CachedHits;
-use crate::collection_search::CollectionHits;
+use crate::collection_search::RankedCollection;
 use crate::request::Request;
 
 /// Maximum number of hits that are highlighted on the thread of the request.
 const INLINE_HIGHLIGHT_HITS: usize = 20;
+
+/// A hit to highlight: the index of its collection, its place in the ranking, and its point.
+pub(crate) type PageHit = (usize, usize, Arc<Point>);
 
 /// Computes the highlights of the hits of a page, on a blocking thread for more than a few
 /// hits: for a thousand hits it takes as long as the rest of the search. The highlights are
@@ -19,31 +21,22 @@ const INLINE_HIGHLIGHT_HITS: usize = 20;
 pub(crate) async fn highlight_page(
     pool: &BlockingPool,
     request: &Request,
-    found: &[(&String, CollectionHits)],
-    page: &[(usize, &Hit)],
+    found: &[RankedCollection],
+    page: &[PageHit],
 ) -> bool {
     if page.len() <= INLINE_HIGHLIGHT_HITS {
         return true;
     }
-    let of_page = |from: usize, hits: &CachedHits| -> Vec<usize> {
-        let own = page.iter().filter(|(it, _)| *it == from);
-        own.filter_map(|(_, hit)| hits.element_offset(hit)).collect()
-    };
-    let parts: Vec<_> = found
-        .iter()
-        .enumerate()
-        .map(|(from, (_, it))| {
-            (Arc::clone(&it.hits), of_page(from, &it.hits), Highlighter::new(it, request))
-        })
-        .collect();
+    let parts: Vec<_> =
+        found.iter().map(|it| (Arc::clone(&it.hits), Highlighter::new(it, request))).collect();
+    let page = page.to_vec();
     let work = move |cancelled: &CancelFlag| {
-        for (hits, places, marker) in parts {
-            for hit in places.into_iter().map(|place| &hits[place]) {
-                if cancelled.is_set() {
-                    return;
-                }
-                hits.highlights(hit, || marker.find(&hit.payload));
+        for (from, place, point) in page {
+            if cancelled.is_set() {
+                return;
             }
+            let (hits, highlighter) = &parts[from];
+            hits.highlights(place, || highlighter.find(&point.payload));
         }
     };
     pool.run(work).await.is_ok()
@@ -58,11 +51,11 @@ pub(crate) struct Highlighter {
 }
 
 impl Highlighter {
-    pub(crate) fn new(found: &CollectionHits, request: &Request) -> Self {
+    pub(crate) fn new(found: &RankedCollection, request: &Request) -> Self {
         Self {
-            sparse_encoder: Arc::clone(&found.target.sparse_encoder),
+            sparse_encoder: Arc::clone(&found.legs.target.sparse_encoder),
             query: request.query.clone(),
-            sparse_query: found.sparse_query.clone(),
+            sparse_query: found.legs.sparse_query.clone(),
         }
     }
 

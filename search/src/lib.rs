@@ -47,6 +47,7 @@
 //!     model,
 //!     sparse_encoder,
 //!     sparse: true,
+//!     settings: Arc::default(),
 //!     index: Arc::new(store),
 //! });
 //! let request = Request::new("how long does an oak live", vec!["trees".to_owned()]);
@@ -69,14 +70,19 @@ mod cursor;
 pub mod evaluation;
 mod fields;
 mod filter;
+mod flow;
 mod glob;
 mod highlight;
 mod merge;
 pub mod metrics;
+mod points;
 mod query_batcher;
+mod ranking;
 mod request;
 mod results;
 mod searcher;
+mod settings;
+mod store_query;
 mod target;
 pub mod title;
 
@@ -85,7 +91,9 @@ pub use cost::COST_BUDGET;
 pub use filter::{FACET_FIELDS, FilterError, parse_filter, pattern_bytes};
 pub use glob::{PatternFilter, Patterns};
 pub use metrics::SearchMetrics;
+pub use ranking::{Candidate, Explanation, Fusion, Leg};
 pub use request::{InvalidRequest, Request, SearchMode};
 pub use results::{CollectionFailure, CollectionResult, MergedHit, SearchResults, Timings};
 pub use searcher::{SearchError, Searcher};
+pub use settings::{SearchSettings, SettingsOverrides};
 pub use target::{QueryModel, Target, TargetResolver};

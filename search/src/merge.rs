@@ -6,49 +6,56 @@
 
 use std::collections::HashMap;
 
-use pipeline::Hit;
 use uuid::Uuid;
+
+use crate::ranking::Candidate;
 
 /// The hits of one collection.
 pub(crate) struct Ranking<'a> {
     /// Scores are comparable if their scales are equal.
     pub(crate) scale: &'a str,
     /// Best first.
-    pub(crate) hits: &'a [Hit],
+    pub(crate) candidates: &'a [Candidate],
 }
 
-/// A hit with the index of its ranking.
-pub(crate) type RankedHit<'a> = (usize, &'a Hit);
+/// A hit: the index of its ranking, and its place in that.
+pub(crate) type Place = (usize, usize);
 
-/// One list of all hits, best first.
-pub(crate) fn merge<'a>(rankings: &[Ranking<'a>]) -> Vec<RankedHit<'a>> {
-    let of = |from: usize| rankings[from].hits.iter().enumerate().map(move |it| (from, it));
-    let mut all: Vec<(usize, (usize, &Hit))> = (0..rankings.len()).flat_map(of).collect();
+/// All hits, best first.
+pub(crate) fn merge(rankings: &[Ranking<'_>]) -> Vec<Place> {
+    let of = |from: usize| (0..rankings[from].candidates.len()).map(move |place| (from, place));
+    let mut all: Vec<Place> = (0..rankings.len()).flat_map(of).collect();
     let comparable = rankings.windows(2).all(|two| two[0].scale == two[1].scale);
     // The sort is stable: equal hits stay in the order of the request, then of their rank.
     if rankings.len() > 1 && comparable {
-        let similarity = |hit: &Hit| hit.similarity.unwrap_or(0.0);
-        all.sort_by(|(_, (_, a)), (_, (_, b))| {
-            let by_score = b.score.total_cmp(&a.score);
-            by_score.then_with(|| similarity(b).total_cmp(&similarity(a)))
+        let candidate = |(from, place): Place| &rankings[from].candidates[place];
+        let similarity = |it: Place| candidate(it).similarity.unwrap_or(0.0);
+        all.sort_by(|a, b| {
+            let by_score = candidate(*b).score.total_cmp(&candidate(*a).score);
+            by_score.then_with(|| similarity(*b).total_cmp(&similarity(*a)))
         });
     } else if rankings.len() > 1 {
-        all.sort_by_key(|(_, (rank, _))| *rank);
+        all.sort_by_key(|(_, place)| *place);
     }
-    all.into_iter().map(|(from, (_, hit))| (from, hit)).collect()
+    all
 }
 
 /// The hits grouped by document, at most `most` of each; documents in the order of their best hits.
-pub(crate) fn by_document<'a>(hits: &[RankedHit<'a>], most: usize) -> Vec<Vec<RankedHit<'a>>> {
-    let mut groups: Vec<Vec<RankedHit<'a>>> = Vec::new();
-    let mut places: HashMap<(usize, Uuid), usize> = HashMap::new();
-    for &(from, hit) in hits {
-        let place = *places.entry((from, hit.payload.document)).or_insert(groups.len());
-        if place == groups.len() {
+pub(crate) fn by_document(
+    rankings: &[Ranking<'_>],
+    hits: &[Place],
+    most: usize,
+) -> Vec<Vec<Place>> {
+    let mut groups: Vec<Vec<Place>> = Vec::new();
+    let mut known: HashMap<(usize, Uuid), usize> = HashMap::new();
+    for &(from, place) in hits {
+        let document = rankings[from].candidates[place].document;
+        let group = *known.entry((from, document)).or_insert(groups.len());
+        if group == groups.len() {
             groups.push(Vec::new());
         }
-        if groups[place].len() < most {
-            groups[place].push((from, hit));
+        if groups[group].len() < most {
+            groups[group].push((from, place));
         }
     }
     groups

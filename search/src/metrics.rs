@@ -79,7 +79,7 @@ impl SearchMetrics {
         };
         // Counters start at zero instead of being absent.
         metrics.failures.with_label_values::<&str>(&[]).inc_by(0);
-        for cache in ["questions", "hits", "facets"] {
+        for cache in ["questions", "legs", "hits", "facets"] {
             for result in ["hit", "miss"] {
                 metrics.caches.with_label_values(&[cache, result]).inc_by(0);
             }

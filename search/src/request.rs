@@ -3,9 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use pipeline::{Fusion, SearchAccuracy};
+use pipeline::SearchAccuracy;
 
 use crate::glob::PatternFilter;
+use crate::settings::SettingsOverrides;
 
 /// Maximum number of hits in one answer.
 pub(crate) const MAX_HITS: usize = 1000;
@@ -15,13 +16,6 @@ pub(crate) const MAX_OFFSET: usize = 10_000;
 
 /// Longer than any issued cursor.
 const MAX_CURSOR_LENGTH: usize = 200;
-
-/// Maximum constant of reciprocal rank fusion; far smaller ones already give all ranks the same
-/// weight.
-const MAX_FUSION_K: u32 = 1_000_000;
-
-/// Maximum weight of a ranking.
-const MAX_WEIGHT: f32 = 1_000_000.0;
 
 /// Search mode.
 ///
@@ -39,7 +33,7 @@ pub enum SearchMode {
     Dense,
     /// BM25 on sparse vectors.
     Sparse,
-    /// Both, fused by rank.
+    /// Both, fused.
     Hybrid,
 }
 
@@ -104,10 +98,9 @@ pub struct Request {
     /// Groups hits by document, at most this many of each. Documents are ordered by their best
     /// hits.
     pub per_document: Option<usize>,
-    /// Parameters of the rank fusion.
-    pub fusion: Fusion,
-    /// Number of fused entries per ranking; `None` derives it from `k` and `offset`. Takes
-    /// precedence over the number in `fusion`.
+    /// Settings that replace those of the searched collections.
+    pub overrides: SettingsOverrides,
+    /// Number of fused entries per ranking; `None` derives it from `k` and `offset`.
     pub candidates: Option<usize>,
     /// `true` to compute the highlights of the hits.
     pub highlight: bool,
@@ -132,7 +125,7 @@ impl Request {
             filter: None,
             threshold: None,
             per_document: None,
-            fusion: Fusion::default(),
+            overrides: SettingsOverrides::default(),
             candidates: None,
             highlight: true,
             search_params: SearchAccuracy::Approximate,
@@ -178,17 +171,7 @@ impl Request {
         if self.candidates.is_some_and(|count| !(1..=MAX_OFFSET).contains(&count)) {
             return invalid("candidates", format!("expected 1 to {MAX_OFFSET}"));
         }
-        let Fusion { k, dense, sparse, .. } = self.fusion;
-        let sound = |weight: f32| (0.0..=MAX_WEIGHT).contains(&weight);
-        let is_sound = sound(dense) && sound(sparse) && dense + sparse > 0.0;
-        if !(1..=MAX_FUSION_K).contains(&k) || !is_sound {
-            let message = format!(
-                "expected k from 1 to {MAX_FUSION_K}, and weights from 0 to {MAX_WEIGHT} that \
-                 are not both 0"
-            );
-            return invalid("fusion", message);
-        }
-        Ok(())
+        self.overrides.check()
     }
 }
 

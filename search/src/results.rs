@@ -30,8 +30,8 @@ pub struct SearchResults {
 pub struct MergedHit {
     /// Index of its collection in [`SearchResults::searched`].
     pub collection_index: usize,
-    /// The score that ranks it within its collection: cosine similarity, BM25, or the sum of
-    /// reciprocal ranks.
+    /// The score that ranks it within its collection: cosine similarity, BM25, or the fused score
+    /// of a hybrid search.
     pub score: f32,
     /// Cosine similarity to the query; `None` if no dense vector of the query was computed.
     pub similarity: Option<f32>,

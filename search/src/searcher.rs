@@ -1,25 +1,27 @@
 //! Searches collections and combines their hits into one answer.
 //!
-//! All collections are searched concurrently, with one query to each store
-//! (`collection_search.rs`). A collection that fails is listed in the answer, which contains the
-//! hits of the others.
+//! All collections are searched concurrently (`collection_search.rs`): first their rankings are
+//! read, which determine the scale of fused scores, then each collection is ranked, and the points
+//! of the page are read. A collection that fails is listed in the answer, which contains the hits
+//! of the others.
 
 use std::time::Instant;
 
-use futures::future::join_all;
-use pipeline::{Facet, Hit, KeywordField, StoreError};
+use pipeline::{Facet, KeywordField, StoreError};
 use serde_json::Value;
 
 use crate::blocking::BlockingPool;
 use crate::caches::SearchCaches;
-use crate::collection_search::{CollectionError, CollectionSearch, SearchWindow};
+use crate::collection_search::{CollectionSearch, RankedCollection, SearchWindow};
 use crate::cursor::Cursor;
 use crate::fields::{FieldReader, filter_pool, queue_full_error};
 use crate::filter::{FilterError, parse_filter};
+use crate::flow::{LateFailures, fetch_page, rank, read_legs};
 use crate::glob::PatternFilter;
-use crate::highlight::{Highlighter, highlight_page};
-use crate::merge::{self, Ranking};
+use crate::highlight::{Highlighter, PageHit, highlight_page};
+use crate::merge::{self, Place, Ranking};
 use crate::query_batcher::QueryBatcher;
+use crate::ranking::Candidate;
 use crate::request::{InvalidRequest, Request};
 use crate::results::{CollectionFailure, MergedHit, SearchResults, Timings};
 use crate::target::{Target, TargetResolver};
@@ -85,95 +87,115 @@ impl Searcher {
         let started = Instant::now();
         request.check()?;
         let cursor = Cursor::for_request(request)?;
+        let mut late = LateFailures::default();
+        loop {
+            let answer = self.answer(request, &cursor, resolver, &late.failed).await;
+            match answer {
+                Ok(mut answer) => {
+                    answer.failed.append(&mut late.failed);
+                    answer.timings.total = started.elapsed();
+                    return Ok(answer);
+                }
+                Err((name, error)) => late.add(name, &error, resolver),
+            }
+        }
+    }
+
+    /// Answers a request without the collections in `excluded`. The error is that of a collection
+    /// whose points could not be read after its rankings.
+    async fn answer(
+        &self,
+        request: &Request,
+        cursor: &Cursor,
+        resolver: &dyn TargetResolver,
+        excluded: &[CollectionFailure],
+    ) -> Result<SearchResults, (String, StoreError)> {
         // One more than requested shows if there is a next page.
         let wanted = cursor.offset + request.k + 1;
-        let per_document = request.per_document;
-        let mut window = request.first_window(&cursor);
+        let mut window = request.first_window(cursor);
         let mut cost = request.fixed_cost();
         loop {
-            cost += request.window_cost(&cursor, window);
+            cost += request.window_cost(cursor, window);
             let search = CollectionSearch {
                 window: SearchWindow { request, candidates: cursor.candidates, limit: window },
                 caches: &self.caches,
                 query_batcher: &self.query_batcher,
                 filter_pool: &self.filter_pool,
             };
-            let asked = request.collections.iter().map(|name| search.search(name, resolver));
-            let (mut found, mut failed) = (Vec::new(), Vec::new());
-            for (asked, answer) in request.collections.iter().zip(join_all(asked).await) {
-                match answer {
-                    Ok(it) => found.push((asked, it)),
-                    Err(error) => {
-                        let is_wordless = matches!(error, CollectionError::NoSparseVectors);
-                        let error = pipeline::error_chain(&error);
-                        failed.push(CollectionFailure {
-                            requested: asked.clone(),
-                            lacks_sparse_vectors: is_wordless,
-                            error,
-                        });
-                    }
-                }
-            }
-            let scales: Vec<String> = found.iter().map(|(_, it)| it.score_scale()).collect();
+            let (legs, failed) = read_legs(&search, resolver, excluded).await;
+            let (found, scales) = rank(&search, legs).await?;
             let rankings = found.iter().zip(&scales);
-            let rankings: Vec<Ranking<'_>> =
-                rankings.map(|((_, it), scale)| Ranking { scale, hits: &it.hits }).collect();
+            let rankings: Vec<Ranking<'_>> = rankings
+                .map(|(it, scale)| Ranking { scale, candidates: &it.hits.candidates })
+                .collect();
             let merged = merge::merge(&rankings);
-            let groups = match per_document {
-                Some(most) => merge::by_document(&merged, most),
+            let groups = match request.per_document {
+                Some(most) => merge::by_document(&rankings, &merged, most),
                 None => merged.into_iter().map(|hit| vec![hit]).collect(),
             };
             // If the window contains many chunks of few documents, other documents rank below it.
-            let has_more = found.iter().any(|(_, it)| it.has_more);
-            if per_document.is_some()
+            let has_more = found.iter().any(|it| it.legs.has_more);
+            if request.per_document.is_some()
                 && groups.len() < wanted
                 && has_more
                 && window < MAX_SCANNED_HITS
             {
                 let left = request.budget.saturating_sub(cost);
-                let next = (window * 4)
-                    .min(MAX_SCANNED_HITS)
-                    .min(request.affordable_window(&cursor, left));
+                let next =
+                    (window * 4).min(MAX_SCANNED_HITS).min(request.affordable_window(cursor, left));
                 if next > window {
                     window = next;
                     continue;
                 }
             }
             let page = groups.iter().skip(cursor.offset).take(request.k);
-            let page: Vec<(usize, &Hit)> = page.flatten().copied().collect();
-            let highlight = request.highlight
-                && highlight_page(&self.filter_pool, request, &found, &page).await;
-            let hits = page.into_iter().map(|(from, hit)| {
-                let highlights = if highlight {
-                    let found = &found[from].1;
-                    let find = || Highlighter::new(found, request).find(&hit.payload);
-                    found.hits.highlights(hit, find)
-                } else {
-                    Vec::new()
-                };
-                let Hit { score, similarity, payload } = hit.clone();
-                MergedHit { collection_index: from, score, similarity, highlights, payload }
-            });
-            let hits: Vec<MergedHit> = hits.collect();
-            let is_last = groups.len() < wanted;
-            let slowest = found.iter().map(|(_, it)| (it.embed, it.store));
+            let page: Vec<Place> = page.flatten().copied().collect();
+            let is_last = groups.len() < wanted || page.is_empty();
+            let fetching = Instant::now();
+            let page = fetch_page(&search, &found, page).await?;
+            let fetching = fetching.elapsed();
+            let hits = self.show(request, &found, page).await;
+            let slowest = found.iter().map(|it| (it.legs.embed, it.legs.store));
             let (embed, store) =
                 slowest.max_by_key(|(embed, store)| *embed + *store).unwrap_or_default();
-            let has_next = !is_last && !hits.is_empty();
             let next = cursor.advance(request.k).filter(|next| {
                 let window = request.first_window(next);
                 request.fixed_cost() + request.window_cost(next, window) <= request.budget
             });
-            let answer = SearchResults {
-                cursor: next.filter(|_| has_next).map(Cursor::encode),
+            let timings = Timings { embed, store: store + fetching, ..Timings::default() };
+            return Ok(SearchResults {
+                cursor: next.filter(|_| !is_last).map(Cursor::encode),
                 hits,
-                searched: found.iter().map(|(asked, it)| it.to_result(asked)).collect(),
+                searched: found.iter().map(|it| it.legs.to_result()).collect(),
                 failed,
-                timings: Timings { total: started.elapsed(), embed, store },
+                timings,
                 cost,
-            };
-            return Ok(answer);
+            });
         }
+    }
+
+    /// The hits of a page, with their highlights.
+    async fn show(
+        &self,
+        request: &Request,
+        found: &[RankedCollection],
+        page: Vec<PageHit>,
+    ) -> Vec<MergedHit> {
+        let highlight =
+            request.highlight && highlight_page(&self.filter_pool, request, found, &page).await;
+        let hits = page.into_iter().map(|(from, place, point)| {
+            let RankedCollection { hits, .. } = &found[from];
+            let highlights = if highlight {
+                let find = || Highlighter::new(&found[from], request).find(&point.payload);
+                hits.highlights(place, find)
+            } else {
+                Vec::new()
+            };
+            let Candidate { score, similarity, .. } = hits.candidates[place];
+            let payload = point.payload.clone();
+            MergedHit { collection_index: from, score, similarity, highlights, payload }
+        });
+        hits.collect()
     }
 
     /// The values of a field among the chunks that meet a condition, the most frequent first.

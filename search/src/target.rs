@@ -8,6 +8,8 @@ use pipeline::{
 };
 use uuid::Uuid;
 
+use crate::settings::SearchSettings;
+
 /// One generation of a collection. An answer is from the generations that were resolved when it
 /// began.
 pub struct Target {
@@ -25,6 +27,8 @@ pub struct Target {
     pub sparse_encoder: Arc<dyn SparseEncoder>,
     /// `true` if it has sparse vectors.
     pub sparse: bool,
+    /// How it is searched.
+    pub settings: Arc<SearchSettings>,
     /// Its vectors.
     pub index: Arc<dyn VectorIndex>,
 }

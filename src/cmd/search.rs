@@ -3,8 +3,11 @@
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, stdout};
 
-use pipeline::{BoxError, Fusion};
-use search::{CollectionResult, MergedHit, Request, SearchResults, Searcher, parse_filter, title};
+use pipeline::BoxError;
+use search::{
+    CollectionResult, Fusion, MergedHit, Request, SearchResults, Searcher, SettingsOverrides,
+    parse_filter, title,
+};
 use serde_json::{Map, Value, json};
 
 use crate::cli::SearchArgs;
@@ -75,8 +78,10 @@ fn read_filter(text: &str) -> Result<Value, BoxError> {
 }
 
 fn request(args: &SearchArgs, filter: Option<&Value>) -> Result<Request, BoxError> {
-    let usual = Fusion::default();
-    let (dense, sparse) = args.weights.unwrap_or((usual.dense, usual.sparse));
+    let fusion = (args.fusion_k.is_some() || args.weights.is_some()).then(|| {
+        let (dense, sparse) = args.weights.unwrap_or((1.0, 1.0));
+        Fusion::Rrf { k: args.fusion_k.unwrap_or(60), dense, sparse }
+    });
     Ok(Request {
         mode: args.mode.map(search::SearchMode::from),
         k: usize::from(args.k),
@@ -84,7 +89,7 @@ fn request(args: &SearchArgs, filter: Option<&Value>) -> Result<Request, BoxErro
         filter: filter.map(parse_filter).transpose()?,
         threshold: args.threshold,
         per_document: args.per_document,
-        fusion: Fusion { k: args.fusion_k.unwrap_or(usual.k), dense, sparse, ..usual },
+        overrides: SettingsOverrides { fusion },
         ..Request::new(args.words.join(" "), Vec::new())
     })
 }

@@ -109,8 +109,15 @@ impl FileTargets {
         let (layout, absent) = (&facts.layout, IfMissing::Refuse);
         let vectors =
             GenerationVectors::open(spec, layout, generation, &model, absent, &self.shards).await?;
-        let target =
-            Arc::new(build_target(facts, &self.models, collection, generation, model, &vectors));
+        let target = Arc::new(build_target(
+            spec,
+            facts,
+            &self.models,
+            collection,
+            generation,
+            model,
+            &vectors,
+        ));
         opened.insert(generation.vector_store_name.clone(), Arc::clone(&target));
         Ok(target)
     }

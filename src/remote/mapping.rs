@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use pipeline::{Fusion, Payload, SearchAccuracy};
+use pipeline::{Payload, SearchAccuracy};
 use search::{
-    CollectionFailure, CollectionResult, MergedHit, Request, SearchMode, SearchResults, Timings,
+    CollectionFailure, CollectionResult, Fusion, MergedHit, Request, SearchMode, SearchResults,
+    SettingsOverrides, Timings,
 };
 use serde_json::{Map, Value};
 use server::wire::{
@@ -13,7 +14,13 @@ use server::wire::{
 };
 
 /// The request of a search. All fields are named, so that a new option cannot be forgotten here.
-pub(super) fn to_wire(request: &Request, filter: Option<Map<String, Value>>) -> SearchRequest {
+///
+/// # Errors
+/// The option that the API does not have.
+pub(super) fn to_wire(
+    request: &Request,
+    filter: Option<Map<String, Value>>,
+) -> Result<SearchRequest, &'static str> {
     let Request {
         query,
         collections,
@@ -25,15 +32,20 @@ pub(super) fn to_wire(request: &Request, filter: Option<Map<String, Value>>) -> 
         filter: _,
         threshold,
         per_document,
-        fusion,
+        overrides,
         candidates,
         highlight,
         search_params,
         // The server has its own.
         budget: _,
     } = request;
-    let Fusion { k: fusion_k, dense, sparse, .. } = *fusion;
-    SearchRequest {
+    let SettingsOverrides { fusion } = overrides;
+    let fusion = match *fusion {
+        None => None,
+        Some(Fusion::Rrf { k, dense, sparse }) => Some(FusionRequest { k, dense, sparse }),
+        Some(Fusion::Convex { .. }) => return Err("convex fusion"),
+    };
+    Ok(SearchRequest {
         query: query.clone(),
         collections: collections.clone(),
         mode: mode.map(|mode| match mode {
@@ -47,11 +59,11 @@ pub(super) fn to_wire(request: &Request, filter: Option<Map<String, Value>>) -> 
         filter,
         threshold: *threshold,
         per_document: *per_document,
-        fusion: Some(FusionRequest { k: fusion_k, dense, sparse }),
+        fusion,
         candidates: *candidates,
         highlight: *highlight,
         exact: *search_params == SearchAccuracy::Exact,
-    }
+    })
 }
 
 /// The results of a search. Collections that failed have their own name.

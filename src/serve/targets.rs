@@ -130,7 +130,7 @@ impl Targets {
         let absent = if live.fingerprint.is_none() { IfMissing::Create } else { IfMissing::Refuse };
         let (shards, layout) = (&self.runtime.shards, &facts.layout);
         let vectors = GenerationVectors::open(spec, layout, &live, &model, absent, shards).await?;
-        Ok(operations::build_target(facts, models, collection, &live, model, &vectors))
+        Ok(operations::build_target(spec, facts, models, collection, &live, model, &vectors))
     }
 
     /// Looks up the live generations, and closes others and those that are being deleted.

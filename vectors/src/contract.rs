@@ -31,6 +31,7 @@ pub static VECTOR_STORE_CHECKS: &[(&str, ContractCheck)] = &[
     ("removing documents keeps the others", |s| Box::pin(remove_leaves_the_others(s))),
     ("scrolling returns every point once, by id", |s| Box::pin(scroll_is_complete(s))),
     ("a payload is returned as it was written", |s| Box::pin(payloads_come_back(s))),
+    ("points are fetched by their ids", |s| Box::pin(points_are_fetched(s))),
     ("filters return exactly the matching points", filters::filters_check),
     ("a vector of another dimension is refused", |s| Box::pin(invalid_points_are_rejected(s))),
     ("a document of thousands of chunks is accepted", |s| {
@@ -169,6 +170,22 @@ async fn scroll_is_complete(store: &dyn Vectors) {
     }
     let behind = store.scroll(Some(Uuid::max()), 10).await.expect("scrolls");
     assert!(behind.is_empty(), "no point follows the last id");
+}
+
+async fn points_are_fetched(store: &dyn Vectors) {
+    let written: Vec<Point> = (0..9).flat_map(|number| chunks(number, 3, 1)).collect();
+    upsert(store, written.clone()).await;
+    let ids: Vec<Uuid> = written.iter().rev().map(|point| point.id).collect();
+    let mut wanted = ids.clone();
+    wanted.insert(4, point(99, 0, 1).id);
+    let found = store.fetch(&wanted).await.expect("fetches");
+    assert_eq!(found.iter().map(|point| point.id).collect::<Vec<_>>(), ids, "in this order");
+    for (found, written) in found.iter().zip(written.iter().rev()) {
+        assert_eq!(found.payload, written.payload);
+        let alike = crate::memory::cosine(&found.vector, &written.vector);
+        assert!(alike > 0.9999, "the vector has changed direction: {alike}");
+    }
+    assert!(store.fetch(&[]).await.expect("fetches nothing").is_empty());
 }
 
 async fn payloads_come_back(store: &dyn Vectors) {

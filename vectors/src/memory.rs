@@ -6,8 +6,8 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use pipeline::{
-    DocumentLocation, Facet, Filter, Hit, IndexQuery, KeywordField, Payload, Point, QueryVectors,
-    SparseVector, StoreError, VectorIndex, VectorStore, lock, point_id,
+    DocumentLocation, Facet, Filter, IndexQuery, KeywordField, Payload, Point, QueryVectors,
+    RankedChunk, SparseVector, StoreError, VectorIndex, VectorStore, lock, point_id,
 };
 use uuid::Uuid;
 
@@ -73,7 +73,7 @@ impl MemoryVectors {
     /// ```
     /// use pipeline::test_util::payload;
     /// use pipeline::{
-    ///     BoxError, Fusion, IndexQuery, Point, QueryVectors, SearchAccuracy, SparseVector,
+    ///     BoxError, IndexQuery, Point, QueryVectors, SearchAccuracy, SparseVector,
     ///     VectorIndex as _, VectorStore as _, point_id,
     /// };
     /// use vectors::MemoryVectors;
@@ -84,23 +84,19 @@ impl MemoryVectors {
     ///     indices: indices.to_vec(),
     ///     values: vec![1.0; indices.len()],
     /// };
-    /// let point = |name: &str, vector: [f32; 2], indices: &[u32]| {
+    /// let point = |name: &str, indices: &[u32]| {
     ///     let payload = payload(name, name);
     ///     let (id, sparse) = (point_id(payload.document, 0), Some(terms(indices)));
-    ///     Point { id, vector: vector.to_vec(), sparse, payload }
+    ///     Point { id, vector: vec![1.0], sparse, payload }
     /// };
-    /// let store = MemoryVectors::with_sparse(2);
-    /// store.upsert(vec![point("a", [1.0, 0.0], &[1]), point("b", [0.9, 0.1], &[1, 7])]).await?;
+    /// let store = MemoryVectors::with_sparse(1);
+    /// store.upsert(vec![point("a", &[1]), point("b", &[1, 7])]).await?;
     ///
-    /// // `a` is first by its dense vector, `b` alone contains the term 7.
-    /// let vectors = QueryVectors::Hybrid {
-    ///     dense: vec![1.0, 0.0],
-    ///     sparse: terms(&[7]),
-    ///     fusion: Fusion { sparse: 2.0, ..Fusion::default() },
-    /// };
+    /// let vectors = QueryVectors::Sparse { sparse: terms(&[7]), dense: None };
     /// let query = IndexQuery { vectors, ..IndexQuery::nearest(&[], 10, SearchAccuracy::Exact) };
     /// let hits = store.query(&query).await?;
-    /// assert_eq!(hits.iter().map(|hit| &*hit.payload.content).collect::<Vec<_>>(), ["b", "a"]);
+    /// assert_eq!(hits.iter().map(|hit| &*hit.payload.content).collect::<Vec<_>>(), ["b"]);
+    /// assert_eq!(store.term_counts(&[1, 7, 9]).await?, [2, 1, 0]);
     /// # Ok(())
     /// # }
     /// ```
@@ -158,35 +154,32 @@ impl VectorStore for MemoryVectors {
 
 #[async_trait]
 impl VectorIndex for MemoryVectors {
-    async fn query(&self, query: &IndexQuery) -> Result<Vec<Hit>, StoreError> {
+    async fn rank(&self, query: &IndexQuery) -> Result<Vec<RankedChunk>, StoreError> {
         self.shape.check_query(query)?;
-        let points = lock(&self.points);
+        let (points, filter) = (lock(&self.points), query.filter.as_ref());
         let mut hits = match &query.vectors {
-            QueryVectors::Dense(vector) => by_similarity(&points, vector, query.filter.as_ref()),
+            QueryVectors::Dense(vector) => by_similarity(&points, vector, filter),
             QueryVectors::Sparse { sparse: words, dense } => {
-                by_bm25(&points, words, dense.as_deref(), query.filter.as_ref())
-            }
-            QueryVectors::Hybrid { dense, sparse: words, fusion } => {
-                let filter = query.filter.as_ref();
-                let mut fused: BTreeMap<Uuid, Hit> = BTreeMap::new();
-                let rankings = [
-                    (by_similarity(&points, dense, filter), fusion.dense),
-                    (by_bm25(&points, words, Some(dense), filter), fusion.sparse),
-                ];
-                for (ranking, weight) in rankings {
-                    for (rank, hit) in ranking.into_iter().take(fusion.candidates).enumerate() {
-                        let fused = fused.entry(hit.id()).or_insert(Hit { score: 0.0, ..hit });
-                        fused.score += fusion.rank_score(rank, weight);
-                    }
-                }
-                let mut hits: Vec<Hit> = fused.into_values().collect();
-                ranking::sort_hits(&mut hits);
-                hits
+                by_bm25(&points, words, dense.as_deref(), filter)
             }
         };
+        ranking::sort_hits(&mut hits);
         hits.retain(|hit| ranking::passes_threshold(hit, query.min_similarity));
         hits.truncate(query.limit);
         Ok(hits)
+    }
+
+    async fn fetch(&self, ids: &[Uuid]) -> Result<Vec<Point>, StoreError> {
+        let points = lock(&self.points);
+        let found = ids.iter().filter_map(|id| points.get(id));
+        Ok(found.map(|point| Point { sparse: None, ..point.clone() }).collect())
+    }
+
+    async fn term_counts(&self, terms: &[u32]) -> Result<Vec<u64>, StoreError> {
+        self.shape.check_terms()?;
+        let points = lock(&self.points);
+        let count = |term: &u32| points.values().filter(|point| has_term(point, *term)).count();
+        Ok(terms.iter().map(|term| count(term) as u64).collect())
     }
 
     async fn facet(
@@ -257,52 +250,56 @@ fn matching<'a>(
     points.values().filter(move |point| filter.is_none_or(|it| it.matches(&point.payload)))
 }
 
-/// All matching points, the most similar first.
+/// All matching points with their similarity.
 fn by_similarity(
     points: &BTreeMap<Uuid, Point>,
     vector: &[f32],
     filter: Option<&Filter>,
-) -> Vec<Hit> {
+) -> Vec<RankedChunk> {
     let hits = matching(points, filter).map(|point| {
         let score = cosine(&point.vector, vector);
-        Hit { score, similarity: Some(score), payload: point.payload.clone() }
+        ranked(point, score, Some(score))
     });
-    let mut hits: Vec<Hit> = hits.collect();
-    ranking::sort_hits(&mut hits);
-    hits
+    hits.collect()
 }
 
-/// All matching points with at least one of the terms, ranked by BM25: the sum of stored weights
+/// All matching points with at least one of the terms, scored by BM25: the sum of stored weights
 /// times the inverse document frequency of the term in the whole collection, as Qdrant computes it.
 fn by_bm25(
     points: &BTreeMap<Uuid, Point>,
     words: &SparseVector,
     dense: Option<&[f32]>,
     filter: Option<&Filter>,
-) -> Vec<Hit> {
-    let sparse = || points.values().filter_map(|point| point.sparse.as_ref());
-    #[expect(clippy::cast_precision_loss, reason = "points in memory are few")]
-    let idf = |index: &u32| {
-        let (all, with) = (
-            sparse().count() as f32,
-            sparse().filter(|it| it.indices.binary_search(index).is_ok()).count() as f32,
-        );
-        ((all - with + 0.5) / (with + 0.5) + 1.0).ln()
+) -> Vec<RankedChunk> {
+    let all = points.values().filter(|point| point.sparse.is_some()).count();
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        reason = "points in memory are few, and scores have single precision"
+    )]
+    let rarity = |index: &u32| {
+        let with = points.values().filter(|point| has_term(point, *index)).count();
+        ranking::inverse_document_frequency(all as f64, with as f64) as f32
     };
-    let values = words.indices.iter().zip(&words.values).map(|(index, value)| value * idf(index));
-    let weighed = SparseVector { indices: words.indices.clone(), values: values.collect() };
+    let values = words.indices.iter().zip(&words.values);
+    let values = values.map(|(index, value)| value * rarity(index)).collect();
+    let weighed = SparseVector { indices: words.indices.clone(), values };
     let hits = matching(points, filter).filter_map(|point| {
         let stored = point.sparse.as_ref()?;
-        let has_one = words.indices.iter().any(|it| stored.indices.binary_search(it).is_ok());
-        has_one.then(|| Hit {
-            score: stored.dot(&weighed),
-            similarity: dense.map(|dense| cosine(&point.vector, dense)),
-            payload: point.payload.clone(),
-        })
+        let has_one = words.indices.iter().any(|index| has_term(point, *index));
+        let similarity = dense.map(|dense| cosine(&point.vector, dense));
+        has_one.then(|| ranked(point, stored.dot(&weighed), similarity))
     });
-    let mut hits: Vec<Hit> = hits.collect();
-    ranking::sort_hits(&mut hits);
-    hits
+    hits.collect()
+}
+
+fn has_term(point: &Point, index: u32) -> bool {
+    point.sparse.as_ref().is_some_and(|words| words.indices.binary_search(&index).is_ok())
+}
+
+fn ranked(point: &Point, score: f32, similarity: Option<f32>) -> RankedChunk {
+    let Payload { document, chunk_index, .. } = point.payload;
+    RankedChunk { id: point.id, document, chunk_index, score, similarity }
 }
 
 /// Cosine similarity of two vectors; 0 if one of them is a zero vector.

@@ -1,8 +1,8 @@
-//! What the two stores of Qdrant share when they list points.
+//! What the two stores of Qdrant share when they read points.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use pipeline::{Facet, StoreError, point_id};
+use pipeline::{Facet, Point, StoreError, point_id};
 use uuid::Uuid;
 
 use crate::shape::permanent_error;
@@ -20,6 +20,12 @@ pub(crate) fn page_start(after: Option<Uuid>) -> Option<Option<Uuid>> {
 /// The ids of up to `limit` chunks of a document.
 pub(crate) fn chunk_ids(document: Uuid, from_chunk: u32, limit: u32) -> impl Iterator<Item = Uuid> {
     (from_chunk..from_chunk.saturating_add(limit)).map(move |index| point_id(document, index))
+}
+
+/// Points in the order of these ids.
+pub(crate) fn in_order(ids: &[Uuid], points: Vec<Point>) -> Vec<Point> {
+    let mut by_id: HashMap<Uuid, Point> = points.into_iter().map(|it| (it.id, it)).collect();
+    ids.iter().filter_map(|id| by_id.remove(id)).collect()
 }
 
 /// The number of points by document, from the values of the document field.

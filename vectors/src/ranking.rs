@@ -1,40 +1,35 @@
-//! The order of hits, which is the same for every store: best first, hits with equal scores by the
-//! ids of their points.
+//! The order of ranked chunks, which is the same for every store: best first, equal scores by the
+//! ids of their points. Also the number of chunks with a term, from its score.
 //!
-//! Stores do not define the order of equal scores, and these are common: in a fusion, a chunk at
-//! rank 3 of one ranking alone has the score of a chunk at rank 3 of the other. So a few more hits
-//! than needed are fetched. For the score of the last hit, the number of further hits is unknown,
-//! so hits with that score are dropped, or more are fetched.
+//! Stores do not define the order of equal scores, and these are common: copies of a passage have
+//! the same vectors. So a few more hits than needed are read. For the score of the last hit, the
+//! number of further hits is unknown, so hits with that score are dropped, or more are read.
 
-use pipeline::{Facet, Hit, IndexQuery, QueryVectors, StoreError};
+use pipeline::{Facet, IndexQuery, QueryVectors, RankedChunk, StoreError};
 
-/// Number of hits fetched in addition to those requested.
+/// Number of hits read in addition to those requested.
 const EXTRA_HITS: usize = 8;
 
-/// Upper bound of fetched hits, whatever their scores.
+/// Upper bound of read hits, whatever their scores.
 const MAX_FETCHED_HITS: usize = 20_000;
 
-/// Fetches enough hits that the order of the first `query.limit` is certain, and sorts them.
-pub(crate) async fn fetch_with_ties<Fut>(
+/// Reads enough hits that the order of the first `query.limit` is certain, and sorts them.
+pub(crate) async fn rank_with_ties<Fut>(
     query: &IndexQuery,
-    fetch: impl Fn(usize) -> Fut,
-) -> Result<Vec<Hit>, StoreError>
+    read: impl Fn(usize) -> Fut,
+) -> Result<Vec<RankedChunk>, StoreError>
 where
-    Fut: Future<Output = Result<Vec<Hit>, StoreError>>,
+    Fut: Future<Output = Result<Vec<RankedChunk>, StoreError>>,
 {
     let is_wordless =
         matches!(&query.vectors, QueryVectors::Sparse { sparse: words, .. } if words.is_empty());
     if query.limit == 0 || is_wordless {
         return Ok(Vec::new());
     }
-    let most = match &query.vectors {
-        // All hits are known once every candidate of both rankings was fetched.
-        QueryVectors::Hybrid { fusion, .. } => fusion.candidates.saturating_mul(2),
-        QueryVectors::Dense(_) | QueryVectors::Sparse { .. } => MAX_FETCHED_HITS.max(query.limit),
-    };
+    let most = MAX_FETCHED_HITS.max(query.limit);
     let mut ask = query.limit.saturating_add(EXTRA_HITS).min(most);
     loop {
-        let mut hits = fetch(ask).await?;
+        let mut hits = read(ask).await?;
         let is_all = hits.len() < ask || ask >= most;
         sort_hits(&mut hits);
         if !is_all && let Some(last) = hits.last().map(|hit| hit.score) {
@@ -51,12 +46,12 @@ where
 }
 
 /// Sorts best first, hits with equal scores by id.
-pub(crate) fn sort_hits(hits: &mut [Hit]) {
-    hits.sort_by_cached_key(|hit| (std::cmp::Reverse(OrderedScore(hit.score)), hit.id()));
+pub(crate) fn sort_hits(hits: &mut [RankedChunk]) {
+    hits.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.id.cmp(&b.id)));
 }
 
 /// Returns true if a hit reaches the similarity threshold.
-pub(crate) fn passes_threshold(hit: &Hit, threshold: Option<f32>) -> bool {
+pub(crate) fn passes_threshold(hit: &RankedChunk, threshold: Option<f32>) -> bool {
     threshold.is_none_or(|least| hit.similarity.is_some_and(|similarity| similarity >= least))
 }
 
@@ -68,20 +63,47 @@ pub(crate) fn most_frequent(mut facets: Vec<Facet>, limit: usize) -> Vec<Facet> 
     facets
 }
 
-/// A score with a total order.
-#[derive(PartialEq)]
-struct OrderedScore(f32);
-
-impl Eq for OrderedScore {}
-
-impl PartialOrd for OrderedScore {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
+/// Rarity of a term that `with` of `all` sparse vectors contain, as Qdrant computes it.
+pub(crate) fn inverse_document_frequency(all: f64, with: f64) -> f64 {
+    ((all - with + 0.5) / (with + 0.5) + 1.0).ln()
 }
 
-impl Ord for OrderedScore {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.total_cmp(&other.0)
+/// The number of sparse vectors with a term, from its rarity: [`inverse_document_frequency`]
+/// solved for `with`.
+pub(crate) fn count_of_rarity(all: u64, rarity: f64) -> u64 {
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+    let with = (all as f64 + 1.0) / rarity.exp() - 0.5;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "between 1 and the number of points"
+    )]
+    // Only a term that occurs has a score.
+    let with = with.round().max(1.0) as u64;
+    with.min(all.max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Scores are in single precision.
+    #[test]
+    fn the_count_of_a_term_follows_from_its_rarity() {
+        for all in [1_u64, 2, 10, 999, 40_000, 1_000_000] {
+            for with in [1, 2, 3, 10, 100, 1000, 9_999, 100_000, all / 2, all] {
+                if !(1..=all).contains(&with) {
+                    continue;
+                }
+                #[expect(
+                    clippy::cast_precision_loss,
+                    clippy::cast_possible_truncation,
+                    reason = "counts are small, and scores have single precision"
+                )]
+                let rarity = inverse_document_frequency(all as f64, with as f64) as f32;
+                let found = count_of_rarity(all, f64::from(rarity));
+                assert!(found.abs_diff(with) <= with / 10_000, "{found} of {with} in {all}");
+            }
+        }
     }
 }

@@ -100,11 +100,12 @@ impl VectorLayout {
                 dense.as_ref().map_or(Ok(()), |vector| check_vector(doing, vector, self.dim))?;
                 self.check_sparse(doing, words)
             }
-            QueryVectors::Hybrid { dense, sparse: words, fusion: _ } => {
-                check_vector(doing, dense, self.dim)?;
-                self.check_sparse(doing, words)
-            }
         }
+    }
+
+    /// Checks that the collection has sparse vectors whose terms can be counted.
+    pub(crate) fn check_terms(self) -> Result<(), StoreError> {
+        self.check_sparse(COUNTING_TERMS, &SparseVector::default())
     }
 
     fn check_sparse(self, doing: &'static str, words: &SparseVector) -> Result<(), StoreError> {
@@ -121,6 +122,12 @@ impl VectorLayout {
 
 /// Operation named by errors of a search.
 pub(crate) const SEARCHING: &str = "search vectors";
+
+/// Operation named by errors of counting the chunks with a term.
+pub(crate) const COUNTING_TERMS: &str = "count the chunks with a term";
+
+/// Operation named by errors of reading points by their ids.
+pub(crate) const FETCHING: &str = "read the found points";
 
 /// Checks the dimension of a dense vector and that its values are finite.
 pub(crate) fn check_vector(

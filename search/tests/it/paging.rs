@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use proptest::prelude::*;
-use search::{Request, SearchMode, Searcher};
+use search::{Fusion, Request, SearchMode, Searcher, SettingsOverrides};
 
 use crate::support::{MemoryCollection, MemoryResolver, ToyEmbedder, paths, query, search_one};
 
@@ -151,7 +151,8 @@ async fn a_cursor_does_not_go_around_the_limits() {
 async fn invalid_requests_are_rejected() {
     let library = MemoryResolver::of(vec![sample_collection(1).target().await]);
     let request = || Request::new("ties", vec!["shelf".to_owned()]);
-    let fusion = pipeline::Fusion { k: 0, ..pipeline::Fusion::default() };
+    let fusion = |fusion| SettingsOverrides { fusion: Some(fusion) };
+    let weightless = fusion(Fusion::Rrf { k: 60, dense: 0.0, sparse: 0.0 });
     for (wrong, field) in [
         (Request { query: " \n".to_owned(), ..request() }, "query"),
         (Request { collections: Vec::new(), ..request() }, "collections"),
@@ -161,7 +162,8 @@ async fn invalid_requests_are_rejected() {
         (Request { threshold: Some(f32::NAN), ..request() }, "threshold"),
         (Request { per_document: Some(0), ..request() }, "per_document"),
         (Request { candidates: Some(0), ..request() }, "candidates"),
-        (Request { fusion, ..request() }, "fusion"),
+        (Request { overrides: weightless, ..request() }, "fusion"),
+        (Request { overrides: fusion(Fusion::Convex { dense: 1.5 }), ..request() }, "fusion"),
     ] {
         let search::SearchError::Invalid(invalid) =
             Searcher::default().search(&wrong, &library).await.unwrap_err();

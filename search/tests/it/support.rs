@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use pipeline::{
-    BoxError, Embedder, EmbedderOptions, EmbedderUsage, EncodedInput, Facet, Filter, Hit,
-    IndexQuery, KeywordField, ModelInfo, ModelProvider, Passage, Payload, Point, StoreError,
+    BoxError, Embedder, EmbedderOptions, EmbedderUsage, EncodedInput, Facet, Filter, IndexQuery,
+    KeywordField, ModelInfo, ModelProvider, Passage, Payload, Point, RankedChunk, StoreError,
     TextKind, TokenizedText, Tokenizer, VectorIndex, VectorStore as _, point_id,
 };
 use search::{QueryModel, Request, SearchResults, Searcher, Target, TargetResolver};
@@ -210,6 +210,7 @@ impl MemoryCollection {
             },
             sparse_encoder: stages::default_sparse_encoder(),
             sparse: self.sparse,
+            settings: Arc::default(),
             index,
         })
     }
@@ -251,7 +252,15 @@ pub(crate) struct FailingIndex;
 
 #[async_trait]
 impl VectorIndex for FailingIndex {
-    async fn query(&self, _: &IndexQuery) -> Result<Vec<Hit>, StoreError> {
+    async fn rank(&self, _: &IndexQuery) -> Result<Vec<RankedChunk>, StoreError> {
+        Err(store_error())
+    }
+
+    async fn fetch(&self, _: &[Uuid]) -> Result<Vec<Point>, StoreError> {
+        Err(store_error())
+    }
+
+    async fn term_counts(&self, _: &[u32]) -> Result<Vec<u64>, StoreError> {
         Err(store_error())
     }
 

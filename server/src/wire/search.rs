@@ -17,7 +17,7 @@ pub enum Mode {
     Dense,
     /// Terms of the query, ranked by BM25.
     Sparse,
-    /// Both rankings, fused by rank.
+    /// Both rankings, fused.
     Hybrid,
 }
 
@@ -93,8 +93,7 @@ pub struct FusionRequest {
 
 impl Default for FusionRequest {
     fn default() -> Self {
-        let pipeline::Fusion { k, dense, sparse, .. } = pipeline::Fusion::default();
-        Self { k, dense, sparse }
+        Self { k: 60, dense: 1.0, sparse: 1.0 }
     }
 }
 

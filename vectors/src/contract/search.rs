@@ -1,9 +1,9 @@
-//! The contract of search: sparse and hybrid rankings, thresholds and paging.
+//! The contract of search: sparse rankings, term counts, thresholds and paging.
 
 use std::collections::BTreeMap;
 
 use pipeline::{
-    Filter, Fusion, Hit, IndexQuery, KeywordField, Point, QueryVectors, Remedy, SearchAccuracy,
+    Filter, Hit, IndexQuery, KeywordField, Point, QueryVectors, Remedy, SearchAccuracy,
     SparseVector, Vectors,
 };
 
@@ -25,8 +25,10 @@ pub static SPARSE_VECTOR_CHECKS: &[(&str, ContractCheck)] = &[
         Box::pin(sparse_scores_are_bm25(s, WriteOrder::Backward))
     }),
     ("BM25 ignores replaced points", |s| Box::pin(sparse_scores_are_bm25(s, WriteOrder::Twice))),
-    ("hybrid search fuses by reciprocal rank", |s| Box::pin(fusion_matches_the_formula(s))),
-    ("a threshold is a similarity in every mode", |s| Box::pin(thresholds_compare_similarity(s))),
+    ("the chunks with a term are counted", |s| Box::pin(terms_are_counted(s))),
+    ("a threshold is a similarity in both rankings", |s| {
+        Box::pin(thresholds_compare_similarity(s))
+    }),
     ("the first hits do not depend on the limit", |s| Box::pin(pages_are_consistent(s))),
     ("a filter applies to every ranking", |s| Box::pin(filters_apply_to_every_ranking(s))),
     ("malformed sparse vectors are refused", |s| Box::pin(invalid_sparse_vectors_are_rejected(s))),
@@ -176,58 +178,26 @@ fn bm25(points: &[Point], asked: &SparseVector) -> BTreeMap<uuid::Uuid, f32> {
     scores
 }
 
-async fn fusion_matches_the_formula(store: &dyn Vectors) {
+async fn terms_are_counted(store: &dyn Vectors) {
+    let terms: Vec<u32> = (0..8).map(term).chain([99, 12_345]).collect();
+    assert_eq!(count_terms(store, &terms).await, [0; 10], "an empty store");
     let points = corpus();
     upsert(store, points.clone()).await;
-    let (dense, words) = (vector(4242), sparse_query(&[term(1), term(5)]));
-    let by_meaning = hits(store, &index_query(QueryVectors::Dense(dense.clone()), 30)).await;
-    let legs = QueryVectors::Sparse { sparse: words.clone(), dense: None };
-    let by_words = hits(store, &index_query(legs, 30)).await;
-    for (k, weight_dense, weight_sparse, candidates) in [
-        (60, 1.0, 1.0, 30),
-        (1, 1.0, 1.0, 10),
-        (60, 3.0, 1.0, 30),
-        (10, 0.25, 2.0, 30),
-        (60, 0.0, 1.0, 30),
-    ] {
-        let fusion = Fusion { k, dense: weight_dense, sparse: weight_sparse, candidates };
-        let mut expected: BTreeMap<uuid::Uuid, f32> = BTreeMap::new();
-        for (ranking, weight) in [(&by_meaning, weight_dense), (&by_words, weight_sparse)] {
-            for (rank, hit) in (1_u16..).zip(ranking.iter().take(candidates)) {
-                let worth = match weight {
-                    0.0 => 0.0,
-                    _ => {
-                        let k = f32::from(u16::try_from(k).expect("is small"));
-                        1.0 / (f32::from(rank) / weight + k - 1.0)
-                    }
-                };
-                *expected.entry(hit.id()).or_default() += worth;
-            }
-        }
-        let legs = QueryVectors::Hybrid { dense: dense.clone(), sparse: words.clone(), fusion };
-        let found = hits(store, &index_query(legs, 1000)).await;
-        assert_eq!(found.len(), expected.len(), "every candidate is returned once");
-        for hit in &found {
-            let wanted = expected[&hit.id()];
-            assert!((hit.score - wanted).abs() < 1e-5, "{fusion:?}: {} is not {wanted}", hit.score);
-            let point = points.iter().find(|it| it.id == hit.id()).expect("a hit is a point");
-            let alike = crate::memory::cosine(&point.vector, &dense);
-            let similarity = hit.similarity.expect("the query has a dense vector");
-            assert!((similarity - alike).abs() < TOLERANCE, "{similarity} is not {alike}");
-        }
-        let in_order =
-            |a: &Hit, b: &Hit| a.score > b.score || a.score == b.score && a.id() < b.id();
-        assert!(found.is_sorted_by(in_order), "best first, equals by id");
-    }
-    // A hybrid query without terms ranks by the dense vector alone.
-    let legs = QueryVectors::Hybrid {
-        dense: dense.clone(),
-        sparse: sparse_query(&[]),
-        fusion: Fusion::default(),
+    // One term is in a single chunk.
+    let rare = sparse_point(50, 0, 1, &[(12_345, 0.125)]);
+    upsert(store, vec![rare.clone()]).await;
+    let expected = |index: &u32| {
+        let stored = points.iter().chain([&rare]).filter_map(|it| it.sparse.as_ref());
+        stored.filter(|it| it.indices.contains(index)).count() as u64
     };
-    assert_eq!(ids(&hits(store, &index_query(legs, 5)).await), ids(&by_meaning[..5]));
-    let legs = QueryVectors::Sparse { sparse: sparse_query(&[]), dense: None };
-    assert!(hits(store, &index_query(legs, 5)).await.is_empty());
+    let expected: Vec<u64> = terms.iter().map(expected).collect();
+    assert_eq!(count_terms(store, &terms).await, expected);
+    assert_eq!(expected[8..], [0, 1]);
+    assert!(count_terms(store, &[]).await.is_empty());
+}
+
+async fn count_terms(store: &dyn Vectors, terms: &[u32]) -> Vec<u64> {
+    store.term_counts(terms).await.expect("counts terms")
 }
 
 async fn thresholds_compare_similarity(store: &dyn Vectors) {
@@ -238,12 +208,10 @@ async fn thresholds_compare_similarity(store: &dyn Vectors) {
     obvious.payload.content = "the obvious hit".to_owned();
     upsert(store, vec![obvious.clone()]).await;
     let (dense, words) = (vector(31_337), sparse_query(&[term(1), 12_345]));
-    let fusion = Fusion::default();
     for threshold in [0.999, 0.5, 0.1, -1.0] {
         for legs in [
             QueryVectors::Dense(dense.clone()),
             QueryVectors::Sparse { sparse: words.clone(), dense: Some(dense.clone()) },
-            QueryVectors::Hybrid { dense: dense.clone(), sparse: words.clone(), fusion },
         ] {
             let all = hits(store, &index_query(legs.clone(), 1000)).await;
             let query =
@@ -275,24 +243,13 @@ async fn pages_are_consistent(store: &dyn Vectors) {
     )
     .await;
     let (dense, words) = (vector(77), sparse_query(&[term(2)]));
-    let fusion = Fusion::default();
-    for legs in [
-        QueryVectors::Dense(dense.clone()),
-        QueryVectors::Sparse { sparse: words.clone(), dense: None },
-    ] {
+    for legs in [QueryVectors::Dense(dense), QueryVectors::Sparse { sparse: words, dense: None }] {
         let all = ids(&hits(store, &index_query(legs.clone(), 120)).await);
         assert_eq!(all.len(), 120);
         for limit in [1, 7, 50, 119] {
             assert_eq!(ids(&hits(store, &index_query(legs.clone(), limit)).await), all[..limit]);
         }
     }
-    // The choice of candidates among equals is unspecified, but a hit is returned only once.
-    let legs = QueryVectors::Hybrid { dense, sparse: words, fusion };
-    let mut all = ids(&hits(store, &index_query(legs, 1000)).await);
-    let count = all.len();
-    all.sort_unstable();
-    all.dedup();
-    assert_eq!(all.len(), count, "a hit is returned once");
 }
 
 async fn filters_apply_to_every_ranking(store: &dyn Vectors) {
@@ -300,13 +257,12 @@ async fn filters_apply_to_every_ranking(store: &dyn Vectors) {
     upsert(store, corpus()).await;
     upsert(&exact, corpus()).await;
     let (dense, words) = (vector(5), sparse_query(&[term(0), term(1), term(2)]));
-    let fusion = Fusion { candidates: 200, ..Fusion::default() };
     let some =
         Filter::In(KeywordField::Document, (2..5).map(|it| document(it).to_string()).collect());
     for filter in [some.clone(), Filter::Not(Box::new(some))] {
         for legs in [
             QueryVectors::Sparse { sparse: words.clone(), dense: None },
-            QueryVectors::Hybrid { dense: dense.clone(), sparse: words.clone(), fusion },
+            QueryVectors::Dense(dense.clone()),
         ] {
             let query = IndexQuery { filter: Some(filter.clone()), ..index_query(legs, 1000) };
             let (found, wanted) = (hits(store, &query).await, hits(&exact, &query).await);
@@ -339,6 +295,7 @@ async fn invalid_sparse_vectors_are_rejected(store: &dyn Vectors) {
 }
 
 async fn sparse_vectors_are_rejected(store: &dyn Vectors) {
+    assert_eq!(store.term_counts(&[1]).await.expect_err("has no terms").remedy, Remedy::GiveUp);
     upsert(store, chunks(1, 2, 1)).await;
     let refused = store.upsert(vec![sparse_point(2, 0, 1, &[(1, 1.0)])]).await;
     assert_eq!(refused.expect_err("has a sparse vector").remedy, Remedy::GiveUp);

@@ -11,6 +11,12 @@ pub(super) fn filter(filter: &Filter) -> qdrant_edge::Filter {
     serde_json::from_value(condition).expect("is a valid filter")
 }
 
+/// The points that have this named vector.
+pub(super) fn has_vector(name: &str) -> qdrant_edge::Filter {
+    let condition = json!({ "must": [{ "has_vector": name }] });
+    serde_json::from_value(condition).expect("is a valid filter")
+}
+
 fn condition(filter: &Filter) -> Value {
     let all = |filters: &[Filter]| filters.iter().map(condition).collect::<Vec<_>>();
     match filter {

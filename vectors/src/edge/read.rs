@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use pipeline::{
-    Facet, Filter, Hit, IndexQuery, InspectedPoint, Inventory, KeywordField, Payload, Point,
-    PointKey, StoreError, VectorIndex,
+    Facet, Filter, IndexQuery, InspectedPoint, Inventory, KeywordField, Payload, Point, PointKey,
+    RankedChunk, StoreError, VectorIndex,
 };
 use qdrant_edge::{
     CountRequest, EdgeShard, FacetRequest, FacetValue, PointId, Record, ScrollRequest,
@@ -15,8 +15,11 @@ use uuid::Uuid;
 
 use crate::edge::record::{parse_payload, point, point_key};
 use crate::edge::{EdgeStore, filter, inspect, search};
-use crate::page::{chunk_ids, documents_of, page_start};
-use crate::shape::{CHUNK_INDEX_FIELD, DOCUMENT_FIELD, SEARCHING, permanent_error};
+use crate::page::{chunk_ids, documents_of, in_order, page_start};
+use crate::shape::{
+    COUNTING_TERMS, DENSE_VECTOR, DOCUMENT_FIELD, FETCHING, SEARCHING, SPARSE_VECTOR,
+    permanent_error,
+};
 use crate::{payload, ranking};
 
 impl EdgeStore {
@@ -65,16 +68,43 @@ impl EdgeStore {
 
 #[async_trait]
 impl VectorIndex for EdgeStore {
-    async fn query(&self, query: &IndexQuery) -> Result<Vec<Hit>, StoreError> {
+    async fn rank(&self, query: &IndexQuery) -> Result<Vec<RankedChunk>, StoreError> {
         let doing = SEARCHING;
         self.shape.check_query(query)?;
-        ranking::fetch_with_ties(query, |limit| async move {
+        ranking::rank_with_ties(query, |limit| async move {
             let request = search::query_request(query, self.quantization, limit);
             let found = self.shard.read(doing, move |shard| shard.query(request)).await?;
-            let hits = found.into_iter().map(|it| search::hit(it, &query.vectors));
+            let hits = found.into_iter().map(|it| search::ranked_chunk(it, &query.vectors));
             hits.map(|hit| hit.map_err(|e| permanent_error(doing, e))).collect()
         })
         .await
+    }
+
+    async fn fetch(&self, ids: &[Uuid]) -> Result<Vec<Point>, StoreError> {
+        let doing = FETCHING;
+        let wanted: Vec<PointId> = ids.iter().copied().map(PointId::Uuid).collect();
+        let payload = Some(WithPayloadInterface::Bool(true));
+        let vector = Some(WithVector::Selector(vec![DENSE_VECTOR.to_owned()]));
+        let read = move |shard: &EdgeShard| shard.retrieve(&wanted, payload, vector);
+        let records = self.shard.read(doing, read).await?.into_iter();
+        let points = records.map(|record| point(record).map_err(|e| permanent_error(doing, e)));
+        Ok(in_order(ids, points.collect::<Result<_, _>>()?))
+    }
+
+    async fn term_counts(&self, terms: &[u32]) -> Result<Vec<u64>, StoreError> {
+        self.shape.check_terms()?;
+        let wanted = terms.to_vec();
+        let count = move |shard: &EdgeShard| {
+            let filter = Some(filter::has_vector(SPARSE_VECTOR));
+            let all = shard.count(CountRequest { filter, exact: true })? as u64;
+            let count = |term: &u32| {
+                let best = shard.query(search::term_request(*term))?.into_iter().next();
+                let rarity = best.and_then(|point| search::rarity(&point, *term));
+                Ok(rarity.map_or(0, |rarity| ranking::count_of_rarity(all, rarity)))
+            };
+            wanted.iter().map(count).collect()
+        };
+        self.shard.read(COUNTING_TERMS, count).await
     }
 
     async fn facet(
@@ -135,10 +165,8 @@ impl Inventory for EdgeStore {
 
     async fn keys(&self, after: Option<Uuid>, limit: usize) -> Result<Vec<PointKey>, StoreError> {
         let doing = "list points";
-        let fields = [DOCUMENT_FIELD, CHUNK_INDEX_FIELD]
-            .map(|it| it.parse().expect("a field name is a path"));
-        let payload = WithPayloadInterface::Fields(fields.to_vec());
-        let records = self.records(doing, after, limit, payload, WithVector::Bool(false)).await?;
+        let (payload, vector) = (search::key_fields(), WithVector::Bool(false));
+        let records = self.records(doing, after, limit, payload, vector).await?;
         records
             .into_iter()
             .map(|record| point_key(record).map_err(|e| permanent_error(doing, e)))

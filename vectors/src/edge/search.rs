@@ -1,21 +1,27 @@
-//! Search requests in Edge's form, the query language of the server: one request per query, with
-//! the rankings to fuse as prefetches.
+//! Search requests in Edge's form, the query language of the server: one request per ranking.
 
 use pipeline::{
-    BoxError, Filter, Fusion, Hit, IndexQuery, QueryVectors, SearchAccuracy, SparseVector,
+    BoxError, IndexQuery, PointKey, Quantization, QueryVectors, RankedChunk, SearchAccuracy,
+    SparseVector,
 };
 use qdrant_edge::external::ordered_float::OrderedFloat;
 use qdrant_edge::{
-    Fusion as EdgeFusion, NamedQuery, Prefetch, QuantizationSearchParams, QueryEnum, QueryRequest,
-    ScoredPoint, ScoringQuery, SearchParams, VectorInternal, VectorStructInternal,
-    WithPayloadInterface, WithVector,
+    NamedQuery, PointId, QuantizationSearchParams, QueryEnum, QueryRequest, ScoredPoint,
+    ScoringQuery, SearchParams, VectorInternal, VectorStructInternal, WithPayloadInterface,
+    WithVector,
 };
 
 use crate::edge::filter::filter;
-use crate::edge::record::parse_payload;
 use crate::memory::cosine;
-use crate::shape::{DENSE_VECTOR, SPARSE_VECTOR};
-use pipeline::Quantization;
+use crate::payload;
+use crate::shape::{CHUNK_INDEX_FIELD, DENSE_VECTOR, DOCUMENT_FIELD, SPARSE_VECTOR};
+
+/// Selects the fields of a payload that identify a chunk.
+pub(super) fn key_fields() -> WithPayloadInterface {
+    let fields =
+        [DOCUMENT_FIELD, CHUNK_INDEX_FIELD].map(|it| it.parse().expect("a field name is a path"));
+    WithPayloadInterface::Fields(fields.to_vec())
+}
 
 /// Request for the first `limit` hits.
 pub(super) fn query_request(
@@ -35,7 +41,7 @@ pub(super) fn query_request(
         offset: 0,
         params: None,
         with_vector: WithVector::Bool(false),
-        with_payload: WithPayloadInterface::Bool(true),
+        with_payload: key_fields(),
     };
     match &query.vectors {
         QueryVectors::Dense(vector) => QueryRequest {
@@ -51,47 +57,32 @@ pub(super) fn query_request(
             with_vector: dense_only(dense.is_some()),
             ..whole
         },
-        QueryVectors::Hybrid { dense, sparse: words, fusion } => QueryRequest {
-            prefetches: prefetches(dense, words, fusion, conditions, params),
-            query: Some(ScoringQuery::Fusion(fusion_query(fusion, words))),
-            with_vector: dense_only(true),
-            ..whole
-        },
     }
 }
 
-/// The rankings to fuse. A sparse query without terms has no hits and Edge refuses it, so it is
-/// omitted.
-fn prefetches(
-    dense: &[f32],
-    words: &SparseVector,
-    fusion: &Fusion,
-    conditions: Option<&Filter>,
-    params: SearchParams,
-) -> Vec<Prefetch> {
-    let leg = |query, params| Prefetch {
+/// Request for the best point with a term, with its sparse vector.
+pub(super) fn term_request(term: u32) -> QueryRequest {
+    let words = SparseVector { indices: vec![term], values: vec![1.0] };
+    QueryRequest {
         prefetches: Vec::new(),
-        query: Some(query),
-        limit: fusion.candidates,
-        params,
-        filter: conditions.map(filter),
+        query: Some(nearest(SPARSE_VECTOR, sparse(&words))),
+        filter: None,
         score_threshold: None,
-    };
-    let mut legs =
-        vec![leg(nearest(DENSE_VECTOR, VectorInternal::Dense(dense.to_vec())), Some(params))];
-    if !words.is_empty() {
-        legs.push(leg(nearest(SPARSE_VECTOR, sparse(words)), None));
+        limit: 1,
+        offset: 0,
+        params: None,
+        with_vector: WithVector::Selector(vec![SPARSE_VECTOR.to_owned()]),
+        with_payload: WithPayloadInterface::Bool(false),
     }
-    legs
 }
 
-fn fusion_query(fusion: &Fusion, words: &SparseVector) -> EdgeFusion {
-    let mut weights = vec![OrderedFloat(fusion.dense)];
-    if !words.is_empty() {
-        weights.push(OrderedFloat(fusion.sparse));
-    }
-    let k = usize::try_from(fusion.k).unwrap_or(usize::MAX);
-    EdgeFusion::Rrf { k, weights: Some(weights) }
+/// The rarity of a term in the shard, from the score of a point for this term alone: the weight of
+/// the term in the point times its rarity.
+pub(super) fn rarity(point: &ScoredPoint, term: u32) -> Option<f64> {
+    let Some(VectorStructInternal::Named(vectors)) = &point.vector else { return None };
+    let Some(VectorInternal::Sparse(words)) = vectors.get(SPARSE_VECTOR) else { return None };
+    let at = words.indices.iter().position(|index| *index == term)?;
+    Some(f64::from(point.score) / f64::from(words.values[at]))
 }
 
 fn nearest(name: &str, vector: VectorInternal) -> ScoringQuery {
@@ -113,13 +104,16 @@ fn dense_only(wanted: bool) -> WithVector {
     }
 }
 
-/// Converts a hit. In dense mode the score is the similarity; in the others it is computed from the
-/// vector of the hit, if the query has a dense vector.
-pub(super) fn hit(point: ScoredPoint, legs: &QueryVectors) -> Result<Hit, BoxError> {
-    let similarity = match legs {
+/// Converts a hit. In a dense ranking the score is the similarity; in a sparse one it is computed
+/// from the vector of the hit, if the query has a dense vector.
+pub(super) fn ranked_chunk(
+    point: ScoredPoint,
+    vectors: &QueryVectors,
+) -> Result<RankedChunk, BoxError> {
+    let similarity = match vectors {
         QueryVectors::Dense(_) => Some(point.score),
         QueryVectors::Sparse { dense: None, .. } => None,
-        QueryVectors::Sparse { dense: Some(dense), .. } | QueryVectors::Hybrid { dense, .. } => {
+        QueryVectors::Sparse { dense: Some(dense), .. } => {
             let Some(VectorStructInternal::Named(vectors)) = &point.vector else {
                 return Err("a hit has no vector".into());
             };
@@ -129,7 +123,12 @@ pub(super) fn hit(point: ScoredPoint, legs: &QueryVectors) -> Result<Hit, BoxErr
             Some(cosine(vector, dense))
         }
     };
-    Ok(Hit { score: point.score, similarity, payload: parse_payload(point.payload)? })
+    let PointId::Uuid(id) = point.id else {
+        return Err(format!("point {} was not written by semantik", point.id).into());
+    };
+    let fields = point.payload.map(|payload| payload.0).unwrap_or_default();
+    let PointKey { id, document, chunk_index } = payload::point_key(id, &fields)?;
+    Ok(RankedChunk { id, document, chunk_index, score: point.score, similarity })
 }
 
 /// With int8 quantization, twice as many candidates as requested are ranked by the quantized

@@ -13,6 +13,11 @@ pub(super) fn filter(filter: &Filter) -> QdrantFilter {
     QdrantFilter::must([condition(filter)])
 }
 
+/// The points that have this named vector.
+pub(super) fn has_vector(name: &str) -> QdrantFilter {
+    QdrantFilter::must([Condition::has_vector(name)])
+}
+
 fn condition(filter: &Filter) -> Condition {
     let all = |filters: &[Filter]| filters.iter().map(condition).collect::<Vec<_>>();
     match filter {

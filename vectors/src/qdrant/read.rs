@@ -3,22 +3,26 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use futures::future::try_join_all;
 use pipeline::{
-    Facet, Filter, Hit, IndexQuery, Inventory, KeywordField, Payload, Point, PointKey, StoreError,
-    VectorIndex,
+    Facet, Filter, IndexQuery, Inventory, KeywordField, Payload, Point, PointKey, RankedChunk,
+    StoreError, VectorIndex,
 };
 use qdrant_client::qdrant::facet_value::Variant;
 use qdrant_client::qdrant::{
-    CountPointsBuilder, FacetCountsBuilder, GetPointsBuilder, PayloadIncludeSelector, PointId,
-    RetrievedPoint, ScrollPointsBuilder,
+    CountPointsBuilder, FacetCountsBuilder, GetPointsBuilder, PointId, RetrievedPoint,
+    ScrollPointsBuilder,
 };
 use uuid::Uuid;
 
-use crate::page::{chunk_ids, documents_of, page_start};
+use crate::page::{chunk_ids, documents_of, in_order, page_start};
 use crate::qdrant::calls::call_retrying;
 use crate::qdrant::request::{parse_payload, point, point_key};
 use crate::qdrant::{QdrantStore, filter, search};
-use crate::shape::{CHUNK_INDEX_FIELD, DOCUMENT_FIELD, SEARCHING, permanent_error};
+use crate::shape::{
+    COUNTING_TERMS, DENSE_VECTOR, DOCUMENT_FIELD, FETCHING, SEARCHING, SPARSE_VECTOR,
+    permanent_error,
+};
 use crate::{payload, ranking};
 
 impl QdrantStore {
@@ -68,16 +72,50 @@ impl QdrantStore {
 
 #[async_trait]
 impl VectorIndex for QdrantStore {
-    async fn query(&self, query: &IndexQuery) -> Result<Vec<Hit>, StoreError> {
+    async fn rank(&self, query: &IndexQuery) -> Result<Vec<RankedChunk>, StoreError> {
         let doing = SEARCHING;
         self.shape.check_query(query)?;
-        ranking::fetch_with_ties(query, |limit| async move {
+        ranking::rank_with_ties(query, |limit| async move {
             let request = search::query_request(&self.name, query, self.quantization, limit);
             let reply = call_retrying(doing, || self.client.query(request.clone())).await?;
-            let hits = reply.result.into_iter().map(|it| search::hit(it, &query.vectors));
+            let hits = reply.result.into_iter();
+            let hits = hits.map(|it| search::ranked_chunk(it, &query.vectors));
             hits.map(|hit| hit.map_err(|e| permanent_error(doing, e))).collect()
         })
         .await
+    }
+
+    async fn fetch(&self, ids: &[Uuid]) -> Result<Vec<Point>, StoreError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let doing = FETCHING;
+        let wanted: Vec<PointId> = ids.iter().map(|id| id.to_string().into()).collect();
+        let request = GetPointsBuilder::new(&self.name, wanted)
+            .with_payload(true)
+            .with_vectors(search::named_vector(DENSE_VECTOR))
+            .build();
+        let reply = call_retrying(doing, || self.client.get_points(request.clone())).await?;
+        let points = reply.result.into_iter();
+        let points = points.map(|it| point(it).map_err(|e| permanent_error(doing, e)));
+        Ok(in_order(ids, points.collect::<Result<_, _>>()?))
+    }
+
+    async fn term_counts(&self, terms: &[u32]) -> Result<Vec<u64>, StoreError> {
+        self.shape.check_terms()?;
+        let doing = COUNTING_TERMS;
+        let with_terms = filter::has_vector(SPARSE_VECTOR);
+        let request = CountPointsBuilder::new(&self.name).filter(with_terms).exact(true).build();
+        let reply = call_retrying(doing, || self.client.count(request.clone())).await?;
+        let all = reply.result.map_or(0, |result| result.count);
+        let counts = terms.iter().map(|&term| async move {
+            let request = search::term_request(&self.name, term);
+            let reply = call_retrying(doing, || self.client.query(request.clone())).await?;
+            let best = reply.result.into_iter().next();
+            let rarity = best.and_then(|point| search::rarity(&point, term));
+            Ok(rarity.map_or(0, |rarity| ranking::count_of_rarity(all, rarity)))
+        });
+        try_join_all(counts).await
     }
 
     async fn facet(
@@ -137,10 +175,9 @@ impl Inventory for QdrantStore {
 
     async fn keys(&self, after: Option<Uuid>, limit: usize) -> Result<Vec<PointKey>, StoreError> {
         let doing = "list points";
-        let fields = PayloadIncludeSelector {
-            fields: [DOCUMENT_FIELD, CHUNK_INDEX_FIELD].map(str::to_owned).to_vec(),
-        };
-        let request = ScrollPointsBuilder::new(&self.name).with_payload(fields).with_vectors(false);
+        let request = ScrollPointsBuilder::new(&self.name)
+            .with_payload(search::key_fields())
+            .with_vectors(false);
         let points = self.retrieve(doing, after, limit, request).await?.into_iter();
         points.map(|it| point_key(it).map_err(|e| permanent_error(doing, e))).collect()
     }

@@ -34,9 +34,17 @@ fn id_of(id: Option<PointId>) -> Result<Uuid, BoxError> {
 
 /// Converts a point without content from the client's form.
 pub(super) fn point_key(retrieved: RetrievedPoint) -> Result<PointKey, BoxError> {
-    let payload: serde_json::Value = Payload::from(retrieved.payload).into();
+    parse_key(retrieved.id, retrieved.payload)
+}
+
+/// Converts an id with the payload fields that identify a chunk from the client's form.
+pub(super) fn parse_key(
+    id: Option<PointId>,
+    payload: HashMap<String, qdrant_client::qdrant::Value>,
+) -> Result<PointKey, BoxError> {
+    let payload: serde_json::Value = Payload::from(payload).into();
     let fields = payload.as_object().cloned().unwrap_or_default();
-    payload::point_key(id_of(retrieved.id)?, &fields)
+    payload::point_key(id_of(id)?, &fields)
 }
 
 /// Converts a point from the client's form.

@@ -1,19 +1,25 @@
-//! Search requests to the server: one request per query, with the rankings to fuse as prefetches.
+//! Search requests to the server: one request per ranking.
 
 use pipeline::{
-    BoxError, Filter, Fusion, Hit, IndexQuery, QueryVectors, SearchAccuracy, SparseVector,
+    BoxError, IndexQuery, PointKey, Quantization, QueryVectors, RankedChunk, SearchAccuracy,
+    SparseVector,
 };
 use qdrant_client::qdrant::{
-    PrefetchQuery, PrefetchQueryBuilder, QuantizationSearchParamsBuilder, Query, QueryPoints,
-    QueryPointsBuilder, RrfBuilder, ScoredPoint, SearchParams, SearchParamsBuilder,
-    VectorsSelector, vector_output,
+    PayloadIncludeSelector, QuantizationSearchParamsBuilder, Query, QueryPoints,
+    QueryPointsBuilder, ScoredPoint, SearchParams, SearchParamsBuilder, VectorsSelector,
+    vector_output,
 };
 
 use crate::memory::cosine;
 use crate::qdrant::filter::filter;
-use crate::qdrant::request::parse_payload;
-use crate::shape::{DENSE_VECTOR, SPARSE_VECTOR};
-use pipeline::Quantization;
+use crate::qdrant::request::parse_key;
+use crate::shape::{CHUNK_INDEX_FIELD, DENSE_VECTOR, DOCUMENT_FIELD, SPARSE_VECTOR};
+
+/// Selects the fields of a payload that identify a chunk.
+pub(super) fn key_fields() -> PayloadIncludeSelector {
+    let fields = [DOCUMENT_FIELD, CHUNK_INDEX_FIELD].map(str::to_owned).to_vec();
+    PayloadIncludeSelector { fields }
+}
 
 /// Request for the first `limit` hits.
 pub(super) fn query_request(
@@ -24,7 +30,7 @@ pub(super) fn query_request(
 ) -> QueryPoints {
     let params = search_params(quantization, query.accuracy == SearchAccuracy::Exact);
     let conditions = query.filter.as_ref();
-    let whole = QueryPointsBuilder::new(name).limit(limit as u64).with_payload(true);
+    let whole = QueryPointsBuilder::new(name).limit(limit as u64).with_payload(key_fields());
     let whole = match &query.vectors {
         QueryVectors::Dense(vector) => {
             let dense = whole.query(Query::from(vector.clone())).using(DENSE_VECTOR).params(params);
@@ -43,48 +49,35 @@ pub(super) fn query_request(
                 Some(conditions) => sparse.filter(filter(conditions)),
                 None => sparse,
             };
-            if dense.is_some() { filtered.with_vectors(dense_only()) } else { filtered }
+            if dense.is_some() {
+                filtered.with_vectors(named_vector(DENSE_VECTOR))
+            } else {
+                filtered
+            }
         }
-        QueryVectors::Hybrid { dense, sparse: words, fusion } => whole
-            .prefetch(prefetches(dense, words, fusion, conditions, params))
-            .query(fusion_query(fusion, words))
-            .with_vectors(dense_only()),
     };
     whole.build()
 }
 
-/// The rankings to fuse. A sparse query without terms has no hits and the server refuses it, so it
-/// is omitted.
-fn prefetches(
-    dense: &[f32],
-    words: &SparseVector,
-    fusion: &Fusion,
-    conditions: Option<&Filter>,
-    params: SearchParams,
-) -> Vec<PrefetchQuery> {
-    let leg = |query: Query, name: &str| {
-        let leg = PrefetchQueryBuilder::default()
-            .query(query)
-            .using(name)
-            .limit(fusion.candidates as u64);
-        match conditions {
-            Some(conditions) => leg.filter(filter(conditions)),
-            None => leg,
-        }
-    };
-    let mut legs = vec![leg(Query::from(dense.to_vec()), DENSE_VECTOR).params(params).build()];
-    if !words.is_empty() {
-        legs.push(leg(nearest(words), SPARSE_VECTOR).build());
-    }
-    legs
+/// Request for the best point with a term, with its sparse vector.
+pub(super) fn term_request(name: &str, term: u32) -> QueryPoints {
+    let words = SparseVector { indices: vec![term], values: vec![1.0] };
+    QueryPointsBuilder::new(name)
+        .query(nearest(&words))
+        .using(SPARSE_VECTOR)
+        .limit(1)
+        .with_payload(false)
+        .with_vectors(named_vector(SPARSE_VECTOR))
+        .build()
 }
 
-fn fusion_query(fusion: &Fusion, words: &SparseVector) -> Query {
-    let mut weights = vec![fusion.dense];
-    if !words.is_empty() {
-        weights.push(fusion.sparse);
-    }
-    Query::new_rrf(RrfBuilder::with_k(fusion.k).weights(weights))
+/// The rarity of a term in the collection, from the score of a point for this term alone: the
+/// weight of the term in the point times its rarity.
+pub(super) fn rarity(point: &ScoredPoint, term: u32) -> Option<f64> {
+    let vector = point.vectors.as_ref()?.get_vector_by_name(SPARSE_VECTOR)?;
+    let vector_output::Vector::Sparse(words) = vector else { return None };
+    let at = words.indices.iter().position(|index| *index == term)?;
+    Some(f64::from(point.score) / f64::from(words.values[at]))
 }
 
 fn nearest(words: &SparseVector) -> Query {
@@ -92,17 +85,20 @@ fn nearest(words: &SparseVector) -> Query {
     Query::from(pairs.collect::<Vec<(u32, f32)>>())
 }
 
-fn dense_only() -> VectorsSelector {
-    VectorsSelector { names: vec![DENSE_VECTOR.to_owned()] }
+pub(super) fn named_vector(name: &str) -> VectorsSelector {
+    VectorsSelector { names: vec![name.to_owned()] }
 }
 
-/// Converts a hit. In dense mode the score is the similarity; in the others it is computed from the
-/// vector of the hit, if the query has a dense vector.
-pub(super) fn hit(point: ScoredPoint, legs: &QueryVectors) -> Result<Hit, BoxError> {
-    let similarity = match legs {
+/// Converts a hit. In a dense ranking the score is the similarity; in a sparse one it is computed
+/// from the vector of the hit, if the query has a dense vector.
+pub(super) fn ranked_chunk(
+    point: ScoredPoint,
+    vectors: &QueryVectors,
+) -> Result<RankedChunk, BoxError> {
+    let similarity = match vectors {
         QueryVectors::Dense(_) => Some(point.score),
         QueryVectors::Sparse { dense: None, .. } => None,
-        QueryVectors::Sparse { dense: Some(dense), .. } | QueryVectors::Hybrid { dense, .. } => {
+        QueryVectors::Sparse { dense: Some(dense), .. } => {
             let vector = point.vectors.and_then(|vectors| vectors.get_vector_by_name(DENSE_VECTOR));
             let Some(vector_output::Vector::Dense(vector)) = vector else {
                 return Err("a hit has no dense vector".into());
@@ -110,7 +106,8 @@ pub(super) fn hit(point: ScoredPoint, legs: &QueryVectors) -> Result<Hit, BoxErr
             Some(cosine(&vector.data, dense))
         }
     };
-    Ok(Hit { score: point.score, similarity, payload: parse_payload(point.payload)? })
+    let PointKey { id, document, chunk_index } = parse_key(point.id, point.payload)?;
+    Ok(RankedChunk { id, document, chunk_index, score: point.score, similarity })
 }
 
 /// With int8 quantization, twice as many candidates as requested are ranked by the quantized

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use pipeline::{
-    Fusion, IndexQuery, KeywordField, QueryVectors, SearchAccuracy, SparseVector, SplitMix64,
+    IndexQuery, KeywordField, QueryVectors, SearchAccuracy, SparseVector, SplitMix64,
     VectorIndex as _, VectorStore as _,
 };
 use pipeline::{Inventory as _, Quantization, VectorsConfig};
@@ -54,11 +54,10 @@ async fn answers(store: &EdgeStore) -> Result<String, String> {
         for seed in 0..8 {
             let dense = contract::vector(seed * 31 + 5);
             let words = SparseVector { indices: vec![3, 1002, 5007], values: vec![1.0; 3] };
-            let fusion = Fusion { candidates: 40, ..Fusion::default() };
             for legs in [
                 QueryVectors::Dense(dense.clone()),
                 QueryVectors::Sparse { sparse: words.clone(), dense: None },
-                QueryVectors::Hybrid { dense: dense.clone(), sparse: words, fusion },
+                QueryVectors::Sparse { sparse: words, dense: Some(dense) },
             ] {
                 let query = IndexQuery {
                     vectors: legs,

@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
-use pipeline::{Fusion, SearchAccuracy};
+use pipeline::SearchAccuracy;
 use search::cost::PATTERN_BYTE_COST;
-use search::{COST_BUDGET, FilterError, Request};
+use search::{COST_BUDGET, FilterError, Fusion, Request, SettingsOverrides};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -110,7 +110,8 @@ pub(super) async fn build_request(
         }
         None => None,
     };
-    let fusion = wanted.fusion.unwrap_or_default();
+    let fusion =
+        wanted.fusion.map(|it| Fusion::Rrf { k: it.k, dense: it.dense, sparse: it.sparse });
     let request = Request {
         mode: wanted.mode.map(search_mode),
         k: wanted.k,
@@ -119,12 +120,7 @@ pub(super) async fn build_request(
         filter,
         threshold: wanted.threshold,
         per_document: wanted.per_document,
-        fusion: Fusion {
-            k: fusion.k,
-            dense: fusion.dense,
-            sparse: fusion.sparse,
-            ..Fusion::default()
-        },
+        overrides: SettingsOverrides { fusion },
         candidates: wanted.candidates,
         highlight: wanted.highlight,
         search_params: if wanted.exact {

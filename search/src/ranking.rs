@@ -1,0 +1,19 @@
+//! The ranking of the chunks of one collection: from the rankings of the store to the order in
+//! which hits are shown.
+//!
+//! 1. The store returns the dense and the sparse ranking (`legs.rs`).
+//! 2. Both are fused into one list of candidates (`fusion.rs`).
+//! 3. Passes reorder the candidates (`passes.rs`).
+//!
+//! The steps are functions of their input, without I/O. A pass that needs the text or the vector
+//! of candidates gets them from the flow, which reads them before.
+
+mod candidate;
+mod fusion;
+mod legs;
+mod passes;
+
+pub use self::candidate::{Candidate, Explanation, Leg};
+pub use self::fusion::Fusion;
+pub(crate) use self::legs::{BestScores, Legs};
+pub(crate) use self::passes::Passes;

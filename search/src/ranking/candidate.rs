@@ -1,0 +1,62 @@
+//! A chunk on its way through the ranking, and how it came to its score.
+
+use pipeline::RankedChunk;
+use uuid::Uuid;
+
+/// A ranked chunk. Its payload is read only if it is shown or a pass needs it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Candidate {
+    /// Id of its point.
+    pub id: Uuid,
+    /// Id of its document.
+    pub document: Uuid,
+    /// Index among the chunks of the document, from 0.
+    pub chunk_index: u32,
+    /// The number that ranks it: candidates are in descending order of their scores.
+    pub score: f32,
+    /// Cosine similarity to the query; `None` if no dense vector of the query was computed.
+    pub similarity: Option<f32>,
+    /// How it came to its score.
+    pub explanation: Explanation,
+}
+
+impl Candidate {
+    /// A chunk with the score of its ranking, and an empty explanation.
+    pub(crate) fn new(chunk: &RankedChunk) -> Self {
+        let RankedChunk { id, document, chunk_index, score, similarity } = *chunk;
+        let explanation = Explanation::default();
+        Self { id, document, chunk_index, score, similarity, explanation }
+    }
+}
+
+/// How a hit came to its score: one value for each step of the ranking, in their order. `None` if
+/// the step did not take place or did not concern the hit.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Explanation {
+    /// Its place in the dense ranking, if that has it.
+    pub dense: Option<Leg>,
+    /// Its place in the sparse ranking, if that has it.
+    pub sparse: Option<Leg>,
+    /// The fused score of a hybrid search.
+    pub fused: Option<f32>,
+}
+
+/// The place of a chunk in a ranking.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Leg {
+    /// Rank, from 1.
+    pub rank: usize,
+    /// Score: cosine similarity in the dense ranking, BM25 in the sparse one.
+    pub score: f32,
+}
+
+/// Sorts best first; equal scores by similarity, then by id, so that the order does not depend on
+/// the order of the input.
+pub(crate) fn sort_candidates(candidates: &mut [Candidate]) {
+    let similarity = |candidate: &Candidate| candidate.similarity.unwrap_or(-1.0);
+    candidates.sort_by(|a, b| {
+        let by_score = b.score.total_cmp(&a.score);
+        let by_similarity = || similarity(b).total_cmp(&similarity(a));
+        by_score.then_with(by_similarity).then_with(|| a.id.cmp(&b.id))
+    });
+}

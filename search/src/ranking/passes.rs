@@ -1,0 +1,50 @@
+//! The steps from the rankings of the store to the final order of the candidates, in their order.
+
+use pipeline::StoreError;
+
+use crate::points::PointReader;
+use crate::ranking::candidate::Candidate;
+use crate::ranking::fusion::fuse;
+use crate::ranking::legs::{BestScores, Legs};
+use crate::request::{Request, SearchMode};
+use crate::settings::SearchSettings;
+
+/// What the passes over the candidates of one collection need.
+#[expect(dead_code, reason = "the next passes read the request and the points")]
+pub(crate) struct Passes<'a> {
+    pub(crate) request: &'a Request,
+    /// Settings of the collection, with the overrides of the request.
+    pub(crate) settings: &'a SearchSettings,
+    pub(crate) mode: SearchMode,
+    /// Maximum number of candidates that passes reorder; the same for all pages of an answer.
+    pub(crate) limit: usize,
+    /// Reads the texts and vectors of candidates.
+    pub(crate) points: PointReader<'a>,
+}
+
+impl Passes<'_> {
+    /// Fuses the rankings and applies the passes: the final ranking, best first. A pass takes the
+    /// candidates best first, and returns them in its own order with its own scores.
+    ///
+    /// # Errors
+    /// If the points that a pass needs cannot be read.
+    #[expect(clippy::unused_async, reason = "the next passes read points")]
+    pub(crate) async fn rank(
+        &self,
+        legs: &Legs,
+        best: BestScores,
+    ) -> Result<Vec<Candidate>, StoreError> {
+        let mut candidates = match self.mode {
+            SearchMode::Hybrid => fuse(self.settings.fusion, legs, best),
+            SearchMode::Dense | SearchMode::Sparse => legs.single(self.mode),
+        };
+        if let Some(threshold) = self.request.threshold {
+            candidates.retain(|it| it.similarity.is_some_and(|similarity| similarity >= threshold));
+        }
+        if self.settings.has_passes() {
+            // The order of further candidates would depend on the number that was read.
+            candidates.truncate(self.limit);
+        }
+        Ok(candidates)
+    }
+}
