@@ -9,8 +9,8 @@ use pipeline::{
 
 use crate::MemoryVectors;
 use crate::contract::points::{
-    ContractCheck, DIM, TOLERANCE, assert_matches_reference, chunks, document, hits, ids, point,
-    upsert, vector,
+    ContractCheck, DIM, assert_matches_reference, chunks, document, hits, ids, point, upsert,
+    vector,
 };
 
 /// The contract of stores with sparse vectors, in addition to that of all stores. Each check needs
