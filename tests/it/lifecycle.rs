@@ -36,6 +36,30 @@ fn ids<const N: usize>(place: &TestProject, names: [&str; N]) -> [Option<String>
     names.map(|name| ids.get(name).cloned())
 }
 
+/// The words of a path are in the sparse vectors, which follow it without the model.
+#[test]
+fn a_renamed_document_is_found_by_its_new_path_and_not_by_its_old_one() {
+    let place = TestProject::with_stand_in();
+    place.write("guide/mutexes.md", "# Locking\n\nThreads wait for each other.\n");
+    place.write("guide/files.md", "# Files\n\nA file has a name.\n");
+    place.write("guide/words.txt", "Words without a title.\n");
+    place.run();
+    let found = |words: &str| -> Vec<String> {
+        let args = ["search", "pipeline.yaml", "--json", "--mode", "sparse", words];
+        let hits = place.semantik(&args).json();
+        hits.as_array().unwrap().iter().map(|hit| place.name_of(&hit["uri"])).collect()
+    };
+    assert_eq!(found("mutexes"), ["guide/mutexes.md"]);
+    rename(&place, "guide/mutexes.md", "guide/semaphores.md");
+    rename(&place, "guide/words.txt", "guide/vocabulary.txt");
+    let summary = place.run_and_summarize();
+    assert!(!summary.contains("embedded"), "{summary}");
+    assert_eq!(found("semaphores"), ["guide/semaphores.md"]);
+    assert_eq!(found("vocabulary"), ["guide/vocabulary.txt"]);
+    assert_eq!(found("mutexes"), [""; 0]);
+    place.assert_matches_fresh_index();
+}
+
 #[test]
 fn each_change_of_a_file_costs_what_it_must() {
     let place = TestProject::with_stand_in();

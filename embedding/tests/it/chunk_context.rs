@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, AsArray as _, LargeStringArray, ListArray, RecordBatch, StringArray, StructArray,
-    UInt8Array, UInt64Array,
+    Array as _, ArrayRef, AsArray as _, LargeStringArray, ListArray, RecordBatch, StringArray,
+    StructArray, UInt8Array, UInt64Array,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{Field, UInt32Type, UInt64Type};

@@ -20,8 +20,16 @@ use crate::support::{FakeTokenizer, empty_resources, files, model, stage, with_c
 
 pub(crate) type Heading<'a> = (u64, u8, &'a str);
 
-/// Rows with the columns of `extract` that `chunk` reads.
-pub(crate) fn documents(documents: &[(&str, &[Heading<'_>], &[u64])]) -> RecordBatch {
+/// Rows with the columns of `extract` that `chunk` reads, without titles.
+fn documents(documents: &[(&str, &[Heading<'_>], &[u64])]) -> RecordBatch {
+    titled(None, documents)
+}
+
+/// The same with a title.
+pub(crate) fn titled(
+    title: Option<&str>,
+    documents: &[(&str, &[Heading<'_>], &[u64])],
+) -> RecordBatch {
     let list = |lengths: Vec<usize>, items: ArrayRef| {
         let field = Arc::new(Field::new_list_field(items.data_type().clone(), false));
         ListArray::new(field, OffsetBuffer::from_lengths(lengths), items, None)
@@ -47,7 +55,7 @@ pub(crate) fn documents(documents: &[(&str, &[Heading<'_>], &[u64])]) -> RecordB
     let pages = list(documents.iter().map(|document| document.2.len()).collect(), Arc::new(pages));
     let rows = with_column(&files(&rows), TEXT.field(), Arc::new(texts));
     let rows = with_column(&rows, PAGES.field(), Arc::new(pages));
-    let titles = StringArray::new_null(documents.len());
+    let titles = StringArray::from(vec![title; documents.len()]);
     let rows = with_column(&rows, TITLE.field(), Arc::new(titles));
     with_column(&rows, OUTLINE.field(), Arc::new(outline))
 }

@@ -1,24 +1,15 @@
 //! The context of chunks: title and headings in their token ids.
 
-use std::sync::Arc;
-
-use arrow::array::{RecordBatch, StringArray};
 use pipeline::Tokenizer as _;
-use pipeline::column::TITLE;
 use proptest::prelude::*;
 use serde_json::json;
 
-use crate::chunk::{Chunk, Heading, chunks_of, configured, documents};
-use crate::support::{FakeTokenizer, with_column};
+use crate::chunk::{Chunk, Heading, chunks_of, configured, titled};
+use crate::support::FakeTokenizer;
 
 /// Full model input of a text.
 fn input(text: &str) -> Vec<u32> {
     FakeTokenizer.add_special_tokens(&FakeTokenizer.encode(text).unwrap().ids)
-}
-
-fn titled(rows: &RecordBatch, title: Option<&str>) -> RecordBatch {
-    let titles = StringArray::from(vec![title; rows.num_rows()]);
-    with_column(rows, TITLE.field(), Arc::new(titles))
 }
 
 fn chunks(
@@ -27,7 +18,7 @@ fn chunks(
     text: &str,
     headings: &[Heading<'_>],
 ) -> Vec<Chunk> {
-    let rows = titled(&documents(&[(text, headings, &[])]), title);
+    let rows = titled(title, &[(text, headings, &[])]);
     chunks_of(&*configured(options), rows).0.pop().unwrap_or_default()
 }
 
@@ -114,7 +105,8 @@ proptest! {
             covered = covered.max(chunk.range.end);
             let ids = FakeTokenizer.encode(piece).unwrap().ids;
             let most = FakeTokenizer.max_tokens();
-            prop_assert!(chunk.tokens.len() <= if unit == "tokens" { size } else { most });
+            let limit = if unit == "tokens" { size } else { most };
+            prop_assert!(chunk.tokens.len() <= limit);
             prop_assert!(unit == "tokens" || piece.chars().count() <= size);
             let inner = &chunk.tokens[1..chunk.tokens.len() - 1];
             prop_assert!(inner.ends_with(&ids), "{:?}", piece);

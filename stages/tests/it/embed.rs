@@ -209,6 +209,6 @@ fn sparse_vectors_are_of_the_identity() {
     assert_ne!(sparse(json!("bm25")), headings(2));
     insta::assert_snapshot!(
         sparse(json!("bm25")),
-        @r#"{"version":1,"kind":"bm25","k1":1.2,"b":0.75,"average_length":180.0,"language":"auto"}"#
+        @r#"{"version":2,"kind":"bm25","k1":1.2,"b":0.75,"average_length":180.0,"language":"auto","fields":{"headings":{"weight":3.0,"b":0.5,"average_length":8.0},"title":{"weight":3.0,"b":0.5,"average_length":6.0},"path":{"weight":3.0,"b":0.5,"average_length":6.0}}}"#
     );
 }
