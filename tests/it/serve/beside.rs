@@ -197,7 +197,7 @@ fn a_server_elsewhere_is_asked_with_a_key() {
     std::fs::write(place.path().join("judgements.jsonl"), JUDGEMENTS).unwrap();
     let key = text(&server.key(&root, &["search"])["secret"]);
     let at = |args: &[&str], key: &str| {
-        let mut command = place.command(&[args, &["--server", &server.url]].concat());
+        let mut command = place.command(&[args, &["--server", server.url.as_str()]].concat());
         ran(command.env("SEMANTIK_TOKEN", key).output().unwrap())
     };
     for args in &READERS[..6] {
@@ -209,18 +209,16 @@ fn a_server_elsewhere_is_asked_with_a_key() {
             args.iter().map(|it| if *it == "pipeline.yaml" { "test" } else { it }).collect();
         assert_eq!(at(&named, &key).stdout, here.stdout, "{named:?}");
     }
-    let refused = |args: &[&str], key: &str| {
+    for (args, key, said) in [
+        (READERS[0], "smk_unknown_key", "give a valid API key with --token or SEMANTIK_TOKEN"),
+        (&["search", "other", "subject"], &*key, "check the name, and that the API key may read"),
+        (&["search", "test", "--threshold", "2", "subject"], &*key, "expected a cosine"),
+        (&[READERS[5], &["--generation", "1"]].concat(), &*key, "the live generation only"),
+    ] {
         let refused = at(args, key);
         assert_eq!(refused.code, 1, "{}", refused.stdout);
-        refused.stderr.replace(&server.url, "URL")
-    };
-    let said = [
-        refused(READERS[0], "smk_unknown_key"),
-        refused(&["search", "other", "subject"], &key),
-        refused(&["search", "test", "--threshold", "2", "subject"], &key),
-        refused(&[READERS[5], &["--generation", "1"]].concat(), &key),
-    ];
-    insta::assert_snapshot!(said.concat());
+        assert!(refused.stderr.contains(said), "{args:?}: {}", refused.stderr);
+    }
     server.stop();
 }
 
