@@ -376,21 +376,6 @@ impl Operator {
         verify::verify(&self.context, self.wait).await
     }
 
-    /// As [`Operator::verify`], for the process that executes the operations of the collection:
-    /// while one works, and this operator does not wait for it, the documents that it changes are
-    /// left out.
-    ///
-    /// # Errors
-    /// If a store cannot be reached, or another process writes to embedded vectors.
-    pub async fn verify_beside_operation(&self) -> Result<VerifyReport, BoxError> {
-        let collection = self.collection().await?;
-        let is_idle = self.context.postgres().ensure_idle(&collection).await.is_ok();
-        if is_idle || self.wait == WaitPolicy::Wait {
-            return self.verify().await;
-        }
-        verify::verify_settled(&self.context).await
-    }
-
     /// The pipeline file.
     pub fn spec(&self) -> &PipelineSpec {
         &self.context.spec

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use vectors::DamagedFile;
 
 use crate::context::Context;
+use crate::operator::Operator;
 use crate::stores::{GenerationVectors, IfMissing};
 
 /// Documents per query to the metadata store.
@@ -132,13 +133,30 @@ struct PointCounts {
     damaged: u64,
 }
 
+impl Operator {
+    /// As [`Operator::verify`], for the process that executes the operations of the collection:
+    /// while one works, and this operator does not wait for it, the documents that it changes are
+    /// left out.
+    ///
+    /// # Errors
+    /// If a store cannot be reached, or another process writes to embedded vectors.
+    pub async fn verify_beside_operation(&self) -> Result<VerifyReport, BoxError> {
+        let collection = self.collection().await?;
+        let is_idle = self.context.postgres().ensure_idle(&collection).await.is_ok();
+        if is_idle || self.wait == WaitPolicy::Wait {
+            return self.verify().await;
+        }
+        verify_settled(&self.context).await
+    }
+}
+
 /// Attempts to compare one generation while operations may replace it.
 const MAX_ATTEMPTS: usize = 3;
 
 /// Compares the stores while an operation works on the collection, without the documents that it
 /// changes. The process of the operation calls it, because embedded vectors that are being written
 /// are open in no other one.
-pub(crate) async fn verify_settled(context: &Context) -> Result<VerifyReport, BoxError> {
+async fn verify_settled(context: &Context) -> Result<VerifyReport, BoxError> {
     let collection = context.database.collection(&context.spec).await?.id;
     let postgres = context.postgres();
     let (documents, generations) = (postgres.documents(), postgres.generations());
