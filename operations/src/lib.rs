@@ -21,6 +21,7 @@ mod operation_metrics;
 mod operator;
 mod pipeline_files;
 mod queue;
+mod relocation;
 mod result;
 mod runtime;
 pub mod scheduler;

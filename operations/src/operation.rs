@@ -19,6 +19,7 @@ use pipeline::{BoxError, OperationRequest};
 
 pub(crate) use self::run::{Run, run_type};
 use crate::context::Context;
+use crate::relocation::relocate;
 use crate::result::OperationResult;
 use crate::stores::IfMissing;
 use crate::sync;
@@ -99,7 +100,7 @@ async fn purge_live(context: &Context, lease: &OperationLease) -> Result<(), Box
     let metadata = lease.metadata(GenerationSlot::Live, context.settings.fingerprint);
     let purged = async {
         let store = vectors.store.as_ref();
-        sync::relocate(&metadata, store).await?;
+        relocate(&metadata, store, vectors.sparse_encoder.as_deref()).await?;
         sync::purge(&metadata, store).await
     }
     .await;

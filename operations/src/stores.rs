@@ -13,7 +13,7 @@ use metadata::{
 use pipeline::Quantization;
 use pipeline::{
     BoxError, Cache, CollectionFacts, HubModel, Migrate, ModelInfo, ModelProvider, PipelineSpec,
-    Plan, PostgresSpec, Remedy, StoreError, VectorLayout, VectorsSpec,
+    Plan, PostgresSpec, Remedy, SparseEncoder, StoreError, VectorLayout, VectorsSpec,
 };
 use serde_json::Value;
 use vectors::{DamagedFile, EdgeStore, QdrantStore};
@@ -225,6 +225,9 @@ pub fn resolve_model(
 pub struct GenerationVectors {
     /// Reads and writes the vectors; clones share an open embedded store.
     pub store: Arc<dyn pipeline::Vectors>,
+    /// The encoder of its sparse vectors; `None` without sparse vectors, or if another version of
+    /// semantik made them, which cannot be searched either.
+    pub sparse_encoder: Option<Arc<dyn SparseEncoder>>,
     /// The embedded store; its index is built on request.
     edge: Option<Arc<EdgeStore>>,
 }
@@ -266,17 +269,19 @@ impl GenerationVectors {
         let mut config = layout.config(&generation.vector_store_name, model.dim);
         config.quantization = quantization_of(generation);
         config.sparse = generation.sparse.is_some();
+        let saved = generation.sparse.as_ref();
+        let sparse_encoder = saved.and_then(|saved| stages::sparse_encoder(saved).ok());
         match &spec.file.stores.vectors {
             VectorsSpec::Server(server) => {
                 let store =
                     QdrantStore::connect(server.qdrant.reveal(), server.api_key.as_ref(), &config)
                         .await?;
-                Ok(Self { store: Arc::new(store), edge: None })
+                Ok(Self { store: Arc::new(store), sparse_encoder, edge: None })
             }
             VectorsSpec::Embedded | VectorsSpec::Word(_) => {
                 let folder = edge_folder(spec, &config.name);
                 let store = retry_while_locked(|| shards.open(&folder, &config)).await?;
-                Ok(Self { store: Arc::clone(&store) as _, edge: Some(store) })
+                Ok(Self { store: Arc::clone(&store) as _, sparse_encoder, edge: Some(store) })
             }
         }
     }

@@ -3,22 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
 use pipeline::{
-    BoxError, DocumentLocation, Lifecycle, MissingDocuments, Relocation, RunReport, VectorStore,
-    Vectors,
+    BoxError, Lifecycle, MissingDocuments, RunReport, SparseEncoder, VectorStore, Vectors,
 };
-use uuid::Uuid;
 
+use crate::relocation::relocate;
 use crate::text;
 
 /// Documents per transaction in which points are removed and locations deleted.
 const BATCH_SIZE: u32 = 1_000;
-
-/// Maximum number of concurrent requests to the vector store.
-const MAX_IN_FLIGHT: usize = 8;
 
 /// A copy of the previous content of an edited file may be seen before the edit is stored, and
 /// needs another pass; so may its own copy. Only a source that changes faster than it is read needs
@@ -75,10 +69,11 @@ pub(crate) struct DeletionLimit {
 }
 
 /// Brings the stores up to date with the sources: passes over them with `pass`, then deletes
-/// missing documents and updates the points of moved ones.
+/// missing documents and updates the points of moved ones. `sparse_encoder` is that of the vectors.
 pub(crate) async fn sync(
     metadata: &dyn Lifecycle,
     vectors: &dyn Vectors,
+    sparse_encoder: Option<&dyn SparseEncoder>,
     limit: DeletionLimit,
     mut pass: impl AsyncFnMut() -> Result<RunReport, BoxError>,
 ) -> Result<RunReport, BoxError> {
@@ -95,7 +90,7 @@ pub(crate) async fn sync(
     }
     if !report.stopped {
         report.deleted = delete_missing(metadata, limit, &report.exhausted_roots).await?;
-        relocate(metadata, vectors).await?;
+        relocate(metadata, vectors, sparse_encoder).await?;
         purge(metadata, vectors).await?;
         let unknown = metadata.unknown_sources(&report.empty_roots).await?;
         if let Some(error) = EmptySource::first_of(unknown, &report.left_out) {
@@ -171,43 +166,6 @@ fn device_of(uri: &str) -> Option<i64> {
     Some(fs_err::metadata(path).ok()?.dev().cast_signed())
 }
 
-/// Updates the location in the points of moved documents. The points are marked as unreliable
-/// first, so that a document that moves back before the next run is not taken for an unmoved one.
-pub(crate) async fn relocate(
-    metadata: &dyn Lifecycle,
-    vectors: &dyn Vectors,
-) -> Result<(), BoxError> {
-    let mut after = Uuid::nil();
-    loop {
-        let moved = metadata.pending_relocations(after, BATCH_SIZE).await?;
-        let Some(last) = moved.last() else { return Ok(()) };
-        after = last.document;
-        let ids: Vec<_> = moved.iter().map(|it| it.document).collect();
-        metadata.mark_relocating(&ids).await?;
-        let places: Vec<_> = moved.iter().map(|it| (it.document, current_location(it))).collect();
-        let changes: Vec<_> = places
-            .iter()
-            .map(|(document, place)| vectors.update_location(*document, place))
-            .collect();
-        stream::iter(changes).buffer_unordered(MAX_IN_FLIGHT).try_collect::<()>().await?;
-        vectors.flush().await?;
-        metadata.mark_relocated(&places).await?;
-    }
-}
-
-/// The current location of a document. A title derived from the file name follows the new name.
-fn current_location(moved: &Relocation) -> DocumentLocation {
-    let before =
-        Path::new(&moved.before).file_stem().map(|stem| stem.to_string_lossy().into_owned());
-    let named_after_file = moved.title.is_some() && before == moved.title;
-    DocumentLocation {
-        uri: moved.uri.clone(),
-        source: moved.source.clone().unwrap_or_default(),
-        title: if named_after_file { pipeline::uri::stem(&moved.uri) } else { None },
-        modified_at: moved.mtime.map(|at| at.timestamp_micros()),
-    }
-}
-
 /// Removes points without a document, including those left by a killed run.
 pub(crate) async fn purge(metadata: &dyn Lifecycle, vectors: &dyn Vectors) -> Result<(), BoxError> {
     loop {
@@ -221,11 +179,15 @@ pub(crate) async fn purge(metadata: &dyn Lifecycle, vectors: &dyn Vectors) -> Re
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
     use metadata::MemoryMetadata;
     use pipeline::{
-        ContentHash, IncomingDocument, Location, MetadataStore as _, RejectReason, Rejection,
-        StoredDocument, VectorIndex as _, point_id,
+        ContentHash, IncomingDocument, Location, MetadataStore as _, Passage, Point, RejectReason,
+        Rejection, SparseEncoder, StoredDocument, VectorIndex as _, point_id,
     };
+    use uuid::Uuid;
     use vectors::{MemoryVectors, contract};
 
     use super::*;
@@ -236,6 +198,7 @@ mod tests {
     struct World {
         metadata: MemoryMetadata,
         vectors: MemoryVectors,
+        sparse_encoder: Arc<dyn SparseEncoder>,
         source: String,
     }
 
@@ -243,7 +206,8 @@ mod tests {
         fn new(folder: &Path) -> Self {
             Self {
                 metadata: MemoryMetadata::new(Uuid::from_u128(1)),
-                vectors: MemoryVectors::new(contract::DIM),
+                vectors: MemoryVectors::with_sparse(contract::DIM),
+                sparse_encoder: stages::default_sparse_encoder(),
                 source: format!("file://{}", folder.display()),
             }
         }
@@ -260,7 +224,8 @@ mod tests {
             limit: DeletionLimit,
         ) -> Result<RunReport, BoxError> {
             self.metadata.begin_pass();
-            sync(&self.metadata, &self.vectors, limit, async || {
+            let encoder = Some(&*self.sparse_encoder);
+            sync(&self.metadata, &self.vectors, encoder, limit, async || {
                 let known = self.metadata.known_hashes().await?;
                 for (name, content) in files {
                     let location = Location {
@@ -296,6 +261,8 @@ mod tests {
             point.id = point_id(document, 0);
             point.payload.document = document;
             point.payload.uri.clone_from(&incoming.location.uri);
+            point.payload.source.clone_from(&incoming.location.source);
+            point.sparse = Some(self.encode(&point));
             self.vectors.upsert(vec![point]).await?;
             let stored = StoredDocument {
                 incoming,
@@ -309,6 +276,10 @@ mod tests {
             };
             self.metadata.commit(&[stored]).await?;
             Ok(())
+        }
+
+        fn encode(&self, point: &Point) -> pipeline::SparseVector {
+            self.sparse_encoder.encode_document(&Passage::of_payload(&point.payload))
         }
 
         /// The URIs in the points, sorted.
@@ -329,6 +300,28 @@ mod tests {
         let report = world.run(&[("a", 1), ("renamed", 3)], LIMIT).await.unwrap();
         assert_eq!(report.deleted, 1);
         assert_eq!(world.uris().await, ["a", "renamed"].map(|name| world.uri(name)));
+    }
+
+    #[tokio::test]
+    async fn the_sparse_vector_of_a_renamed_file_has_the_words_of_its_new_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let world = World::new(folder.path());
+        world.run(&[("locks/old.txt", 1), ("b", 2)], LIMIT).await.unwrap();
+        let points = async || {
+            let points = world.vectors.scroll(None, 10).await.unwrap();
+            let ids: Vec<Uuid> = points.iter().map(|point| point.id).collect();
+            (points, ids)
+        };
+        let (before, ids) = points().await;
+        world.run(&[("locks/new.txt", 1), ("b", 2)], LIMIT).await.unwrap();
+        let (after, same_ids) = points().await;
+        assert_eq!(ids, same_ids);
+        for (before, after) in before.iter().zip(&after) {
+            assert_eq!(before.vector, after.vector);
+            assert_eq!(after.sparse.as_ref(), Some(&world.encode(after)));
+            let moved = before.payload.uri != after.payload.uri;
+            assert_eq!(before.sparse != after.sparse, moved, "{}", after.payload.uri);
+        }
     }
 
     #[tokio::test]

@@ -94,8 +94,10 @@ impl Run<'_> {
         };
         context.attach_model();
         let before = context.usage();
+        let encoder = vectors.sparse_encoder.as_deref();
         let pass = async || self.pass(&metadata, vectors).await;
-        let mut report = sync(metadata.as_ref(), vectors.store.as_ref(), limit, pass).await?;
+        let mut report =
+            sync(metadata.as_ref(), vectors.store.as_ref(), encoder, limit, pass).await?;
         metadata.analyze().await;
         let after = context.usage();
         report.tokens = after.tokens - before.tokens;
