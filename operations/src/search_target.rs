@@ -55,7 +55,8 @@ pub fn build_target(
 /// The settings of a search from those of a pipeline file.
 fn search_settings(spec: &SearchSpec) -> SearchSettings {
     let fusion = match spec.fusion {
+        FusionSpec::Convex { dense } => Fusion::Convex { dense },
         FusionSpec::Rrf { k, dense, sparse } => Fusion::Rrf { k, dense, sparse },
     };
-    SearchSettings { fusion }
+    SearchSettings { fusion, exact_terms: spec.exact_terms }
 }

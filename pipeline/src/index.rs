@@ -100,6 +100,21 @@ impl Hit {
     }
 }
 
+/// Rarity of a term that `with` of `all` sparse vectors contain, by which every store multiplies the
+/// weight of the term: the inverse document frequency of BM25 as in Qdrant and Lucene.
+///
+/// ```
+/// use pipeline::term_rarity;
+///
+/// assert!(term_rarity(1000, 1) > term_rarity(1000, 10));
+/// assert!(term_rarity(1000, 1000) > 0.0, "a term in every chunk still counts a little");
+/// ```
+pub fn term_rarity(all: u64, with: u64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+    let (all, with) = (all as f64, with as f64);
+    ((all - with + 0.5).max(0.0) / (with + 0.5) + 1.0).ln()
+}
+
 /// A value of a field with the number of its chunks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facet {

@@ -77,7 +77,9 @@ pub use facts::{Chunking, CollectionFacts, SinkFacts, StageFacts};
 pub use filter::{Filter, KeywordField, NumericField, NumericRange, TextField};
 pub use finding::{Finding, Findings};
 pub use hub_model::{HubModel, HubModelError, is_plain_name};
-pub use index::{Facet, Hit, IndexQuery, QueryVectors, RankedChunk, SearchAccuracy, VectorIndex};
+pub use index::{
+    Facet, Hit, IndexQuery, QueryVectors, RankedChunk, SearchAccuracy, VectorIndex, term_rarity,
+};
 pub use inventory::{InspectedPoint, Inventory, PointKey, Vectors};
 pub use lifecycle::{ForgottenBatch, Lifecycle, MissingDocuments, Relocation};
 pub use lock::lock;

@@ -45,6 +45,8 @@ pub(crate) struct LegsKey {
     pub(crate) threshold: Option<u32>,
     pub(crate) limit: usize,
     pub(crate) accuracy: SearchAccuracy,
+    /// `true` if exact terms are searched.
+    pub(crate) exact_terms: bool,
 }
 
 /// Cache key of the final ranking of a query in one generation.
@@ -95,6 +97,9 @@ pub struct SearchCaches {
     legs: Cache<(GenerationVersion, LegsKey), Arc<Legs>>,
     hits: Cache<(GenerationVersion, RankingKey), Arc<RankedHits>>,
     points: Cache<(GenerationVersion, Uuid), Arc<Point>>,
+    chunk_counts: Cache<GenerationVersion, u64>,
+    term_counts: Cache<(GenerationVersion, u32), u64>,
+    noise_floors: Cache<GenerationVersion, Option<f32>>,
     facets: Cache<(GenerationVersion, KeywordField), Arc<Vec<Facet>>>,
     /// Number of reported changes per collection.
     changes: Mutex<HashMap<Uuid, u64>>,
@@ -127,6 +132,9 @@ impl SearchCaches {
                 size_of_val(&hits.candidates[..]) + size_of_val(&hits.highlights[..])
             }),
             points: weighed(hits, point_bytes),
+            chunk_counts: weighed(MAX_FACET_BYTES.min(hits), |_: &u64| 0),
+            term_counts: weighed(MAX_FACET_BYTES.min(hits), |_: &u64| 0),
+            noise_floors: weighed(MAX_FACET_BYTES.min(hits), |_: &Option<f32>| 0),
             facets: weighed(MAX_FACET_BYTES.min(hits), facet_bytes),
             changes: Mutex::default(),
             metrics: SearchMetrics::default(),
@@ -159,6 +167,9 @@ impl SearchCaches {
         self.legs.invalidate_all();
         self.hits.invalidate_all();
         self.points.invalidate_all();
+        self.chunk_counts.invalidate_all();
+        self.term_counts.invalidate_all();
+        self.noise_floors.invalidate_all();
         self.facets.invalidate_all();
         self.lock_changes().values_mut().for_each(|changes| *changes += 1);
     }
@@ -205,6 +216,33 @@ impl SearchCaches {
 
     pub(crate) fn insert_point(&self, version: &GenerationVersion, point: &Arc<Point>) {
         self.points.insert((version.clone(), point.id), Arc::clone(point));
+    }
+
+    /// The number of chunks of a generation.
+    pub(crate) fn chunk_count(&self, version: &GenerationVersion) -> Option<u64> {
+        self.chunk_counts.get(version)
+    }
+
+    pub(crate) fn insert_chunk_count(&self, version: GenerationVersion, count: u64) {
+        self.chunk_counts.insert(version, count);
+    }
+
+    /// The number of chunks of a generation with this term.
+    pub(crate) fn term_count(&self, version: &GenerationVersion, term: u32) -> Option<u64> {
+        self.term_counts.get(&(version.clone(), term))
+    }
+
+    pub(crate) fn insert_term_count(&self, version: &GenerationVersion, term: u32, count: u64) {
+        self.term_counts.insert((version.clone(), term), count);
+    }
+
+    /// The noise floor of a generation; the inner option is `None` if it has none.
+    pub(crate) fn noise_floor(&self, version: &GenerationVersion) -> Option<Option<f32>> {
+        self.noise_floors.get(version)
+    }
+
+    pub(crate) fn insert_noise_floor(&self, version: GenerationVersion, floor: Option<f32>) {
+        self.noise_floors.insert(version, floor);
     }
 
     pub(crate) fn facets(

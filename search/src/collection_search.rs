@@ -10,6 +10,7 @@ use pipeline::{BoxError, SparseVector, StoreError};
 
 use crate::blocking::BlockingPool;
 use crate::caches::{GenerationVersion, LegsKey, RankedHits, RankingKey, SearchCaches};
+use crate::exact_terms::{ExactSearch, exact_terms};
 use crate::fields::FieldReader;
 use crate::points::{PointReader, Points};
 use crate::query_batcher::QueryBatcher;
@@ -95,7 +96,7 @@ pub(crate) struct SearchWindow<'a> {
 }
 
 impl SearchWindow<'_> {
-    fn legs_key(&self, mode: SearchMode) -> LegsKey {
+    fn legs_key(&self, mode: SearchMode, settings: &SearchSettings) -> LegsKey {
         let Request { query, filter, threshold, search_params: accuracy, .. } = self.request;
         // The rankings are long enough for the next pages, which are then served from the cache.
         let limit = match mode {
@@ -109,6 +110,7 @@ impl SearchWindow<'_> {
             threshold: threshold.map(f32::to_bits),
             limit,
             accuracy: *accuracy,
+            exact_terms: settings.exact_terms && mode == SearchMode::Hybrid,
         }
     }
 }
@@ -177,7 +179,8 @@ impl CollectionSearch<'_> {
         let words =
             by_words.then(|| target.sparse_encoder.encode_query(&request.query, &languages));
         let asking = Instant::now();
-        let key = window.legs_key(mode);
+        let settings = target.settings.with(&request.overrides);
+        let key = window.legs_key(mode, &settings);
         let asked = (version.clone(), key.clone());
         let legs = match self.caches.legs(&asked) {
             Some(legs) => legs,
@@ -187,8 +190,19 @@ impl CollectionSearch<'_> {
                     None => None,
                 };
                 let query = StoreQuery { target, request, filter, limit: key.limit };
-                let legs =
-                    Arc::new(query.legs(mode, dense.as_ref().map(|it| &***it), &words).await?);
+                let dense = dense.as_ref().map(|it| &***it);
+                let terms = target.sparse_encoder.query_terms(&request.query, &languages);
+                let exact_terms =
+                    if key.exact_terms { exact_terms(terms.clone()) } else { Vec::new() };
+                let points = PointReader { caches: self.caches, target, version: &version };
+                let exact = ExactSearch { query: &query, points: &points, dense };
+                let legs = query.legs(mode, dense, words.as_ref());
+                let (legs, exact) = join(legs, exact.find(exact_terms)).await;
+                let mut legs = Legs { exact: exact?, ..legs? };
+                if mode != SearchMode::Sparse && request.filter.is_none() {
+                    legs.nothing_near = points.is_nothing_near(&legs, &terms).await?;
+                }
+                let legs = Arc::new(legs);
                 self.caches.insert_legs(asked, &legs);
                 legs
             }
@@ -201,7 +215,7 @@ impl CollectionSearch<'_> {
         };
         Ok(CollectionLegs {
             requested: name.to_owned(),
-            settings: target.settings.with(&request.overrides),
+            settings,
             target: Arc::clone(target),
             mode,
             version,
@@ -258,7 +272,8 @@ impl CollectionSearch<'_> {
         points.map_err(|error| (found.legs.requested.clone(), error))
     }
 
-    fn points<'a>(&'a self, legs: &'a CollectionLegs) -> PointReader<'a> {
+    /// Reads the points of a collection.
+    pub(crate) fn points<'a>(&'a self, legs: &'a CollectionLegs) -> PointReader<'a> {
         PointReader { caches: self.caches, target: &legs.target, version: &legs.version }
     }
 }

@@ -1,8 +1,8 @@
 //! Search over the ports. Reads vectors, and writes neither vectors nor metadata.
 //!
 //! A [`Searcher`] sends a [`Request`] to the [`Target`]s that it names and combines their hits into
-//! one [`SearchResults`]. `docs/search.md` describes requests, docs/adr/0013-hybrid-search.md the
-//! design.
+//! one [`SearchResults`]. `docs/search.md` describes requests, docs/adr/0013-hybrid-search.md and
+//! 0039-ranking-in-the-search.md the design.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -68,6 +68,8 @@ mod collection_search;
 pub mod cost;
 mod cursor;
 pub mod evaluation;
+mod exact_terms;
+mod explain;
 mod fields;
 mod filter;
 mod flow;
@@ -75,6 +77,8 @@ mod glob;
 mod highlight;
 mod merge;
 pub mod metrics;
+mod noise_floor;
+mod phrase;
 mod points;
 mod query_batcher;
 mod ranking;

@@ -1,7 +1,8 @@
 //! The ranking of the chunks of one collection: from the rankings of the store to the order in
 //! which hits are shown.
 //!
-//! 1. The store returns the dense and the sparse ranking (`legs.rs`).
+//! 1. The store returns the dense and the sparse ranking, and the chunks with exact terms of the
+//!    query (`legs.rs`).
 //! 2. Both are fused into one list of candidates (`fusion.rs`).
 //! 3. Passes reorder the candidates (`passes.rs`).
 //!
@@ -9,11 +10,13 @@
 //! of candidates gets them from the flow, which reads them before.
 
 mod candidate;
+mod exact;
 mod fusion;
 mod legs;
 mod passes;
 
 pub use self::candidate::{Candidate, Explanation, Leg};
+pub(crate) use self::exact::{ExactChunk, ExactTerm};
 pub use self::fusion::Fusion;
 pub(crate) use self::legs::{BestScores, Legs};
 pub(crate) use self::passes::Passes;

@@ -104,6 +104,8 @@ pub struct Request {
     pub candidates: Option<usize>,
     /// `true` to compute the highlights of the hits.
     pub highlight: bool,
+    /// `true` to explain the scores of the hits.
+    pub explain: bool,
     /// Approximate or exact search.
     pub search_params: SearchAccuracy,
     /// Maximum cost of the search ([`Request::cost`]). It limits the hits read for grouping by
@@ -128,6 +130,7 @@ impl Request {
             overrides: SettingsOverrides::default(),
             candidates: None,
             highlight: true,
+            explain: false,
             search_params: SearchAccuracy::Approximate,
             budget: u64::MAX,
         }

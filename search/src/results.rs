@@ -6,6 +6,7 @@ use std::time::Duration;
 use pipeline::Payload;
 use uuid::Uuid;
 
+use crate::ranking::Explanation;
 use crate::request::SearchMode;
 
 /// The answer to a request.
@@ -13,6 +14,10 @@ use crate::request::SearchMode;
 pub struct SearchResults {
     /// Best first. With [`crate::Request::per_document`], hits of one document are adjacent.
     pub hits: Vec<MergedHit>,
+    /// `true` if there are hits, and none of them is near the query: they are no more similar to it
+    /// than unrelated passages are to each other, and have few of its words. Always `false` in
+    /// sparse mode and with a filter.
+    pub nothing_near: bool,
     /// Cursor of the next page; `None` on the last page.
     pub cursor: Option<String>,
     /// The collections that answered, in the order of the request.
@@ -35,6 +40,8 @@ pub struct MergedHit {
     pub score: f32,
     /// Cosine similarity to the query; `None` if no dense vector of the query was computed.
     pub similarity: Option<f32>,
+    /// How it came to its score, in an answer to [`crate::Request::explain`].
+    pub explanation: Option<Explanation>,
     /// Byte ranges in the content that match words of the query.
     pub highlights: Vec<Range<usize>>,
     /// The passage with its document and its position in it.

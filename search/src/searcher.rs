@@ -14,6 +14,7 @@ use crate::blocking::BlockingPool;
 use crate::caches::SearchCaches;
 use crate::collection_search::{CollectionSearch, RankedCollection, SearchWindow};
 use crate::cursor::Cursor;
+use crate::explain::{TermRarities, explain, rarities};
 use crate::fields::{FieldReader, filter_pool, queue_full_error};
 use crate::filter::{FilterError, parse_filter};
 use crate::flow::{LateFailures, fetch_page, rank, read_legs};
@@ -21,7 +22,6 @@ use crate::glob::PatternFilter;
 use crate::highlight::{Highlighter, PageHit, highlight_page};
 use crate::merge::{self, Place, Ranking};
 use crate::query_batcher::QueryBatcher;
-use crate::ranking::Candidate;
 use crate::request::{InvalidRequest, Request};
 use crate::results::{CollectionFailure, MergedHit, SearchResults, Timings};
 use crate::target::{Target, TargetResolver};
@@ -154,7 +154,8 @@ impl Searcher {
             let fetching = Instant::now();
             let page = fetch_page(&search, &found, page).await?;
             let fetching = fetching.elapsed();
-            let hits = self.show(request, &found, page).await;
+            let rarities = rarities(&search, &found).await?;
+            let hits = self.show(request, &found, &rarities, page).await;
             let slowest = found.iter().map(|it| (it.legs.embed, it.legs.store));
             let (embed, store) =
                 slowest.max_by_key(|(embed, store)| *embed + *store).unwrap_or_default();
@@ -163,7 +164,9 @@ impl Searcher {
                 request.fixed_cost() + request.window_cost(next, window) <= request.budget
             });
             let timings = Timings { embed, store: store + fetching, ..Timings::default() };
+            let nothing_near = !hits.is_empty() && found.iter().all(|it| it.legs.legs.nothing_near);
             return Ok(SearchResults {
+                nothing_near,
                 cursor: next.filter(|_| !is_last).map(Cursor::encode),
                 hits,
                 searched: found.iter().map(|it| it.legs.to_result()).collect(),
@@ -179,6 +182,7 @@ impl Searcher {
         &self,
         request: &Request,
         found: &[RankedCollection],
+        rarities: &[TermRarities],
         page: Vec<PageHit>,
     ) -> Vec<MergedHit> {
         let highlight =
@@ -191,9 +195,18 @@ impl Searcher {
             } else {
                 Vec::new()
             };
-            let Candidate { score, similarity, .. } = hits.candidates[place];
-            let payload = point.payload.clone();
-            MergedHit { collection_index: from, score, similarity, highlights, payload }
+            let candidate = &hits.candidates[place];
+            let explanation = rarities
+                .get(from)
+                .map(|rarities| explain(candidate, &found[from].legs, rarities, &point.payload));
+            MergedHit {
+                collection_index: from,
+                score: candidate.score,
+                similarity: candidate.similarity,
+                explanation,
+                highlights,
+                payload: point.payload.clone(),
+            }
         });
         hits.collect()
     }

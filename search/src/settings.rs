@@ -7,16 +7,27 @@ use crate::ranking::Fusion;
 use crate::request::InvalidRequest;
 
 /// How a collection is searched, from `search` in its pipeline file.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SearchSettings {
     /// How a hybrid search combines its rankings.
     pub fusion: Fusion,
+    /// Ranks chunks with the exact terms of a query first, in a hybrid search.
+    pub exact_terms: bool,
+}
+
+impl Default for SearchSettings {
+    fn default() -> Self {
+        Self { fusion: Fusion::default(), exact_terms: true }
+    }
 }
 
 impl SearchSettings {
     /// These settings with the overrides of a request.
     pub(crate) fn with(&self, overrides: &SettingsOverrides) -> Self {
-        Self { fusion: overrides.fusion.unwrap_or(self.fusion) }
+        Self {
+            fusion: overrides.fusion.unwrap_or(self.fusion),
+            exact_terms: overrides.exact_terms.unwrap_or(self.exact_terms),
+        }
     }
 
     /// `true` if a pass reorders the candidates after the fusion. Such a search ends with its
@@ -37,6 +48,8 @@ impl SearchSettings {
 pub struct SettingsOverrides {
     /// Replaces [`SearchSettings::fusion`].
     pub fusion: Option<Fusion>,
+    /// Replaces [`SearchSettings::exact_terms`].
+    pub exact_terms: Option<bool>,
 }
 
 impl SettingsOverrides {

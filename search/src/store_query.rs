@@ -22,7 +22,7 @@ impl StoreQuery<'_> {
         &self,
         mode: SearchMode,
         dense: Option<&[f32]>,
-        words: &Option<SparseVector>,
+        words: Option<&SparseVector>,
     ) -> Result<Legs, StoreError> {
         let by_meaning = async {
             match dense {
@@ -42,7 +42,7 @@ impl StoreQuery<'_> {
             }
         };
         let (dense, sparse) = join(by_meaning, by_words).await;
-        Ok(Legs { dense: dense?, sparse: sparse? })
+        Ok(Legs { dense: dense?, sparse: sparse?, ..Legs::default() })
     }
 
     async fn rank(
@@ -53,13 +53,26 @@ impl StoreQuery<'_> {
         // In a hybrid search, the threshold applies after the fusion, so that it does not change
         // the ranks.
         let min_similarity = self.request.threshold.filter(|_| mode != SearchMode::Hybrid);
-        let query = IndexQuery {
-            vectors,
-            filter: self.filter.clone(),
-            min_similarity,
-            limit: self.limit,
-            accuracy: self.request.search_params,
-        };
+        self.index_query(vectors, min_similarity, self.limit).await
+    }
+
+    /// The best chunks by these vectors, without a threshold.
+    pub(crate) async fn rank_up_to(
+        &self,
+        vectors: QueryVectors,
+        limit: usize,
+    ) -> Result<Vec<RankedChunk>, StoreError> {
+        self.index_query(vectors, None, limit).await
+    }
+
+    async fn index_query(
+        &self,
+        vectors: QueryVectors,
+        min_similarity: Option<f32>,
+        limit: usize,
+    ) -> Result<Vec<RankedChunk>, StoreError> {
+        let (filter, accuracy) = (self.filter.clone(), self.request.search_params);
+        let query = IndexQuery { vectors, filter, min_similarity, limit, accuracy };
         self.target.index.rank(&query).await
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
+use search::Fusion;
 
 use crate::remote::RemoteServer;
 
@@ -49,17 +50,28 @@ pub(crate) struct SearchArgs {
     /// Default: hybrid if the collection has sparse vectors, otherwise dense.
     #[arg(long, value_enum)]
     pub mode: Option<ModeArg>,
+    /// Select how a hybrid search combines its two rankings
+    ///
+    /// 'convex:0.7': a weighted sum of the scores, with this weight of the dense one. 'rrf':
+    /// reciprocal rank fusion. Default: the setting of the pipeline file.
+    #[arg(long, value_name = "METHOD", value_parser = fusion)]
+    pub fusion: Option<Fusion>,
     /// Set the constant of reciprocal rank fusion
     ///
-    /// Applies to hybrid search. The larger the constant, the less the first ranks stand out.
+    /// Selects `--fusion rrf`. The larger the constant, the less the first ranks stand out.
     /// Default: 60.
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
     pub fusion_k: Option<u32>,
-    /// Weight the dense and the sparse ranking
+    /// Weight the two rankings in reciprocal rank fusion
     ///
-    /// Applies to hybrid search, for example '2:1'. Default: equal weights.
+    /// Selects `--fusion rrf`, for example '2:1'. Default: equal weights.
     #[arg(long, value_name = "DENSE:SPARSE", value_parser = weights)]
     pub weights: Option<(f32, f32)>,
+    /// Rank names, numbers and quoted phrases of the query like other words
+    ///
+    /// By default a hybrid search ranks passages with such an exact term first.
+    #[arg(long)]
+    pub no_exact_terms: bool,
     /// Return only hits that match this filter
     ///
     /// For example '{"path": {"glob": "docs/**"}, "modified_at": {"gte": "2024-01-01"}}'.
@@ -76,6 +88,9 @@ pub(crate) struct SearchArgs {
     /// Group hits by document, at most N of each
     #[arg(long, value_name = "N")]
     pub per_document: Option<usize>,
+    /// Explain the score of each hit
+    #[arg(long)]
+    pub explain: bool,
     #[command(flatten)]
     pub server: ServerArgs,
     /// Print the hits as a JSON array
@@ -96,6 +111,17 @@ fn weights(text: &str) -> Result<(f32, f32), String> {
     let weights = text.split_once(':');
     let weights = weights.and_then(|(dense, sparse)| Some((number(dense)?, number(sparse)?)));
     weights.ok_or_else(|| "expected two numbers separated by a colon, such as 2:1".to_owned())
+}
+
+/// Parses `convex`, `convex:0.7` or `rrf`; the search checks the range of the weight.
+fn fusion(text: &str) -> Result<Fusion, String> {
+    let dense = text.strip_prefix("convex:").map(str::parse::<f32>);
+    match (text, dense) {
+        ("rrf", _) => Ok(Fusion::rrf()),
+        ("convex", _) => Ok(Fusion::convex()),
+        (_, Some(Ok(dense))) => Ok(Fusion::Convex { dense }),
+        _ => Err("expected `convex`, `convex:WEIGHT` such as convex:0.7, or `rrf`".to_owned()),
+    }
 }
 
 /// Search mode.

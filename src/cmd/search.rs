@@ -16,6 +16,7 @@ use crate::remote::RemoteError;
 use crate::render::Paint;
 use crate::{model_download, remote, render};
 
+mod explanation;
 mod snippet;
 
 pub(super) async fn search(args: &SearchArgs) -> Result<(), BoxError> {
@@ -78,10 +79,6 @@ fn read_filter(text: &str) -> Result<Value, BoxError> {
 }
 
 fn request(args: &SearchArgs, filter: Option<&Value>) -> Result<Request, BoxError> {
-    let fusion = (args.fusion_k.is_some() || args.weights.is_some()).then(|| {
-        let (dense, sparse) = args.weights.unwrap_or((1.0, 1.0));
-        Fusion::Rrf { k: args.fusion_k.unwrap_or(60), dense, sparse }
-    });
     Ok(Request {
         mode: args.mode.map(search::SearchMode::from),
         k: usize::from(args.k),
@@ -89,41 +86,60 @@ fn request(args: &SearchArgs, filter: Option<&Value>) -> Result<Request, BoxErro
         filter: filter.map(parse_filter).transpose()?,
         threshold: args.threshold,
         per_document: args.per_document,
-        overrides: SettingsOverrides { fusion },
+        explain: args.explain,
+        overrides: SettingsOverrides {
+            fusion: fusion(args)?,
+            exact_terms: args.no_exact_terms.then_some(false),
+        },
         ..Request::new(args.words.join(" "), Vec::new())
     })
 }
 
+/// The fusion that the options ask for; `None` for that of the collection.
+fn fusion(args: &SearchArgs) -> Result<Option<Fusion>, BoxError> {
+    if args.fusion_k.is_none() && args.weights.is_none() {
+        return Ok(args.fusion);
+    }
+    let Fusion::Rrf { k, dense, sparse } = args.fusion.unwrap_or(Fusion::rrf()) else {
+        return Err("`--fusion-k` and `--weights` apply to `--fusion rrf`: leave them out".into());
+    };
+    let (dense, sparse) = args.weights.unwrap_or((dense, sparse));
+    Ok(Some(Fusion::Rrf { k: args.fusion_k.unwrap_or(k), dense, sparse }))
+}
+
 fn as_json(answer: &SearchResults) -> Value {
-    answer
-        .hits
-        .iter()
-        .map(|MergedHit { collection_index: from, score, similarity, highlights, payload }| {
-            let CollectionResult { name, generation, mode, .. } = &answer.searched[*from];
-            let highlights: Vec<[usize; 2]> =
-                highlights.iter().map(|range| [range.start, range.end]).collect();
-            json!({
-                "score": score,
-                "similarity": similarity,
-                "mode": mode.name(),
-                "collection": name,
-                "generation": generation,
-                "uri": payload.uri,
-                "title": title::display_title(payload.title.as_deref(), &payload.uri),
-                "chunk_index": payload.chunk_index,
-                "text": payload.content,
-                "highlights": highlights,
-                "headings": payload.headings,
-                "page": payload.page,
-                "document_id": payload.document,
-                "mime_type": payload.mime_type,
-                "language": payload.language,
-                "facts": sorted(&payload.facts),
-                "start": payload.start,
-                "end": payload.end,
-            })
-        })
-        .collect()
+    answer.hits.iter().map(|hit| hit_as_json(answer, hit)).collect()
+}
+
+fn hit_as_json(answer: &SearchResults, hit: &MergedHit) -> Value {
+    let MergedHit { collection_index, score, similarity, explanation, highlights, payload } = hit;
+    let CollectionResult { name, generation, mode, .. } = &answer.searched[*collection_index];
+    let highlights: Vec<[usize; 2]> =
+        highlights.iter().map(|range| [range.start, range.end]).collect();
+    let mut json = json!({
+        "score": score,
+        "similarity": similarity,
+        "mode": mode.name(),
+        "collection": name,
+        "generation": generation,
+        "uri": payload.uri,
+        "title": title::display_title(payload.title.as_deref(), &payload.uri),
+        "chunk_index": payload.chunk_index,
+        "text": payload.content,
+        "highlights": highlights,
+        "headings": payload.headings,
+        "page": payload.page,
+        "document_id": payload.document,
+        "mime_type": payload.mime_type,
+        "language": payload.language,
+        "facts": sorted(&payload.facts),
+        "start": payload.start,
+        "end": payload.end,
+    });
+    if let Some(explanation) = explanation {
+        json["explanation"] = explanation::as_json(explanation);
+    }
+    json
 }
 
 /// Facts in the order of their keys, as a server returns them.
@@ -140,6 +156,11 @@ fn as_text(answer: &SearchResults, paint: Paint) -> String {
     }
     let width = render::width_of_output().unwrap_or(snippet::WIDTH);
     let mut out = String::new();
+    if answer.nothing_near {
+        let them = if answer.searched.len() == 1 { "the collection" } else { "the collections" };
+        writeln!(out, "Nothing in {them} is near this query; the best hits follow.\n")
+            .expect("writing to a String cannot fail");
+    }
     for (place, hit) in answer.hits.iter().enumerate() {
         let payload = &hit.payload;
         let title = title::display_title(payload.title.as_deref(), &payload.uri);
@@ -149,8 +170,9 @@ fn as_text(answer: &SearchResults, paint: Paint) -> String {
             (None, Some(page)) => format!(" · page {page}"),
             (None, None) => String::new(),
         };
-        // A fused score of reciprocal ranks is not meaningful to users; the similarity is.
-        let score = hit.similarity.unwrap_or(hit.score);
+        let score = hit.score;
+        let similarity = hit.similarity.filter(|similarity| *similarity != score);
+        let similarity = similarity.map_or(String::new(), |it| format!("similarity {it:.2}  "));
         let within_what = match answer.searched.len() {
             1 => String::new(),
             _ => format!("{}, ", answer.searched[hit.collection_index].name),
@@ -158,13 +180,17 @@ fn as_text(answer: &SearchResults, paint: Paint) -> String {
         let heading = format!("{title}{within}");
         let written = writeln!(
             out,
-            "{}. {score:.3}  {}\n   {} ({within_what}chunk {})",
+            "{}. {score:.3}  {similarity}{}\n   {} ({within_what}chunk {})",
             place + 1,
             paint.bold(&render::visible_line(&heading)),
             render::visible_line(&payload.uri),
             payload.chunk_index,
         );
         written.expect("writing to a String cannot fail");
+        for line in hit.explanation.iter().flat_map(explanation::lines) {
+            writeln!(out, "   {}", render::visible_line(&line))
+                .expect("writing to a String cannot fail");
+        }
         for line in snippet::lines(&payload.content, &hit.highlights, width, paint) {
             writeln!(out, "   │ {line}").expect("writing to a String cannot fail");
         }

@@ -3,24 +3,19 @@
 
 use std::time::Duration;
 
-use pipeline::{Payload, SearchAccuracy};
+use pipeline::{PassageField, Payload, SearchAccuracy, TermMatch};
 use search::{
-    CollectionFailure, CollectionResult, Fusion, MergedHit, Request, SearchMode, SearchResults,
-    SettingsOverrides, Timings,
+    CollectionFailure, CollectionResult, Explanation, Fusion, Leg, MergedHit, Request, SearchMode,
+    SearchResults, SettingsOverrides, Timings,
 };
 use serde_json::{Map, Value};
 use server::wire::{
-    FailedCollection, FusionRequest, Mode, SearchAnswer, SearchHit, SearchRequest, to_byte_ranges,
+    FailedCollection, FusionMethod, FusionRequest, Mode, RankingPlace, SearchAnswer,
+    SearchExplanation, SearchHit, SearchRequest, to_byte_ranges,
 };
 
 /// The request of a search. All fields are named, so that a new option cannot be forgotten here.
-///
-/// # Errors
-/// The option that the API does not have.
-pub(super) fn to_wire(
-    request: &Request,
-    filter: Option<Map<String, Value>>,
-) -> Result<SearchRequest, &'static str> {
+pub(super) fn to_wire(request: &Request, filter: Option<Map<String, Value>>) -> SearchRequest {
     let Request {
         query,
         collections,
@@ -35,17 +30,26 @@ pub(super) fn to_wire(
         overrides,
         candidates,
         highlight,
+        explain,
         search_params,
         // The server has its own.
         budget: _,
     } = request;
-    let SettingsOverrides { fusion } = overrides;
-    let fusion = match *fusion {
-        None => None,
-        Some(Fusion::Rrf { k, dense, sparse }) => Some(FusionRequest { k, dense, sparse }),
-        Some(Fusion::Convex { .. }) => return Err("convex fusion"),
-    };
-    Ok(SearchRequest {
+    let SettingsOverrides { fusion, exact_terms } = overrides;
+    let fusion = fusion.map(|fusion| match fusion {
+        Fusion::Rrf { k, dense, sparse } => FusionRequest {
+            method: Some(FusionMethod::Rrf),
+            k: Some(k),
+            dense: Some(dense),
+            sparse: Some(sparse),
+        },
+        Fusion::Convex { dense } => FusionRequest {
+            method: Some(FusionMethod::Convex),
+            dense: Some(dense),
+            ..FusionRequest::default()
+        },
+    });
+    SearchRequest {
         query: query.clone(),
         collections: collections.clone(),
         mode: mode.map(|mode| match mode {
@@ -60,15 +64,17 @@ pub(super) fn to_wire(
         threshold: *threshold,
         per_document: *per_document,
         fusion,
+        exact_terms: *exact_terms,
         candidates: *candidates,
         highlight: *highlight,
+        explain: *explain,
         exact: *search_params == SearchAccuracy::Exact,
-    })
+    }
 }
 
 /// The results of a search. Collections that failed have their own name.
 pub(super) fn to_results(answer: SearchAnswer) -> SearchResults {
-    let SearchAnswer { hits, next, searched, failed, timings } = answer;
+    let SearchAnswer { hits, nothing_near, next, searched, failed, timings } = answer;
     let searched: Vec<CollectionResult> = searched
         .into_iter()
         .map(|it| CollectionResult {
@@ -86,6 +92,7 @@ pub(super) fn to_results(answer: SearchAnswer) -> SearchResults {
     let ms = |ms: f64| Duration::try_from_secs_f64(ms / 1000.0).unwrap_or_default();
     SearchResults {
         hits: hits.into_iter().map(|hit| to_hit(hit, &searched)).collect(),
+        nothing_near,
         cursor: next,
         searched,
         failed: failed.into_iter().map(to_failure).collect(),
@@ -109,6 +116,7 @@ fn to_hit(hit: SearchHit, searched: &[CollectionResult]) -> MergedHit {
         collection_index: position.unwrap_or_default(),
         score: hit.score,
         similarity: hit.similarity,
+        explanation: hit.explanation.map(to_explanation),
         highlights,
         payload: Payload {
             collection: hit.collection,
@@ -127,6 +135,32 @@ fn to_hit(hit: SearchHit, searched: &[CollectionResult]) -> MergedHit {
             modified_at: hit.modified_at.map(|at| at.timestamp_micros()),
             source: hit.source,
         },
+    }
+}
+
+fn to_explanation(explanation: SearchExplanation) -> Explanation {
+    let SearchExplanation { dense, sparse, fused, exact_terms, terms } = explanation;
+    let leg = |place: RankingPlace| Leg { rank: place.rank, score: place.score };
+    let terms = terms.into_iter().filter_map(|it| {
+        let field =
+            [PassageField::Text, PassageField::Headings, PassageField::Title, PassageField::Path]
+                .into_iter()
+                .find(|field| field.name() == it.field)?;
+        // The index of the term is a detail of the sparse encoder.
+        Some(TermMatch {
+            term: it.term,
+            index: 0,
+            field,
+            frequency: it.frequency,
+            weight: it.score,
+        })
+    });
+    Explanation {
+        dense: dense.map(leg),
+        sparse: sparse.map(leg),
+        fused,
+        exact: exact_terms,
+        terms: terms.collect(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 use pipeline::{
     DocumentLocation, Facet, Filter, IndexQuery, KeywordField, Payload, Point, QueryVectors,
-    RankedChunk, SparseVector, StoreError, VectorIndex, VectorStore, lock, point_id,
+    RankedChunk, SparseVector, StoreError, VectorIndex, VectorStore, lock, point_id, term_rarity,
 };
 use uuid::Uuid;
 
@@ -272,14 +272,10 @@ fn by_bm25(
     filter: Option<&Filter>,
 ) -> Vec<RankedChunk> {
     let all = points.values().filter(|point| point.sparse.is_some()).count();
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        reason = "points in memory are few, and scores have single precision"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "scores have single precision")]
     let rarity = |index: &u32| {
         let with = points.values().filter(|point| has_term(point, *index)).count();
-        ranking::inverse_document_frequency(all as f64, with as f64) as f32
+        term_rarity(all as u64, with as u64) as f32
     };
     let values = words.indices.iter().zip(&words.values);
     let values = values.map(|(index, value)| value * rarity(index)).collect();

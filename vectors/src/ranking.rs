@@ -63,13 +63,8 @@ pub(crate) fn most_frequent(mut facets: Vec<Facet>, limit: usize) -> Vec<Facet> 
     facets
 }
 
-/// Rarity of a term that `with` of `all` sparse vectors contain, as Qdrant computes it.
-pub(crate) fn inverse_document_frequency(all: f64, with: f64) -> f64 {
-    ((all - with + 0.5) / (with + 0.5) + 1.0).ln()
-}
-
-/// The number of sparse vectors with a term, from its rarity: [`inverse_document_frequency`]
-/// solved for `with`.
+/// The number of sparse vectors with a term, from its rarity: [`pipeline::term_rarity`] solved for
+/// `with`.
 pub(crate) fn count_of_rarity(all: u64, rarity: f64) -> u64 {
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
     let with = (all as f64 + 1.0) / rarity.exp() - 0.5;
@@ -95,12 +90,8 @@ mod tests {
                 if !(1..=all).contains(&with) {
                     continue;
                 }
-                #[expect(
-                    clippy::cast_precision_loss,
-                    clippy::cast_possible_truncation,
-                    reason = "counts are small, and scores have single precision"
-                )]
-                let rarity = inverse_document_frequency(all as f64, with as f64) as f32;
+                #[expect(clippy::cast_possible_truncation, reason = "scores have single precision")]
+                let rarity = pipeline::term_rarity(all, with) as f32;
                 let found = count_of_rarity(all, f64::from(rarity));
                 assert!(found.abs_diff(with) <= with / 10_000, "{found} of {with} in {all}");
             }

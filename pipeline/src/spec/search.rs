@@ -14,17 +14,33 @@ use serde::Deserialize;
 /// assert_eq!(SearchSpec::default().fusion, FusionSpec::default());
 /// # Ok::<_, serde_json::Error>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SearchSpec {
     /// How a hybrid search combines the dense and the sparse ranking.
     pub fusion: FusionSpec,
+    /// Ranks chunks with the exact terms of a query first in a hybrid search: its names, numbers
+    /// and quoted phrases.
+    pub exact_terms: bool,
+}
+
+impl Default for SearchSpec {
+    fn default() -> Self {
+        Self { fusion: FusionSpec::default(), exact_terms: true }
+    }
 }
 
 /// How a hybrid search combines the dense and the sparse ranking.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(tag = "method", rename_all = "lowercase", deny_unknown_fields)]
 pub enum FusionSpec {
+    /// A weighted sum of the scores, each scaled by the best one of the answer.
+    Convex {
+        /// Weight of the dense score; the sparse score has the rest.
+        #[serde(default = "dense_weight")]
+        #[schemars(range(min = 0.0, max = 1.0))]
+        dense: f32,
+    },
     /// By reciprocal ranks.
     Rrf {
         /// Constant: the larger it is, the smaller the advantage of the first ranks.
@@ -43,10 +59,13 @@ pub enum FusionSpec {
 }
 
 impl Default for FusionSpec {
-    /// `k` is that of the original paper (Cormack, Clarke and Büttcher, SIGIR 2009).
     fn default() -> Self {
-        Self::Rrf { k: sixty(), dense: one(), sparse: one() }
+        Self::Convex { dense: dense_weight() }
     }
+}
+
+fn dense_weight() -> f32 {
+    0.7
 }
 
 fn sixty() -> u32 {

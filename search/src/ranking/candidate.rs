@@ -1,6 +1,6 @@
 //! A chunk on its way through the ranking, and how it came to its score.
 
-use pipeline::RankedChunk;
+use pipeline::{RankedChunk, TermMatch};
 use uuid::Uuid;
 
 /// A ranked chunk. Its payload is read only if it is shown or a pass needs it.
@@ -39,6 +39,11 @@ pub struct Explanation {
     pub sparse: Option<Leg>,
     /// The fused score of a hybrid search.
     pub fused: Option<f32>,
+    /// The exact terms of the query that it has.
+    pub exact: Vec<String>,
+    /// The words of the query in it, with their parts of the sparse score, the largest first.
+    /// Only in an answer to [`crate::Request::explain`].
+    pub terms: Vec<TermMatch>,
 }
 
 /// The place of a chunk in a ranking.

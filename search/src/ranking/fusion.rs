@@ -7,6 +7,7 @@ use pipeline::RankedChunk;
 use serde::Serialize;
 
 use crate::ranking::candidate::{Candidate, Leg, sort_candidates};
+use crate::ranking::exact::ExactChunk;
 use crate::ranking::legs::{BestScores, Legs};
 use crate::request::InvalidRequest;
 
@@ -42,11 +43,16 @@ pub enum Fusion {
 
 impl Default for Fusion {
     fn default() -> Self {
-        Self::rrf()
+        Self::convex()
     }
 }
 
 impl Fusion {
+    /// A weighted sum with the weight that was best on judged queries (`docs/search.md`).
+    pub fn convex() -> Self {
+        Self::Convex { dense: 0.7 }
+    }
+
     /// Reciprocal rank fusion with equal weights. `k` is that of the original paper (Cormack,
     /// Clarke and Büttcher, SIGIR 2009).
     pub fn rrf() -> Self {
@@ -74,7 +80,8 @@ impl Fusion {
     }
 }
 
-/// Fuses two rankings, each best first: every chunk of either once, best first. `best` are the best
+/// Fuses two rankings, each best first: every chunk of either, or with an exact term, once, best
+/// first. `best` are the best
 /// scores of all rankings whose fused scores are to be comparable.
 pub(crate) fn fuse(fusion: Fusion, legs: &Legs, best: BestScores) -> Vec<Candidate> {
     let mut fused: HashMap<_, Candidate> = HashMap::new();
@@ -91,10 +98,20 @@ pub(crate) fn fuse(fusion: Fusion, legs: &Legs, best: BestScores) -> Vec<Candida
             *leg(candidate) = Some(Leg { rank, score: chunk.score });
         }
     }
+    // Part of the sparse scores of chunks that are too low in the sparse ranking to be in it.
+    let mut partial = HashMap::new();
+    for ExactChunk { chunk, .. } in &legs.exact {
+        fused.entry(chunk.id).or_insert_with(|| Candidate::new(chunk));
+        partial.insert(chunk.id, chunk.score);
+    }
     let mut candidates: Vec<Candidate> = fused.into_values().collect();
     for candidate in &mut candidates {
         candidate.score = match fusion {
-            Fusion::Convex { dense } => convex_score(candidate, dense, best),
+            Fusion::Convex { dense } => {
+                let sparse = candidate.explanation.sparse.map(|leg| leg.score);
+                let sparse = sparse.or(partial.get(&candidate.id).copied()).unwrap_or(0.0);
+                convex_score(candidate.similarity, sparse, dense, best)
+            }
             Fusion::Rrf { k, dense, sparse } => {
                 let score =
                     |leg: Option<Leg>, weight| leg.map_or(0.0, |it| rank_score(k, it, weight));
@@ -110,14 +127,12 @@ pub(crate) fn fuse(fusion: Fusion, legs: &Legs, best: BestScores) -> Vec<Candida
 
 /// The scaled scores, weighted. The similarity of a chunk is known even if only the sparse ranking
 /// has it; the sparse score of a chunk that only the dense ranking has counts as 0.
-fn convex_score(candidate: &Candidate, dense_weight: f32, best: BestScores) -> f32 {
+fn convex_score(similarity: Option<f32>, sparse: f32, weight: f32, best: BestScores) -> f32 {
     let scaled = |value: f32, least: f32, best: f32| {
         if best > least { ((value - least) / (best - least)).clamp(0.0, 1.0) } else { 0.0 }
     };
-    let similarity = candidate.similarity.unwrap_or(-1.0);
-    let sparse = candidate.explanation.sparse.map_or(0.0, |leg| leg.score);
-    dense_weight * scaled(similarity, -1.0, best.similarity)
-        + (1.0 - dense_weight) * scaled(sparse, 0.0, best.sparse)
+    weight * scaled(similarity.unwrap_or(-1.0), -1.0, best.similarity)
+        + (1.0 - weight) * scaled(sparse, 0.0, best.sparse)
 }
 
 /// The score of a rank in a ranking of this weight.
@@ -128,4 +143,177 @@ fn rank_score(k: u32, leg: Leg, weight: f32) -> f32 {
     #[expect(clippy::cast_precision_loss, reason = "ranks are small numbers")]
     let (rank, k) = (leg.rank as f32, k as f32);
     1.0 / (rank / weight + k - 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+
+    /// A chunk in the rankings: cosine and sparse score, either of which may be missing.
+    type Drawn = (u8, Option<u8>, Option<u8>);
+
+    /// Rankings of the drawn chunks, as a store returns them. Every chunk has a similarity.
+    fn legs(drawn: &[Drawn]) -> Legs {
+        let mut legs = Legs::default();
+        for (number, (cosine, dense, sparse)) in (0..).zip(drawn) {
+            let similarity = f32::from(*cosine) / 127.5 - 1.0;
+            let id = Uuid::from_u128(number);
+            let chunk = |score| RankedChunk {
+                id,
+                document: id,
+                chunk_index: 0,
+                score,
+                similarity: Some(similarity),
+            };
+            legs.dense.extend(dense.map(|_| chunk(similarity)));
+            legs.sparse.extend(sparse.map(|score| chunk(f32::from(score) / 8.0 + 0.1)));
+        }
+        for ranking in [&mut legs.dense, &mut legs.sparse] {
+            ranking.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.id.cmp(&b.id)));
+        }
+        legs
+    }
+
+    fn drawn() -> impl Strategy<Value = Vec<Drawn>> {
+        prop::collection::vec((any::<u8>(), any::<Option<u8>>(), any::<Option<u8>>()), 1..40)
+    }
+
+    fn fusions() -> impl Strategy<Value = Fusion> {
+        prop_oneof![
+            (0.0_f32..=1.0).prop_map(|dense| Fusion::Convex { dense }),
+            (1_u32..200, 0.0_f32..4.0, 0.1_f32..4.0).prop_map(|(k, dense, sparse)| Fusion::Rrf {
+                k,
+                dense,
+                sparse
+            }),
+        ]
+    }
+
+    fn fused(fusion: Fusion, legs: &Legs) -> Vec<Candidate> {
+        fuse(fusion, legs, legs.best_scores())
+    }
+
+    proptest! {
+        /// Every chunk is ranked once, and the printed score is what ranks it.
+        #[test]
+        fn the_score_ranks(drawn in drawn(), fusion in fusions()) {
+            let legs = legs(&drawn);
+            let candidates = fused(fusion, &legs);
+            prop_assert!(candidates.is_sorted_by(|a, b| a.score >= b.score));
+            let mut ids: Vec<_> = candidates.iter().map(|it| it.id).collect();
+            let mut expected: Vec<_> = legs.dense.iter().chain(&legs.sparse).map(|it| it.id).collect();
+            for ids in [&mut ids, &mut expected] {
+                ids.sort_unstable();
+            }
+            expected.dedup();
+            prop_assert_eq!(ids, expected);
+        }
+
+        /// A chunk that is at least as good in both rankings is not behind.
+        #[test]
+        fn a_better_chunk_is_not_behind(drawn in drawn(), fusion in fusions()) {
+            let candidates = fused(fusion, &legs(&drawn));
+            let better = |a: Option<Leg>, b: Option<Leg>| match (a, b) {
+                (Some(a), Some(b)) => a.rank < b.rank,
+                (a, None) => a.is_some(),
+                (None, Some(_)) => false,
+            };
+            for (place, behind) in candidates.iter().enumerate() {
+                for before in &candidates[..place] {
+                    let dense = better(behind.explanation.dense, before.explanation.dense);
+                    let sparse = better(behind.explanation.sparse, before.explanation.sparse);
+                    let closer = behind.similarity > before.similarity;
+                    let is_better = dense && sparse && closer;
+                    prop_assert!(!is_better || behind.score == before.score);
+                }
+            }
+        }
+
+        /// The order of equal chunks does not depend on the order in which a ranking has them.
+        #[test]
+        fn the_order_of_the_rankings_does_not_matter(drawn in drawn(), dense in 0.0_f32..=1.0) {
+            let legs = legs(&drawn);
+            let mut reversed = legs.clone();
+            reversed.dense.reverse();
+            reversed.sparse.reverse();
+            let ids = |legs: &Legs| -> Vec<Uuid> {
+                let best = legs_best(&drawn);
+                fuse(Fusion::Convex { dense }, legs, best).iter().map(|it| it.id).collect()
+            };
+            prop_assert_eq!(ids(&legs), ids(&reversed));
+        }
+
+        /// With all weight on one ranking, its best chunk is first.
+        #[test]
+        fn a_ranking_with_all_weight_decides(drawn in drawn()) {
+            let legs = legs(&drawn);
+            let rrf = |dense, sparse| Fusion::Rrf { k: 60, dense, sparse };
+            for (only, ranking) in [
+                ([Fusion::Convex { dense: 1.0 }, rrf(1.0, 0.0)], &legs.dense),
+                ([Fusion::Convex { dense: 0.0 }, rrf(0.0, 1.0)], &legs.sparse),
+            ] {
+                for fusion in only {
+                    let candidates = fused(fusion, &legs);
+                    let Some(best) = ranking.first() else { continue };
+                    // A chunk that only the sparse ranking has may be as similar.
+                    let first = &candidates[0];
+                    let is_best = first.id == best.id
+                        || first.similarity >= best.similarity
+                            && matches!(fusion, Fusion::Convex { dense: 1.0 })
+                        || ranking.iter().any(|it| it.id == first.id && it.score >= best.score);
+                    prop_assert!(is_best, "{fusion:?}: {first:?} instead of {best:?}");
+                }
+            }
+        }
+
+        /// The first candidates do not change when the rankings are read further, as long as the
+        /// further chunks are worse in both.
+        #[test]
+        fn convex_scores_do_not_depend_on_the_depth(drawn in drawn(), dense in 0.0_f32..=1.0) {
+            let whole = legs(&drawn);
+            let half = Legs {
+                dense: whole.dense[..whole.dense.len().div_ceil(2)].to_vec(),
+                sparse: whole.sparse[..whole.sparse.len().div_ceil(2)].to_vec(),
+                ..Legs::default()
+            };
+            let fusion = Fusion::Convex { dense };
+            let best = whole.best_scores();
+            let all = fuse(fusion, &whole, best);
+            for candidate in fuse(fusion, &half, best) {
+                let same = all.iter().find(|it| it.id == candidate.id).unwrap();
+                prop_assert!(same.score >= candidate.score, "a further ranking adds to the score");
+            }
+        }
+    }
+
+    fn legs_best(drawn: &[Drawn]) -> BestScores {
+        legs(drawn).best_scores()
+    }
+
+    #[test]
+    fn reciprocal_ranks_are_summed() {
+        let drawn = [(200, Some(0), Some(9)), (100, Some(0), Some(90)), (50, None, Some(200))];
+        let fusion = Fusion::Rrf { k: 60, dense: 1.0, sparse: 2.0 };
+        let candidates = fused(fusion, &legs(&drawn));
+        // First of the dense ranking, and third of the sparse one, which counts twice.
+        let first = candidates.iter().find(|it| it.id == Uuid::from_u128(0)).unwrap();
+        assert!((first.score - (1.0 / 60.0 + 1.0 / 60.5)).abs() < 1e-6);
+        let dense = Fusion::Rrf { k: 60, dense: 1.0, sparse: 0.0 };
+        let last = fused(dense, &legs(&drawn)).pop().unwrap();
+        assert_eq!((last.id, last.score), (Uuid::from_u128(2), 0.0), "in no ranking with weight");
+    }
+
+    #[test]
+    fn scores_are_scaled_by_the_best() {
+        // The best of both has the score 1; one without the terms has the weight of its similarity.
+        let drawn = [(255, Some(0), Some(160)), (255, Some(0), None), (0, None, Some(160))];
+        let candidates = fused(Fusion::Convex { dense: 0.7 }, &legs(&drawn));
+        let scores: Vec<f32> = candidates.iter().map(|it| it.score).collect();
+        for (score, expected) in scores.iter().zip([1.0, 0.7, 0.3]) {
+            assert!((score - expected).abs() < 1e-6, "{scores:?}");
+        }
+    }
 }

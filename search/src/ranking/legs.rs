@@ -3,6 +3,7 @@
 use pipeline::RankedChunk;
 
 use crate::ranking::candidate::{Candidate, Leg};
+use crate::ranking::exact::ExactChunk;
 use crate::request::SearchMode;
 
 /// The rankings of a query in one collection, each best first. The one that the mode does not use
@@ -11,14 +12,19 @@ use crate::request::SearchMode;
 pub(crate) struct Legs {
     pub(crate) dense: Vec<RankedChunk>,
     pub(crate) sparse: Vec<RankedChunk>,
+    /// The chunks with exact terms of the query, in no order.
+    pub(crate) exact: Vec<ExactChunk>,
+    /// `true` if nothing in the collection is near the query.
+    pub(crate) nothing_near: bool,
 }
 
 impl Legs {
     /// The best scores of the rankings.
     pub(crate) fn best_scores(&self) -> BestScores {
-        let all = || self.dense.iter().chain(&self.sparse);
+        let exact = self.exact.iter().map(|it| &it.chunk);
+        let all = self.dense.iter().chain(&self.sparse).chain(exact);
         BestScores {
-            similarity: all().filter_map(|it| it.similarity).fold(-1.0, f32::max),
+            similarity: all.filter_map(|it| it.similarity).fold(-1.0, f32::max),
             sparse: self.sparse.first().map_or(0.0, |it| it.score),
         }
     }

@@ -4,6 +4,7 @@ use pipeline::StoreError;
 
 use crate::points::PointReader;
 use crate::ranking::candidate::Candidate;
+use crate::ranking::exact::rank_exact_terms;
 use crate::ranking::fusion::fuse;
 use crate::ranking::legs::{BestScores, Legs};
 use crate::request::{Request, SearchMode};
@@ -35,7 +36,11 @@ impl Passes<'_> {
         best: BestScores,
     ) -> Result<Vec<Candidate>, StoreError> {
         let mut candidates = match self.mode {
-            SearchMode::Hybrid => fuse(self.settings.fusion, legs, best),
+            SearchMode::Hybrid => {
+                let mut candidates = fuse(self.settings.fusion, legs, best);
+                rank_exact_terms(&mut candidates, &legs.exact);
+                candidates
+            }
             SearchMode::Dense | SearchMode::Sparse => legs.single(self.mode),
         };
         if let Some(threshold) = self.request.threshold {

@@ -4,6 +4,7 @@
 
 mod costs;
 mod evaluation;
+mod exact_terms;
 mod multi_collection;
 mod paging;
 mod search;

@@ -151,7 +151,8 @@ async fn a_cursor_does_not_go_around_the_limits() {
 async fn invalid_requests_are_rejected() {
     let library = MemoryResolver::of(vec![sample_collection(1).target().await]);
     let request = || Request::new("ties", vec!["shelf".to_owned()]);
-    let fusion = |fusion| SettingsOverrides { fusion: Some(fusion) };
+    let fusion =
+        |fusion| SettingsOverrides { fusion: Some(fusion), ..SettingsOverrides::default() };
     let weightless = fusion(Fusion::Rrf { k: 60, dense: 0.0, sparse: 0.0 });
     for (wrong, field) in [
         (Request { query: " \n".to_owned(), ..request() }, "query"),

@@ -164,3 +164,27 @@ async fn values_are_counted_under_a_filter() {
         assert_eq!(some.iter().map(|it| it.count).sum::<u64>(), 4, "{name}");
     }
 }
+
+#[tokio::test]
+async fn an_answer_tells_if_nothing_is_near() {
+    let topics = ["birds of the north", "ships of iron", "trees in a garden", "rust and locks"];
+    let texts: Vec<String> =
+        (0..60).map(|n| format!("{} number {n} word{}", topics[n % 4], n * 7)).collect();
+    let mut shelf = MemoryCollection::new("shelf", &ToyEmbedder::new("toy"));
+    for (n, text) in texts.iter().enumerate() {
+        shelf = shelf.with_documents(&[(&format!("{n}.txt"), &[text])]);
+    }
+    for (question, expected) in [
+        ("birds of the north", false),
+        ("quantum chromodynamics lattice simulations", true),
+        // Half of the words are there.
+        ("garden quantum trees chromodynamics", false),
+    ] {
+        for mode in [None, Some(SearchMode::Dense)] {
+            let answer = search_one(&shelf, Request { mode, ..query(question) }).await;
+            assert_eq!(answer.nothing_near, expected, "{question} {mode:?}");
+        }
+        let sparse = Request { mode: Some(SearchMode::Sparse), ..query(question) };
+        assert!(!search_one(&shelf, sparse).await.nothing_near);
+    }
+}

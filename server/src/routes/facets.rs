@@ -160,8 +160,10 @@ async fn search_for_facets(
         threshold: None,
         per_document: None,
         fusion: None,
+        exact_terms: None,
         candidates: None,
         highlight: false,
+        explain: false,
         exact: false,
     };
     let found = run_search(app, caller, request, ProblemCode::InvalidBody).await?;

@@ -66,8 +66,10 @@ pub(crate) async fn search_simply(
         threshold: None,
         per_document: None,
         fusion: None,
+        exact_terms: None,
         candidates: None,
         highlight: true,
+        explain: false,
         exact: false,
     };
     respond(&app, &caller, wanted, ProblemCode::InvalidQuery).await

@@ -54,8 +54,11 @@ pub struct SearchRequest {
     /// Groups hits by document, with at most this many of each.
     #[schema(minimum = 1, maximum = 100)]
     pub per_document: Option<usize>,
-    /// Parameters of the rank fusion in hybrid mode.
+    /// How hybrid mode combines the two rankings. Default: the setting of each collection.
     pub fusion: Option<FusionRequest>,
+    /// Ranks chunks with the names, numbers and quoted phrases of the query first in hybrid mode.
+    /// Default: the setting of each collection.
+    pub exact_terms: Option<bool>,
     /// Number of entries of each ranking that are fused.
     #[schema(minimum = 1, maximum = 10000)]
     pub candidates: Option<usize>,
@@ -63,6 +66,9 @@ pub struct SearchRequest {
     #[serde(default = "yes")]
     #[schema(default = true)]
     pub highlight: bool,
+    /// Add the steps that led to the score to each hit.
+    #[serde(default)]
+    pub explain: bool,
     /// Compares with every stored vector instead of using the approximate index.
     #[serde(default)]
     pub exact: bool,
@@ -76,25 +82,32 @@ fn yes() -> bool {
     true
 }
 
-/// Reciprocal rank fusion.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
+/// How the dense and the sparse ranking are combined. A missing `method` means `rrf`.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FusionRequest {
-    /// The larger it is, the smaller the advantage of the first ranks.
+    /// The method.
+    pub method: Option<FusionMethod>,
+    /// Only for `rrf`: the larger it is, the smaller the advantage of the first ranks.
     #[schema(minimum = 1, maximum = 1_000_000, default = 60)]
-    pub k: u32,
-    /// Weight of the dense ranking.
+    pub k: Option<u32>,
+    /// Weight of the dense ranking: from 0 to 1 for `convex`, by default 0.7; otherwise by default
+    /// 1.
+    #[schema(minimum = 0.0, maximum = 1_000_000.0)]
+    pub dense: Option<f32>,
+    /// Only for `rrf`: weight of the sparse ranking. With `convex` it has the rest to 1.
     #[schema(minimum = 0.0, maximum = 1_000_000.0, default = 1.0)]
-    pub dense: f32,
-    /// Weight of the sparse ranking.
-    #[schema(minimum = 0.0, maximum = 1_000_000.0, default = 1.0)]
-    pub sparse: f32,
+    pub sparse: Option<f32>,
 }
 
-impl Default for FusionRequest {
-    fn default() -> Self {
-        Self { k: 60, dense: 1.0, sparse: 1.0 }
-    }
+/// Method of fusion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum FusionMethod {
+    /// A weighted sum of the scores, each scaled by the best one of the answer.
+    Convex,
+    /// Reciprocal rank fusion.
+    Rrf,
 }
 
 /// A search by query parameters.
@@ -122,6 +135,11 @@ pub struct SimpleSearch {
 pub struct SearchAnswer {
     /// Best first; with `per_document`, grouped by document.
     pub hits: Vec<SearchHit>,
+    /// `true` if no hit is near the query: they are no more similar to it than unrelated passages
+    /// are to each other, and have few of its words. Always `false` in sparse mode and with a
+    /// filter.
+    #[serde(default)]
+    pub nothing_near: bool,
     /// The `cursor` of the next page; missing on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
@@ -140,10 +158,14 @@ pub struct SearchHit {
     pub collection: Uuid,
     /// Name of the collection.
     pub collection_name: String,
-    /// Score in its collection: cosine similarity, BM25, or the sum of reciprocal ranks.
+    /// The number that ranks it in its collection: cosine similarity, BM25, or the fused score of
+    /// hybrid mode.
     pub score: f32,
     /// Cosine similarity to the query, if it has a dense vector.
     pub similarity: Option<f32>,
+    /// The steps that led to the score, if the request has `explain`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<SearchExplanation>,
     /// Text of the chunk.
     pub text: String,
     /// Ranges of the query terms in the text: start and end (exclusive), in Unicode code points.
@@ -174,6 +196,48 @@ pub struct SearchHit {
     pub source: String,
     /// Metadata of the document, as used by the filter `metadata`: values by key.
     pub metadata: BTreeMap<String, Vec<String>>,
+}
+
+/// How a hit came to its score: the steps that concern it, in their order.
+#[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
+pub struct SearchExplanation {
+    /// Its place in the dense ranking.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dense: Option<RankingPlace>,
+    /// Its place in the sparse ranking.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sparse: Option<RankingPlace>,
+    /// The fused score.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fused: Option<f32>,
+    /// The exact terms of the query that it has. Each adds to the score: 2 in the text, 1 in title,
+    /// headings or file name alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exact_terms: Vec<String>,
+    /// The words of the query in it.
+    pub terms: Vec<ExplainedTerm>,
+}
+
+/// A place in a ranking.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+pub struct RankingPlace {
+    /// Rank, from 1.
+    pub rank: usize,
+    /// Cosine similarity in the dense ranking, BM25 in the sparse one.
+    pub score: f32,
+}
+
+/// A word of the query in a field of a hit.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+pub struct ExplainedTerm {
+    /// The word as the field has it.
+    pub term: String,
+    /// `text`, `headings`, `title` or `path`.
+    pub field: String,
+    /// Number of occurrences in the field.
+    pub frequency: u32,
+    /// Its part of the sparse score.
+    pub score: f32,
 }
 
 /// A collection that was searched.

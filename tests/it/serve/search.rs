@@ -82,7 +82,12 @@ fn rankings_are_weighed_as_the_request_says() {
     let server = Server::start(&place);
     let root = server.set_up();
     let asked = |fusion: Value| {
-        let question = json!({ "query": "pthread_mutex_lock", "mode": "hybrid", "fusion": fusion });
+        let question = json!({
+            "query": "pthread_mutex_lock",
+            "mode": "hybrid",
+            "fusion": fusion,
+            "exact_terms": false,
+        });
         server.post("/search", Some(&root), &question)
     };
     let scores = |fusion: Value| -> Vec<f64> {
@@ -94,9 +99,37 @@ fn rankings_are_weighed_as_the_request_says() {
     assert_eq!(scores(json!({ "k": 4, "dense": 0 })), [0.25, 0.0]);
     let by_meaning = scores(json!({ "k": 1, "sparse": 0 }));
     assert!(by_meaning[0] == 1.0 && (by_meaning[1] - 0.5).abs() < 1e-6, "{by_meaning:?}");
-    for wrong in [json!({ "dense": 0, "sparse": 0 }), json!({ "dense": -1 }), json!({ "k": 0 })] {
+    // Convex: all weight on the words, of which the other document has none.
+    assert_eq!(scores(json!({ "method": "convex", "dense": 0 })), [1.0, 0.0]);
+    for wrong in [
+        json!({ "dense": 0, "sparse": 0 }),
+        json!({ "dense": -1 }),
+        json!({ "k": 0 }),
+        json!({ "method": "convex", "dense": 1.5 }),
+        json!({ "method": "convex", "k": 60 }),
+    ] {
         assert_eq!(asked(wrong.clone()).code(), "invalid_body", "{wrong}");
     }
+}
+
+#[test]
+fn a_hit_explains_its_score() {
+    let place = two_documents();
+    let server = Server::start(&place);
+    let root = server.set_up();
+    let question = json!({ "query": "pthread_mutex_lock", "mode": "hybrid", "explain": true });
+    let found = server.post("/search", Some(&root), &question).ok_json();
+    assert_eq!(found["nothing_near"], false);
+    let [first, last] = &found["hits"].as_array().unwrap()[..] else { panic!("{found}") };
+    let explanation = &first["explanation"];
+    assert_eq!(explanation["exact_terms"], json!(["pthread_mutex_lock"]), "{explanation}");
+    assert_eq!(explanation["sparse"]["rank"], 1);
+    let fused = explanation["fused"].as_f64().unwrap();
+    assert!((first["score"].as_f64().unwrap() - fused - 2.0).abs() < 1e-6, "{explanation}");
+    assert_eq!(explanation["terms"][0]["field"], "text");
+    let explanation = &last["explanation"];
+    assert!(explanation.get("exact_terms").is_none() && explanation.get("sparse").is_none());
+    assert_eq!(explanation["terms"], json!([]));
 }
 
 #[test]

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use chrono::DateTime;
-use search::{CollectionResult, SearchMode, SearchResults, title};
+use search::{CollectionResult, Explanation, Leg, SearchMode, SearchResults, title};
 
 use crate::wire::{
-    Collection, FailedCollection, Mode, SearchAnswer, SearchHit, SearchTimings, SearchedCollection,
-    group_by_key, to_character_ranges,
+    Collection, ExplainedTerm, FailedCollection, Mode, RankingPlace, SearchAnswer,
+    SearchExplanation, SearchHit, SearchTimings, SearchedCollection, group_by_key,
+    to_character_ranges,
 };
 
 pub(super) fn failed_collection(
@@ -26,7 +27,25 @@ pub(super) fn failed_collection(
 pub(super) fn empty_answer() -> SearchAnswer {
     let timings = SearchTimings { total_ms: 0.0, embed_ms: 0.0, store_ms: 0.0, own_ms: 0.0 };
     let (hits, searched, failed) = (Vec::new(), Vec::new(), Vec::new());
-    SearchAnswer { hits, next: None, searched, failed, timings }
+    SearchAnswer { hits, nothing_near: false, next: None, searched, failed, timings }
+}
+
+fn explanation(explanation: &Explanation) -> SearchExplanation {
+    let Explanation { dense, sparse, fused, exact, terms } = explanation;
+    let place = |leg: &Leg| RankingPlace { rank: leg.rank, score: leg.score };
+    let terms = terms.iter().map(|it| ExplainedTerm {
+        term: it.term.clone(),
+        field: it.field.name().to_owned(),
+        frequency: it.frequency,
+        score: it.weight,
+    });
+    SearchExplanation {
+        dense: dense.as_ref().map(place),
+        sparse: sparse.as_ref().map(place),
+        fused: *fused,
+        exact_terms: exact.clone(),
+        terms: terms.collect(),
+    }
 }
 
 pub(super) fn to_wire(found: &SearchResults, failed: Vec<FailedCollection>) -> SearchAnswer {
@@ -39,6 +58,7 @@ pub(super) fn to_wire(found: &SearchResults, failed: Vec<FailedCollection>) -> S
             collection_name: name.clone(),
             score: hit.score,
             similarity: hit.similarity,
+            explanation: hit.explanation.as_ref().map(explanation),
             highlights: to_character_ranges(&payload.content, &hit.highlights),
             text: payload.content.clone(),
             document: payload.document,
@@ -68,6 +88,7 @@ pub(super) fn to_wire(found: &SearchResults, failed: Vec<FailedCollection>) -> S
     });
     SearchAnswer {
         hits: hits.collect(),
+        nothing_near: found.nothing_near,
         next: found.cursor.clone(),
         searched: searched.collect(),
         failed,

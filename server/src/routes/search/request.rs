@@ -13,7 +13,7 @@ use crate::guard::Caller;
 use crate::problem::{HandlerResult, Problem, ProblemCode};
 use crate::rate::RateClass;
 use crate::right::Identity;
-use crate::wire::{Collection, Mode, SearchRequest};
+use crate::wire::{Collection, FusionMethod, FusionRequest, Mode, SearchRequest};
 
 /// Largest number of collections in a search.
 const MAX_COLLECTIONS: usize = 100;
@@ -110,8 +110,10 @@ pub(super) async fn build_request(
         }
         None => None,
     };
-    let fusion =
-        wanted.fusion.map(|it| Fusion::Rrf { k: it.k, dense: it.dense, sparse: it.sparse });
+    let fusion = match wanted.fusion {
+        Some(fusion) => Some(build_fusion(fusion).map_err(|detail| Problem::new(wrong, detail))?),
+        None => None,
+    };
     let request = Request {
         mode: wanted.mode.map(search_mode),
         k: wanted.k,
@@ -120,9 +122,10 @@ pub(super) async fn build_request(
         filter,
         threshold: wanted.threshold,
         per_document: wanted.per_document,
-        overrides: SettingsOverrides { fusion },
+        overrides: SettingsOverrides { fusion, exact_terms: wanted.exact_terms },
         candidates: wanted.candidates,
         highlight: wanted.highlight,
+        explain: wanted.explain,
         search_params: if wanted.exact {
             SearchAccuracy::Exact
         } else {
@@ -134,6 +137,24 @@ pub(super) async fn build_request(
     let checked = request.check_query();
     checked.map_err(|invalid| Problem::new(wrong, invalid.to_string()))?;
     Ok((request, counted))
+}
+
+/// The fusion of a request; its ranges are checked with the request.
+fn build_fusion(wanted: FusionRequest) -> Result<Fusion, &'static str> {
+    let FusionRequest { method, k, dense, sparse } = wanted;
+    match method {
+        Some(FusionMethod::Convex) if k.is_some() || sparse.is_some() => {
+            Err("`fusion`: the method `convex` has no `k` and no `sparse`")
+        }
+        Some(FusionMethod::Convex) => {
+            Ok(dense.map_or(Fusion::convex(), |dense| Fusion::Convex { dense }))
+        }
+        Some(FusionMethod::Rrf) | None => Ok(Fusion::Rrf {
+            k: k.unwrap_or(60),
+            dense: dense.unwrap_or(1.0),
+            sparse: sparse.unwrap_or(1.0),
+        }),
+    }
 }
 
 pub(super) fn search_mode(mode: Mode) -> search::SearchMode {

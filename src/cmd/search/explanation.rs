@@ -1,0 +1,98 @@
+//! The explanation of a hit: how it came to its score.
+
+use search::{Explanation, Leg};
+use serde_json::{Map, Value, json};
+
+/// Maximum number of words of the query that are printed.
+const MAX_TERMS: usize = 8;
+
+/// The explanation as lines of text.
+pub(super) fn lines(explanation: &Explanation) -> Vec<String> {
+    let Explanation { dense, sparse, fused, exact, terms } = explanation;
+    let place = |name: &str, leg: &Option<Leg>| match leg {
+        Some(Leg { rank, score }) => format!("{name} rank {rank} (score {score:.3})"),
+        None => format!("not in the {name} ranking"),
+    };
+    let rankings = [
+        dense.is_some().then(|| place("dense", dense)),
+        sparse.is_some().then(|| place("sparse", sparse)),
+    ];
+    let rankings: Vec<String> = match fused {
+        Some(_) => vec![place("dense", dense), place("sparse", sparse)],
+        None => rankings.into_iter().flatten().collect(),
+    };
+    let fused = fused.map(|score| format!("; fused score {score:.3}"));
+    let mut lines = vec![format!("{}{}", rankings.join(", "), fused.unwrap_or_default())];
+    if !exact.is_empty() {
+        lines.push(format!("exact terms: {}", exact.join(", ")));
+    }
+    if !terms.is_empty() {
+        let words = terms.iter().take(MAX_TERMS).map(|it| {
+            let times =
+                if it.frequency > 1 { format!(" {} times", it.frequency) } else { String::new() };
+            format!("`{}`{times} in the {} ({:.2})", it.term, it.field.name(), it.weight)
+        });
+        let words: Vec<String> = words.collect();
+        let further = terms.len().saturating_sub(MAX_TERMS);
+        let further = if further > 0 { format!(", and {further} more") } else { String::new() };
+        lines.push(format!("words: {}{further}", words.join(", ")));
+    }
+    lines
+}
+
+/// The explanation as a JSON object. Steps that do not concern the hit are left out.
+pub(super) fn as_json(explanation: &Explanation) -> Value {
+    let Explanation { dense, sparse, fused, exact, terms } = explanation;
+    let place = |leg: &Leg| json!({ "rank": leg.rank, "score": leg.score });
+    let steps = [
+        ("dense", dense.as_ref().map(place)),
+        ("sparse", sparse.as_ref().map(place)),
+        ("fused", fused.map(Value::from)),
+        ("exact_terms", (!exact.is_empty()).then(|| json!(exact))),
+    ];
+    let steps = steps.into_iter().filter_map(|(name, step)| Some((name.to_owned(), step?)));
+    let mut json: Map<String, Value> = steps.collect();
+    let term = |it: &pipeline::TermMatch| {
+        json!({
+            "term": it.term,
+            "field": it.field.name(),
+            "frequency": it.frequency,
+            "score": it.weight,
+        })
+    };
+    json.insert("terms".to_owned(), terms.iter().map(term).collect());
+    Value::Object(json)
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeline::{PassageField, TermMatch};
+
+    use super::*;
+
+    #[test]
+    fn an_explanation_is_read_step_by_step() {
+        let term = |term: &str, field, frequency, weight| TermMatch {
+            term: term.to_owned(),
+            index: 1,
+            field,
+            frequency,
+            weight,
+        };
+        let explanation = Explanation {
+            dense: Some(Leg { rank: 3, score: 0.531 }),
+            sparse: None,
+            fused: Some(0.672),
+            exact: vec!["pthread_mutex_lock".to_owned()],
+            terms: vec![
+                term("pthread_mutex_lock", PassageField::Text, 3, 9.25),
+                term("locking", PassageField::Headings, 1, 1.5),
+            ],
+        };
+        insta::assert_snapshot!(lines(&explanation).join("\n"), @r"
+        dense rank 3 (score 0.531), not in the sparse ranking; fused score 0.672
+        exact terms: pthread_mutex_lock
+        words: `pthread_mutex_lock` 3 times in the text (9.25), `locking` in the headings (1.50)
+        ");
+    }
+}
