@@ -52,6 +52,9 @@ pub(crate) enum RemoteError {
     /// An error response.
     #[error("the server at {server} answered {status}{text}")]
     Refused { server: String, status: String, code: String, text: String, retry_after: Option<u64> },
+    /// An option that the API does not have.
+    #[error("a search through a server has no option for {0}: leave it out")]
+    Unsupported(&'static str),
     /// A response of another program.
     #[error("{server} did not answer with JSON; check that it is a semantik server")]
     NotJson { server: String },
@@ -121,7 +124,7 @@ impl RemoteServer {
         request: &Request,
         filter: Option<&Map<String, Value>>,
     ) -> Result<SearchResults, RemoteError> {
-        let body = mapping::to_wire(request, filter.cloned());
+        let body = mapping::to_wire(request, filter.cloned()).map_err(RemoteError::Unsupported)?;
         let asked = Instant::now();
         loop {
             match self.post(&self.agent, "search", &body) {

@@ -135,6 +135,12 @@ impl Paint {
         Self { colours: false }
     }
 
+    /// Colours whatever the environment says.
+    #[cfg(test)]
+    pub(crate) fn always() -> Self {
+        Self { colours: true }
+    }
+
     /// Emphasised text.
     pub(crate) fn bold(self, text: &str) -> String {
         self.coloured(text, "1")

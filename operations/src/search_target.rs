@@ -7,7 +7,7 @@ use pipeline::{
     CollectionFacts, EmbedderOptions, FusionSpec, ModelInfo, ModelProvider, PipelineSpec,
     SearchSpec,
 };
-use search::{Fusion, QueryModel, SearchSettings, Target};
+use search::{Freshness, Fusion, Proximity, QueryModel, SearchSettings, Target};
 
 use crate::stores::GenerationVectors;
 
@@ -58,5 +58,19 @@ fn search_settings(spec: &SearchSpec) -> SearchSettings {
         FusionSpec::Convex { dense } => Fusion::Convex { dense },
         FusionSpec::Rrf { k, dense, sparse } => Fusion::Rrf { k, dense, sparse },
     };
-    SearchSettings { fusion, exact_terms: spec.exact_terms }
+    SearchSettings {
+        fusion,
+        exact_terms: spec.exact_terms,
+        siblings: spec.documents.siblings,
+        lead: spec.documents.lead,
+        freshness: spec
+            .freshness
+            .as_ref()
+            .map(|it| Freshness { half_life: it.half_life.as_secs().max(1), weight: it.weight }),
+        proximity: spec
+            .proximity
+            .map(|it| Proximity { weight: it.weight, candidates: it.candidates }),
+        diversity: spec.diversity,
+        merge_adjacent: spec.documents.merge_adjacent,
+    }
 }

@@ -112,14 +112,14 @@ pub use schema::{RowsExt, SchemaError, SchemaExt};
 pub use secret::Secret;
 pub use sparse::{
     HEADING_SEPARATOR, Passage, PassageField, QueryTerm, QueryTermKind, SparseEncoder,
-    SparseVector, TermMatch,
+    SparseVector, TermMatch, TermPosition,
 };
 pub use spec::{
-    ChunkSpec, ChunksSpec, EngineSpec, ExpectSpec, FusionSpec, GoldenSpec, HumanDuration,
-    InputSpec, LifecycleSpec, Migrate, MinScoresSpec, MissedRunPolicy, NodeSpec, NotifyEvent,
-    NotifySpec, Overlap, PipelineFile, PipelineSpec, PostgresSpec, QdrantSpec, RetrySpec,
-    RouteSpec, SampleSpec, ScheduleSpec, ScheduledOperation, SearchSpec, StoresSpec, TextSpec,
-    VectorsSpec, WebhookSpec, Webhooks,
+    ChunkSpec, ChunksSpec, DocumentsSpec, EngineSpec, ExpectSpec, FreshnessField, FreshnessSpec,
+    FusionSpec, GoldenSpec, HumanDuration, InputSpec, LifecycleSpec, Migrate, MinScoresSpec,
+    MissedRunPolicy, NodeSpec, NotifyEvent, NotifySpec, Overlap, PipelineFile, PipelineSpec,
+    PostgresSpec, ProximitySpec, QdrantSpec, RetrySpec, RouteSpec, SampleSpec, ScheduleSpec,
+    ScheduledOperation, SearchSpec, StoresSpec, TextSpec, VectorsSpec, WebhookSpec, Webhooks,
 };
 pub use split_mix::SplitMix64;
 pub use store::{

@@ -55,7 +55,8 @@ impl SparseVector {
 /// ```
 /// use pipeline::Passage;
 ///
-/// let passage = Passage { title: Some("Trees"), ..Passage::of_text("Oaks live long.", Some("en")) };
+/// let passage = Passage::of_text("Oaks live long.", Some("en"));
+/// let passage = Passage { title: Some("Trees"), ..passage };
 /// assert_eq!(passage.path, None);
 /// assert_eq!(Passage::path_in_source("file:///srv/docs/a/b.md", "file:///srv/docs"), "a/b.md");
 /// ```
@@ -173,6 +174,15 @@ pub struct QueryTerm {
     pub quoted: bool,
 }
 
+/// An occurrence of a term of a query in a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TermPosition {
+    /// Number of words before it. A name and its first part have the same position.
+    pub position: u32,
+    /// The index of the term in sparse vectors.
+    pub index: u32,
+}
+
 /// Encodes passages and queries as sparse vectors. Any number of threads may use it concurrently.
 /// `stages::default_sparse_encoder` has an example.
 pub trait SparseEncoder: Send + Sync {
@@ -203,6 +213,37 @@ pub trait SparseEncoder: Send + Sync {
 
     /// `true` if the vector of a passage depends on this field.
     fn reads(&self, field: PassageField) -> bool;
+
+    /// The occurrences of the terms of a query in a text in this language, ascending. Words are
+    /// counted in the same way in every text, so that the distances of terms in a query and in a
+    /// passage are comparable.
+    ///
+    /// By default, words are separated by white space, and terms are found by
+    /// [`SparseEncoder::match_ranges`].
+    fn term_positions(
+        &self,
+        text: &str,
+        language: Option<&str>,
+        question: &SparseVector,
+    ) -> Vec<TermPosition> {
+        let words = text.split_whitespace();
+        let starts: Vec<usize> =
+            words.map(|it| it.as_ptr().addr() - text.as_ptr().addr()).collect();
+        let mut found = Vec::new();
+        for &index in &question.indices {
+            let term = SparseVector { indices: vec![index], values: vec![1.0] };
+            for range in self.match_ranges(text, language, &term) {
+                let before = starts.partition_point(|start| *start <= range.start).max(1) - 1;
+                found.push(TermPosition {
+                    position: u32::try_from(before).unwrap_or(u32::MAX),
+                    index,
+                });
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
 }
 
 #[cfg(test)]

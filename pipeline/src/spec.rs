@@ -31,7 +31,9 @@ pub use automation::{
 };
 pub use lifecycle::{GoldenSpec, LifecycleSpec, MinScoresSpec};
 pub use samples::{ChunkSpec, ChunksSpec, ExpectSpec, InputSpec, RouteSpec, SampleSpec, TextSpec};
-pub use search::{FusionSpec, SearchSpec};
+pub use search::{
+    DocumentsSpec, FreshnessField, FreshnessSpec, FusionSpec, ProximitySpec, SearchSpec,
+};
 pub use stores::{Migrate, PostgresSpec, QdrantSpec, StoresSpec, VectorsSpec};
 
 /// A parsed pipeline file.

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::Utc;
 use futures::future::join;
 use pipeline::{BoxError, SparseVector, StoreError};
 
@@ -41,7 +42,7 @@ pub(crate) struct CollectionLegs {
     pub(crate) target: Arc<Target>,
     pub(crate) mode: SearchMode,
     /// Settings of the collection, with the overrides of the request.
-    settings: SearchSettings,
+    pub(crate) settings: SearchSettings,
     /// The state of the generation before it was read.
     version: GenerationVersion,
     key: LegsKey,
@@ -251,6 +252,8 @@ impl CollectionSearch<'_> {
             settings: &legs.settings,
             mode: legs.mode,
             limit: self.window.candidates,
+            now: Utc::now().timestamp_micros(),
+            sparse_query: legs.sparse_query.as_ref(),
             points: self.points(&legs),
         };
         let ranked = passes.rank(&legs.legs, best).await;

@@ -1,10 +1,12 @@
 //! The cost of a search in points. One point is about one passage that a store ranks or reads.
 //!
 //! `cost = characters of the query + 2 × bytes of patterns
-//!        + collections × (candidates + hits + 20 × patterns + 2,500 if exact)`,
+//!        + collections × (candidates + hits + texts + 20 × patterns + 2,500 if exact)`,
 //!
-//! where `candidates` is the number of fused entries per ranking and `hits` the number of hits
-//! read. Both are derived from `k`, `offset` and `per_document` unless the request sets them.
+//! where `candidates` is the number of fused entries per ranking, `hits` the number of hits read,
+//! and `texts` the number of candidates whose texts the passes of the request read. The first two
+//! are derived from `k`, `offset` and `per_document` unless the request sets them. Passes that the
+//! pipeline file turns on cost nothing: the client cannot turn them off without knowing them.
 //! `docs/api.md` documents the formula.
 
 use pipeline::SearchAccuracy;
@@ -67,13 +69,19 @@ impl Request {
 
     /// The cost of reading `window` hits of every collection.
     pub(crate) fn window_cost(&self, cursor: &Cursor, window: usize) -> u64 {
-        self.requested_collections() * (to_u64(cursor.candidates) + to_u64(window))
+        self.requested_collections() * (self.candidate_cost(cursor) + to_u64(window))
     }
 
     /// The largest window that costs at most `points`.
     pub(crate) fn affordable_window(&self, cursor: &Cursor, points: u64) -> usize {
         let each = points / self.requested_collections().max(1);
-        usize::try_from(each.saturating_sub(to_u64(cursor.candidates))).unwrap_or(usize::MAX)
+        usize::try_from(each.saturating_sub(self.candidate_cost(cursor))).unwrap_or(usize::MAX)
+    }
+
+    /// The cost of the candidates of one collection: to rank them, and to read those that passes
+    /// need.
+    fn candidate_cost(&self, cursor: &Cursor) -> u64 {
+        to_u64(cursor.candidates) + to_u64(self.overrides.points_read(cursor.candidates))
     }
 
     fn requested_collections(&self) -> u64 {

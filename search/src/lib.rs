@@ -95,7 +95,7 @@ pub use cost::COST_BUDGET;
 pub use filter::{FACET_FIELDS, FilterError, parse_filter, pattern_bytes};
 pub use glob::{PatternFilter, Patterns};
 pub use metrics::SearchMetrics;
-pub use ranking::{Candidate, Explanation, Fusion, Leg};
+pub use ranking::{Candidate, Explanation, Freshness, Fusion, Leg, Proximity};
 pub use request::{InvalidRequest, Request, SearchMode};
 pub use results::{CollectionFailure, CollectionResult, MergedHit, SearchResults, Timings};
 pub use searcher::{SearchError, Searcher};

@@ -9,14 +9,24 @@
 //! The steps are functions of their input, without I/O. A pass that needs the text or the vector
 //! of candidates gets them from the flow, which reads them before.
 
+mod adjacent;
 mod candidate;
+mod diversity;
 mod exact;
+mod freshness;
 mod fusion;
 mod legs;
 mod passes;
+mod proximity;
+mod rescore;
+mod siblings;
 
+pub(crate) use self::adjacent::merge_adjacent;
 pub use self::candidate::{Candidate, Explanation, Leg};
+pub(crate) use self::diversity::DIVERSITY_CANDIDATES;
 pub(crate) use self::exact::{ExactChunk, ExactTerm};
+pub use self::freshness::Freshness;
 pub use self::fusion::Fusion;
 pub(crate) use self::legs::{BestScores, Legs};
 pub(crate) use self::passes::Passes;
+pub use self::proximity::Proximity;

@@ -104,6 +104,9 @@ pub struct Request {
     pub candidates: Option<usize>,
     /// `true` to compute the highlights of the hits.
     pub highlight: bool,
+    /// `true` to merge hits of a page that are adjacent in their document into one passage, in
+    /// collections whose settings permit it. `k`, `offset` and cursors count hits before the merge.
+    pub merge_adjacent: bool,
     /// `true` to explain the scores of the hits.
     pub explain: bool,
     /// Approximate or exact search.
@@ -130,6 +133,7 @@ impl Request {
             overrides: SettingsOverrides::default(),
             candidates: None,
             highlight: true,
+            merge_adjacent: false,
             explain: false,
             search_params: SearchAccuracy::Approximate,
             budget: u64::MAX,

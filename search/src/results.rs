@@ -44,6 +44,10 @@ pub struct MergedHit {
     pub explanation: Option<Explanation>,
     /// Byte ranges in the content that match words of the query.
     pub highlights: Vec<Range<usize>>,
+    /// Indices of the chunks in the passage, ascending: one, or several adjacent ones if the
+    /// request merges them. Content, start and end of the payload are those of the whole passage;
+    /// scores and the rest of the payload are those of its best chunk.
+    pub chunks: Vec<u32>,
     /// The passage with its document and its position in it.
     pub payload: Payload,
 }

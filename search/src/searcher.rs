@@ -22,6 +22,7 @@ use crate::glob::PatternFilter;
 use crate::highlight::{Highlighter, PageHit, highlight_page};
 use crate::merge::{self, Place, Ranking};
 use crate::query_batcher::QueryBatcher;
+use crate::ranking::merge_adjacent;
 use crate::request::{InvalidRequest, Request};
 use crate::results::{CollectionFailure, MergedHit, SearchResults, Timings};
 use crate::target::{Target, TargetResolver};
@@ -177,7 +178,7 @@ impl Searcher {
         }
     }
 
-    /// The hits of a page, with their highlights.
+    /// The hits of a page with their highlights, adjacent ones merged if the request wants it.
     async fn show(
         &self,
         request: &Request,
@@ -205,10 +206,15 @@ impl Searcher {
                 similarity: candidate.similarity,
                 explanation,
                 highlights,
+                chunks: vec![point.payload.chunk_index],
                 payload: point.payload.clone(),
             }
         });
-        hits.collect()
+        let hits = hits.collect();
+        if request.merge_adjacent {
+            return merge_adjacent(hits, |from| found[from].legs.settings.merge_adjacent);
+        }
+        hits
     }
 
     /// The values of a field among the chunks that meet a condition, the most frequent first.

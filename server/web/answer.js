@@ -6,13 +6,17 @@ import * as api from "./api.js";
 import { count, counted, duration } from "./format.js";
 import { MODES, PAGE, filterCount, toUrl } from "./query.js";
 
-/** Text for the number of hits; `all` is the total over all pages, if known. */
+/**
+ * Text for the number of hits; `all` is the total over all pages, if known. Merged chunks count
+ * singly, so that pages continue each other.
+ */
 export function told({ hits, more, asked, all }) {
   const first = (asked.page - 1) * PAGE;
-  if (!hits.length) return "No hits";
-  if (!more && !first) return counted(hits.length, "hit");
-  const known = all ?? (more ? undefined : first + hits.length);
-  return `Hits ${count(first + 1)}–${count(first + hits.length)}${known === undefined ? "" : ` of ${count(known)}`}`;
+  const number = hits.reduce((sum, hit) => sum + hit.chunks.length, 0);
+  if (!number) return "No hits";
+  if (!more && !first) return counted(number, "hit");
+  const known = all ?? (more ? undefined : first + number);
+  return `Hits ${count(first + 1)}–${count(first + number)}${known === undefined ? "" : ` of ${count(known)}`}`;
 }
 
 /** The summary line above the hits, and their heading. */

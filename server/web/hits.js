@@ -2,7 +2,7 @@
 // text.
 
 import { h, meter } from "./dom.js";
-import { day, kindOf, nameOf, pathOf, shortPath } from "./format.js";
+import { counted, day, kindOf, nameOf, pathOf, shortPath } from "./format.js";
 import { headingPath, snippet } from "./passage.js";
 import { toUrl } from "./query.js";
 
@@ -35,6 +35,7 @@ export function drawHits(hits, { state, collections }) {
           { class: "meta" },
           h("span", {}, kindOf(hit.mime)),
           hit.page && h("span", {}, `page ${hit.page}`),
+          hit.chunks.length > 1 && h("span", {}, counted(hit.chunks.length, "chunk")),
           hit.modified && h("span", {}, day(hit.modified)),
           similarity(hit),
         ),

@@ -115,27 +115,34 @@ export function headingPath(headings) {
   return parts.flatMap((part, i) => [i > 0 && icon("right", 11), h("span", {}, part)]);
 }
 
+/** The marks of a hit in one of its chunks, as ranges of the text of the chunk. */
+export function marksIn(chunk, hit) {
+  if (hit.chunks.length === 1) return hit.marks;
+  const [from, to] = places(hit.text, [chunk.start - hit.start, chunk.end - hit.start]);
+  return hit.marks.filter(([a, b]) => a >= from && b <= to).map(([a, b]) => [a - from, b - from]);
+}
+
 /**
- * Chunks of a document as continuous text, with pages and headings where they change. The chunk
- * with index `focal`, if any, is emphasised and has the marks.
+ * Chunks of a document as continuous text, with pages and headings where they change. The chunks of
+ * a hit, if any, are emphasised and have its marks.
  */
-export function drawText(chunks, { focal, marks = [] } = {}) {
+export function drawText(chunks, { hit } = {}) {
   let headings = "";
   let page = null;
-  const drawn = unrolled(chunks, focal).map(({ chunk, from, to }) => {
+  const drawn = unrolled(chunks, hit?.chunk).map(({ chunk, from, to }) => {
     const above = [];
     if (chunk.page && chunk.page !== page) above.push(h("p", { class: "page-mark" }, `Page ${chunk.page}`));
     if (chunk.headings && String(chunk.headings) !== headings)
       above.push(h("p", { class: "headings" }, headingPath(chunk.headings)));
     page = chunk.page ?? page;
     headings = String(chunk.headings || headings);
-    const isFocal = chunk.index === focal;
+    const isFocal = hit?.chunks.includes(chunk.index);
     return [
       above,
       h(
         "div",
         { class: isFocal ? "chunk focal" : "chunk", data: { index: chunk.index } },
-        marked(flowing(chunk.text), isFocal ? marks : [], from, to),
+        marked(flowing(chunk.text), isFocal ? marksIn(chunk, hit) : [], from, to),
       ),
     ];
   });

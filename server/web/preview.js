@@ -44,8 +44,8 @@ export class Preview {
       );
       return;
     }
-    this.from = Math.max(0, open.chunk - AROUND);
-    this.to = open.chunk + AROUND + 1;
+    this.from = Math.max(0, Math.min(...hit.chunks) - AROUND);
+    this.to = Math.max(...hit.chunks) + AROUND + 1;
     this.body = h(
       "div",
       { class: "preview-body", tabindex: "0", role: "group", "aria-label": "Text" },
@@ -198,6 +198,6 @@ export class Preview {
   }
 
   drawText(items) {
-    return drawText(items, { focal: this.open_.chunk, marks: this.hit?.marks });
+    return drawText(items, { hit: this.hit });
   }
 }

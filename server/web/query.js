@@ -107,6 +107,7 @@ export function toRequest(state) {
     k: PAGE,
     offset: (state.page - 1) * PAGE,
     highlight: true,
+    merge_adjacent: true,
   };
 }
 
@@ -138,7 +139,11 @@ export function fromAnswer(answer) {
 }
 
 function fromHit(hit) {
+  const chunks = hit.chunks ?? [hit.chunk_index];
   return {
+    // Adjacent chunks are one hit.
+    chunks,
+    ids: chunks.map((chunk) => `${hit.document}:${chunk}`),
     id: `${hit.document}:${hit.chunk_index}`,
     collection: hit.collection,
     collectionName: hit.collection_name,

@@ -61,7 +61,7 @@ class Search {
     this.preview = new Preview({
       signal,
       close: () => this.close(),
-      find: (id) => this.answer?.hits.find((hit) => hit.id === id),
+      find: (id) => this.answer?.hits.find((hit) => hit.ids.includes(id)),
     });
     const form = h(
       "form",

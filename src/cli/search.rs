@@ -88,6 +88,32 @@ pub(crate) struct SearchArgs {
     /// Group hits by document, at most N of each
     #[arg(long, value_name = "N")]
     pub per_document: Option<usize>,
+    /// Weight a bonus for query terms near each other
+    ///
+    /// The bonus is relative to the best possible score, for example 0.1. 0 disables it.
+    #[arg(long, value_name = "WEIGHT")]
+    pub proximity: Option<f32>,
+    /// Weight the best other passage of a document
+    ///
+    /// From 0 to 1, relative to the passage itself.
+    #[arg(long, value_name = "WEIGHT")]
+    pub siblings: Option<f32>,
+    /// Weight the difference of a hit from earlier ones
+    ///
+    /// From 0 (relevance only) to 1.
+    #[arg(long, value_name = "WEIGHT")]
+    pub diversity: Option<f32>,
+    /// Weight documents by age, halved after this duration
+    ///
+    /// For example '180d', or '180d:0.3' for a decay of 30 % of the score instead of 10 %. 'off'
+    /// disables the decay of the pipeline file.
+    #[arg(long, value_name = "HALF_LIFE[:WEIGHT]", value_parser = freshness)]
+    pub freshness: Option<search::Freshness>,
+    /// Show adjacent hits of a document as one passage
+    ///
+    /// Default: true, and false with `--json`.
+    #[arg(long, value_name = "BOOL")]
+    pub merge_adjacent: Option<bool>,
     /// Explain the score of each hit
     #[arg(long)]
     pub explain: bool,
@@ -123,6 +149,23 @@ fn fusion(text: &str) -> Result<Fusion, String> {
         _ => Err("expected `convex`, `convex:WEIGHT` such as convex:0.7, or `rrf`".to_owned()),
     }
 }
+
+/// Parses `180d`, `180d:0.3` or `off`; the search checks the range of the weight.
+fn freshness(text: &str) -> Result<search::Freshness, String> {
+    if text == "off" {
+        return Ok(search::Freshness { half_life: 1, weight: 0.0 });
+    }
+    let (half_life, weight) = match text.split_once(':') {
+        Some((half_life, weight)) => (half_life, weight.parse::<f32>().ok()),
+        None => (text, Some(DEFAULT_FRESHNESS_WEIGHT)),
+    };
+    let weight = weight.ok_or_else(|| "expected a duration and a weight, such as 180d:0.3")?;
+    let half_life = pipeline::HumanDuration::try_from(half_life.to_owned())?.as_secs();
+    Ok(search::Freshness { half_life, weight })
+}
+
+/// Share of the score that decays, as in a pipeline file without `weight`.
+const DEFAULT_FRESHNESS_WEIGHT: f32 = 0.1;
 
 /// Search mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -5,8 +5,8 @@ use std::io::{IsTerminal as _, stdout};
 
 use pipeline::BoxError;
 use search::{
-    CollectionResult, Fusion, MergedHit, Request, SearchResults, Searcher, SettingsOverrides,
-    parse_filter, title,
+    CollectionResult, Fusion, MergedHit, Proximity, Request, SearchResults, Searcher,
+    SettingsOverrides, parse_filter, title,
 };
 use serde_json::{Map, Value, json};
 
@@ -86,10 +86,16 @@ fn request(args: &SearchArgs, filter: Option<&Value>) -> Result<Request, BoxErro
         filter: filter.map(parse_filter).transpose()?,
         threshold: args.threshold,
         per_document: args.per_document,
+        merge_adjacent: args.merge_adjacent.unwrap_or(!args.json),
         explain: args.explain,
         overrides: SettingsOverrides {
             fusion: fusion(args)?,
             exact_terms: args.no_exact_terms.then_some(false),
+            siblings: args.siblings,
+            lead: None,
+            freshness: args.freshness,
+            proximity: args.proximity.map(|weight| Proximity { weight, ..Proximity::default() }),
+            diversity: args.diversity,
         },
         ..Request::new(args.words.join(" "), Vec::new())
     })
@@ -112,7 +118,8 @@ fn as_json(answer: &SearchResults) -> Value {
 }
 
 fn hit_as_json(answer: &SearchResults, hit: &MergedHit) -> Value {
-    let MergedHit { collection_index, score, similarity, explanation, highlights, payload } = hit;
+    let MergedHit { collection_index, score, similarity, explanation, highlights, chunks, payload } =
+        hit;
     let CollectionResult { name, generation, mode, .. } = &answer.searched[*collection_index];
     let highlights: Vec<[usize; 2]> =
         highlights.iter().map(|range| [range.start, range.end]).collect();
@@ -125,6 +132,7 @@ fn hit_as_json(answer: &SearchResults, hit: &MergedHit) -> Value {
         "uri": payload.uri,
         "title": title::display_title(payload.title.as_deref(), &payload.uri),
         "chunk_index": payload.chunk_index,
+        "chunks": chunks,
         "text": payload.content,
         "highlights": highlights,
         "headings": payload.headings,
@@ -180,11 +188,11 @@ fn as_text(answer: &SearchResults, paint: Paint) -> String {
         let heading = format!("{title}{within}");
         let written = writeln!(
             out,
-            "{}. {score:.3}  {similarity}{}\n   {} ({within_what}chunk {})",
+            "{}. {score:.3}  {similarity}{}\n   {} ({within_what}{})",
             place + 1,
             paint.bold(&render::visible_line(&heading)),
             render::visible_line(&payload.uri),
-            payload.chunk_index,
+            chunks_of(hit),
         );
         written.expect("writing to a String cannot fail");
         for line in hit.explanation.iter().flat_map(explanation::lines) {
@@ -197,4 +205,12 @@ fn as_text(answer: &SearchResults, paint: Paint) -> String {
         out.push('\n');
     }
     out
+}
+
+/// The chunks of a hit: `chunk 3`, or `chunks 3–5`.
+fn chunks_of(hit: &MergedHit) -> String {
+    match hit.chunks.as_slice() {
+        [] | [_] => format!("chunk {}", hit.payload.chunk_index),
+        [first, .., last] => format!("chunks {first}–{last}"),
+    }
 }

@@ -3,19 +3,25 @@
 
 use std::time::Duration;
 
-use pipeline::{PassageField, Payload, SearchAccuracy, TermMatch};
+use pipeline::{HumanDuration, PassageField, Payload, SearchAccuracy, TermMatch};
 use search::{
     CollectionFailure, CollectionResult, Explanation, Fusion, Leg, MergedHit, Request, SearchMode,
     SearchResults, SettingsOverrides, Timings,
 };
 use serde_json::{Map, Value};
 use server::wire::{
-    FailedCollection, FusionMethod, FusionRequest, Mode, RankingPlace, SearchAnswer,
-    SearchExplanation, SearchHit, SearchRequest, to_byte_ranges,
+    FailedCollection, FreshnessRequest, FusionMethod, FusionRequest, Mode, ProximityRequest,
+    RankingPlace, SearchAnswer, SearchExplanation, SearchHit, SearchRequest, to_byte_ranges,
 };
 
 /// The request of a search. All fields are named, so that a new option cannot be forgotten here.
-pub(super) fn to_wire(request: &Request, filter: Option<Map<String, Value>>) -> SearchRequest {
+///
+/// # Errors
+/// The option that the API does not have.
+pub(super) fn to_wire(
+    request: &Request,
+    filter: Option<Map<String, Value>>,
+) -> Result<SearchRequest, &'static str> {
     let Request {
         query,
         collections,
@@ -31,11 +37,16 @@ pub(super) fn to_wire(request: &Request, filter: Option<Map<String, Value>>) -> 
         candidates,
         highlight,
         explain,
+        merge_adjacent,
         search_params,
         // The server has its own.
         budget: _,
     } = request;
-    let SettingsOverrides { fusion, exact_terms } = overrides;
+    let SettingsOverrides { fusion, exact_terms, siblings, lead, freshness, proximity, diversity } =
+        overrides;
+    if lead.is_some() {
+        return Err("the weight of first chunks");
+    }
     let fusion = fusion.map(|fusion| match fusion {
         Fusion::Rrf { k, dense, sparse } => FusionRequest {
             method: Some(FusionMethod::Rrf),
@@ -49,7 +60,7 @@ pub(super) fn to_wire(request: &Request, filter: Option<Map<String, Value>>) -> 
             ..FusionRequest::default()
         },
     });
-    SearchRequest {
+    Ok(SearchRequest {
         query: query.clone(),
         collections: collections.clone(),
         mode: mode.map(|mode| match mode {
@@ -65,11 +76,33 @@ pub(super) fn to_wire(request: &Request, filter: Option<Map<String, Value>>) -> 
         per_document: *per_document,
         fusion,
         exact_terms: *exact_terms,
+        proximity: proximity
+            .map(|it| ProximityRequest { weight: it.weight, candidates: it.candidates }),
+        siblings: *siblings,
+        freshness: freshness.map(|it| FreshnessRequest {
+            half_life: human_duration(it.half_life),
+            weight: it.weight,
+        }),
+        diversity: *diversity,
         candidates: *candidates,
         highlight: *highlight,
         explain: *explain,
+        merge_adjacent: *merge_adjacent,
         exact: *search_params == SearchAccuracy::Exact,
-    }
+    })
+}
+
+/// A number of seconds in the largest unit that divides it, because a duration has at most six
+/// digits; in whole days if it is still too long.
+fn human_duration(seconds: u64) -> HumanDuration {
+    let units = [(86_400, 'd'), (3_600, 'h'), (60, 'm'), (1, 's')];
+    let exact = units.into_iter().find(|(unit, _)| seconds.is_multiple_of(*unit));
+    let (unit, name) = exact.unwrap_or((1, 's'));
+    let written = HumanDuration::try_from(format!("{}{name}", seconds / unit));
+    written.unwrap_or_else(|_| {
+        let days = (seconds / 86_400).clamp(1, 999_999);
+        HumanDuration::try_from(format!("{days}d")).expect("at most six digits and a unit")
+    })
 }
 
 /// The results of a search. Collections that failed have their own name.
@@ -118,6 +151,7 @@ fn to_hit(hit: SearchHit, searched: &[CollectionResult]) -> MergedHit {
         similarity: hit.similarity,
         explanation: hit.explanation.map(to_explanation),
         highlights,
+        chunks: hit.chunks,
         payload: Payload {
             collection: hit.collection,
             document: hit.document,
@@ -139,7 +173,18 @@ fn to_hit(hit: SearchHit, searched: &[CollectionResult]) -> MergedHit {
 }
 
 fn to_explanation(explanation: SearchExplanation) -> Explanation {
-    let SearchExplanation { dense, sparse, fused, exact_terms, terms } = explanation;
+    let SearchExplanation {
+        dense,
+        sparse,
+        fused,
+        exact_terms,
+        siblings,
+        lead,
+        freshness,
+        proximity,
+        diversity,
+        terms,
+    } = explanation;
     let leg = |place: RankingPlace| Leg { rank: place.rank, score: place.score };
     let terms = terms.into_iter().filter_map(|it| {
         let field =
@@ -160,6 +205,11 @@ fn to_explanation(explanation: SearchExplanation) -> Explanation {
         sparse: sparse.map(leg),
         fused,
         exact: exact_terms,
+        siblings,
+        lead,
+        freshness,
+        proximity,
+        diversity,
         terms: terms.collect(),
     }
 }
@@ -179,5 +229,26 @@ fn to_failure(failed: FailedCollection) -> CollectionFailure {
         requested: failed.name,
         lacks_sparse_vectors: failed.reason == "no_sparse_vectors",
         error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_half_life_is_written_in_few_digits() {
+        for written in ["90s", "10m", "2h", "180d", "999999d", "999999s"] {
+            let duration = HumanDuration::try_from(written.to_owned()).expect("a duration");
+            assert_eq!(human_duration(duration.as_secs()).as_secs(), duration.as_secs());
+        }
+        assert_eq!(human_duration(86_400_001).as_secs(), 86_400_000);
+    }
+
+    #[test]
+    fn an_option_without_a_field_is_refused() {
+        let overrides = SettingsOverrides { lead: Some(0.5), ..SettingsOverrides::default() };
+        let request = Request { overrides, ..Request::new("question", Vec::new()) };
+        assert_eq!(to_wire(&request, None).err(), Some("the weight of first chunks"));
     }
 }

@@ -27,6 +27,7 @@ use std::sync::{Arc, Mutex};
 
 use pipeline::{
     BoxError, Passage, PassageField, QueryTerm, SparseEncoder, SparseVector, TermMatch,
+    TermPosition,
 };
 use rust_stemmers::Stemmer;
 use serde_json::Value;
@@ -173,5 +174,14 @@ impl SparseEncoder for Bm25Encoder {
 
     fn reads(&self, field: PassageField) -> bool {
         self.weights.reads(field)
+    }
+
+    fn term_positions(
+        &self,
+        text: &str,
+        language: Option<&str>,
+        question: &SparseVector,
+    ) -> Vec<TermPosition> {
+        self.positions_of(text, language, question)
     }
 }

@@ -32,6 +32,7 @@ pub static VECTOR_STORE_CHECKS: &[(&str, ContractCheck)] = &[
     ("scrolling returns every point once, by id", |s| Box::pin(scroll_is_complete(s))),
     ("a payload is returned as it was written", |s| Box::pin(payloads_come_back(s))),
     ("points are fetched by their ids", |s| Box::pin(points_are_fetched(s))),
+    ("points that are fetched can be written again", |s| Box::pin(fetched_points_are_written(s))),
     ("filters return exactly the matching points", filters::filters_check),
     ("a vector of another dimension is refused", |s| Box::pin(invalid_points_are_rejected(s))),
     ("a document of thousands of chunks is accepted", |s| {
@@ -122,6 +123,19 @@ async fn locations_change(store: &dyn Vectors) {
     let keeps_title = DocumentLocation { title: None, modified_at: None, ..place.clone() };
     store.update_location(document(1), &keeps_title).await.expect("relocates");
     assert_eq!(scroll(store, 100).await, expected, "fields without a new value stay");
+}
+
+/// A relocation writes points with the dense vectors that the store returned.
+async fn fetched_points_are_written(store: &dyn Vectors) {
+    let exact = MemoryVectors::new(DIM);
+    upsert(store, chunks(1, 5, 10)).await;
+    upsert(&exact, chunks(1, 5, 10)).await;
+    for _ in 0..2 {
+        let ids: Vec<Uuid> = scroll(store, 100).await.iter().map(|point| point.id).collect();
+        let points = store.fetch(&ids).await.expect("fetches");
+        upsert(store, points).await;
+        assert_matches_reference(store, &exact).await;
+    }
 }
 
 async fn truncate_keeps_the_first(store: &dyn Vectors) {

@@ -39,11 +39,15 @@ mod tests {
 
     #[test]
     fn differences_are_told_by_option() {
-        let options = |k1: f64, weight: f64| json!({ "version": 2, "k1": k1, "fields": { "title": { "weight": weight } } });
+        let options = |k1: f64, weight: f64| {
+            let fields = json!({ "title": { "weight": weight } });
+            json!({ "version": 2, "k1": k1, "fields": fields })
+        };
+        let usual = options(1.2, 1.0);
         let former = json!({ "version": 1, "k1": 1.2 });
         let words = [
-            sparse_differences(Some(&options(1.2, 1.0)), Some(&options(2.0, 0.5))),
-            sparse_differences(Some(&former), Some(&options(1.2, 1.0))),
+            sparse_differences(Some(&usual), Some(&options(2.0, 0.5))),
+            sparse_differences(Some(&former), Some(&usual)),
             sparse_differences(None, Some(&former)),
             sparse_differences(Some(&former), None),
             sparse_differences(Some(&former), Some(&former)),

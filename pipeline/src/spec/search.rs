@@ -1,8 +1,16 @@
 //! How a collection is searched, in a pipeline file. These settings belong to the file, not to a
 //! generation.
 
+mod documents;
+mod freshness;
+mod proximity;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+pub use documents::DocumentsSpec;
+pub use freshness::{FreshnessField, FreshnessSpec};
+pub use proximity::ProximitySpec;
 
 /// How the collection is searched. A request may override each setting.
 ///
@@ -22,11 +30,28 @@ pub struct SearchSpec {
     /// Ranks chunks with the exact terms of a query first in a hybrid search: its names, numbers
     /// and quoted phrases.
     pub exact_terms: bool,
+    /// Bonus for passages in which the terms of the query are near each other. Default: none.
+    pub proximity: Option<ProximitySpec>,
+    /// How the passages of one document affect each other in a result.
+    pub documents: DocumentsSpec,
+    /// Weight of the difference from earlier hits in the order of the best 100 candidates (MMR):
+    /// from 0, relevance only, to 1.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub diversity: f32,
+    /// Decay of scores by the age of the document. Default: none.
+    pub freshness: Option<FreshnessSpec>,
 }
 
 impl Default for SearchSpec {
     fn default() -> Self {
-        Self { fusion: FusionSpec::default(), exact_terms: true }
+        Self {
+            fusion: FusionSpec::default(),
+            exact_terms: true,
+            proximity: None,
+            documents: DocumentsSpec::default(),
+            diversity: 0.0,
+            freshness: None,
+        }
     }
 }
 

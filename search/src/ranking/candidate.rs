@@ -44,6 +44,17 @@ pub struct Explanation {
     /// The words of the query in it, with their parts of the sparse score, the largest first.
     /// Only in an answer to [`crate::Request::explain`].
     pub terms: Vec<TermMatch>,
+    /// The score of the best other passage of its document among the candidates, if it counts.
+    pub siblings: Option<f32>,
+    /// The factor of its score if it is the first chunk of its document, and these are raised.
+    pub lead: Option<f32>,
+    /// The factor of its score for the age of its document, from 0 to 1.
+    pub freshness: Option<f32>,
+    /// Its bonus for terms that are near each other, from 0 to 1, before its weight.
+    pub proximity: Option<f32>,
+    /// The largest cosine similarity to a hit before it, at least 0; it replaced the score of the
+    /// hit by its marginal relevance.
+    pub diversity: Option<f32>,
 }
 
 /// The place of a chunk in a ranking.

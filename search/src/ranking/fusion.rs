@@ -59,6 +59,17 @@ impl Fusion {
         Self::Rrf { k: 60, dense: 1.0, sparse: 1.0 }
     }
 
+    /// The largest score that a chunk can have.
+    pub(crate) fn best_score(self) -> f32 {
+        match self {
+            Self::Convex { .. } => 1.0,
+            Self::Rrf { k, dense, sparse } => {
+                let first = Leg { rank: 1, score: 1.0 };
+                rank_score(k, first, dense) + rank_score(k, first, sparse)
+            }
+        }
+    }
+
     /// Checks the parameters.
     pub(crate) fn check(self) -> Result<(), InvalidRequest> {
         let message = match self {

@@ -1,6 +1,6 @@
 //! The steps from the rankings of the store to the final order of the candidates, in their order.
 
-use pipeline::StoreError;
+use pipeline::{SparseVector, StoreError};
 
 use crate::points::PointReader;
 use crate::ranking::candidate::Candidate;
@@ -11,7 +11,6 @@ use crate::request::{Request, SearchMode};
 use crate::settings::SearchSettings;
 
 /// What the passes over the candidates of one collection need.
-#[expect(dead_code, reason = "the next passes read the request and the points")]
 pub(crate) struct Passes<'a> {
     pub(crate) request: &'a Request,
     /// Settings of the collection, with the overrides of the request.
@@ -19,6 +18,10 @@ pub(crate) struct Passes<'a> {
     pub(crate) mode: SearchMode,
     /// Maximum number of candidates that passes reorder; the same for all pages of an answer.
     pub(crate) limit: usize,
+    /// The time from which ages are counted, in microseconds since 1970-01-01 UTC.
+    pub(crate) now: i64,
+    /// Sparse vector of the query; `None` if the mode did not need it.
+    pub(crate) sparse_query: Option<&'a SparseVector>,
     /// Reads the texts and vectors of candidates.
     pub(crate) points: PointReader<'a>,
 }
@@ -29,7 +32,6 @@ impl Passes<'_> {
     ///
     /// # Errors
     /// If the points that a pass needs cannot be read.
-    #[expect(clippy::unused_async, reason = "the next passes read points")]
     pub(crate) async fn rank(
         &self,
         legs: &Legs,
@@ -49,7 +51,20 @@ impl Passes<'_> {
         if self.settings.has_passes() {
             // The order of further candidates would depend on the number that was read.
             candidates.truncate(self.limit);
+            let best = self.best_score(best);
+            self.rescore(&mut candidates, best).await?;
+            self.diversify(&mut candidates, best).await?;
         }
         Ok(candidates)
+    }
+
+    /// About the largest score of a search, the same for all collections whose scores are compared.
+    fn best_score(&self, best: BestScores) -> f32 {
+        let score = match self.mode {
+            SearchMode::Hybrid => self.settings.fusion.best_score(),
+            SearchMode::Dense => best.similarity,
+            SearchMode::Sparse => best.sparse,
+        };
+        if score > 0.0 { score } else { 1.0 }
     }
 }

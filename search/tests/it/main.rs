@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed test panics with its location")]
 
 mod costs;
+mod documents;
 mod evaluation;
 mod exact_terms;
 mod multi_collection;

@@ -62,6 +62,20 @@ pub struct SearchRequest {
     /// Number of entries of each ranking that are fused.
     #[schema(minimum = 1, maximum = 10000)]
     pub candidates: Option<usize>,
+    /// Bonus for passages in which the query terms are near each other.
+    pub proximity: Option<ProximityRequest>,
+    /// Weight of the best other passage of the document in the score of a passage.
+    #[schema(minimum = 0.0, maximum = 1.0)]
+    pub siblings: Option<f32>,
+    /// Decay of scores by the age of the document.
+    pub freshness: Option<FreshnessRequest>,
+    /// Weight of the difference of a hit from earlier ones (MMR).
+    #[schema(minimum = 0.0, maximum = 1.0)]
+    pub diversity: Option<f32>,
+    /// Merge hits of a page that are adjacent in their document; `k`, `offset` and `next` count
+    /// hits before the merge.
+    #[serde(default)]
+    pub merge_adjacent: bool,
     /// Add the ranges of the query terms to hits.
     #[serde(default = "yes")]
     #[schema(default = true)]
@@ -110,6 +124,42 @@ pub enum FusionMethod {
     Rrf,
 }
 
+/// A bonus for passages in which the query terms are near each other.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProximityRequest {
+    /// Largest bonus, relative to the best possible score; 0 disables it.
+    #[schema(minimum = 0.0, maximum = 10.0, default = 0.1)]
+    pub weight: f32,
+    /// Number of best candidates that may have a bonus.
+    #[schema(minimum = 1, maximum = 1000, default = 100)]
+    pub candidates: usize,
+}
+
+impl Default for ProximityRequest {
+    fn default() -> Self {
+        let search::Proximity { weight, candidates } = search::Proximity::default();
+        Self { weight, candidates }
+    }
+}
+
+/// A decay of scores by the age of the document.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FreshnessRequest {
+    /// Age at which half of `weight` is left: a number and `s`, `m`, `h` or `d`, such as `180d`.
+    #[schema(value_type = String, pattern = "^[0-9]{1,6}[smhd]$")]
+    pub half_life: pipeline::HumanDuration,
+    /// Share of the score that decays; 0 disables it.
+    #[serde(default = "tenth")]
+    #[schema(minimum = 0.0, maximum = 1.0, default = 0.1)]
+    pub weight: f32,
+}
+
+fn tenth() -> f32 {
+    0.1
+}
+
 /// A search by query parameters.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -151,7 +201,7 @@ pub struct SearchAnswer {
     pub timings: SearchTimings,
 }
 
-/// A hit: a chunk that matches the query.
+/// A hit: a chunk that matches the query, or several adjacent ones if the request merges them.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct SearchHit {
     /// Id of the collection.
@@ -172,8 +222,11 @@ pub struct SearchHit {
     pub highlights: Vec<[usize; 2]>,
     /// Id of the document.
     pub document: Uuid,
-    /// Index among the chunks of the document, from 0.
+    /// Index among the chunks of the document, from 0; of several chunks that of the best one.
     pub chunk_index: u32,
+    /// Indices of all chunks in the hit, ascending.
+    #[serde(default)]
+    pub chunks: Vec<u32>,
     /// Location of the document, such as `file:///srv/docs/a.md`.
     pub uri: String,
     /// Title of the document; the name of its file if the title is meaningless.
@@ -214,6 +267,21 @@ pub struct SearchExplanation {
     /// headings or file name alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exact_terms: Vec<String>,
+    /// Score of the best other passage of its document.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub siblings: Option<f32>,
+    /// Factor of the score of a first chunk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lead: Option<f32>,
+    /// Factor of the score for the age of its document.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub freshness: Option<f32>,
+    /// Bonus for query terms near each other, from 0 to 1, before its weight.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proximity: Option<f32>,
+    /// Largest cosine similarity to a hit before it, at least 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diversity: Option<f32>,
     /// The words of the query in it.
     pub terms: Vec<ExplainedTerm>,
 }

@@ -8,7 +8,7 @@ const MAX_TERMS: usize = 8;
 
 /// The explanation as lines of text.
 pub(super) fn lines(explanation: &Explanation) -> Vec<String> {
-    let Explanation { dense, sparse, fused, exact, terms } = explanation;
+    let Explanation { dense, sparse, fused, exact, terms, .. } = explanation;
     let place = |name: &str, leg: &Option<Leg>| match leg {
         Some(Leg { rank, score }) => format!("{name} rank {rank} (score {score:.3})"),
         None => format!("not in the {name} ranking"),
@@ -26,6 +26,7 @@ pub(super) fn lines(explanation: &Explanation) -> Vec<String> {
     if !exact.is_empty() {
         lines.push(format!("exact terms: {}", exact.join(", ")));
     }
+    lines.extend(rescoring(explanation));
     if !terms.is_empty() {
         let words = terms.iter().take(MAX_TERMS).map(|it| {
             let times =
@@ -40,15 +41,34 @@ pub(super) fn lines(explanation: &Explanation) -> Vec<String> {
     lines
 }
 
+/// The steps after the fusion that changed the score, in their order.
+fn rescoring(explanation: &Explanation) -> Option<String> {
+    let Explanation { siblings, lead, freshness, proximity, diversity, .. } = explanation;
+    let steps = [
+        siblings.map(|it| format!("best other passage of the document {it:.3}")),
+        lead.map(|it| format!("first chunk × {it:.2}")),
+        freshness.map(|it| format!("age × {it:.3}")),
+        proximity.map(|it| format!("proximity {it:.2}")),
+        diversity.map(|it| format!("similarity to an earlier hit {it:.2}")),
+    ];
+    let steps: Vec<String> = steps.into_iter().flatten().collect();
+    (!steps.is_empty()).then(|| format!("then: {}", steps.join(", ")))
+}
+
 /// The explanation as a JSON object. Steps that do not concern the hit are left out.
 pub(super) fn as_json(explanation: &Explanation) -> Value {
-    let Explanation { dense, sparse, fused, exact, terms } = explanation;
+    let Explanation { dense, sparse, fused, exact, terms, .. } = explanation;
     let place = |leg: &Leg| json!({ "rank": leg.rank, "score": leg.score });
     let steps = [
         ("dense", dense.as_ref().map(place)),
         ("sparse", sparse.as_ref().map(place)),
         ("fused", fused.map(Value::from)),
         ("exact_terms", (!exact.is_empty()).then(|| json!(exact))),
+        ("siblings", explanation.siblings.map(Value::from)),
+        ("lead", explanation.lead.map(Value::from)),
+        ("freshness", explanation.freshness.map(Value::from)),
+        ("proximity", explanation.proximity.map(Value::from)),
+        ("diversity", explanation.diversity.map(Value::from)),
     ];
     let steps = steps.into_iter().filter_map(|(name, step)| Some((name.to_owned(), step?)));
     let mut json: Map<String, Value> = steps.collect();
@@ -84,14 +104,19 @@ mod tests {
             sparse: None,
             fused: Some(0.672),
             exact: vec!["pthread_mutex_lock".to_owned()],
+            siblings: Some(0.61),
+            freshness: Some(0.95),
+            proximity: Some(0.5),
             terms: vec![
                 term("pthread_mutex_lock", PassageField::Text, 3, 9.25),
                 term("locking", PassageField::Headings, 1, 1.5),
             ],
+            ..Explanation::default()
         };
         insta::assert_snapshot!(lines(&explanation).join("\n"), @r"
         dense rank 3 (score 0.531), not in the sparse ranking; fused score 0.672
         exact terms: pthread_mutex_lock
+        then: best other passage of the document 0.610, age × 0.950, proximity 0.50
         words: `pthread_mutex_lock` 3 times in the text (9.25), `locking` in the headings (1.50)
         ");
     }

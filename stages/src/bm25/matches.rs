@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use pipeline::{Passage, SparseVector, TermMatch};
+use pipeline::{Passage, SparseVector, TermMatch, TermPosition};
 
 use crate::bm25::Bm25Encoder;
 use crate::bm25::fields::FieldTexts;
@@ -46,6 +46,36 @@ impl Bm25Encoder {
             }
         }
         apart
+    }
+
+    /// [`pipeline::SparseEncoder::term_positions`].
+    pub(super) fn positions_of(
+        &self,
+        text: &str,
+        language: Option<&str>,
+        question: &SparseVector,
+    ) -> Vec<TermPosition> {
+        let rule = self.language_stemmer(language);
+        let stemmer = rule.map(|(_, stemmer)| stemmer);
+        let mut all_known = self.index_cache.try_lock().ok();
+        let mut known =
+            all_known.as_mut().map(|all| all.entry(rule.map(|(code, _)| code)).or_default());
+        // Start and index of each term; the lexer yields a name before its parts.
+        let mut terms: Vec<(usize, u32)> = Vec::new();
+        lex(text, &mut |kind, word, range| {
+            let index = match &mut known {
+                Some(known) => cached_index(known, kind, word, stemmer),
+                None => word_index(kind, word, stemmer),
+            };
+            terms.push((range.start, index));
+        });
+        terms.sort_unstable();
+        terms.dedup();
+        let words = (0..).zip(terms.chunk_by(|a, b| a.0 == b.0));
+        let all = words.flat_map(|(position, word)| {
+            word.iter().map(move |(_, index)| TermPosition { position, index: *index })
+        });
+        all.filter(|it| question.indices.binary_search(&it.index).is_ok()).collect()
     }
 
     /// [`pipeline::SparseEncoder::explain`].

@@ -138,7 +138,33 @@ fn what_was_found_is_marked() {
     assert!(marked("nothing", "of the kind").is_empty());
 }
 
+#[test]
+fn terms_have_positions() {
+    let positions = |question: &str, text: &str| {
+        let question = encoder().encode_query(question, &languages(&["en"]));
+        let found = encoder().term_positions(text, Some("en"), &question);
+        found.into_iter().map(|it| it.position).collect::<Vec<_>>()
+    };
+    // Stop words of the query are words of the passage, too.
+    assert_eq!(positions("lock a mutex", "How to lock the mutexes"), [2, 4]);
+    // A name has the position of its first part.
+    assert_eq!(positions("pthread_mutex_lock", "a pthread_mutex_lock"), [1, 1, 2, 3]);
+    assert_eq!(positions("mutex lock", "call pthread_mutex_lock now"), [2, 3]);
+    assert_eq!(positions("nothing", "of the kind"), [0_u32; 0]);
+}
+
 proptest! {
+    /// Each occurrence of a term is a highlighted word, and positions ascend.
+    #[test]
+    fn positions_are_those_of_the_matches(text in any::<String>(), query in "\\PC{0,20}") {
+        let question = encoder().encode_query(&query, &[]);
+        let found = encoder().term_positions(&text, Some("en"), &question);
+        prop_assert!(found.is_sorted_by(|a, b| a < b), "{found:?}");
+        prop_assert!(found.iter().all(|it| question.indices.contains(&it.index)));
+        let marks = encoder().match_ranges(&text, Some("en"), &question);
+        prop_assert_eq!(found.is_empty(), marks.is_empty());
+    }
+
     /// For any text, its vector is valid, the text as a query matches it, and highlighted ranges
     /// are in it.
     #[test]

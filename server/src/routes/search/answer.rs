@@ -31,7 +31,18 @@ pub(super) fn empty_answer() -> SearchAnswer {
 }
 
 fn explanation(explanation: &Explanation) -> SearchExplanation {
-    let Explanation { dense, sparse, fused, exact, terms } = explanation;
+    let Explanation {
+        dense,
+        sparse,
+        fused,
+        exact,
+        siblings,
+        lead,
+        freshness,
+        proximity,
+        diversity,
+        terms,
+    } = explanation;
     let place = |leg: &Leg| RankingPlace { rank: leg.rank, score: leg.score };
     let terms = terms.iter().map(|it| ExplainedTerm {
         term: it.term.clone(),
@@ -44,6 +55,11 @@ fn explanation(explanation: &Explanation) -> SearchExplanation {
         sparse: sparse.as_ref().map(place),
         fused: *fused,
         exact_terms: exact.clone(),
+        siblings: *siblings,
+        lead: *lead,
+        freshness: *freshness,
+        proximity: *proximity,
+        diversity: *diversity,
         terms: terms.collect(),
     }
 }
@@ -63,6 +79,7 @@ pub(super) fn to_wire(found: &SearchResults, failed: Vec<FailedCollection>) -> S
             text: payload.content.clone(),
             document: payload.document,
             chunk_index: payload.chunk_index,
+            chunks: hit.chunks.clone(),
             uri: payload.uri.clone(),
             title: Some(title::display_title(payload.title.as_deref(), &payload.uri)),
             headings: payload.headings.clone(),

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use pipeline::SearchAccuracy;
 use search::cost::PATTERN_BYTE_COST;
-use search::{COST_BUDGET, FilterError, Fusion, Request, SettingsOverrides};
+use search::{COST_BUDGET, FilterError, Freshness, Fusion, Proximity, Request, SettingsOverrides};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -122,7 +122,20 @@ pub(super) async fn build_request(
         filter,
         threshold: wanted.threshold,
         per_document: wanted.per_document,
-        overrides: SettingsOverrides { fusion, exact_terms: wanted.exact_terms },
+        overrides: SettingsOverrides {
+            fusion,
+            exact_terms: wanted.exact_terms,
+            siblings: wanted.siblings,
+            lead: None,
+            freshness: wanted
+                .freshness
+                .map(|it| Freshness { half_life: it.half_life.as_secs(), weight: it.weight }),
+            proximity: wanted
+                .proximity
+                .map(|it| Proximity { weight: it.weight, candidates: it.candidates }),
+            diversity: wanted.diversity,
+        },
+        merge_adjacent: wanted.merge_adjacent,
         candidates: wanted.candidates,
         highlight: wanted.highlight,
         explain: wanted.explain,
