@@ -14,7 +14,8 @@ use pipeline::column::{
 };
 use pipeline::{
     BoxError, Engine as _, InputSpec, LocalEngine, ModelInfo, ModelProvider, Outcome, PipelineSpec,
-    Plan, RejectionReport, Resources, RunOptions, Sink, SinkConfig, Source, SourceConfig,
+    Plan, RejectionReport, RerankerInfo, Resources, RunOptions, Sink, SinkConfig, Source,
+    SourceConfig,
 };
 use serde_json::{Map, Value};
 
@@ -124,6 +125,14 @@ impl ModelProvider for LenientModels {
         _: &pipeline::EmbedderOptions,
     ) -> Result<Arc<dyn pipeline::Embedder>, BoxError> {
         Err("a sample does not reach the model".into())
+    }
+
+    fn describe_reranker(&self, model: &Path) -> Result<RerankerInfo, BoxError> {
+        if embedding::is_available_locally(model) {
+            return self.0.describe_reranker(model);
+        }
+        let (path, short_name) = (model.to_owned(), "reranker".to_owned());
+        Ok(RerankerInfo { path, short_name, max_tokens: 512, fingerprint: String::new() })
     }
 }
 

@@ -5,14 +5,17 @@
 //! Options of `config.json` that deviate from the architecture's paper and are not implemented are
 //! errors that name the option.
 
+use std::path::Path;
+
 use pipeline::BoxError;
 use serde::Deserialize;
 use serde_json::Value;
 use tch::{TchError, Tensor};
 
 use crate::attention::GroupSpan;
+use crate::folder_files::{FolderError, unsupported};
 use crate::weights::Weights;
-use crate::{bert, modernbert, mpnet, nomic, qwen3, roberta};
+use crate::{bert, cross_encoder, modernbert, mpnet, nomic, qwen3, roberta};
 
 /// Models that are not in this table are rejected.
 static ARCHITECTURES: &[Architecture] = &[
@@ -42,6 +45,11 @@ pub(crate) enum ConfigError {
     Malformed(serde_json::Error),
     /// An option that is not implemented, for the error message.
     Unsupported(String),
+}
+
+/// The architecture that a configuration names; its model type if it names none.
+pub(crate) fn named(config: &Value) -> Option<&str> {
+    config["architectures"][0].as_str().or_else(|| config["model_type"].as_str())
 }
 
 /// A parsed `config.json`.
@@ -127,6 +135,9 @@ pub(crate) enum PositionIds {
     FromZero,
     /// Consecutive from the padding id + 1, as in RoBERTa; padding tokens keep the padding id.
     AfterPadding(u32),
+    /// Consecutive from 0, plus `second` for the tokens after the first `separator`: BERT's token
+    /// type 1, whose rows follow those of type 0 in the table of position embeddings.
+    Pair { separator: u32, second: i64 },
 }
 
 impl PositionIds {
@@ -142,6 +153,16 @@ impl PositionIds {
                     }
                     last += 1;
                     last
+                }));
+            }
+            Self::Pair { separator, second } => {
+                let mut offset = 0;
+                to.extend((0_i64..).zip(sequence).map(|(position, &id)| {
+                    let position = position + offset;
+                    if id == separator {
+                        offset = second;
+                    }
+                    position
                 }));
             }
         }
@@ -165,6 +186,25 @@ pub(crate) fn parse(config: &Value) -> Result<Box<dyn Config>, ConfigError> {
         return Err(ConfigError::Unknown(named.to_owned()));
     };
     (known.read)(config)
+}
+
+/// The error of a model folder for the error of its configuration.
+pub(crate) fn folder_error(path: &Path, error: ConfigError) -> FolderError {
+    match error {
+        ConfigError::Unknown(named) if cross_encoder::is_cross_encoder(&named) => {
+            FolderError::CrossEncoder { folder: path.to_owned(), named }
+        }
+        ConfigError::Unknown(named) => FolderError::Architecture { named },
+        ConfigError::Unsupported(what) => unsupported(path, what),
+        ConfigError::Malformed(source) => {
+            FolderError::Malformed { file: path.join("config.json"), source }
+        }
+    }
+}
+
+/// `true` if [`parse`] knows an architecture of this name.
+pub(crate) fn is_known(name: &str) -> bool {
+    ARCHITECTURES.iter().any(|known| known.names.contains(&name) || known.model_type == name)
 }
 
 /// Names of all supported architectures, for error messages.

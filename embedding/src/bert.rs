@@ -12,15 +12,42 @@ use crate::architecture::{
     deserialize_part, select_rows,
 };
 use crate::attention::{AttentionMask, GroupSpan, HeadLayout};
+use crate::cross_encoder::{
+    ClassifierHead, ClassifierLayer, CrossEncoderArchitecture, HeadActivation,
+};
 use crate::dense::Dense;
-use crate::layers::LayerNorm;
+use crate::layers::{LayerNorm, to_i64};
 use crate::linear::{Activation, Linear, SharedTensor};
+use crate::modules::Pooling;
 use crate::weights::Weights;
 
 pub(crate) const ARCHITECTURE: Architecture = Architecture {
     model_type: "bert",
     names: &["BertModel", "BertForMaskedLM", "BertForPreTraining"],
     read: |config| Ok(Box::new(read(config)?)),
+};
+
+pub(crate) const CROSS_ENCODER: CrossEncoderArchitecture = CrossEncoderArchitecture {
+    name: "BertForSequenceClassification",
+    has_token_types: true,
+    encoder: |config, separator| {
+        let mut config = read(config)?;
+        if separator.is_some() && config.type_vocab_size < 2 {
+            return Err(ConfigError::Unsupported("pairs without token types".to_owned()));
+        }
+        config.pair_separator = separator;
+        Ok(Box::new(config))
+    },
+    head: |_| {
+        let dense = ClassifierLayer::dense;
+        Ok(ClassifierHead {
+            pooling: Pooling::Cls,
+            layers: vec![
+                dense("bert.pooler.dense", None, Some(HeadActivation::Tanh)),
+                dense("classifier", Some(1), None),
+            ],
+        })
+    },
 };
 
 /// The keys of `config.json` that define BERT's shape.
@@ -39,6 +66,9 @@ pub(crate) struct BertConfig {
     pub(crate) hidden_act: String,
     #[serde(default)]
     pub(crate) position_embedding_type: Option<String>,
+    /// The token after which a pair continues with token type 1; `None` if all tokens have type 0.
+    #[serde(skip)]
+    pub(crate) pair_separator: Option<u32>,
 }
 
 fn usual_types() -> usize {
@@ -70,7 +100,13 @@ impl Config for BertConfig {
     }
 
     fn load(&self, weights: &Weights) -> Result<Box<dyn Encoder>, BoxError> {
-        Ok(Box::new(BertEncoder::read(self, weights, "bert.", PositionIds::FromZero)?))
+        let places = match self.pair_separator {
+            Some(separator) => {
+                PositionIds::Pair { separator, second: to_i64(self.max_position_embeddings) }
+            }
+            None => PositionIds::FromZero,
+        };
+        Ok(Box::new(BertEncoder::read(self, weights, "bert.", places)?))
     }
 }
 
@@ -78,7 +114,8 @@ impl Config for BertConfig {
 #[derive(Clone)]
 pub(crate) struct BertEncoder {
     word_embeddings: SharedTensor,
-    /// Position embeddings plus the embedding of token type 0, the only type that embedding uses.
+    /// Position embeddings plus the embedding of token type 0; for pairs, followed by the same with
+    /// type 1.
     position_embeddings: SharedTensor,
     norm: LayerNorm,
     layers: Vec<BertLayer>,
@@ -107,9 +144,13 @@ impl BertEncoder {
         )?;
         let words =
             weights.tensor(&named("word_embeddings.weight"), &[config.vocab_size, width])?;
+        let mut typed = positions.f_add(&types.f_get(0)?)?;
+        if matches!(places, PositionIds::Pair { .. }) {
+            typed = Tensor::f_cat(&[typed, positions.f_add(&types.f_get(1)?)?], 0)?;
+        }
         Ok(Self {
             word_embeddings: SharedTensor(words),
-            position_embeddings: SharedTensor(positions.f_add(&types.f_get(0)?)?),
+            position_embeddings: SharedTensor(typed),
             norm: LayerNorm::read(weights, &named("LayerNorm"), width, config.layer_norm_eps)?,
             layers: (0..config.num_hidden_layers)
                 .map(|layer| {

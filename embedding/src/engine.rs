@@ -7,18 +7,22 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
 use pipeline::{
-    BoxError, Cache, CacheKey, Embedder, EmbedderOptions, ModelInfo, ModelProvider, Tokenizer, lock,
+    BoxError, Cache, CacheKey, Embedder, EmbedderOptions, ModelInfo, ModelProvider, Reranker,
+    RerankerInfo, RerankerOptions, Tokenizer, lock,
 };
 use tch::{Device, TchError};
 
 use crate::batcher::{Batch, BatchLimits, plan_batches};
 use crate::budget::{BudgetProbe, TokenBudget};
 use crate::cached_embedder::{CachedEmbedder, LoadModel};
+use crate::cross_encoder::CrossEncoderFolder;
 use crate::device::ExecutionConfig;
 use crate::folder::ModelFolder;
 use crate::model::Model;
 use crate::model_threads::{ModelHandle, ModelThreads};
+use crate::pair_tokenizer::PairTokenizer;
 use crate::probe;
+use crate::reranker::CrossEncoder;
 use crate::stand_in::StandInEmbedder;
 use crate::tokenizer::FolderTokenizer;
 use crate::truncate::truncate_dimensions;
@@ -33,9 +37,15 @@ pub struct EmbeddingEngine {
     tokenizers: OnceMap<PathBuf, dyn Tokenizer>,
     /// By folder and resolved options; the stand-in has no options.
     embedders: OnceMap<(PathBuf, Option<ExecutionConfig>), dyn Embedder>,
+    /// By folder and resolved options.
+    rerankers: OnceMap<(PathBuf, ExecutionConfig), dyn Reranker>,
     cache: Option<Arc<dyn Cache>>,
     loaded: Arc<LoadedModels>,
 }
+
+/// Tokens per thread in a wave of a cross-encoder on a CPU: large enough for the full rate, and a
+/// few hundredths of a second for a small model.
+const CPU_WAVE_TOKENS: usize = 512;
 
 /// Models and tokenizers that engines share. The key contains the fingerprint: if a folder is
 /// replaced, its model is a different one.
@@ -115,6 +125,33 @@ impl ModelProvider for EmbeddingEngine {
     ) -> Result<Arc<dyn Embedder>, BoxError> {
         truncate_dimensions(self.full_dim_embedder(model, options)?, options.dim)
     }
+
+    fn describe_reranker(&self, model: &Path) -> Result<RerankerInfo, BoxError> {
+        if let Some(stand_in) = StandInEmbedder::from_path(model) {
+            stand_in?;
+            return Err(
+                format!("model `{}` is no reranker: it creates vectors", model.display()).into()
+            );
+        }
+        Ok(CrossEncoderFolder::read(model)?.info)
+    }
+
+    fn reranker(
+        &self,
+        model: &Path,
+        options: &RerankerOptions,
+    ) -> Result<Arc<dyn Reranker>, BoxError> {
+        let setting = ExecutionConfig::from_options(&EmbedderOptions {
+            device: options.device.clone(),
+            dtype: options.dtype.clone(),
+            tokens_per_batch: None,
+            dim: None,
+        })?;
+        self.rerankers.get((canonical_path(model), setting.clone()), || {
+            self.describe_reranker(model)?;
+            Ok(Arc::new(load_cross_encoder(model, &setting, &self.loaded)?) as Arc<dyn Reranker>)
+        })
+    }
 }
 
 impl EmbeddingEngine {
@@ -171,12 +208,58 @@ fn load(
     } else {
         TokenBudget::fixed(setting.limits)
     };
+    start_threads(info, vocabulary, budget, setting, &models)
+}
+
+/// Starts the threads of a model that is loaded on each device.
+fn start_threads(
+    info: ModelInfo,
+    vocabulary: usize,
+    budget: TokenBudget,
+    setting: &ExecutionConfig,
+    models: &[Model],
+) -> Result<ModelThreads, BoxError> {
     // Ordered by thread, then by device, so that the first batches go to different devices.
-    let models = (0..setting.threads_per_device).flat_map(|_| &models).map(|model| {
+    let models = (0..setting.threads_per_device).flat_map(|_| models).map(|model| {
         let model = model.clone_shared();
         move |batch: &Batch, sequences: &[&[u32]]| Ok(forward_pass(&model, batch, sequences)?)
     });
     ModelThreads::start(info, vocabulary, budget, models)
+}
+
+/// Loads a cross-encoder; its threads are shared with other engines.
+fn load_cross_encoder(
+    model: &Path,
+    setting: &ExecutionConfig,
+    loaded: &LoadedModels,
+) -> Result<CrossEncoder, BoxError> {
+    let folder = CrossEncoderFolder::read(model)?;
+    let info = folder.info.clone();
+    let tokenizer = PairTokenizer::read(&folder.path, info.max_tokens, folder.has_token_types())?;
+    let encoder = folder.encoder(tokenizer.type_separator())?;
+    let key = (canonical_path(model), info.fingerprint.clone(), setting.clone());
+    let threads = loaded.models.get(key, || {
+        let load = |&device: &Device| {
+            Model::load_cross_encoder(&folder, &*encoder, device, setting.precision)
+        };
+        let models = setting.devices.iter().map(load).collect::<Result<Vec<_>, _>>()?;
+        tracing::info!(model = %info.short_name, ?setting, "reranker loaded");
+        let described = ModelInfo {
+            path: info.path.clone(),
+            short_name: info.short_name.clone(),
+            dim: 1,
+            max_tokens: info.max_tokens,
+            fingerprint: info.fingerprint.clone(),
+        };
+        let budget = TokenBudget::fixed(setting.limits);
+        start_threads(described, encoder.shape().vocab_size, budget, setting, &models)
+    })?;
+    let wave = if setting.devices[0] == Device::Cpu {
+        CPU_WAVE_TOKENS * setting.threads_per_device
+    } else {
+        setting.limits.max_tokens
+    };
+    Ok(CrossEncoder::new(info, tokenizer, ModelHandle::new(threads), wave))
 }
 
 /// A forward pass on the calling thread only.

@@ -14,7 +14,8 @@ use pipeline::{BoxError, HubModel, ModelInfo};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::architecture::{self, Config, ConfigError, ModelShape};
+use crate::architecture::{self, Config, ModelShape};
+use crate::cross_encoder;
 use crate::fingerprint::fingerprint;
 use crate::folder_files::{
     FolderError, TEXT_SETTINGS_FILES, read_optional_json, read_required_json, require_file,
@@ -47,9 +48,7 @@ impl ModelFolder {
         let path = at.as_path();
         let (json, config) = read_config(path)?;
         require_file(path, "tokenizer.json")?;
-        if !path.join("model.safetensors.index.json").is_file() {
-            require_file(path, "model.safetensors")?;
-        }
+        require_weights(path)?;
 
         check_lower_case(path)?;
 
@@ -88,17 +87,18 @@ pub fn model_folder(model: &Path) -> Result<PathBuf, BoxError> {
 }
 
 /// Location and names of a model.
-struct LocatedModel {
-    path: PathBuf,
+pub(crate) struct LocatedModel {
+    pub(crate) path: PathBuf,
     /// The model's folder, or its name on the hub with the commit.
-    pinned_path: PathBuf,
+    pub(crate) pinned_path: PathBuf,
     /// Name of the canonical folder, or of the repository on the hub.
-    name: String,
+    pub(crate) name: String,
     /// Name of the folder as given; differs from `name` if it is a symbolic link.
     requested_name: String,
 }
 
-fn locate(model: &Path) -> Result<LocatedModel, FolderError> {
+/// Finds a model given by path or by its name on the hub.
+pub(crate) fn locate(model: &Path) -> Result<LocatedModel, FolderError> {
     if let Some(named) = HubModel::from_path(model) {
         let named = named?;
         let name = named.name().to_owned();
@@ -131,14 +131,26 @@ fn locate(model: &Path) -> Result<LocatedModel, FolderError> {
 /// `config.json` of a model folder, raw and parsed by its architecture.
 pub(crate) fn read_config(path: &Path) -> Result<(Value, Box<dyn Config>), FolderError> {
     let json: Value = read_required_json(path, "config.json")?;
-    let config = architecture::parse(&json).map_err(|error| match error {
-        ConfigError::Unknown(named) => FolderError::Architecture { named },
-        ConfigError::Unsupported(what) => unsupported(path, what),
-        ConfigError::Malformed(source) => {
-            FolderError::Malformed { file: path.join("config.json"), source }
-        }
-    })?;
+    let config =
+        architecture::parse(&json).map_err(|error| architecture::folder_error(path, error))?;
     Ok((json, config))
+}
+
+/// Checks that a folder with `config.json` is a model of a supported architecture: one that embeds,
+/// or a cross-encoder.
+pub(crate) fn check_architecture(path: &Path) -> Result<(), FolderError> {
+    match read_config(path) {
+        Err(FolderError::CrossEncoder { .. }) => cross_encoder::read_config(path).map(drop),
+        read => read.map(drop),
+    }
+}
+
+/// Fails if the weights are missing.
+pub(crate) fn require_weights(path: &Path) -> Result<(), FolderError> {
+    if path.join("model.safetensors.index.json").is_file() {
+        return Ok(());
+    }
+    require_file(path, "model.safetensors")
 }
 
 /// Rejects a model that lower-cases its texts before the tokenizer, unless the tokenizer does it.
@@ -164,7 +176,7 @@ fn check_lower_case(path: &Path) -> Result<(), FolderError> {
 
 /// Token limit of the model: that of sentence-transformers, else of the tokenizer, at most the
 /// number of positions.
-fn max_tokens(path: &Path, shape: ModelShape) -> Result<usize, FolderError> {
+pub(crate) fn max_tokens(path: &Path, shape: ModelShape) -> Result<usize, FolderError> {
     #[derive(Deserialize)]
     struct Limit {
         #[serde(alias = "model_max_length")]

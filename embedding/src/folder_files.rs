@@ -6,7 +6,7 @@ use fs_err as fs;
 use pipeline::{HubModel, HubModelError};
 use serde::Deserialize;
 
-use crate::architecture;
+use crate::{architecture, cross_encoder};
 
 /// Files with the limits of sentence-transformers, newest name first.
 pub(crate) const TEXT_SETTINGS_FILES: &[&str] = &[
@@ -39,6 +39,28 @@ pub(crate) enum FolderError {
         architecture::supported_names()
     )]
     Architecture { named: String },
+    #[error(
+        "model `{}` is a cross-encoder (`{named}`): it scores pairs of texts and creates no \
+         vectors, so it can only be a reranker",
+        .folder.display()
+    )]
+    CrossEncoder { folder: PathBuf, named: String },
+    #[error(
+        "model `{}` is no reranker: `{named}` creates vectors; expected one of {}",
+        .folder.display(),
+        cross_encoder::supported_names()
+    )]
+    NoReranker { folder: PathBuf, named: String },
+    #[error(
+        "unsupported architecture `{named}` for a reranker: expected one of {}",
+        cross_encoder::supported_names()
+    )]
+    RerankerArchitecture { named: String },
+    #[error(
+        "model `{}` has {count} labels: a reranker has one, its score",
+        .folder.display()
+    )]
+    Labels { folder: PathBuf, count: usize },
     #[error("model `{}` requires {what}, which is not supported", .folder.display())]
     Unsupported { folder: PathBuf, what: String },
 }

@@ -1,5 +1,5 @@
 //! Reduces token vectors to one vector per sequence: pooling, then the steps of the folder's
-//! modules.
+//! modules, or the classification head of a cross-encoder.
 //!
 //! Computes in float32: a mean of thousands of values in bfloat16 would lose more than the model
 //! does.
@@ -10,7 +10,8 @@ use pipeline::BoxError;
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::attention::GroupSpan;
-use crate::layers::concat;
+use crate::cross_encoder::{ClassifierHead, ClassifierLayer, HeadActivation};
+use crate::layers::{LayerNorm, concat};
 use crate::linear::Linear;
 use crate::matmul_backend::MatmulBackend;
 use crate::modules::{ModuleStep, Modules, Pooling};
@@ -25,7 +26,8 @@ pub(crate) struct PoolingHead {
 
 #[derive(Clone)]
 enum HeadStep {
-    Dense(Linear, bool),
+    Dense(Linear, Option<HeadActivation>),
+    Norm(LayerNorm),
     Normalize,
 }
 
@@ -50,10 +52,42 @@ impl PoolingHead {
                 dense.outputs,
                 dense.bias,
             )?;
-            Ok(HeadStep::Dense(linear, dense.tanh))
+            Ok(HeadStep::Dense(linear, dense.tanh.then_some(HeadActivation::Tanh)))
         };
         let steps = modules.steps.iter().map(load).collect::<Result<_, _>>()?;
         Ok(Self { pooling: modules.pooling, steps })
+    }
+
+    /// Loads the classification head of a cross-encoder with this hidden size; with `sigmoid`, its
+    /// output is between 0 and 1.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub(crate) fn load_classifier(
+        folder: &Path,
+        head: &ClassifierHead,
+        width: usize,
+        sigmoid: bool,
+        device: Device,
+    ) -> Result<Self, BoxError> {
+        let weights = Weights::open(folder, device, Kind::Float, MatmulBackend::Libtorch)?;
+        let load = |layer: &ClassifierLayer| -> Result<_, BoxError> {
+            match *layer {
+                ClassifierLayer::Dense { name, outputs, bias, activation } => {
+                    let outputs = outputs.unwrap_or(width);
+                    let linear = Linear::read_with_bias(&weights, name, width, outputs, bias)?;
+                    Ok(HeadStep::Dense(linear, activation))
+                }
+                ClassifierLayer::Norm { name, eps, bias } => {
+                    LayerNorm::read_with_bias(&weights, name, width, eps, bias).map(HeadStep::Norm)
+                }
+            }
+        };
+        let mut steps = head.layers.iter().map(load).collect::<Result<Vec<_>, _>>()?;
+        if sigmoid && let Some(HeadStep::Dense(_, activation)) = steps.last_mut() {
+            *activation = Some(HeadActivation::Sigmoid);
+        }
+        Ok(Self { pooling: head.pooling, steps })
     }
 
     /// Index of the token that pooling takes from a sequence of this length; `None` for mean
@@ -77,10 +111,16 @@ impl PoolingHead {
         };
         for step in &self.steps {
             vectors = match step {
-                HeadStep::Dense(linear, tanh) => {
+                HeadStep::Dense(linear, activation) => {
                     let vectors = linear.apply(&vectors)?;
-                    if *tanh { vectors.f_tanh()? } else { vectors }
+                    match activation {
+                        None => vectors,
+                        Some(HeadActivation::Tanh) => vectors.f_tanh()?,
+                        Some(HeadActivation::Sigmoid) => vectors.f_sigmoid()?,
+                        Some(HeadActivation::Other(activation)) => activation.apply(vectors)?,
+                    }
                 }
+                HeadStep::Norm(norm) => norm.apply(&vectors)?,
                 HeadStep::Normalize => l2_normalize(vectors)?,
             };
         }

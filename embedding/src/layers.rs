@@ -37,8 +37,13 @@ impl LayerNorm {
         eps: f64,
         bias: bool,
     ) -> LoadResult<Self> {
-        let weight = weights.tensor(&format!("{name}.weight"), &[width])?;
-        let bias = bias.then(|| weights.tensor(&format!("{name}.bias"), &[width])).transpose()?;
+        // Models converted from TensorFlow keep its names.
+        let named = |part: &str, old: &str| {
+            let (name, old) = (format!("{name}.{part}"), format!("{name}.{old}"));
+            if weights.contains(&old) { old } else { name }
+        };
+        let weight = weights.tensor(&named("weight", "gamma"), &[width])?;
+        let bias = bias.then(|| weights.tensor(&named("bias", "beta"), &[width])).transpose()?;
         Ok(Self {
             weight: SharedTensor(weight),
             bias: bias.map(SharedTensor),

@@ -6,9 +6,10 @@
 use pipeline::BoxError;
 use tch::{Device, TchError};
 
-use crate::architecture::{Encoder, EncoderInput};
+use crate::architecture::{Config, Encoder, EncoderInput};
 use crate::attention::GroupSpan;
 use crate::batcher::Batch;
+use crate::cross_encoder::CrossEncoderFolder;
 use crate::device::{CPU_TOKEN_MULTIPLE, Precision, upload};
 use crate::folder::ModelFolder;
 use crate::head::PoolingHead;
@@ -45,6 +46,26 @@ impl Model {
             device,
             dim: folder.info.dim,
         })
+    }
+
+    /// Loads a cross-encoder, whose vectors have one dimension, the score. `encoder` is its
+    /// configuration for pairs.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub(crate) fn load_cross_encoder(
+        folder: &CrossEncoderFolder,
+        encoder: &dyn Config,
+        device: Device,
+        precision: Precision,
+    ) -> Result<Self, BoxError> {
+        let _guard = tch::no_grad_guard();
+        let path = &folder.path;
+        let weights =
+            Weights::open(path, device, precision.kind(), matmul_backend(device, precision)?)?;
+        let width = encoder.shape().hidden_size;
+        let head = PoolingHead::load_classifier(path, &folder.head, width, folder.sigmoid, device)?;
+        Ok(Self { encoder: encoder.load(&weights)?, head, device, dim: 1 })
     }
 
     /// The same model for another thread; the weights are shared.
@@ -148,6 +169,10 @@ mod tests {
     use super::*;
     use crate::batcher::{BatchLimits, plan_batches};
 
+    fn path(name: &str) -> PathBuf {
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/reference").join(name)
+    }
+
     /// Padded batches, as on a GPU, must give the vectors of unpadded ones.
     #[test]
     fn padding_does_not_show() {
@@ -160,37 +185,52 @@ mod tests {
             "tiny-modernbert",
             "tiny-qwen3",
         ] {
-            let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/reference").join(name);
-            let folder = ModelFolder::read(&path).unwrap();
-            let limits = BatchLimits { max_tokens: 200, max_padding_percent: 0, token_multiple: 1 };
-            let dim = folder.info.dim;
+            let folder = ModelFolder::read(&path(name)).unwrap();
             let model = Model::load(&folder, Device::Cpu, Precision::Float32).unwrap();
-            let sequences: Vec<Vec<u32>> = (0..40)
-                .map(|nth| (0..1 + nth * 7 % 30).map(|id| 5 + (id * 31 + nth) % 400).collect())
-                .collect();
-            let sequences: Vec<&[u32]> = sequences.iter().map(Vec::as_slice).collect();
-            let lengths: Vec<usize> = sequences.iter().map(|sequence| sequence.len()).collect();
-            let embed = |slack, fill| {
-                let mut vectors = vec![Vec::new(); sequences.len()];
-                let mut padding = 0;
-                for batch in plan_batches(
-                    &lengths,
-                    BatchLimits { max_padding_percent: slack, token_multiple: fill, ..limits },
-                ) {
-                    let numbers = model.forward(&batch, &sequences).unwrap();
-                    padding += batch.padding();
-                    for (&member, vector) in batch.members.iter().zip(numbers.chunks_exact(dim)) {
-                        vectors[member] = vector.to_vec();
-                    }
+            check_padding(name, &model);
+        }
+        let rerankers = [
+            ("tiny-bert-reranker", Some(40)),
+            ("tiny-xlm-roberta-reranker", None),
+            ("tiny-modernbert-reranker", None),
+        ];
+        for (name, separator) in rerankers {
+            let folder = CrossEncoderFolder::read(&path(name)).unwrap();
+            let encoder = folder.encoder(separator).unwrap();
+            let (device, precision) = (Device::Cpu, Precision::Float32);
+            let model = Model::load_cross_encoder(&folder, &*encoder, device, precision).unwrap();
+            check_padding(name, &model);
+        }
+    }
+
+    fn check_padding(name: &str, model: &Model) {
+        let limits = BatchLimits { max_tokens: 200, max_padding_percent: 0, token_multiple: 1 };
+        let dim = model.dim;
+        let sequences: Vec<Vec<u32>> = (0..40)
+            .map(|nth| (0..1 + nth * 7 % 30).map(|id| 5 + (id * 31 + nth) % 400).collect())
+            .collect();
+        let sequences: Vec<&[u32]> = sequences.iter().map(Vec::as_slice).collect();
+        let lengths: Vec<usize> = sequences.iter().map(|sequence| sequence.len()).collect();
+        let embed = |slack, fill| {
+            let mut vectors = vec![Vec::new(); sequences.len()];
+            let mut padding = 0;
+            for batch in plan_batches(
+                &lengths,
+                BatchLimits { max_padding_percent: slack, token_multiple: fill, ..limits },
+            ) {
+                let numbers = model.forward(&batch, &sequences).unwrap();
+                padding += batch.padding();
+                for (&member, vector) in batch.members.iter().zip(numbers.chunks_exact(dim)) {
+                    vectors[member] = vector.to_vec();
                 }
-                (vectors.concat(), padding)
-            };
-            let ((alone, none), (padded, some)) = (embed(0, 1), embed(40, 64));
-            assert!(none == 0 && some > 0);
-            assert_eq!(alone.len(), sequences.len() * dim);
-            for (alone, padded) in alone.iter().zip(&padded) {
-                assert!((alone - padded).abs() < 1e-5, "{name}: {alone}, padded {padded}");
             }
+            (vectors.concat(), padding)
+        };
+        let ((alone, none), (padded, some)) = (embed(0, 1), embed(40, 64));
+        assert!(none == 0 && some > 0);
+        assert_eq!(alone.len(), sequences.len() * dim);
+        for (alone, padded) in alone.iter().zip(&padded) {
+            assert!((alone - padded).abs() < 2e-5, "{name}: {alone}, padded {padded}");
         }
     }
 }

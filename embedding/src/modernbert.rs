@@ -15,9 +15,13 @@ use crate::architecture::{
     deserialize_part, require_one_of, select_rows,
 };
 use crate::attention::{AttentionMask, GroupSpan, HeadLayout, RotaryEmbedding, RotaryParams};
+use crate::cross_encoder::{
+    ClassifierHead, ClassifierLayer, CrossEncoderArchitecture, HeadActivation,
+};
 use crate::dense::Dense;
 use crate::layers::{GatedMlp, LayerNorm, to_i64};
 use crate::linear::{Activation, Linear, SharedTensor};
+use crate::modules::Pooling;
 use crate::weights::Weights;
 
 pub(crate) const ARCHITECTURE: Architecture = Architecture {
@@ -25,6 +29,56 @@ pub(crate) const ARCHITECTURE: Architecture = Architecture {
     names: &["ModernBertModel", "ModernBertForMaskedLM"],
     read: |config| Ok(Box::new(read(config)?)),
 };
+
+pub(crate) const CROSS_ENCODER: CrossEncoderArchitecture = CrossEncoderArchitecture {
+    name: "ModernBertForSequenceClassification",
+    has_token_types: false,
+    encoder: |config, _| Ok(Box::new(read(config)?)),
+    head: |config| {
+        let pooling = match config["classifier_pooling"].as_str().unwrap_or("cls") {
+            "cls" => Pooling::Cls,
+            "mean" => Pooling::Mean,
+            other => return Err(ConfigError::Unsupported(format!("pooling by `{other}`"))),
+        };
+        let read: HeadConfig = deserialize_part(config)?;
+        let named = &read.classifier_activation;
+        let activation = Activation::from_name(named)
+            .map_err(|_| ConfigError::Unsupported(format!("`classifier_activation: {named}`")))?;
+        Ok(ClassifierHead {
+            pooling,
+            layers: vec![
+                ClassifierLayer::Dense {
+                    name: "head.dense",
+                    outputs: None,
+                    bias: read.classifier_bias,
+                    activation: Some(HeadActivation::Other(activation)),
+                },
+                ClassifierLayer::Norm {
+                    name: "head.norm",
+                    eps: read.norm_eps,
+                    bias: read.norm_bias,
+                },
+                ClassifierLayer::dense("classifier", Some(1), None),
+            ],
+        })
+    },
+};
+
+/// The keys of `config.json` that define the classification head.
+#[derive(Deserialize)]
+struct HeadConfig {
+    norm_eps: f64,
+    #[serde(default)]
+    norm_bias: bool,
+    #[serde(default)]
+    classifier_bias: bool,
+    #[serde(default = "usual_activation")]
+    classifier_activation: String,
+}
+
+fn usual_activation() -> String {
+    "gelu".to_owned()
+}
 
 #[derive(Deserialize)]
 struct ModernBertConfig {

@@ -36,6 +36,17 @@ impl Module {
         }
         Ok(modules)
     }
+
+    /// Name of the module. Older and newer type paths, such as
+    /// `sentence_transformers.models.Pooling`, end in the same name.
+    pub(crate) fn name(&self) -> &str {
+        self.r#type.rsplit('.').next().unwrap_or_default()
+    }
+
+    /// `true` for the model itself.
+    pub(crate) fn is_transformer(&self) -> bool {
+        self.name() == "Transformer"
+    }
 }
 
 /// The modules after the transformer.
@@ -46,6 +57,12 @@ pub(crate) struct Modules {
     pub(crate) pooling_folder: Option<String>,
     /// Steps after pooling, in order.
     pub(crate) steps: Vec<ModuleStep>,
+}
+
+impl Default for Modules {
+    fn default() -> Self {
+        Self { pooling: Pooling::Mean, pooling_folder: None, steps: Vec::new() }
+    }
 }
 
 /// Reduction of token vectors to one vector.
@@ -84,9 +101,7 @@ impl Modules {
         let (mut pooled, mut pooling_folder) = (None, None);
         let mut steps = Vec::new();
         for module in Module::read_all(path)? {
-            // Older and newer type paths, such as `sentence_transformers.models.Pooling`, end in
-            // the same name.
-            match module.r#type.rsplit('.').next().unwrap_or_default() {
+            match module.name() {
                 "Transformer" => {}
                 "Pooling" if pooled.is_none() && steps.is_empty() => {
                     pooled = Some(pooling(path, &module.path)?);

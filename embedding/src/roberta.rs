@@ -6,21 +6,45 @@
 
 use pipeline::BoxError;
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::architecture::{
-    Architecture, Config, Encoder, ModelShape, PositionIds, deserialize_part,
+    Architecture, Config, ConfigError, Encoder, ModelShape, PositionIds, deserialize_part,
 };
 use crate::bert::{self, BertConfig, BertEncoder};
+use crate::cross_encoder::{
+    ClassifierHead, ClassifierLayer, CrossEncoderArchitecture, HeadActivation,
+};
+use crate::modules::Pooling;
 use crate::weights::Weights;
 
 pub(crate) const ARCHITECTURE: Architecture = Architecture {
     model_type: "xlm-roberta",
     names: &["XLMRobertaModel", "XLMRobertaForMaskedLM"],
-    read: |config| {
-        let Padding { pad_token_id: padding } = deserialize_part(config)?;
-        Ok(Box::new(RobertaConfig { bert: bert::read(config)?, padding }))
+    read: |config| Ok(Box::new(read(config)?)),
+};
+
+/// BGE's rerankers.
+pub(crate) const CROSS_ENCODER: CrossEncoderArchitecture = CrossEncoderArchitecture {
+    name: "XLMRobertaForSequenceClassification",
+    has_token_types: false,
+    encoder: |config, _| Ok(Box::new(read(config)?)),
+    head: |_| {
+        let dense = ClassifierLayer::dense;
+        Ok(ClassifierHead {
+            pooling: Pooling::Cls,
+            layers: vec![
+                dense("classifier.dense", None, Some(HeadActivation::Tanh)),
+                dense("classifier.out_proj", Some(1), None),
+            ],
+        })
     },
 };
+
+fn read(config: &Value) -> Result<RobertaConfig, ConfigError> {
+    let Padding { pad_token_id: padding } = deserialize_part(config)?;
+    Ok(RobertaConfig { bert: bert::read(config)?, padding })
+}
 
 /// Determines the first position id.
 #[derive(Deserialize)]

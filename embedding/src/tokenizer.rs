@@ -13,6 +13,7 @@ use pipeline::{BoxError, EncodedInput, TextKind, TokenizedText, Tokenizer};
 use serde_json::Value;
 use tokenizers::{Model as _, OffsetType, PreTokenizer as _};
 
+use crate::pair_tokenizer::PairTemplate;
 use crate::prompts::Prompts;
 use crate::split_points::{SEGMENT_BYTES, SplitPoints, SplitRule};
 
@@ -55,6 +56,10 @@ enum TokenizerError {
     Malformed(String, #[source] BoxError),
     #[error("unsupported prompt `{0}`: it merges with the first token of a text")]
     Prefix(String),
+    #[error("unsupported tokenizer: it puts no special token between the texts of a pair")]
+    NoPairs,
+    #[error("unsupported tokenizer: it assigns token types in another way than BERT")]
+    TokenTypes,
 }
 
 impl FolderTokenizer {
@@ -103,6 +108,36 @@ impl FolderTokenizer {
         Ok(InputTemplate {
             prefix: ids[..front].to_vec(),
             suffix: ids[ids.len() - behind..].to_vec(),
+        })
+    }
+
+    /// The special tokens that the post-processor adds to a probe pair.
+    ///
+    /// # Errors
+    /// If it puts none between the texts, or its token types, for a model that has them, are not
+    /// those of BERT.
+    pub(crate) fn pair_template(&self, has_token_types: bool) -> Result<PairTemplate, BoxError> {
+        let probe = self.inner.encode(("a", "a"), true)?;
+        let (ids, types, texts) = (probe.get_ids(), probe.get_type_ids(), probe.get_sequence_ids());
+        let of = |text| {
+            let first = texts.iter().position(|it| *it == Some(text));
+            let last = texts.iter().rposition(|it| *it == Some(text));
+            first.zip(last).ok_or(TokenizerError::NoPairs)
+        };
+        let ((front, first_end), (second, last)) = (of(0)?, of(1)?);
+        if second <= first_end + 1 {
+            return Err(TokenizerError::NoPairs.into());
+        }
+        let has_types = has_token_types && types.contains(&1);
+        let expected = |at: usize| u32::from(has_types && at > first_end + 1);
+        if has_types && types.iter().enumerate().any(|(at, &found)| found != expected(at)) {
+            return Err(TokenizerError::TokenTypes.into());
+        }
+        Ok(PairTemplate {
+            prefix: ids[..front].to_vec(),
+            middle: ids[first_end + 1..second].to_vec(),
+            suffix: ids[last + 1..].to_vec(),
+            has_types,
         })
     }
 

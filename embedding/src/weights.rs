@@ -106,6 +106,11 @@ impl Weights {
         }
     }
 
+    /// `true` if there is a tensor of this name.
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
     /// Loads a tensor, which must have this shape.
     pub(crate) fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor, BoxError> {
         let place = self.tensors.get(name).ok_or_else(|| WeightsError::Missing(name.to_owned()))?;

@@ -13,10 +13,12 @@ use crate::composition::{Composition, Models};
 /// Pause after a failed download in the background.
 const RETRY_DELAY: Duration = Duration::from_secs(60);
 
-/// The hub models that a file names and that are not downloaded.
+/// The hub models that a file names, in its nodes and for reranking, and that are not downloaded.
 pub fn missing_models(composition: &Composition, spec: &PipelineSpec) -> Vec<PathBuf> {
+    let reranker = spec.file.search.rerank.as_ref().map(|it| it.resolved_model(&spec.base));
     Plan::named_models(spec, &composition.nodes)
         .into_iter()
+        .chain(reranker)
         .filter(|model| HubModel::from_path(model).is_some_and(|it| it.is_ok()))
         .filter(|model| !composition.models.is_available(model))
         .collect()

@@ -1,13 +1,15 @@
 //! A collection as a search target: a generation with its model, sparse encoder and vectors.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use metadata::{Collection, Generation};
 use pipeline::{
     CollectionFacts, EmbedderOptions, FusionSpec, ModelInfo, ModelProvider, PipelineSpec,
     SearchSpec,
 };
-use search::{Freshness, Fusion, Proximity, QueryModel, SearchSettings, Target};
+use search::{Freshness, Fusion, Proximity, QueryModel, RerankSettings, SearchSettings, Target};
 
 use crate::stores::GenerationVectors;
 
@@ -47,17 +49,24 @@ pub fn build_target(
         model: QueryModel { info, options, models: Arc::clone(models) },
         sparse_encoder: words,
         sparse,
-        settings: Arc::new(search_settings(&spec.file.search)),
+        settings: Arc::new(search_settings(&spec.file.search, &spec.base)),
         index: Arc::clone(&vectors.store) as _,
     }
 }
 
 /// The settings of a search from those of a pipeline file.
-fn search_settings(spec: &SearchSpec) -> SearchSettings {
+fn search_settings(spec: &SearchSpec, base: &Path) -> SearchSettings {
     let fusion = match spec.fusion {
         FusionSpec::Convex { dense } => Fusion::Convex { dense },
         FusionSpec::Rrf { k, dense, sparse } => Fusion::Rrf { k, dense, sparse },
     };
+    let rerank = spec.rerank.as_ref().map(|rerank| RerankSettings {
+        model: rerank.resolved_model(base),
+        device: rerank.device.clone(),
+        dtype: rerank.dtype.clone(),
+        candidates: rerank.candidates,
+        budget: Duration::from_millis(rerank.budget_ms.into()),
+    });
     SearchSettings {
         fusion,
         exact_terms: spec.exact_terms,
@@ -72,5 +81,6 @@ fn search_settings(spec: &SearchSpec) -> SearchSettings {
             .map(|it| Proximity { weight: it.weight, candidates: it.candidates }),
         diversity: spec.diversity,
         merge_adjacent: spec.documents.merge_adjacent,
+        rerank,
     }
 }

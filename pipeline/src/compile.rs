@@ -64,6 +64,7 @@ impl Plan {
         models::bind(spec, &mut drafts, models, &mut findings);
         check_collection_name(spec, &drafts, &mut findings);
         vectors::check(spec, &mut drafts, &mut findings);
+        crate::spec::search::rerank::check(spec, models, &mut findings);
         crate::schedule::check(spec, &mut findings);
         crate::spec::samples::check(spec, &mut findings);
         let nodes = schemas::derive(spec, drafts, &order, &mut findings);

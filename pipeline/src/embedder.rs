@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::BoxError;
+use crate::{BoxError, Reranker, RerankerInfo, RerankerOptions};
 
 /// Description of a model, read from its folder without loading its weights.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +93,32 @@ pub trait ModelProvider: Send + Sync {
         model: &Path,
         options: &EmbedderOptions,
     ) -> Result<Arc<dyn Embedder>, BoxError>;
+
+    /// Reads the description of a reranker; cheap. A provider without rerankers refuses every one.
+    ///
+    /// # Errors
+    /// If the folder contains no reranker, or one of an unsupported architecture, which the error
+    /// names.
+    fn describe_reranker(&self, model: &Path) -> Result<RerankerInfo, BoxError> {
+        Err(no_rerankers(model))
+    }
+
+    /// The loaded reranker.
+    ///
+    /// # Errors
+    /// As [`describe_reranker`](Self::describe_reranker); and if the weights do not fit the
+    /// configuration, or the device is unavailable.
+    fn reranker(
+        &self,
+        model: &Path,
+        _options: &RerankerOptions,
+    ) -> Result<Arc<dyn Reranker>, BoxError> {
+        Err(no_rerankers(model))
+    }
+}
+
+fn no_rerankers(model: &Path) -> BoxError {
+    format!("cannot load the reranker {}: this program runs none", model.display()).into()
 }
 
 /// Role of a text; some models expect a prompt that depends on it.

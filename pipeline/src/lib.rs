@@ -43,6 +43,7 @@ mod progress_sampler;
 mod redact;
 mod rejection_log;
 mod report;
+mod reranker;
 mod retry;
 mod run;
 mod schedule;
@@ -106,6 +107,7 @@ pub use progress::Progress;
 pub use progress_sampler::ProgressSampler;
 pub use rejection_log::RejectionLog;
 pub use report::{DocumentCounts, EarlierRejection, NodeReport, RejectionReport, RunReport};
+pub use reranker::{Reranker, RerankerInfo, RerankerOptions};
 pub use retry::{retrying, retrying_while};
 pub use schedule::{Occurrence, OccurrenceStatus, Schedule, ScheduleError};
 pub use schema::{RowsExt, SchemaError, SchemaExt};
@@ -118,8 +120,9 @@ pub use spec::{
     ChunkSpec, ChunksSpec, DocumentsSpec, EngineSpec, ExpectSpec, FreshnessField, FreshnessSpec,
     FusionSpec, GoldenSpec, HumanDuration, InputSpec, LifecycleSpec, Migrate, MinScoresSpec,
     MissedRunPolicy, NodeSpec, NotifyEvent, NotifySpec, Overlap, PipelineFile, PipelineSpec,
-    PostgresSpec, ProximitySpec, QdrantSpec, RetrySpec, RouteSpec, SampleSpec, ScheduleSpec,
-    ScheduledOperation, SearchSpec, StoresSpec, TextSpec, VectorsSpec, WebhookSpec, Webhooks,
+    PostgresSpec, ProximitySpec, QdrantSpec, RerankSpec, RetrySpec, RouteSpec, SampleSpec,
+    ScheduleSpec, ScheduledOperation, SearchSpec, StoresSpec, TextSpec, VectorsSpec, WebhookSpec,
+    Webhooks,
 };
 pub use split_mix::SplitMix64;
 pub use store::{

@@ -6,7 +6,7 @@ pub(crate) mod automation;
 mod invalid_parts;
 mod lifecycle;
 pub(crate) mod samples;
-mod search;
+pub(crate) mod search;
 mod stores;
 mod variables;
 
@@ -32,7 +32,7 @@ pub use automation::{
 pub use lifecycle::{GoldenSpec, LifecycleSpec, MinScoresSpec};
 pub use samples::{ChunkSpec, ChunksSpec, ExpectSpec, InputSpec, RouteSpec, SampleSpec, TextSpec};
 pub use search::{
-    DocumentsSpec, FreshnessField, FreshnessSpec, FusionSpec, ProximitySpec, SearchSpec,
+    DocumentsSpec, FreshnessField, FreshnessSpec, FusionSpec, ProximitySpec, RerankSpec, SearchSpec,
 };
 pub use stores::{Migrate, PostgresSpec, QdrantSpec, StoresSpec, VectorsSpec};
 

@@ -15,8 +15,9 @@ use crate::exact_terms::{ExactSearch, exact_terms};
 use crate::fields::FieldReader;
 use crate::points::{PointReader, Points};
 use crate::query_batcher::QueryBatcher;
-use crate::ranking::{BestScores, Legs, Passes};
+use crate::ranking::{BestScores, Legs, Passes, Ranked};
 use crate::request::{Request, SearchMode};
+use crate::reranking::NoReranker;
 use crate::results::CollectionResult;
 use crate::settings::SearchSettings;
 use crate::store_query::StoreQuery;
@@ -29,6 +30,8 @@ pub(crate) enum CollectionError {
     Embed(String),
     #[error("the collection has no sparse vectors, which the mode `sparse` needs")]
     NoSparseVectors,
+    #[error(transparent)]
+    NoReranker(#[from] NoReranker),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -53,6 +56,7 @@ pub(crate) struct CollectionLegs {
     pub(crate) has_more: bool,
     pub(crate) embed: Duration,
     pub(crate) store: Duration,
+    pub(crate) rerank: Duration,
 }
 
 impl CollectionLegs {
@@ -122,6 +126,7 @@ pub(crate) struct CollectionSearch<'a> {
     pub(crate) caches: &'a SearchCaches,
     pub(crate) query_batcher: &'a QueryBatcher,
     pub(crate) filter_pool: &'a BlockingPool,
+    pub(crate) rerank_pool: &'a BlockingPool,
 }
 
 impl CollectionSearch<'_> {
@@ -180,7 +185,7 @@ impl CollectionSearch<'_> {
         let words =
             by_words.then(|| target.sparse_encoder.encode_query(&request.query, &languages));
         let asking = Instant::now();
-        let settings = target.settings.with(&request.overrides);
+        let settings = target.settings.with(&request.overrides)?;
         let key = window.legs_key(mode, &settings);
         let asked = (version.clone(), key.clone());
         let legs = match self.caches.legs(&asked) {
@@ -226,6 +231,7 @@ impl CollectionSearch<'_> {
             has_more,
             embed,
             store,
+            rerank: Duration::ZERO,
         })
     }
 
@@ -255,12 +261,17 @@ impl CollectionSearch<'_> {
             now: Utc::now().timestamp_micros(),
             sparse_query: legs.sparse_query.as_ref(),
             points: self.points(&legs),
+            rerank_pool: self.rerank_pool,
         };
         let ranked = passes.rank(&legs.legs, best).await;
-        let hits = ranked.map_err(|error| (legs.requested.clone(), error))?;
-        let hits = Arc::new(RankedHits::new(hits));
-        self.caches.insert_hits(asked, &hits);
-        legs.store += started.elapsed();
+        let Ranked { candidates, is_complete, rerank } =
+            ranked.map_err(|error| (legs.requested.clone(), error))?;
+        let hits = Arc::new(RankedHits::new(candidates));
+        if is_complete {
+            self.caches.insert_hits(asked, &hits);
+        }
+        legs.rerank = rerank;
+        legs.store += started.elapsed().saturating_sub(rerank);
         Ok(RankedCollection { legs, hits })
     }
 

@@ -1,7 +1,8 @@
 //! The cost of a search in points. One point is about one passage that a store ranks or reads.
 //!
 //! `cost = characters of the query + 2 × bytes of patterns
-//!        + collections × (candidates + hits + texts + 20 × patterns + 2,500 if exact)`,
+//!        + collections × (candidates + hits + texts + 20 × patterns + 2,500 if exact
+//!                         + 20 × reranked candidates)`,
 //!
 //! where `candidates` is the number of fused entries per ranking, `hits` the number of hits read,
 //! and `texts` the number of candidates whose texts the passes of the request read. The first two
@@ -14,6 +15,7 @@ use pipeline::SearchAccuracy;
 use crate::cursor::Cursor;
 use crate::glob::PatternFilter;
 use crate::request::{InvalidRequest, Request};
+use crate::reranking::RerankOverride;
 
 /// Maximum cost of one request of a client.
 pub const COST_BUDGET: u64 = 50_000;
@@ -23,6 +25,8 @@ pub const PATTERN_BYTE_COST: u64 = 2;
 const PATTERN_COST: u64 = 20;
 /// Cost of an exact search, which compares every vector of a collection.
 const EXACT_SEARCH_COST: u64 = 2_500;
+/// Cost of scoring a candidate with a reranker.
+const RERANK_COST: u64 = 20;
 
 impl Request {
     /// The minimum cost of the request. Grouping by document ([`Request::per_document`]) may cost
@@ -64,7 +68,9 @@ impl Request {
         let matched = to_u64(patterns.iter().map(|(_, it)| it.count()).sum()) * PATTERN_COST;
         let exact = if self.search_params == SearchAccuracy::Exact { EXACT_SEARCH_COST } else { 0 };
         let question = to_u64(self.query.chars().count());
-        question + compiled + self.requested_collections() * (matched + exact)
+        let rerank = self.overrides.rerank.as_ref().map_or(0, RerankOverride::candidates);
+        let each = matched + exact + to_u64(rerank) * RERANK_COST;
+        question + compiled + self.requested_collections() * each
     }
 
     /// The cost of reading `window` hits of every collection.

@@ -34,7 +34,15 @@ const ALWAYS_RARE: u64 = 10;
 const NEVER_RARE: u64 = 100;
 
 /// A term is rare if at most one of this many chunks has it.
-const RARE_SHARE: u64 = 1000;
+const RARE_SHARE: u64 = 200;
+
+/// A term in at most this many chunks is rare, if they are at most one of [`SMALL_SHARE`]. With
+/// fields, a number in the title of a document is in all its chunks
+/// (`benches/runs/2026-12-01-retrieval.md`).
+const RARE_IN_SMALL: u64 = 50;
+
+/// See [`RARE_IN_SMALL`].
+const SMALL_SHARE: u64 = 20;
 
 /// Number of chunks with the words of a phrase that are searched for the phrase.
 const PHRASE_CANDIDATES: usize = 200;
@@ -60,7 +68,8 @@ pub(crate) fn exact_terms(terms: Vec<QueryTerm>) -> Vec<QueryTerm> {
 
 /// The number of chunks up to which a term is rare, in a collection of `chunks`.
 fn most_of_rare(chunks: u64) -> usize {
-    let most = (chunks / RARE_SHARE).clamp(ALWAYS_RARE, NEVER_RARE);
+    let least = (chunks / SMALL_SHARE).clamp(ALWAYS_RARE, RARE_IN_SMALL);
+    let most = (chunks / RARE_SHARE).clamp(least, NEVER_RARE);
     usize::try_from(most).unwrap_or(usize::MAX)
 }
 

@@ -33,6 +33,7 @@ impl LateFailures {
             self.failed.push(CollectionFailure {
                 requested: name,
                 lacks_sparse_vectors: false,
+                lacks_reranker: false,
                 error,
             });
         }
@@ -56,6 +57,7 @@ pub(crate) async fn read_legs(
             Err(error) => failed.push(CollectionFailure {
                 requested: name.clone(),
                 lacks_sparse_vectors: matches!(error, CollectionError::NoSparseVectors),
+                lacks_reranker: matches!(error, CollectionError::NoReranker(_)),
                 error: pipeline::error_chain(&error),
             }),
         }

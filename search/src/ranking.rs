@@ -18,6 +18,7 @@ mod fusion;
 mod legs;
 mod passes;
 mod proximity;
+mod rerank;
 mod rescore;
 mod siblings;
 
@@ -28,5 +29,6 @@ pub(crate) use self::exact::{ExactChunk, ExactTerm};
 pub use self::freshness::Freshness;
 pub use self::fusion::Fusion;
 pub(crate) use self::legs::{BestScores, Legs};
-pub(crate) use self::passes::Passes;
+pub(crate) use self::passes::{Passes, Ranked};
 pub use self::proximity::Proximity;
+pub(crate) use self::rerank::{passage, reorder};

@@ -74,6 +74,8 @@ pub struct CollectionFailure {
     pub requested: String,
     /// `true` if the request was for sparse search and the collection has no sparse vectors.
     pub lacks_sparse_vectors: bool,
+    /// `true` if the request was for reranking and the collection has no reranker.
+    pub lacks_reranker: bool,
     /// The error with its causes, for the operator: it may contain details that clients must not
     /// see.
     pub error: String,
@@ -89,11 +91,13 @@ pub struct Timings {
     pub embed: Duration,
     /// Waiting for the vector store.
     pub store: Duration,
+    /// Reranking; zero if no collection was reranked, or the ranking was cached.
+    pub rerank: Duration,
 }
 
 impl Timings {
-    /// The total without embedding and vector store.
+    /// The total without embedding, vector store and reranker.
     pub fn overhead(&self) -> Duration {
-        self.total.saturating_sub(self.embed).saturating_sub(self.store)
+        self.total.saturating_sub(self.embed + self.store + self.rerank)
     }
 }

@@ -24,6 +24,7 @@ use crate::merge::{self, Place, Ranking};
 use crate::query_batcher::QueryBatcher;
 use crate::ranking::merge_adjacent;
 use crate::request::{InvalidRequest, Request};
+use crate::reranking::rerank_pool;
 use crate::results::{CollectionFailure, MergedHit, SearchResults, Timings};
 use crate::target::{Target, TargetResolver};
 
@@ -43,6 +44,7 @@ pub struct Searcher {
     caches: SearchCaches,
     query_batcher: QueryBatcher,
     filter_pool: BlockingPool,
+    rerank_pool: BlockingPool,
 }
 
 impl Default for Searcher {
@@ -54,7 +56,12 @@ impl Default for Searcher {
 impl Searcher {
     /// A searcher with these caches.
     pub fn new(caches: SearchCaches) -> Self {
-        Self { caches, query_batcher: QueryBatcher::default(), filter_pool: filter_pool() }
+        Self {
+            caches,
+            query_batcher: QueryBatcher::default(),
+            filter_pool: filter_pool(),
+            rerank_pool: rerank_pool(),
+        }
     }
 
     /// The caches. Code that changes a collection has to invalidate its entries there.
@@ -122,6 +129,7 @@ impl Searcher {
                 caches: &self.caches,
                 query_batcher: &self.query_batcher,
                 filter_pool: &self.filter_pool,
+                rerank_pool: &self.rerank_pool,
             };
             let (legs, failed) = read_legs(&search, resolver, excluded).await;
             let (found, scales) = rank(&search, legs).await?;
@@ -164,7 +172,8 @@ impl Searcher {
                 let window = request.first_window(next);
                 request.fixed_cost() + request.window_cost(next, window) <= request.budget
             });
-            let timings = Timings { embed, store: store + fetching, ..Timings::default() };
+            let rerank = found.iter().map(|it| it.legs.rerank).max().unwrap_or_default();
+            let timings = Timings { embed, store: store + fetching, rerank, ..Timings::default() };
             let nothing_near = !hits.is_empty() && found.iter().all(|it| it.legs.legs.nothing_near);
             return Ok(SearchResults {
                 nothing_near,
@@ -210,9 +219,9 @@ impl Searcher {
                 payload: point.payload.clone(),
             }
         });
-        let hits = hits.collect();
+        let hits: Vec<MergedHit> = hits.collect();
         if request.merge_adjacent {
-            return merge_adjacent(hits, |from| found[from].legs.settings.merge_adjacent);
+            return merge_adjacent(&hits, |from| found[from].legs.settings.merge_adjacent);
         }
         hits
     }

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::ranking::{DIVERSITY_CANDIDATES, Freshness, Fusion, Proximity};
 use crate::request::InvalidRequest;
+use crate::reranking::{NoReranker, RerankOverride, RerankSettings};
 
 /// How a collection is searched, from `search` in its pipeline file.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -13,6 +14,8 @@ pub struct SearchSettings {
     pub fusion: Fusion,
     /// Ranks chunks with the exact terms of a query first, in a hybrid search.
     pub exact_terms: bool,
+    /// Reranks the best hits; `None` does not.
+    pub rerank: Option<RerankSettings>,
     /// Weight of the best other passage of the document in the score of a passage, from 0 to 1.
     pub siblings: f32,
     /// Share by which the score of the first chunk of each document is raised, from 0 to 1.
@@ -40,29 +43,39 @@ impl Default for SearchSettings {
             proximity: None,
             diversity: 0.0,
             merge_adjacent: true,
+            rerank: None,
         }
     }
 }
 
 impl SearchSettings {
     /// These settings with the overrides of a request.
-    pub(crate) fn with(&self, overrides: &SettingsOverrides) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// If the request asks for reranking, and no model is named.
+    pub(crate) fn with(&self, overrides: &SettingsOverrides) -> Result<Self, NoReranker> {
+        let rerank = match &overrides.rerank {
+            Some(rerank) => rerank.apply(self.rerank.as_ref())?,
+            None => self.rerank.clone(),
+        };
+        Ok(Self {
             fusion: overrides.fusion.unwrap_or(self.fusion),
             exact_terms: overrides.exact_terms.unwrap_or(self.exact_terms),
+            rerank,
             siblings: overrides.siblings.unwrap_or(self.siblings),
             lead: overrides.lead.unwrap_or(self.lead),
             freshness: overrides.freshness.or(self.freshness).filter(|it| it.weight > 0.0),
             proximity: overrides.proximity.or(self.proximity).filter(|it| it.weight > 0.0),
             diversity: overrides.diversity.unwrap_or(self.diversity),
             merge_adjacent: self.merge_adjacent,
-        }
+        })
     }
 
     /// `true` if a pass reorders the candidates after the fusion. Such a search ends with its
     /// candidates, as a hybrid one does.
     pub(crate) fn has_passes(&self) -> bool {
-        self.siblings > 0.0
+        self.rerank.is_some()
+            || self.siblings > 0.0
             || self.lead > 0.0
             || self.freshness.is_some()
             || self.proximity.is_some()
@@ -80,6 +93,8 @@ impl SearchSettings {
 pub struct SettingsOverrides {
     /// Replaces [`SearchSettings::fusion`].
     pub fusion: Option<Fusion>,
+    /// Replaces [`SearchSettings::rerank`].
+    pub rerank: Option<RerankOverride>,
     /// Replaces [`SearchSettings::exact_terms`].
     pub exact_terms: Option<bool>,
     /// Replaces [`SearchSettings::siblings`].
@@ -98,6 +113,7 @@ impl SettingsOverrides {
     /// Checks the values.
     pub(crate) fn check(&self) -> Result<(), InvalidRequest> {
         self.fusion.map_or(Ok(()), Fusion::check)?;
+        self.rerank.as_ref().map_or(Ok(()), RerankOverride::check)?;
         self.freshness.map_or(Ok(()), |it| it.check())?;
         self.proximity.map_or(Ok(()), |it| it.check())?;
         let shares =

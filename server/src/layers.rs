@@ -100,7 +100,8 @@ async fn request_layer(app: App, mut request: Request, next: Next) -> Response {
     let took = began.elapsed();
     app.config.metrics.record_request(route, method, status, took);
     if let Some(timings) = response.extensions().get::<Timings>() {
-        app.config.metrics.record_overhead(took.saturating_sub(timings.embed + timings.store));
+        let elsewhere = timings.embed + timings.store + timings.rerank;
+        app.config.metrics.record_overhead(took.saturating_sub(elsewhere));
     }
     asked.log(&id, address, caller.as_ref(), response.status(), problem.as_ref(), began);
     response

@@ -51,7 +51,9 @@ async fn request_layer(app: App, mut request: Request, next: Next) -> Response {
     let (metrics, status) = (&app.config.metrics, response.status());
     metrics.record_request("local", method.as_str(), status.as_u16(), began.elapsed());
     if let Some(timings) = response.extensions().get::<Timings>() {
-        metrics.record_overhead(began.elapsed().saturating_sub(timings.embed + timings.store));
+        metrics.record_overhead(
+            began.elapsed().saturating_sub(timings.embed + timings.store + timings.rerank),
+        );
     }
     asked.log(&id, caller.address, Some(&caller), status, problem.as_ref(), began);
     response

@@ -21,7 +21,7 @@ export function told({ hits, more, asked, all }) {
 
 /** The summary line above the hits, and their heading. */
 export function drawSummary(answer) {
-  const { total, embed, store } = answer.timings;
+  const { total, embed, store, rerank } = answer.timings;
   const line = h(
     "p",
     { class: "summary" },
@@ -29,7 +29,8 @@ export function drawSummary(answer) {
     h(
       "span",
       { class: "quiet number" },
-      `${duration(total)} · embedding ${duration(embed)} · store ${duration(store)}`,
+      `${duration(total)} · embedding ${duration(embed)} · store ${duration(store)}` +
+        (rerank ? ` · reranking ${duration(rerank)}` : ""),
     ),
   );
   return [h("h2", { class: "visually-hidden" }, "Hits"), line];

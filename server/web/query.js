@@ -120,6 +120,7 @@ export function toFacetRequest(state) {
 const REASONS = {
   not_served: "This server does not serve the collection.",
   no_sparse_vectors: "It has no sparse vectors; search it by meaning.",
+  no_reranker: "It has no model for reranking.",
   failing: "Its vectors or its model are currently unavailable.",
 };
 
@@ -134,6 +135,7 @@ export function fromAnswer(answer) {
       total: answer.timings.total_ms / 1000,
       embed: answer.timings.embed_ms / 1000,
       store: answer.timings.store_ms / 1000,
+      rerank: answer.timings.rerank_ms / 1000,
     },
   };
 }

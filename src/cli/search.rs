@@ -67,6 +67,17 @@ pub(crate) struct SearchArgs {
     /// Selects `--fusion rrf`, for example '2:1'. Default: equal weights.
     #[arg(long, value_name = "DENSE:SPARSE", value_parser = weights)]
     pub weights: Option<(f32, f32)>,
+    /// Rerank the best hits with a cross-encoder
+    ///
+    /// Its folder, or 'hf:ORG/NAME'. Without a value, the model of the pipeline file.
+    #[arg(
+        long, value_name = "MODEL", num_args = 0..=1, require_equals = true,
+        value_hint = ValueHint::DirPath, conflicts_with = "no_rerank"
+    )]
+    pub rerank: Option<Option<String>>,
+    /// Skip the reranking that the pipeline file sets
+    #[arg(long)]
+    pub no_rerank: bool,
     /// Rank names, numbers and quoted phrases of the query like other words
     ///
     /// By default a hybrid search ranks passages with such an exact term first.
@@ -159,7 +170,7 @@ fn freshness(text: &str) -> Result<search::Freshness, String> {
         Some((half_life, weight)) => (half_life, weight.parse::<f32>().ok()),
         None => (text, Some(DEFAULT_FRESHNESS_WEIGHT)),
     };
-    let weight = weight.ok_or_else(|| "expected a duration and a weight, such as 180d:0.3")?;
+    let weight = weight.ok_or("expected a duration and a weight, such as 180d:0.3")?;
     let half_life = pipeline::HumanDuration::try_from(half_life.to_owned())?.as_secs();
     Ok(search::Freshness { half_life, weight })
 }

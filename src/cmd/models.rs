@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use pipeline::{BoxError, ModelProvider as _};
+use pipeline::{BoxError, ModelInfo, ModelProvider as _, RerankerInfo};
 use serde_json::{Value, json};
 
 use crate::cli::ModelsVerb;
@@ -27,31 +27,64 @@ pub(super) fn models(verb: &ModelsVerb) -> Result<(), BoxError> {
     }
 }
 
+/// A model that embeds, or a reranker.
+enum Description {
+    Embeds(ModelInfo),
+    Reranks(RerankerInfo),
+}
+
+fn describe(model: &Path) -> Result<Description, BoxError> {
+    let engine = embedding::EmbeddingEngine::new();
+    engine.describe(model).map(Description::Embeds).or_else(|error| {
+        // For what is neither, the error about embedding is the more general one.
+        engine.describe_reranker(model).map(Description::Reranks).map_err(|_| error)
+    })
+}
+
 fn as_json(model: &Path) -> Result<Value, BoxError> {
-    let info = embedding::EmbeddingEngine::new().describe(model)?;
-    let folder = embedding::model_folder(model)?;
-    Ok(json!({
-        "model": info.path.display().to_string(),
-        "folder": folder.display().to_string(),
-        "short_name": info.short_name,
-        "dim": info.dim,
-        "max_tokens": info.max_tokens,
-        "fingerprint": info.fingerprint,
-    }))
+    let described = describe(model)?;
+    let folder = embedding::model_folder(model)?.display().to_string();
+    Ok(match described {
+        Description::Embeds(info) => json!({
+            "model": info.path.display().to_string(),
+            "folder": folder,
+            "short_name": info.short_name,
+            "dim": info.dim,
+            "max_tokens": info.max_tokens,
+            "fingerprint": info.fingerprint,
+        }),
+        Description::Reranks(info) => json!({
+            "model": info.path.display().to_string(),
+            "folder": folder,
+            "short_name": info.short_name,
+            "reranker": true,
+            "max_tokens": info.max_tokens,
+            "fingerprint": info.fingerprint,
+        }),
+    })
 }
 
 fn show(model: &Path) -> Result<(), BoxError> {
-    let info = embedding::EmbeddingEngine::new().describe(model)?;
-    let folder = embedding::model_folder(model)?;
-    let (model, folder) = (info.path.display().to_string(), folder.display().to_string());
+    let described = describe(model)?;
+    let folder = embedding::model_folder(model)?.display().to_string();
+    let (path, name, use_of_it, max_tokens, fingerprint) = match described {
+        Description::Embeds(info) => {
+            let dim = ("dimensions", info.dim.to_string());
+            (info.path, info.short_name, dim, info.max_tokens, info.fingerprint)
+        }
+        Description::Reranks(info) => {
+            let output = ("output", "a score per pair (reranker)".to_owned());
+            (info.path, info.short_name, output, info.max_tokens, info.fingerprint)
+        }
+    };
     let row = |name: &str, value: String| vec![name.to_owned(), value];
     let rows = [
-        row("model", model),
+        row("model", path.display().to_string()),
         row("folder", folder),
-        row("short name", info.short_name),
-        row("dimensions", info.dim.to_string()),
-        row("input limit", render::count_of(info.max_tokens, "token")),
-        row("fingerprint", info.fingerprint),
+        row("short name", name),
+        row(use_of_it.0, use_of_it.1),
+        row("input limit", render::count_of(max_tokens, "token")),
+        row("fingerprint", fingerprint),
     ];
     render::print(&render::table(&[], rows))
 }

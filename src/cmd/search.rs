@@ -2,11 +2,12 @@
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, stdout};
+use std::path::Path;
 
 use pipeline::BoxError;
 use search::{
-    CollectionResult, Fusion, MergedHit, Proximity, Request, SearchResults, Searcher,
-    SettingsOverrides, parse_filter, title,
+    CollectionResult, Fusion, MergedHit, Proximity, Request, RerankOverride, SearchResults,
+    Searcher, SettingsOverrides, parse_filter, title,
 };
 use serde_json::{Map, Value, json};
 
@@ -57,12 +58,15 @@ async fn search_files(
     for file in &files {
         model_download::fetch_models_of(file).await?;
     }
+    if let Some(Some(model)) = &args.rerank {
+        model_download::fetch_if_missing(Path::new(model))?;
+    }
     let files = FileTargets::open(&files).await?;
     if let Some(server) = files.local_server()? {
         request.collections = files.ids().iter().map(ToString::to_string).collect();
         match server.search(&request, filter).await {
-            // It has ended since it was found.
-            Err(RemoteError::NoResponse { .. }) => {}
+            // The server has ended since it was found, or the model of `--rerank` is not its own.
+            Err(RemoteError::NoResponse { .. } | RemoteError::Unsupported(_)) => {}
             answer => return Ok(answer?),
         }
     }
@@ -91,6 +95,7 @@ fn request(args: &SearchArgs, filter: Option<&Value>) -> Result<Request, BoxErro
         overrides: SettingsOverrides {
             fusion: fusion(args)?,
             exact_terms: args.no_exact_terms.then_some(false),
+            rerank: rerank(args),
             siblings: args.siblings,
             lead: None,
             freshness: args.freshness,
@@ -99,6 +104,14 @@ fn request(args: &SearchArgs, filter: Option<&Value>) -> Result<Request, BoxErro
         },
         ..Request::new(args.words.join(" "), Vec::new())
     })
+}
+
+fn rerank(args: &SearchArgs) -> Option<RerankOverride> {
+    if args.no_rerank {
+        return Some(RerankOverride::Off);
+    }
+    let model = args.rerank.clone()?;
+    Some(RerankOverride::On { model, candidates: None, budget: None })
 }
 
 /// The fusion that the options ask for; `None` for that of the collection.

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use pipeline::{HumanDuration, PassageField, Payload, SearchAccuracy, TermMatch};
 use search::{
-    CollectionFailure, CollectionResult, Explanation, Fusion, Leg, MergedHit, Request, SearchMode,
-    SearchResults, SettingsOverrides, Timings,
+    CollectionFailure, CollectionResult, Explanation, Fusion, Leg, MergedHit, Request,
+    RerankOverride, SearchMode, SearchResults, SettingsOverrides, Timings,
 };
 use serde_json::{Map, Value};
 use server::wire::{
     FailedCollection, FreshnessRequest, FusionMethod, FusionRequest, Mode, ProximityRequest,
-    RankingPlace, SearchAnswer, SearchExplanation, SearchHit, SearchRequest, to_byte_ranges,
+    RankingPlace, RerankOptions, RerankRequest, SearchAnswer, SearchExplanation, SearchHit,
+    SearchRequest, to_byte_ranges,
 };
 
 /// The request of a search. All fields are named, so that a new option cannot be forgotten here.
@@ -42,8 +43,25 @@ pub(super) fn to_wire(
         // The server has its own.
         budget: _,
     } = request;
-    let SettingsOverrides { fusion, exact_terms, siblings, lead, freshness, proximity, diversity } =
-        overrides;
+    let SettingsOverrides {
+        fusion,
+        exact_terms,
+        rerank,
+        siblings,
+        lead,
+        freshness,
+        proximity,
+        diversity,
+    } = overrides;
+    let rerank = match rerank {
+        None => None,
+        Some(RerankOverride::Off) => Some(RerankRequest::Switch(false)),
+        Some(RerankOverride::On { model: Some(_), .. }) => return Err("a model of `--rerank`"),
+        Some(RerankOverride::On { model: None, candidates, budget }) => {
+            let budget_ms = budget.and_then(|budget| u64::try_from(budget.as_millis()).ok());
+            Some(RerankRequest::Options(RerankOptions { candidates: *candidates, budget_ms }))
+        }
+    };
     if lead.is_some() {
         return Err("the weight of first chunks");
     }
@@ -76,6 +94,7 @@ pub(super) fn to_wire(
         per_document: *per_document,
         fusion,
         exact_terms: *exact_terms,
+        rerank,
         proximity: proximity
             .map(|it| ProximityRequest { weight: it.weight, candidates: it.candidates }),
         siblings: *siblings,
@@ -133,6 +152,7 @@ pub(super) fn to_results(answer: SearchAnswer) -> SearchResults {
             total: ms(timings.total_ms),
             embed: ms(timings.embed_ms),
             store: ms(timings.store_ms),
+            rerank: ms(timings.rerank_ms),
         },
         cost: 0,
     }
@@ -178,6 +198,7 @@ fn to_explanation(explanation: SearchExplanation) -> Explanation {
         sparse,
         fused,
         exact_terms,
+        rerank,
         siblings,
         lead,
         freshness,
@@ -205,6 +226,7 @@ fn to_explanation(explanation: SearchExplanation) -> Explanation {
         sparse: sparse.map(leg),
         fused,
         exact: exact_terms,
+        rerank,
         siblings,
         lead,
         freshness,
@@ -218,6 +240,7 @@ fn to_failure(failed: FailedCollection) -> CollectionFailure {
     let error = failed.cause.unwrap_or_else(|| {
         match &*failed.reason {
             "not_served" => "the server has no pipeline file of it",
+            "no_reranker" => "its pipeline file names no model for reranking",
             "no_sparse_vectors" => {
                 "the collection has no sparse vectors, which the mode `sparse` needs"
             }
@@ -228,6 +251,7 @@ fn to_failure(failed: FailedCollection) -> CollectionFailure {
     CollectionFailure {
         requested: failed.name,
         lacks_sparse_vectors: failed.reason == "no_sparse_vectors",
+        lacks_reranker: failed.reason == "no_reranker",
         error,
     }
 }

@@ -232,6 +232,23 @@ fn hubs_and_models_of_all_kinds() {
 }
 
 #[test]
+fn a_reranker_of_the_hub_is_fetched_by_its_name() {
+    let it = HubProject::new();
+    let folder = Path::new(ROOT).join("embedding/tests/reference/tiny-bert-reranker");
+    let hub = Hub::new("acme/tiny-bert-reranker", &folder);
+    let run = |args: &[&str]| {
+        let ran = ran(it.command(args).env("HF_ENDPOINT", &hub.url).output().unwrap());
+        assert_eq!(ran.code, 0, "{args:?}: {}", ran.stderr);
+        ran.json()
+    };
+    let fetched = run(&["models", "fetch", "hf:acme/tiny-bert-reranker", "--json"])[0].clone();
+    assert_eq!(fetched["reranker"], true);
+    assert_eq!(fetched["dim"], Value::Null);
+    let local = run(&["models", "show", folder.to_str().unwrap(), "--json"]);
+    assert_eq!(fetched["fingerprint"], local["fingerprint"]);
+}
+
+#[test]
 fn what_another_program_has_fetched_is_not_fetched_again() {
     let it = HubProject::new();
     it.run_ok(&["models", "fetch", MODEL]);

@@ -39,6 +39,7 @@ mod receiver;
 mod reference;
 mod reindex;
 mod relocated_install;
+mod rerank;
 mod samples;
 mod schedules;
 mod scratch;

@@ -104,7 +104,7 @@ impl<'a> ModelDownload<'a> {
         let small = SMALL_FILES.iter().chain(TEXT_SETTINGS_FILES).copied();
         let small = small.filter(|name| has(name)).map(str::to_owned).collect();
         self.download_files(small)?;
-        folder::read_config(&folder)?;
+        folder::check_architecture(&folder)?;
         let modules = Module::read_all(&folder)?;
         let configs = modules.iter().map(|module| format!("{}/config.json", module.path));
         let configs = configs.filter(|config| self.files.contains_key(config)).collect();

@@ -8,6 +8,7 @@ mod chunk_context;
 mod configurations;
 mod model_folders;
 mod reference;
+mod rerankers;
 mod split_points;
 mod stand_in;
 

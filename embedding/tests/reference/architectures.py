@@ -37,35 +37,35 @@ def some_texts():
     return texts[::9] + [max(texts, key=lambda text: len(text.split()))]
 
 
-def train(tokenizer, trainer, special, single):
+def train(tokenizer, trainer, special, single, pair=None):
     # A small alphabet leaves room for subwords in such a small vocabulary.
     corpus = [text for text in every_text() if len(text) < 4000 and all(letter < "\u0180" for letter in text)]
     tokenizer.train_from_iterator(corpus, trainer)
     ids = [(token, tokenizer.token_to_id(token)) for token in special if token in single]
-    tokenizer.post_processor = processors.TemplateProcessing(single=single, special_tokens=ids)
+    tokenizer.post_processor = processors.TemplateProcessing(single=single, pair=pair, special_tokens=ids)
     return tokenizer
 
 
-def wordpiece(special, unknown, single):
+def wordpiece(special, unknown, single, pair=None):
     tokenizer = Tokenizer(vocabularies.WordPiece(unk_token=unknown))
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     trainer = trainers.WordPieceTrainer(vocab_size=VOCABULARY, special_tokens=special, limit_alphabet=120, show_progress=False)
-    return train(tokenizer, trainer, special, single)
+    return train(tokenizer, trainer, special, single, pair)
 
 
-def unigram(special, unknown, single):
+def unigram(special, unknown, single, pair=None):
     tokenizer = Tokenizer(vocabularies.Unigram())
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " ")])
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     trainer = trainers.UnigramTrainer(vocab_size=VOCABULARY, special_tokens=special, unk_token=unknown, show_progress=False)
-    return train(tokenizer, trainer, special, single)
+    return train(tokenizer, trainer, special, single, pair)
 
 
 QWEN = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 
 
-def byte_level(special, single, pattern=None):
+def byte_level(special, single, pattern=None, pair=None):
     tokenizer = Tokenizer(vocabularies.BPE())
     tokenizer.normalizer = normalizers.NFC()
     if pattern:
@@ -78,7 +78,7 @@ def byte_level(special, single, pattern=None):
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=VOCABULARY, special_tokens=special, initial_alphabet=alphabet, show_progress=False)
-    train(tokenizer, trainer, special, single)
+    train(tokenizer, trainer, special, single, pair)
     if pattern:
         tokenizer.post_processor = processors.Sequence([processors.ByteLevel(), tokenizer.post_processor])
     return tokenizer
@@ -201,4 +201,5 @@ def main():
     )
 
 
-main()
+if __name__ == "__main__":
+    main()

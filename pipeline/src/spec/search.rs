@@ -4,6 +4,7 @@
 mod documents;
 mod freshness;
 mod proximity;
+pub(crate) mod rerank;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -11,6 +12,7 @@ use serde::Deserialize;
 pub use documents::DocumentsSpec;
 pub use freshness::{FreshnessField, FreshnessSpec};
 pub use proximity::ProximitySpec;
+pub use rerank::RerankSpec;
 
 /// How the collection is searched. A request may override each setting.
 ///
@@ -30,6 +32,8 @@ pub struct SearchSpec {
     /// Ranks chunks with the exact terms of a query first in a hybrid search: its names, numbers
     /// and quoted phrases.
     pub exact_terms: bool,
+    /// Reranking of the best hits with a cross-encoder. Default: none.
+    pub rerank: Option<RerankSpec>,
     /// Bonus for passages in which the terms of the query are near each other. Default: none.
     pub proximity: Option<ProximitySpec>,
     /// How the passages of one document affect each other in a result.
@@ -51,6 +55,7 @@ impl Default for SearchSpec {
             documents: DocumentsSpec::default(),
             diversity: 0.0,
             freshness: None,
+            rerank: None,
         }
     }
 }

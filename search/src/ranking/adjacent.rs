@@ -36,7 +36,7 @@ struct JoinedPassage {
 /// The hits of a page with adjacent ones merged, in collections for which `is_wanted` is `true`.
 /// A passage is at the place of its best hit and has its scores.
 pub(crate) fn merge_adjacent(
-    hits: Vec<MergedHit>,
+    hits: &[MergedHit],
     is_wanted: impl Fn(usize) -> bool,
 ) -> Vec<MergedHit> {
     let (merged, single): (Vec<usize>, Vec<usize>) =
@@ -232,7 +232,7 @@ mod tests {
         let words = TEXT.split(|letter: char| letter.is_whitespace()).filter(|it| !it.is_empty());
         words
             .flat_map(|word| {
-                let start = word.as_ptr() as usize - TEXT.as_ptr() as usize;
+                let start = word.as_ptr().addr() - TEXT.as_ptr().addr();
                 [start, start + word.len()]
             })
             .collect()

@@ -39,6 +39,8 @@ pub struct Explanation {
     pub sparse: Option<Leg>,
     /// The fused score of a hybrid search.
     pub fused: Option<f32>,
+    /// The score of the reranker.
+    pub rerank: Option<f32>,
     /// The exact terms of the query that it has.
     pub exact: Vec<String>,
     /// The words of the query in it, with their parts of the sparse score, the largest first.

@@ -42,13 +42,10 @@ pub(crate) fn diversified(
         (1.0 - lambda) * relevance[place] + lambda * (1.0 - nearest[place])
     };
     while !left.is_empty() {
-        let mut best = 0;
-        for at in 1..left.len() {
-            // Of equal candidates the one that ranked higher is first.
-            if score(left[at], &nearest) > score(left[best], &nearest) {
-                best = at;
-            }
-        }
+        let is_better =
+            |one: usize, other: usize| score(left[one], &nearest) > score(left[other], &nearest);
+        // Of equal candidates the one that ranked higher is first.
+        let best = (1..left.len()).fold(0, |best, at| if is_better(at, best) { at } else { best });
         let place = left.remove(best);
         let hit =
             DiverseHit { place, score: score(place, &nearest), nearest: Some(nearest[place]) };

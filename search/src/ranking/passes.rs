@@ -1,14 +1,29 @@
 //! The steps from the rankings of the store to the final order of the candidates, in their order.
 
+use std::time::Duration;
+
 use pipeline::{SparseVector, StoreError};
 
+use crate::blocking::BlockingPool;
 use crate::points::PointReader;
 use crate::ranking::candidate::Candidate;
 use crate::ranking::exact::rank_exact_terms;
 use crate::ranking::fusion::fuse;
 use crate::ranking::legs::{BestScores, Legs};
 use crate::request::{Request, SearchMode};
+use crate::reranking::rerank;
 use crate::settings::SearchSettings;
+
+/// The final ranking of one collection.
+pub(crate) struct Ranked {
+    /// Best first.
+    pub(crate) candidates: Vec<Candidate>,
+    /// `false` if a time limit left candidates out of a pass: the same query may rank them
+    /// differently next time.
+    pub(crate) is_complete: bool,
+    /// Time of the reranker.
+    pub(crate) rerank: Duration,
+}
 
 /// What the passes over the candidates of one collection need.
 pub(crate) struct Passes<'a> {
@@ -24,6 +39,8 @@ pub(crate) struct Passes<'a> {
     pub(crate) sparse_query: Option<&'a SparseVector>,
     /// Reads the texts and vectors of candidates.
     pub(crate) points: PointReader<'a>,
+    /// Where rerankers run.
+    pub(crate) rerank_pool: &'a BlockingPool,
 }
 
 impl Passes<'_> {
@@ -32,11 +49,7 @@ impl Passes<'_> {
     ///
     /// # Errors
     /// If the points that a pass needs cannot be read.
-    pub(crate) async fn rank(
-        &self,
-        legs: &Legs,
-        best: BestScores,
-    ) -> Result<Vec<Candidate>, StoreError> {
+    pub(crate) async fn rank(&self, legs: &Legs, best: BestScores) -> Result<Ranked, StoreError> {
         let mut candidates = match self.mode {
             SearchMode::Hybrid => {
                 let mut candidates = fuse(self.settings.fusion, legs, best);
@@ -55,7 +68,15 @@ impl Passes<'_> {
             self.rescore(&mut candidates, best).await?;
             self.diversify(&mut candidates, best).await?;
         }
-        Ok(candidates)
+        let (mut is_complete, mut took) = (true, Duration::ZERO);
+        if let Some(settings) = &self.settings.rerank {
+            let query = &self.request.query;
+            let reranked =
+                rerank(settings, query, candidates, &self.points, self.rerank_pool).await?;
+            (candidates, is_complete, took) =
+                (reranked.candidates, reranked.is_complete, reranked.took);
+        }
+        Ok(Ranked { candidates, is_complete, rerank: took })
     }
 
     /// About the largest score of a search, the same for all collections whose scores are compared.

@@ -153,8 +153,8 @@ impl ProximityQuery {
     /// The share of the pairs of the query that the passage has.
     fn phrases(&self, places: &[(u32, usize)]) -> f32 {
         let has = |pair: &&Pair| {
-            let first = places.iter().filter(|(_, term)| pair.first.contains(term));
-            first.into_iter().any(|(position, _)| {
+            let mut first = places.iter().filter(|(_, term)| pair.first.contains(term));
+            first.any(|(position, _)| {
                 let from = places.partition_point(|(it, _)| it <= position);
                 let near = places[from..].iter();
                 near.take_while(|(it, _)| it - position <= *pair.distance.end())

@@ -8,5 +8,6 @@ mod evaluation;
 mod exact_terms;
 mod multi_collection;
 mod paging;
+mod rerank;
 mod search;
 mod support;

@@ -160,6 +160,7 @@ async fn search_for_facets(
         threshold: None,
         per_document: None,
         fusion: None,
+        rerank: None,
         exact_terms: None,
         candidates: None,
         proximity: None,

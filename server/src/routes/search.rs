@@ -66,6 +66,7 @@ pub(crate) async fn search_simply(
         threshold: None,
         per_document: None,
         fusion: None,
+        rerank: None,
         exact_terms: None,
         candidates: None,
         proximity: None,
@@ -143,7 +144,11 @@ pub(super) async fn run_search(
             "cannot search a collection"
         );
         // Clients can react only to this cause; others are logged.
-        let reason = if trouble.lacks_sparse_vectors { "no_sparse_vectors" } else { "failing" };
+        let reason = match trouble {
+            _ if trouble.lacks_sparse_vectors => "no_sparse_vectors",
+            _ if trouble.lacks_reranker => "no_reranker",
+            _ => "failing",
+        };
         // The user who runs the server may also read its log.
         let cause = is_local.then_some(&*trouble.error);
         failed.extend(collection.map(|it| failed_collection(it, reason, cause)));

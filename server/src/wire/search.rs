@@ -56,6 +56,9 @@ pub struct SearchRequest {
     pub per_document: Option<usize>,
     /// How hybrid mode combines the two rankings. Default: the setting of each collection.
     pub fusion: Option<FusionRequest>,
+    /// Reranking of the best hits by the models of the collections. Default: as set in their
+    /// pipeline files.
+    pub rerank: Option<RerankRequest>,
     /// Ranks chunks with the names, numbers and quoted phrases of the query first in hybrid mode.
     /// Default: the setting of each collection.
     pub exact_terms: Option<bool>,
@@ -122,6 +125,28 @@ pub enum FusionMethod {
     Convex,
     /// Reciprocal rank fusion.
     Rrf,
+}
+
+/// Reranking of the best hits.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum RerankRequest {
+    /// `true` reranks with the settings of the collection, `false` does not.
+    Switch(bool),
+    /// Reranks with these values instead of those of the collection.
+    Options(RerankOptions),
+}
+
+/// Options of the reranking.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RerankOptions {
+    /// Number of best hits that are scored.
+    #[schema(minimum = 1, maximum = 200)]
+    pub candidates: Option<usize>,
+    /// Time limit in milliseconds; the hits that are not scored by then follow the others.
+    #[schema(minimum = 1, maximum = 10000)]
+    pub budget_ms: Option<u64>,
 }
 
 /// A bonus for passages in which the query terms are near each other.
@@ -267,6 +292,9 @@ pub struct SearchExplanation {
     /// headings or file name alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exact_terms: Vec<String>,
+    /// The score of the reranker.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rerank: Option<f32>,
     /// Score of the best other passage of its document.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub siblings: Option<f32>,
@@ -329,7 +357,7 @@ pub struct FailedCollection {
     pub collection: Uuid,
     /// Name of the collection.
     pub name: String,
-    /// `not_served`, `no_sparse_vectors` or `failing`; the log has the cause.
+    /// `not_served`, `no_sparse_vectors`, `no_reranker` or `failing`; the log has the cause.
     pub reason: String,
     /// The cause, for commands of the user who runs the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -339,7 +367,7 @@ pub struct FailedCollection {
 
 /// Durations in milliseconds. Collections are searched concurrently, so these are the values of the
 /// slowest one.
-#[derive(Debug, Deserialize, Serialize, ToSchema)]
+#[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
 pub struct SearchTimings {
     /// From the arrival of the request to the response.
     pub total_ms: f64,
@@ -347,6 +375,9 @@ pub struct SearchTimings {
     pub embed_ms: f64,
     /// Waiting for the vector store.
     pub store_ms: f64,
+    /// Reranking of the best hits.
+    #[serde(default)]
+    pub rerank_ms: f64,
     /// The rest of the total.
     pub own_ms: f64,
 }

@@ -8,7 +8,7 @@ const MAX_TERMS: usize = 8;
 
 /// The explanation as lines of text.
 pub(super) fn lines(explanation: &Explanation) -> Vec<String> {
-    let Explanation { dense, sparse, fused, exact, terms, .. } = explanation;
+    let Explanation { dense, sparse, fused, rerank, exact, terms, .. } = explanation;
     let place = |name: &str, leg: &Option<Leg>| match leg {
         Some(Leg { rank, score }) => format!("{name} rank {rank} (score {score:.3})"),
         None => format!("not in the {name} ranking"),
@@ -27,6 +27,9 @@ pub(super) fn lines(explanation: &Explanation) -> Vec<String> {
         lines.push(format!("exact terms: {}", exact.join(", ")));
     }
     lines.extend(rescoring(explanation));
+    if let Some(score) = rerank {
+        lines.push(format!("reranked: score {score:.3}"));
+    }
     if !terms.is_empty() {
         let words = terms.iter().take(MAX_TERMS).map(|it| {
             let times =
@@ -57,13 +60,14 @@ fn rescoring(explanation: &Explanation) -> Option<String> {
 
 /// The explanation as a JSON object. Steps that do not concern the hit are left out.
 pub(super) fn as_json(explanation: &Explanation) -> Value {
-    let Explanation { dense, sparse, fused, exact, terms, .. } = explanation;
+    let Explanation { dense, sparse, fused, rerank, exact, terms, .. } = explanation;
     let place = |leg: &Leg| json!({ "rank": leg.rank, "score": leg.score });
     let steps = [
         ("dense", dense.as_ref().map(place)),
         ("sparse", sparse.as_ref().map(place)),
         ("fused", fused.map(Value::from)),
         ("exact_terms", (!exact.is_empty()).then(|| json!(exact))),
+        ("rerank", rerank.map(Value::from)),
         ("siblings", explanation.siblings.map(Value::from)),
         ("lead", explanation.lead.map(Value::from)),
         ("freshness", explanation.freshness.map(Value::from)),
@@ -103,6 +107,7 @@ mod tests {
             dense: Some(Leg { rank: 3, score: 0.531 }),
             sparse: None,
             fused: Some(0.672),
+            rerank: Some(0.91),
             exact: vec!["pthread_mutex_lock".to_owned()],
             siblings: Some(0.61),
             freshness: Some(0.95),
@@ -117,6 +122,7 @@ mod tests {
         dense rank 3 (score 0.531), not in the sparse ranking; fused score 0.672
         exact terms: pthread_mutex_lock
         then: best other passage of the document 0.610, age × 0.950, proximity 0.50
+        reranked: score 0.910
         words: `pthread_mutex_lock` 3 times in the text (9.25), `locking` in the headings (1.50)
         ");
     }

@@ -25,7 +25,7 @@ pub(super) fn failed_collection(
 }
 
 pub(super) fn empty_answer() -> SearchAnswer {
-    let timings = SearchTimings { total_ms: 0.0, embed_ms: 0.0, store_ms: 0.0, own_ms: 0.0 };
+    let timings = SearchTimings::default();
     let (hits, searched, failed) = (Vec::new(), Vec::new(), Vec::new());
     SearchAnswer { hits, nothing_near: false, next: None, searched, failed, timings }
 }
@@ -41,6 +41,7 @@ fn explanation(explanation: &Explanation) -> SearchExplanation {
         freshness,
         proximity,
         diversity,
+        rerank,
         terms,
     } = explanation;
     let place = |leg: &Leg| RankingPlace { rank: leg.rank, score: leg.score };
@@ -55,6 +56,7 @@ fn explanation(explanation: &Explanation) -> SearchExplanation {
         sparse: sparse.as_ref().map(place),
         fused: *fused,
         exact_terms: exact.clone(),
+        rerank: *rerank,
         siblings: *siblings,
         lead: *lead,
         freshness: *freshness,
@@ -113,6 +115,7 @@ pub(super) fn to_wire(found: &SearchResults, failed: Vec<FailedCollection>) -> S
             total_ms: ms(found.timings.total),
             embed_ms: ms(found.timings.embed),
             store_ms: ms(found.timings.store),
+            rerank_ms: ms(found.timings.rerank),
             own_ms: ms(found.timings.overhead()),
         },
     }

@@ -1,10 +1,14 @@
 //! The request of a search: validated, with its collections, and counted by its cost.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use pipeline::SearchAccuracy;
 use search::cost::PATTERN_BYTE_COST;
-use search::{COST_BUDGET, FilterError, Freshness, Fusion, Proximity, Request, SettingsOverrides};
+use search::{
+    COST_BUDGET, FilterError, Freshness, Fusion, Proximity, Request, RerankOverride,
+    SettingsOverrides,
+};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -13,7 +17,9 @@ use crate::guard::Caller;
 use crate::problem::{HandlerResult, Problem, ProblemCode};
 use crate::rate::RateClass;
 use crate::right::Identity;
-use crate::wire::{Collection, FusionMethod, FusionRequest, Mode, SearchRequest};
+use crate::wire::{
+    Collection, FusionMethod, FusionRequest, Mode, RerankOptions, RerankRequest, SearchRequest,
+};
 
 /// Largest number of collections in a search.
 const MAX_COLLECTIONS: usize = 100;
@@ -125,6 +131,7 @@ pub(super) async fn build_request(
         overrides: SettingsOverrides {
             fusion,
             exact_terms: wanted.exact_terms,
+            rerank: wanted.rerank.map(rerank),
             siblings: wanted.siblings,
             lead: None,
             freshness: wanted
@@ -150,6 +157,16 @@ pub(super) async fn build_request(
     let checked = request.check_query();
     checked.map_err(|invalid| Problem::new(wrong, invalid.to_string()))?;
     Ok((request, counted))
+}
+
+fn rerank(wanted: RerankRequest) -> RerankOverride {
+    let options = match wanted {
+        RerankRequest::Switch(false) => return RerankOverride::Off,
+        RerankRequest::Switch(true) => RerankOptions::default(),
+        RerankRequest::Options(options) => options,
+    };
+    let budget = options.budget_ms.map(Duration::from_millis);
+    RerankOverride::On { model: None, candidates: options.candidates, budget }
 }
 
 /// The fusion of a request; its ranges are checked with the request.
