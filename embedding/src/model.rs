@@ -3,6 +3,8 @@
 //! A libtorch tensor handle can move to another thread but not be used by two, so each thread of
 //! `worker.rs` has its own model; the weights are shared.
 
+use std::path::Path;
+
 use pipeline::BoxError;
 use tch::{Device, TchError};
 
@@ -38,8 +40,7 @@ impl Model {
     ) -> Result<Self, BoxError> {
         let _guard = tch::no_grad_guard();
         let path = &folder.path;
-        let weights =
-            Weights::open(path, device, precision.kind(), matmul_backend(device, precision)?)?;
+        let weights = open_weights(path, device, precision)?;
         Ok(Self {
             encoder: folder.config.load(&weights)?,
             head: PoolingHead::load(path, &folder.modules, device)?,
@@ -61,8 +62,7 @@ impl Model {
     ) -> Result<Self, BoxError> {
         let _guard = tch::no_grad_guard();
         let path = &folder.path;
-        let weights =
-            Weights::open(path, device, precision.kind(), matmul_backend(device, precision)?)?;
+        let weights = open_weights(path, device, precision)?;
         let width = encoder.shape().hidden_size;
         let head = PoolingHead::load_classifier(path, &folder.head, width, folder.sigmoid, device)?;
         Ok(Self { encoder: encoder.load(&weights)?, head, device, dim: 1 })
@@ -142,6 +142,11 @@ impl Model {
         rows.resize(all, rows.first().copied().unwrap_or_default());
         Some(rows)
     }
+}
+
+/// Opens the weights of a model for its device and precision.
+fn open_weights(folder: &Path, device: Device, precision: Precision) -> Result<Weights, BoxError> {
+    Weights::open(folder, device, precision.kind(), matmul_backend(device, precision)?)
 }
 
 /// Chooses the backend for matrix products.

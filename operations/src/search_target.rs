@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use metadata::{Collection, Generation};
 use pipeline::{
-    CollectionFacts, EmbedderOptions, FusionSpec, ModelInfo, ModelProvider, PipelineSpec,
-    SearchSpec,
+    CollectionFacts, EmbedderOptions, ModelInfo, ModelProvider, PipelineSpec, SearchSpec,
 };
-use search::{Freshness, Fusion, Proximity, QueryModel, RerankSettings, SearchSettings, Target};
+use search::{Freshness, Proximity, QueryModel, RerankSettings, SearchSettings, Target};
 
 use crate::stores::GenerationVectors;
 
@@ -56,10 +55,6 @@ pub fn build_target(
 
 /// The settings of a search from those of a pipeline file.
 fn search_settings(spec: &SearchSpec, base: &Path) -> SearchSettings {
-    let fusion = match spec.fusion {
-        FusionSpec::Convex { dense } => Fusion::Convex { dense },
-        FusionSpec::Rrf { k, dense, sparse } => Fusion::Rrf { k, dense, sparse },
-    };
     let rerank = spec.rerank.as_ref().map(|rerank| RerankSettings {
         model: rerank.resolved_model(base),
         device: rerank.device.clone(),
@@ -68,7 +63,7 @@ fn search_settings(spec: &SearchSpec, base: &Path) -> SearchSettings {
         budget: Duration::from_millis(rerank.budget_ms.into()),
     });
     SearchSettings {
-        fusion,
+        fusion: spec.fusion.into(),
         exact_terms: spec.exact_terms,
         siblings: spec.documents.siblings,
         lead: spec.documents.lead,
@@ -76,9 +71,7 @@ fn search_settings(spec: &SearchSpec, base: &Path) -> SearchSettings {
             .freshness
             .as_ref()
             .map(|it| Freshness { half_life: it.half_life.as_secs().max(1), weight: it.weight }),
-        proximity: spec
-            .proximity
-            .map(|it| Proximity { weight: it.weight, candidates: it.candidates }),
+        proximity: spec.proximity.map(Proximity::from),
         diversity: spec.diversity,
         merge_adjacent: spec.documents.merge_adjacent,
         rerank,

@@ -115,6 +115,18 @@ pub fn term_rarity(all: u64, with: u64) -> f64 {
     ((all - with + 0.5).max(0.0) / (with + 0.5) + 1.0).ln()
 }
 
+/// Cosine similarity of two vectors; 0 if one of them is a zero vector.
+///
+/// ```
+/// assert_eq!(pipeline::cosine(&[3.0, 4.0], &[4.0, 3.0]), 0.96);
+/// assert_eq!(pipeline::cosine(&[3.0, 4.0], &[0.0, 0.0]), 0.0);
+/// ```
+pub fn cosine(a: &[f32], b: &[f32]) -> f32 {
+    let dot = |a: &[f32], b: &[f32]| -> f32 { a.iter().zip(b).map(|(a, b)| a * b).sum() };
+    let norms = dot(a, a).sqrt() * dot(b, b).sqrt();
+    if norms == 0.0 { 0.0 } else { dot(a, b) / norms }
+}
+
 /// A value of a field with the number of its chunks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facet {

@@ -79,7 +79,8 @@ pub use filter::{Filter, KeywordField, NumericField, NumericRange, TextField};
 pub use finding::{Finding, Findings};
 pub use hub_model::{HubModel, HubModelError, is_plain_name};
 pub use index::{
-    Facet, Hit, IndexQuery, QueryVectors, RankedChunk, SearchAccuracy, VectorIndex, term_rarity,
+    Facet, Hit, IndexQuery, QueryVectors, RankedChunk, SearchAccuracy, VectorIndex, cosine,
+    term_rarity,
 };
 pub use inventory::{InspectedPoint, Inventory, PointKey, Vectors};
 pub use lifecycle::{ForgottenBatch, Lifecycle, MissingDocuments, Relocation};

@@ -27,6 +27,11 @@ pub struct SparseVector {
 }
 
 impl SparseVector {
+    /// The vector with the value 1 at each of these indices, which ascend and are distinct.
+    pub fn of_terms(indices: Vec<u32>) -> Self {
+        Self { values: vec![1.0; indices.len()], indices }
+    }
+
     /// `true` if the vector has no values.
     pub fn is_empty(&self) -> bool {
         self.indices.is_empty()
@@ -231,7 +236,7 @@ pub trait SparseEncoder: Send + Sync {
             words.map(|it| it.as_ptr().addr() - text.as_ptr().addr()).collect();
         let mut found = Vec::new();
         for &index in &question.indices {
-            let term = SparseVector { indices: vec![index], values: vec![1.0] };
+            let term = SparseVector::of_terms(vec![index]);
             for range in self.match_ranges(text, language, &term) {
                 let before = starts.partition_point(|start| *start <= range.start).max(1) - 1;
                 found.push(TermPosition {

@@ -101,16 +101,13 @@ impl ExactSearch<'_> {
     async fn rank(&self, term: &QueryTerm, chunks: u64) -> Result<Vec<RankedChunk>, StoreError> {
         let most = if term.quoted { PHRASE_CANDIDATES } else { most_of_rare(chunks) };
         let dense = self.dense.map(<[f32]>::to_vec);
-        let vectors = QueryVectors::Sparse { sparse: term_vector(term), dense };
+        let vectors =
+            QueryVectors::Sparse { sparse: SparseVector::of_terms(term.indices.clone()), dense };
         // One more shows that the term is not rare.
         let ranked = self.query.rank_up_to(vectors, most + 1).await?;
         let is_frequent = ranked.len() > most && !term.quoted;
         Ok(if is_frequent { Vec::new() } else { ranked })
     }
-}
-
-fn term_vector(term: &QueryTerm) -> SparseVector {
-    SparseVector { indices: term.indices.clone(), values: vec![1.0; term.indices.len()] }
 }
 
 /// The chunks that have a term, by id, each with all of its terms.
@@ -150,7 +147,7 @@ struct TermCheck<'a> {
 impl<'a> TermCheck<'a> {
     fn new(term: &QueryTerm, encoder: &'a dyn SparseEncoder) -> Self {
         let phrase = term.quoted.then(|| Phrase::new(&term.text));
-        Self { encoder, vector: term_vector(term), phrase }
+        Self { encoder, vector: SparseVector::of_terms(term.indices.clone()), phrase }
     }
 
     /// `Some(true)` if the text has the term, `Some(false)` if only the title, the headings or the

@@ -7,7 +7,7 @@
 //! passages are to each other, and no best hit has half of its words.
 
 use futures::future::try_join_all;
-use pipeline::{Point, QueryTerm, RankedChunk, SparseEncoder, SparseVector, StoreError};
+use pipeline::{Point, QueryTerm, RankedChunk, SparseEncoder, SparseVector, StoreError, cosine};
 use uuid::Uuid;
 
 use crate::points::PointReader;
@@ -84,20 +84,13 @@ fn noise_floor(points: &[Point]) -> Option<f32> {
     Some(mean + DEVIATIONS * variance.sqrt())
 }
 
-fn cosine(a: &[f32], b: &[f32]) -> f32 {
-    let dot = |a: &[f32], b: &[f32]| -> f32 { a.iter().zip(b).map(|(a, b)| a * b).sum() };
-    let norms = dot(a, a).sqrt() * dot(b, b).sqrt();
-    if norms == 0.0 { 0.0 } else { dot(a, b) / norms }
-}
-
 /// `true` if a chunk has at least half of the terms of a query.
 fn has_half_of_terms(point: &Point, terms: &[QueryTerm], encoder: &dyn SparseEncoder) -> bool {
     let payload = &point.payload;
     let language = payload.language.as_deref();
     let texts = [Some(&payload.content), payload.title.as_ref(), payload.headings.as_ref()];
     let has = |term: &&QueryTerm| {
-        let values = vec![1.0; term.indices.len()];
-        let vector = SparseVector { indices: term.indices.clone(), values };
+        let vector = SparseVector::of_terms(term.indices.clone());
         let mut texts = texts.into_iter().flatten();
         texts.any(|text| !encoder.match_ranges(text, language, &vector).is_empty())
     };

@@ -4,16 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pipeline::{BoxError, Remedy, RerankerOptions, StoreError};
+use pipeline::{BoxError, Remedy, RerankSpec, RerankerOptions, StoreError};
 use serde::{Serialize, Serializer};
 
 use crate::blocking::{BlockingPool, CancelFlag, catch_blocking};
 use crate::points::PointReader;
 use crate::ranking::{Candidate, passage, reorder};
 use crate::request::InvalidRequest;
-
-/// Default number of candidates.
-const USUAL_CANDIDATES: usize = 20;
 
 /// Maximum number of candidates of a request.
 const MAX_CANDIDATES: usize = 200;
@@ -83,7 +80,7 @@ impl RerankOverride {
     pub(crate) fn candidates(&self) -> usize {
         match self {
             Self::Off => 0,
-            Self::On { candidates, .. } => candidates.unwrap_or(USUAL_CANDIDATES),
+            Self::On { candidates, .. } => candidates.unwrap_or(RerankSpec::CANDIDATES),
         }
     }
 
@@ -120,8 +117,8 @@ impl RerankSettings {
             model,
             device,
             dtype,
-            candidates: USUAL_CANDIDATES,
-            budget: Duration::from_millis(500),
+            candidates: RerankSpec::CANDIDATES,
+            budget: Duration::from_millis(RerankSpec::BUDGET_MS.into()),
         }
     }
 }

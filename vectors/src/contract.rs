@@ -196,7 +196,7 @@ async fn points_are_fetched(store: &dyn Vectors) {
     assert_eq!(found.iter().map(|point| point.id).collect::<Vec<_>>(), ids, "in this order");
     for (found, written) in found.iter().zip(written.iter().rev()) {
         assert_eq!(found.payload, written.payload);
-        let alike = crate::memory::cosine(&found.vector, &written.vector);
+        let alike = pipeline::cosine(&found.vector, &written.vector);
         assert!(alike > 0.9999, "the vector has changed direction: {alike}");
     }
     assert!(store.fetch(&[]).await.expect("fetches nothing").is_empty());

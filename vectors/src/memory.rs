@@ -7,7 +7,8 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 use pipeline::{
     DocumentLocation, Facet, Filter, IndexQuery, KeywordField, Payload, Point, QueryVectors,
-    RankedChunk, SparseVector, StoreError, VectorIndex, VectorStore, lock, point_id, term_rarity,
+    RankedChunk, SparseVector, StoreError, VectorIndex, VectorStore, cosine, lock, point_id,
+    term_rarity,
 };
 use uuid::Uuid;
 
@@ -296,11 +297,4 @@ fn has_term(point: &Point, index: u32) -> bool {
 fn ranked(point: &Point, score: f32, similarity: Option<f32>) -> RankedChunk {
     let Payload { document, chunk_index, .. } = point.payload;
     RankedChunk { id: point.id, document, chunk_index, score, similarity }
-}
-
-/// Cosine similarity of two vectors; 0 if one of them is a zero vector.
-pub(crate) fn cosine(a: &[f32], b: &[f32]) -> f32 {
-    let dot = |a: &[f32], b: &[f32]| -> f32 { a.iter().zip(b).map(|(a, b)| a * b).sum() };
-    let norms = dot(a, a).sqrt() * dot(b, b).sqrt();
-    if norms == 0.0 { 0.0 } else { dot(a, b) / norms }
 }

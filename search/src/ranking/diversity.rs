@@ -8,6 +8,8 @@
 //! The scores descend: with each hit the similarities can only grow, so that the value of each
 //! candidate and the maximum over the remaining ones can only fall.
 
+use pipeline::cosine;
+
 /// Number of best candidates that are compared with each other; it does not depend on the page, so
 /// that pages continue each other.
 pub(crate) const DIVERSITY_CANDIDATES: usize = 100;
@@ -52,7 +54,8 @@ pub(crate) fn diversified(
         ordered.push(hit);
         if let Some(chosen) = vectors[place] {
             for &other in &left {
-                let similarity = vectors[other].map_or(0.0, |vector| cosine(vector, chosen));
+                let similarity =
+                    vectors[other].map_or(0.0, |vector| cosine(vector, chosen).clamp(0.0, 1.0));
                 nearest[other] = nearest[other].max(similarity);
             }
         }
@@ -62,13 +65,6 @@ pub(crate) fn diversified(
         DiverseHit { place, score, nearest: None }
     }));
     ordered
-}
-
-/// Cosine similarity, at least 0.
-fn cosine(a: &[f32], b: &[f32]) -> f32 {
-    let dot = |a: &[f32], b: &[f32]| -> f32 { a.iter().zip(b).map(|(a, b)| a * b).sum() };
-    let norm = (dot(a, a) * dot(b, b)).sqrt();
-    if norm > 0.0 { (dot(a, b) / norm).clamp(0.0, 1.0) } else { 0.0 }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use pipeline::RankedChunk;
+use pipeline::{FusionSpec, RankedChunk};
 use serde::Serialize;
 
 use crate::ranking::candidate::{Candidate, Leg, sort_candidates};
@@ -47,10 +47,20 @@ impl Default for Fusion {
     }
 }
 
+impl From<FusionSpec> for Fusion {
+    fn from(spec: FusionSpec) -> Self {
+        match spec {
+            FusionSpec::Convex { dense } => Self::Convex { dense },
+            FusionSpec::Rrf { k, dense, sparse } => Self::Rrf { k, dense, sparse },
+        }
+    }
+}
+
 impl Fusion {
-    /// A weighted sum with the weight that was best on judged queries (`docs/search.md`).
+    /// A weighted sum with the weight of pipeline files without one, which was best on judged
+    /// queries (`docs/search.md`).
     pub fn convex() -> Self {
-        Self::Convex { dense: 0.7 }
+        FusionSpec::default().into()
     }
 
     /// Reciprocal rank fusion with equal weights. `k` is that of the original paper (Cormack,

@@ -13,7 +13,7 @@
 
 use std::ops::RangeInclusive;
 
-use pipeline::TermPosition;
+use pipeline::{ProximitySpec, TermPosition};
 use serde::Serialize;
 
 use crate::request::InvalidRequest;
@@ -29,7 +29,14 @@ pub struct Proximity {
 
 impl Default for Proximity {
     fn default() -> Self {
-        Self { weight: 0.1, candidates: 100 }
+        ProximitySpec::default().into()
+    }
+}
+
+impl From<ProximitySpec> for Proximity {
+    fn from(spec: ProximitySpec) -> Self {
+        let ProximitySpec { weight, candidates } = spec;
+        Self { weight, candidates }
     }
 }
 

@@ -61,7 +61,7 @@ impl Bm25Encoder {
             }
             indices.extend(rules.iter().map(|stemmer| word_index(*kind, word, *stemmer)));
         }
-        SparseVector { values: vec![1.0; indices.len()], indices: indices.into_iter().collect() }
+        SparseVector::of_terms(indices.into_iter().collect())
     }
 
     /// [`pipeline::SparseEncoder::query_terms`].

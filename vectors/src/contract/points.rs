@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use futures::future::BoxFuture;
+use pipeline::cosine;
 use pipeline::{
     Hit, IndexQuery, Inventory, Payload, Point, PointKey, SearchAccuracy, SplitMix64, VectorIndex,
     VectorStore, Vectors, format_fact, point_id,
@@ -10,7 +11,6 @@ use pipeline::{
 use uuid::Uuid;
 
 use crate::MemoryVectors;
-use crate::memory::cosine;
 
 /// Dimension of the vectors that the checks write.
 pub const DIM: usize = 8;

@@ -1,5 +1,6 @@
 //! Search requests in Edge's form, the query language of the server: one request per ranking.
 
+use pipeline::cosine;
 use pipeline::{
     BoxError, IndexQuery, PointKey, Quantization, QueryVectors, RankedChunk, SearchAccuracy,
     SparseVector,
@@ -12,7 +13,6 @@ use qdrant_edge::{
 };
 
 use crate::edge::filter::filter;
-use crate::memory::cosine;
 use crate::payload;
 use crate::shape::{CHUNK_INDEX_FIELD, DENSE_VECTOR, DOCUMENT_FIELD, SPARSE_VECTOR};
 

@@ -1,5 +1,6 @@
 //! Search requests to the server: one request per ranking.
 
+use pipeline::cosine;
 use pipeline::{
     BoxError, IndexQuery, PointKey, Quantization, QueryVectors, RankedChunk, SearchAccuracy,
     SparseVector,
@@ -10,7 +11,6 @@ use qdrant_client::qdrant::{
     vector_output,
 };
 
-use crate::memory::cosine;
 use crate::qdrant::filter::filter;
 use crate::qdrant::request::parse_key;
 use crate::shape::{CHUNK_INDEX_FIELD, DENSE_VECTOR, DOCUMENT_FIELD, SPARSE_VECTOR};

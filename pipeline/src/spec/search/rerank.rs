@@ -24,12 +24,12 @@ pub struct RerankSpec {
     /// `hf:ORG/NAME` or `hf:ORG/NAME@REVISION`, which is downloaded when it is first needed.
     pub model: PathBuf,
     /// Number of best hits that the model scores.
-    #[serde(default = "twenty")]
+    #[serde(default = "candidates")]
     #[schemars(range(min = 1, max = 1000))]
     pub candidates: usize,
     /// Time limit of the model in milliseconds. Hits that it has not scored by then keep their
     /// order, after those that it has.
-    #[serde(default = "half_a_second")]
+    #[serde(default = "budget_ms")]
     #[schemars(range(min = 1, max = 60_000))]
     pub budget_ms: u32,
     /// Device of the model: `auto` (the GPUs, else the CPU), `cpu`, `mps`, `cuda`, `cuda:0`, or
@@ -44,6 +44,12 @@ pub struct RerankSpec {
 }
 
 impl RerankSpec {
+    /// Default of `candidates`.
+    pub const CANDIDATES: usize = 20;
+
+    /// Default of `budget_ms`.
+    pub const BUDGET_MS: u32 = 500;
+
     /// The model with an absolute path, relative to the folder of the pipeline file; models of the
     /// hub are not paths.
     pub fn resolved_model(&self, base: &Path) -> PathBuf {
@@ -59,12 +65,12 @@ impl RerankSpec {
     }
 }
 
-fn twenty() -> usize {
-    20
+fn candidates() -> usize {
+    RerankSpec::CANDIDATES
 }
 
-fn half_a_second() -> u32 {
-    500
+fn budget_ms() -> u32 {
+    RerankSpec::BUDGET_MS
 }
 
 fn auto() -> String {
