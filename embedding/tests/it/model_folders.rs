@@ -1,6 +1,10 @@
 //! Parsing of model folders, and the errors for invalid ones.
 
+use std::io;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use embedding::EmbeddingEngine;
 use pipeline::{EmbedderOptions, ModelProvider, TextKind};
@@ -278,12 +282,12 @@ fn a_model_is_loaded_once() {
     let folder = reference().join("tiny-e5");
     let first = engine.embedder(&folder, &options()).unwrap();
     let dotted = folder.join("../tiny-e5");
-    assert!(std::sync::Arc::ptr_eq(&first, &engine.embedder(&dotted, &options()).unwrap()));
+    assert!(Arc::ptr_eq(&first, &engine.embedder(&dotted, &options()).unwrap()));
     // `auto` is resolved before models are compared.
     let auto = EmbedderOptions { dtype: "auto".into(), ..options() };
-    assert!(std::sync::Arc::ptr_eq(&first, &engine.embedder(&folder, &auto).unwrap()));
+    assert!(Arc::ptr_eq(&first, &engine.embedder(&folder, &auto).unwrap()));
     let other = EmbedderOptions { tokens_per_batch: Some(64), ..options() };
-    assert!(!std::sync::Arc::ptr_eq(&first, &engine.embedder(&folder, &other).unwrap()));
+    assert!(!Arc::ptr_eq(&first, &engine.embedder(&folder, &other).unwrap()));
 
     let sequences: [&[u32]; 3] = [&[2, 9, 3], &[2, 10, 11, 3], &[2, 9, 3]];
     let vectors = first.embed(&sequences).unwrap();
@@ -298,30 +302,68 @@ fn a_model_is_loaded_once() {
     assert!(usage.busy_seconds > 0.0);
 }
 
-/// Number of threads of this process that belong to a model.
-fn model_threads() -> usize {
+/// Whether this process has a thread of the model with this short name.
+fn has_threads(short_name: &str) -> bool {
+    // Linux keeps 15 bytes of a name.
+    let expected: String = format!("model {short_name}").chars().take(15).collect();
     let tasks = fs_err::read_dir("/proc/self/task").unwrap();
-    let names =
+    let mut names =
         tasks.flatten().filter_map(|it| fs_err::read_to_string(it.path().join("comm")).ok());
-    names.filter(|name| name.starts_with("model ")).count()
+    names.any(|name| name.trim_end() == expected)
+}
+
+/// A log in memory.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What `action` logs.
+fn logged(action: impl FnOnce()) -> String {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber =
+        tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    tracing::subscriber::with_default(subscriber, action);
+    let log = log.0.lock().unwrap();
+    String::from_utf8_lossy(&log).into_owned()
 }
 
 #[test]
 fn engines_beside_one_another_have_one_model_and_accounts_of_their_own() {
-    let folder = reference().join("tiny-e5");
+    // The folder, and with it the name of the threads, belongs to this test alone.
+    let folder = copy("tiny-e5");
     let searches = EmbeddingEngine::new();
-    let search = searches.embedder(&folder, &options()).unwrap();
-    let threads = model_threads();
     let operations = searches.sharing_models(None);
-    let operation = operations.embedder(&folder, &options()).unwrap();
-    assert_eq!(model_threads(), threads, "the model is loaded once");
+    let (mut search, mut operation) = (None, None);
+    let log = logged(|| {
+        search = Some(searches.embedder(folder.path(), &options()).unwrap());
+        operation = Some(operations.embedder(folder.path(), &options()).unwrap());
+    });
+    assert_eq!(log.matches("model loaded").count(), 1, "{log}");
+    let (search, operation) = (search.unwrap(), operation.unwrap());
     operation.embed(&[&[2, 9, 3], &[2, 10, 11, 3]]).unwrap();
     assert_eq!((operation.usage().sequences, search.usage().sequences), (2, 0));
+    let short_name = search.info().short_name.clone();
+    assert!(has_threads(&short_name));
     // The model lives as long as one of the engines uses it.
     drop((search, searches));
     assert_eq!(operation.embed(&[&[2, 9, 3]]).unwrap().len(), 32);
     drop((operation, operations));
-    assert_eq!(model_threads(), 0);
+    // The kernel removes the entry of a thread shortly after the thread was joined.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while has_threads(&short_name) {
+        assert!(Instant::now() < deadline, "the model outlives both engines");
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 #[test]
@@ -354,7 +396,7 @@ fn questions_are_answered_while_an_operation_embeds() {
     let (mut answered, mut rounds) = (0, 0);
     while answered <= ROUNDS && rounds < ROUNDS {
         rounds += 1;
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             let embedding = scope.spawn(|| operation.embed(&chunks).unwrap().len());
             while !embedding.is_finished() {
                 search.embed(&[&[2, 9, 3]]).unwrap();
