@@ -8,6 +8,7 @@
 mod collections;
 mod descriptors;
 mod listen;
+mod local;
 mod setup;
 mod targets;
 
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum_server::Handle;
-use futures::future::try_join3;
+use futures::future::try_join4;
 use metadata::{OperationEvent, OperationStatus};
 use operations::{PipelineFiles, Worker, WorkerConfig};
 use pipeline::BoxError;
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::listen::bind_error;
 
 use self::collections::ServedCollections;
+use self::local::LocalSockets;
 use self::targets::Targets;
 use crate::cli::ServeArgs;
 use crate::cmd::Signals;
@@ -75,6 +77,7 @@ pub(crate) async fn serve(args: &ServeArgs, telemetry: &Telemetry) -> Result<(),
     let grace = Duration::from_secs(args.grace);
     let manner = WorkerConfig { grace, ..WorkerConfig::default() };
     let executor = Worker::new(runtime.clone(), files.clone(), manner);
+    let mut sockets = LocalSockets::bind(&files);
     let targets = Arc::new(Targets::new(runtime, files));
     tokio::task::block_in_place(|| targets.load_models());
 
@@ -107,6 +110,7 @@ pub(crate) async fn serve(args: &ServeArgs, telemetry: &Telemetry) -> Result<(),
         );
     }
     let (handle, stop) = (Handle::new(), CancellationToken::new());
+    let answering = sockets.serve(&server::local_router(&app));
     let serving = async {
         let ended = listen::serve(listener, router, tls, handle.clone()).await;
         // No more requests can arrive, whatever the cause.
@@ -123,7 +127,7 @@ pub(crate) async fn serve(args: &ServeArgs, telemetry: &Telemetry) -> Result<(),
     // A standby does not support LISTEN.
     let changes = if is_read_only { None } else { Some(postgres.listen().await?) };
     let telling = forward_changes(changes, &app, &told, &targets, &stop);
-    let all = try_join3(serving, working, telling);
+    let all = try_join4(serving, answering, working, telling);
     if !is_read_only {
         let public = args.public_url.first().map(PublicUrl::as_str);
         let origin = public.map_or_else(|| setup::page_origin(scheme, address), str::to_owned);
@@ -142,6 +146,7 @@ pub(crate) async fn serve(args: &ServeArgs, telemetry: &Telemetry) -> Result<(),
                         std::process::exit(i32::from(128 + signal));
                     }
                     shut_down(&close, &handle, grace);
+                    sockets.stop(grace);
                     stop.cancel();
                 }
             }

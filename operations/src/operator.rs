@@ -382,6 +382,11 @@ impl Operator {
         verify::verify(&self.context, self.wait).await
     }
 
+    /// The pipeline file.
+    pub fn spec(&self) -> &PipelineSpec {
+        &self.context.spec
+    }
+
     /// Sends pending notifications about the last operations of the collection to the webhooks of
     /// the file.
     ///

@@ -10,12 +10,13 @@
 use std::collections::{HashMap, HashSet};
 
 use metadata::{DocumentStatus, Generation, Integrity, Postgres, WaitPolicy};
-use pipeline::BoxError;
-use pipeline::InspectedPoint;
+use pipeline::{BoxError, InspectedPoint};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use vectors::DamagedFile;
 
 use crate::context::Context;
+use crate::operator::Operator;
 use crate::stores::{GenerationVectors, IfMissing};
 
 /// Documents per query to the metadata store.
@@ -25,7 +26,7 @@ const DOCUMENTS_PER_PAGE: usize = 10_000;
 const POINTS_PER_PAGE: usize = 1_000;
 
 /// Wrong points of one document.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct DocumentFault {
     /// Id of the document; it may be unknown to the metadata store.
     pub document: Uuid,
@@ -36,7 +37,7 @@ pub struct DocumentFault {
 }
 
 /// The result of a comparison.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub struct VerifyReport {
     /// The number of the compared generation.
     pub generation: i32,
@@ -58,6 +59,10 @@ pub struct VerifyReport {
     pub files: Vec<DamagedFile>,
     /// The reason for which the vectors cannot be opened or read; no point is compared then.
     pub unusable: Option<String>,
+    /// Number of documents that were not compared, because an operation was changing them; `None`
+    /// if no operation worked on the collection. With a number, files of the vectors and the
+    /// metadata itself were not checked.
+    pub in_progress: Option<u64>,
     /// Contradictions within the metadata.
     pub integrity: Integrity,
 }
@@ -73,6 +78,25 @@ impl VerifyReport {
     /// `true` if rewriting documents cannot repair the vectors.
     pub fn needs_rebuild(&self) -> bool {
         !self.files.is_empty() || self.unusable.is_some() || self.unreadable > 0
+    }
+
+    /// Removes the findings that a running operation explains: those about `changing` documents,
+    /// and about deleted ones, whose points it is removing.
+    fn leave_out(&mut self, changing: &HashSet<Uuid>) {
+        for faults in [&mut self.missing, &mut self.surplus, &mut self.unknown, &mut self.damaged] {
+            faults.retain(|fault| !changing.contains(&fault.document));
+        }
+        self.deleted.clear();
+        let Integrity { documents, chunks, bytes, .. } = self.integrity;
+        self.integrity = Integrity {
+            documents,
+            chunks,
+            bytes,
+            // The counts of the collection are those at the end of the last operation.
+            noted: vec![documents, chunks, bytes],
+            ..Integrity::default()
+        };
+        self.in_progress = Some(changing.len() as u64);
     }
 
     /// The number of documents by kind of wrong points, for `operation_metrics`.
@@ -107,6 +131,55 @@ struct PointCounts {
     surplus: u64,
     /// Points whose content differs from what was written.
     damaged: u64,
+}
+
+impl Operator {
+    /// As [`Operator::verify`], for the process that executes the operations of the collection:
+    /// while one works, and this operator does not wait for it, the documents that it changes are
+    /// left out.
+    ///
+    /// # Errors
+    /// If a store cannot be reached, or another process writes to embedded vectors.
+    pub async fn verify_beside_operation(&self) -> Result<VerifyReport, BoxError> {
+        let collection = self.collection().await?;
+        let is_idle = self.context.postgres().ensure_idle(&collection).await.is_ok();
+        if is_idle || self.wait == WaitPolicy::Wait {
+            return self.verify().await;
+        }
+        verify_settled(&self.context).await
+    }
+}
+
+/// Attempts to compare one generation while operations may replace it.
+const MAX_ATTEMPTS: usize = 3;
+
+/// Compares the stores while an operation works on the collection, without the documents that it
+/// changes. The process of the operation calls it, because embedded vectors that are being written
+/// are open in no other one.
+async fn verify_settled(context: &Context) -> Result<VerifyReport, BoxError> {
+    let collection = context.database.collection(&context.spec).await?.id;
+    let postgres = context.postgres();
+    let (documents, generations) = (postgres.documents(), postgres.generations());
+    let mut attempt = 1;
+    loop {
+        let mut changing = documents.writes_in_progress(collection).await?;
+        let (live, vectors) = context.open_live(collection, IfMissing::Refuse).await?;
+        let compared = compare(postgres, collection, &live, &vectors).await;
+        drop(vectors);
+        if attempt < MAX_ATTEMPTS && generations.live(collection).await?.id != live.id {
+            attempt += 1;
+            continue;
+        }
+        let (mut findings, before, _) = compared?;
+        // A document that was identified and committed in between has another number of points, or
+        // the same points with another content.
+        let after = documents.point_counts(collection).await?;
+        changing.extend(documents.writes_in_progress(collection).await?);
+        let ids = before.keys().chain(after.keys());
+        changing.extend(ids.filter(|id| before.get(id) != after.get(id)));
+        findings.leave_out(&changing);
+        return Ok(findings);
+    }
 }
 
 /// Compares the stores under an exclusive lock.

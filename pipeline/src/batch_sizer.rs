@@ -87,6 +87,7 @@ mod tests {
             target_weight: most,
             weight: |_| 0,
             initial_weight: first,
+            idle_weight: None,
             max_wait: None,
         })
     }

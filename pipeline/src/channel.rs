@@ -60,8 +60,18 @@ impl BatchReceiver {
     /// The next batch; `None` once all senders are dropped, which is the end of the input.
     pub(crate) async fn recv(&mut self) -> Option<RecordBatch> {
         let waiting = self.queue.recv().await?;
+        Some(self.dequeued(waiting))
+    }
+
+    /// The next batch if it is in the queue already.
+    pub(crate) fn try_recv(&mut self) -> Option<RecordBatch> {
+        let waiting = self.queue.try_recv().ok()?;
+        Some(self.dequeued(waiting))
+    }
+
+    fn dequeued(&self, waiting: QueuedBatch) -> RecordBatch {
         self.consumer_metrics.dequeued(waiting.bytes);
-        Some(waiting.rows)
+        waiting.rows
     }
 }
 

@@ -45,9 +45,14 @@ impl NodeInput {
     /// Dropping the future loses nothing: held batches stay in the inlet.
     pub(crate) async fn next_batch(&mut self) -> Result<Option<RecordBatch>, BoxError> {
         let Some((gather, window)) = &self.batching else { return Ok(self.receiver.recv().await) };
-        let wanted = window.target();
+        let (gather, wanted, is_adaptive) = (*gather, window.target(), window.is_adaptive());
         while !self.is_closed && self.pending_weight < wanted && self.pending_bytes < self.max_bytes
         {
+            if gather.idle_weight.is_some_and(|least| self.pending_weight >= least) {
+                let Some(rows) = self.receiver.try_recv() else { break };
+                self.hold(rows);
+                continue;
+            }
             let until = self.pending_since.zip(gather.max_wait).map(|(since, hold)| since + hold);
             let received = match until {
                 // Batches in the queue are taken even after the deadline.
@@ -58,16 +63,11 @@ impl NodeInput {
                 None => self.receiver.recv().await,
             };
             match received {
-                Some(rows) => {
-                    self.pending_weight += (gather.weight)(&rows);
-                    self.pending_bytes += batch_bytes(&rows);
-                    self.held.push_back(rows);
-                    self.pending_since.get_or_insert_with(Instant::now);
-                }
+                Some(rows) => self.hold(rows),
                 None => self.is_closed = true,
             }
         }
-        let rest = if window.is_adaptive() { self.split_excess(wanted) } else { None };
+        let rest = if is_adaptive { self.split_excess(wanted) } else { None };
         let held: Vec<RecordBatch> = std::mem::take(&mut self.held).into();
         (self.pending_weight, self.pending_bytes, self.pending_since) = (0, 0, None);
         if let Some(rest) = rest {
@@ -81,6 +81,14 @@ impl NodeInput {
             [rows] => Ok(Some(rows.clone())),
             [first, ..] => Ok(Some(concat_batches(first.schema_ref(), &held)?)),
         }
+    }
+
+    /// Adds a batch to those of the next call.
+    fn hold(&mut self, rows: RecordBatch) {
+        self.pending_weight += self.weight_of(&rows);
+        self.pending_bytes += batch_bytes(&rows);
+        self.held.push_back(rows);
+        self.pending_since.get_or_insert_with(Instant::now);
     }
 
     /// Removes the rows beyond the weight `wanted` from the held batches, if there are any. At

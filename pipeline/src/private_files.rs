@@ -12,7 +12,7 @@ use std::path::Path;
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 
 /// Folders of semantik in a data folder.
-const OWN_ENTRIES: [&str; 3] = ["memo", "postgres", "vectors"];
+const OWN_ENTRIES: [&str; 4] = ["memo", "postgres", "sockets", "vectors"];
 
 /// Permissions of group and others.
 const GROUP_AND_OTHERS: u32 = 0o077;
@@ -74,7 +74,7 @@ pub fn restrict_data_folder(data: &Path, has_server: bool) -> io::Result<()> {
     if !data.is_dir() {
         return Ok(());
     }
-    for name in ["memo", "vectors"] {
+    for name in ["memo", "sockets", "vectors"] {
         let folder = data.join(name);
         if has_permissions(&folder, GROUP_AND_OTHERS) {
             restrict_contents(&folder)?;

@@ -8,8 +8,12 @@ mod measures;
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
+use pipeline::BoxError;
+
 use crate::glob::Patterns;
 use crate::request::{Request, SearchMode};
+use crate::results::SearchResults;
 use crate::searcher::Searcher;
 use crate::target::Target;
 
@@ -56,13 +60,51 @@ pub enum EvaluationError {
     },
 }
 
-/// Runs every query on one generation. Documents are ranked by their best passage.
+/// Answers the queries of an evaluation: a searcher in this process, or a server.
+#[async_trait]
+pub trait Answerer: Send + Sync {
+    /// The answer to a request.
+    ///
+    /// # Errors
+    /// If there is no answer. A failed collection is listed in the answer.
+    async fn answer(&self, request: &Request) -> Result<SearchResults, BoxError>;
+}
+
+/// A generation that is searched in this process.
+struct LocalAnswerer<'a> {
+    searcher: &'a Searcher,
+    target: &'a Arc<Target>,
+}
+
+#[async_trait]
+impl Answerer for LocalAnswerer<'_> {
+    async fn answer(&self, request: &Request) -> Result<SearchResults, BoxError> {
+        Ok(self.searcher.search(request, self.target).await?)
+    }
+}
+
+/// Runs every query on one generation, as [`evaluate_by`] does.
 ///
 /// # Errors
-/// If a query fails: a mean over the others would be misleading.
+/// As [`evaluate_by`].
 pub async fn evaluate(
     searcher: &Searcher,
     target: &Arc<Target>,
+    judgements: &Judgements,
+    mode: Option<SearchMode>,
+) -> Result<Evaluation, EvaluationError> {
+    let answerer = LocalAnswerer { searcher, target };
+    evaluate_by(&answerer, &target.name, judgements, mode).await
+}
+
+/// Runs every query on the collection with this name or id. Documents are ranked by their best
+/// passage.
+///
+/// # Errors
+/// If a query fails: a mean over the others would be misleading.
+pub async fn evaluate_by(
+    answerer: &dyn Answerer,
+    collection: &str,
     judgements: &Judgements,
     mode: Option<SearchMode>,
 ) -> Result<Evaluation, EvaluationError> {
@@ -77,9 +119,9 @@ pub async fn evaluate(
             highlight: false,
             // Deep enough that fusion does not truncate the rankings.
             candidates: Some(DEPTH * 5),
-            ..Request::new(question, vec![target.name.clone()])
+            ..Request::new(question, vec![collection.to_owned()])
         };
-        let answer = searcher.search(&request, target).await;
+        let answer = answerer.answer(&request).await;
         let answer = answer.map_err(|error| failed(error.to_string()))?;
         if let Some(failure) = answer.failed.first() {
             return Err(failed(failure.error.clone()));

@@ -1,6 +1,6 @@
 //! Authenticates, rate-limits and authorises a request before its handler runs.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Query, RawPathParams, Request};
@@ -41,6 +41,17 @@ pub(super) struct Caller {
 }
 
 impl Caller {
+    /// A command of the user who runs the server.
+    pub(super) fn local() -> Self {
+        Self {
+            identity: Identity::Local,
+            credential: Credential::None,
+            client: ClientId::Local,
+            address: Ipv4Addr::LOCALHOST.into(),
+            user_agent: None,
+        }
+    }
+
     /// Actor for the audit log.
     pub(super) fn actor(&self) -> Actor {
         Actor {
@@ -224,7 +235,7 @@ pub(super) fn visible_level(level: AccessLevel, identity: &Identity) -> AccessLe
             Some(Scope::Write) => level.min(AccessLevel::Write),
             Some(Scope::Admin) => level,
         },
-        Identity::Anonymous | Identity::User { .. } => level,
+        Identity::Anonymous | Identity::User { .. } | Identity::Local => level,
     }
 }
 

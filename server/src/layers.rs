@@ -63,7 +63,7 @@ pub fn router(app: &App, page: Router) -> Router {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the layer hands it over")]
-fn panic_response(panic: Box<dyn std::any::Any + Send>) -> Response {
+pub(super) fn panic_response(panic: Box<dyn std::any::Any + Send>) -> Response {
     let message = pipeline::panic_message(panic.as_ref());
     Problem::internal(format!("a handler panicked: {message}")).into_response()
 }
@@ -119,7 +119,7 @@ fn method_label(method: &Method) -> &str {
 
 /// The request id of the client if it is well-formed, otherwise a new one. Keeping it lets a
 /// request be traced across servers.
-fn request_id(headers: &HeaderMap) -> String {
+pub(super) fn request_id(headers: &HeaderMap) -> String {
     let given = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(|id| {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         (1..=64).contains(&id.len()) && id.bytes().all(is_plain)
@@ -129,13 +129,13 @@ fn request_id(headers: &HeaderMap) -> String {
 
 /// The loggable part of a request. Query and headers are excluded, because they may contain
 /// confidential text.
-struct RequestLog {
+pub(super) struct RequestLog {
     method: Method,
     path: Arc<str>,
 }
 
 impl RequestLog {
-    fn of(request: &Request) -> Self {
+    pub(super) fn of(request: &Request) -> Self {
         let path = match request.extensions().get::<MatchedPath>() {
             Some(matched) => matched.as_str().into(),
             None => log_text::sanitized(request.uri().path(), log_text::MAX_PATH).into(),
@@ -143,7 +143,7 @@ impl RequestLog {
         Self { method: request.method().clone(), path }
     }
 
-    fn log(
+    pub(super) fn log(
         &self,
         id: &str,
         address: std::net::IpAddr,
@@ -156,6 +156,7 @@ impl RequestLog {
         let (path, status) = (&*self.path, status.as_u16());
         let by = caller.and_then(|caller| match &caller.identity {
             Identity::Anonymous => None,
+            Identity::Local => Some("the local command".to_owned()),
             Identity::User { username, .. } => Some(username.clone()),
             Identity::Key { key, username, .. } => Some(format!("{username} by key {key}")),
         });

@@ -16,6 +16,7 @@ mod extract;
 mod guard;
 mod host;
 mod layers;
+mod local;
 mod log_text;
 mod openapi;
 mod password;
@@ -44,6 +45,7 @@ pub use self::client::Network;
 pub use self::endpoints::{Endpoint, endpoints};
 pub use self::host::{AllowedHosts, PublicUrl};
 pub use self::layers::router;
+pub use self::local::local_router;
 pub use self::password::PasswordService;
 pub use self::rate::{RATE_CLASSES, RateClass, RateLimit};
 

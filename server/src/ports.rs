@@ -48,6 +48,13 @@ pub trait CollectionService: Send + Sync {
     fn invalidate(&self, collection: Option<Uuid>);
     /// History of a document or location, in the form of `semantik why --json`.
     async fn why(&self, collection: Uuid, named: &str) -> HandlerResult<Value>;
+    /// Compares the stores of a collection; the report in the form of `operations::VerifyReport`.
+    /// With `wait`, after the operation that works on the collection; without, documents that it
+    /// is writing are left out.
+    ///
+    /// # Errors
+    /// The cause, for the user who runs the server.
+    async fn verify(&self, collection: Uuid, wait: bool) -> Result<Value, BoxError>;
     /// State of each dependency by name: `Ok`, or the cause of the failure.
     async fn health(&self) -> Vec<(String, Result<(), String>)>;
     /// All metrics, in the text format of Prometheus.

@@ -171,13 +171,16 @@ pub enum Identity {
         /// The widest scope of the key; `None` permits nothing that requires a scope.
         scope: Option<Scope>,
     },
+    /// A command of the user who runs the server, through the socket in the data folder. That user
+    /// can read the stores, too.
+    Local,
 }
 
 impl Identity {
     /// Id of the account; `None` for an anonymous caller.
     pub fn user(&self) -> Option<Uuid> {
         match self {
-            Self::Anonymous => None,
+            Self::Anonymous | Self::Local => None,
             Self::User { id, .. } | Self::Key { id, .. } => Some(*id),
         }
     }
@@ -186,7 +189,7 @@ impl Identity {
     pub fn key(&self) -> Option<Uuid> {
         match self {
             Self::Key { key, .. } => Some(*key),
-            Self::Anonymous | Self::User { .. } => None,
+            Self::Anonymous | Self::User { .. } | Self::Local => None,
         }
     }
 
@@ -194,6 +197,7 @@ impl Identity {
     pub fn is_superuser(&self) -> bool {
         match self {
             Self::Anonymous => false,
+            Self::Local => true,
             Self::User { is_superuser, .. } | Self::Key { is_superuser, .. } => *is_superuser,
         }
     }
@@ -203,7 +207,7 @@ impl Identity {
     pub fn has_scope(&self, needed: Scope) -> bool {
         match self {
             Self::Key { scope, .. } => *scope >= Some(needed),
-            Self::Anonymous | Self::User { .. } => true,
+            Self::Anonymous | Self::User { .. } | Self::Local => true,
         }
     }
 }
@@ -311,7 +315,7 @@ pub fn check_right(
 fn check_identity(right: Right, identity: &Identity) -> Result<(), Problem> {
     match (right, identity) {
         (_, Identity::Anonymous) => Err(Problem::from_code(ProblemCode::Unauthenticated)),
-        (Right::Session | Right::SuperuserSession, Identity::Key { .. }) => {
+        (Right::Session | Right::SuperuserSession, Identity::Key { .. } | Identity::Local) => {
             Err(Problem::from_code(ProblemCode::SessionRequired))
         }
         (Right::Superuser | Right::SuperuserSession, _) if !identity.is_superuser() => {
@@ -333,6 +337,8 @@ fn check_scope(identity: &Identity, needed: Scope) -> Result<(), Problem> {
 fn refusal(identity: &Identity) -> Problem {
     match identity {
         Identity::Anonymous => Problem::from_code(ProblemCode::Unauthenticated),
-        Identity::User { .. } | Identity::Key { .. } => Problem::from_code(ProblemCode::Forbidden),
+        Identity::User { .. } | Identity::Key { .. } | Identity::Local => {
+            Problem::from_code(ProblemCode::Forbidden)
+        }
     }
 }

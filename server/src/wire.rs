@@ -5,6 +5,7 @@ mod account;
 mod collection;
 mod document;
 mod listing;
+mod local;
 mod operation;
 mod search;
 
@@ -14,6 +15,7 @@ pub use account::*;
 pub use collection::*;
 pub use document::*;
 pub use listing::*;
+pub use local::*;
 pub use operation::*;
 
 use chrono::{DateTime, Utc};

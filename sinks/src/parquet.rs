@@ -105,6 +105,7 @@ impl SinkConfig for ParquetOptions {
             target_weight: self.window,
             weight: batch_weight,
             initial_weight: None,
+            idle_weight: None,
             max_wait: None,
         })
     }

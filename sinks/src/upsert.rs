@@ -59,6 +59,10 @@ pub(crate) mod batch;
 /// Longest wait of documents for a full window.
 const MAX_GATHER_DELAY: Duration = Duration::from_secs(2);
 
+/// An idle sink starts with this part of a window. A smaller window costs more than the wait for the
+/// rest saves.
+const IDLE_SHARE: usize = 8;
+
 /// Documents per call that removes points.
 const ORPHANS_PER_CALL: usize = 1000;
 
@@ -88,8 +92,8 @@ pub(crate) struct UpsertOptions {
     /// Maximum concurrent requests to the vector store.
     #[schemars(range(min = 1, max = 64))]
     in_flight: usize,
-    /// Chunks to collect before documents are written, and committed in one transaction. Documents
-    /// wait at most two seconds for a full window.
+    /// Chunks to collect before documents are written, and committed in one transaction. If no
+    /// further documents are ready, an eighth of them is enough; documents wait at most two seconds.
     #[schemars(range(min = 1, max = 100_000))]
     window: usize,
     /// Storage format of the values of a vector.
@@ -171,6 +175,7 @@ impl SinkConfig for UpsertOptions {
             target_weight: at_least,
             weight,
             initial_weight: None,
+            idle_weight: Some(at_least.div_ceil(IDLE_SHARE)),
             max_wait: Some(MAX_GATHER_DELAY),
         })
     }

@@ -66,7 +66,9 @@ Examples:
   # Search two collections, and group the hits by document
   semantik search handbook.yaml \"restore a backup\" --also manuals.yaml --per-document 2
   # Search by words only, in files below a folder
-  semantik search handbook.yaml ENOSPC --mode sparse --filter '{\"path\": {\"glob\": \"ops/**\"}}'";
+  semantik search handbook.yaml ENOSPC --mode sparse --filter '{\"path\": {\"glob\": \"ops/**\"}}'
+  # Search a collection of a server elsewhere; SEMANTIK_TOKEN is an API key
+  semantik search handbook --server https://search.example.org \"who signs a contract\"";
 
 pub(crate) const EVAL: &str = "\
 Examples:

@@ -5,6 +5,30 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum, ValueHint};
 use search::Fusion;
 
+use crate::remote::RemoteServer;
+
+/// The server that executes a verb.
+#[derive(Debug, Args)]
+pub(crate) struct ServerArgs {
+    /// Send the request to this server
+    ///
+    /// FILE is then a pipeline file, of which only the name of its collection is read, or the name
+    /// or id of a collection. Without this option, a server on this machine that has the embedded
+    /// vectors of FILE open is found by itself.
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub server: Option<String>,
+    /// Authenticate with this access token or API key
+    #[arg(long, env = "SEMANTIK_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    pub token: Option<String>,
+}
+
+impl ServerArgs {
+    /// The server of the option; `None` without it.
+    pub(crate) fn server(&self) -> Option<RemoteServer> {
+        self.server.as_ref().map(|url| RemoteServer::at_url(url, self.token.clone()))
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct SearchArgs {
     /// Pipeline file that fills the collection
@@ -104,6 +128,8 @@ pub(crate) struct SearchArgs {
     /// Explain the score of each hit
     #[arg(long)]
     pub explain: bool,
+    #[command(flatten)]
+    pub server: ServerArgs,
     /// Print the hits as a JSON array
     #[arg(long)]
     pub json: bool,
@@ -204,6 +230,8 @@ pub(crate) struct EvalArgs {
     /// The measures are ndcg@10, recall@10, recall@100 and mrr@10.
     #[arg(long, value_name = "MEASURE=SCORE")]
     pub min: Vec<String>,
+    #[command(flatten)]
+    pub server: ServerArgs,
     /// Print all results as JSON, with scores per query
     #[arg(long)]
     pub json: bool,

@@ -1,18 +1,22 @@
 //! `semantik eval`: measures the search quality of a collection with judged queries.
 
+use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
+use async_trait::async_trait;
 use pipeline::BoxError;
 use search::evaluation::{
-    Estimate, Evaluation, Judgements, MEASURES, Measure, compare, estimate, evaluate,
+    Answerer, Estimate, Evaluation, Judgements, MEASURES, Measure, compare, estimate, evaluate,
+    evaluate_by,
 };
-use search::{SearchMode, Searcher, Target, TargetResolver as _};
+use search::{Request, SearchMode, SearchResults, Searcher, Target, TargetResolver as _};
 use serde_json::{Value, json};
 
-use crate::cli::EvalArgs;
+use crate::cli::{EvalArgs, ModeArg};
 use crate::composition::FileTargets;
-use crate::{model_download, render};
+use crate::remote::RemoteServer;
+use crate::{model_download, remote, render};
 
 /// Significance level: a difference with a smaller p-value counts as real.
 const SIGNIFICANCE_LEVEL: f64 = 0.05;
@@ -26,19 +30,20 @@ struct EvaluationRun {
 pub(super) async fn eval(args: &EvalArgs) -> Result<(), BoxError> {
     let judgements = judgements(&args.judgements, args.topics.as_deref())?;
     let least = args.min.iter().map(|text| parse_minimum(text)).collect::<Result<Vec<_>, _>>()?;
-    model_download::fetch_models_of(&args.file).await?;
-    let files = std::slice::from_ref(&args.file);
-    let files = FileTargets::open(files).await?;
-    let target = match args.generation {
-        Some(number) => files.generation(number).await?,
-        None => files.resolve("0").await?,
+    let asked = match args.server.server() {
+        Some(server) => {
+            if args.generation.is_some() || args.against.is_some() {
+                return Err(
+                    "a server searches the live generation only: leave out `--generation` \
+                            and `--against`, or `--server`"
+                        .into(),
+                );
+            }
+            let collection = remote::collection_name(&args.file)?;
+            evaluate_on_server(&server, &collection, &judgements, &args.mode).await?
+        }
+        None => evaluate_file(args, &judgements).await?,
     };
-    let mut asked = run_evaluations(&target, &judgements, &args.mode).await?;
-    if let Some(number) = args.against {
-        asked.extend(
-            run_evaluations(&files.generation(number).await?, &judgements, &args.mode).await?,
-        );
-    }
     let questions = judgements.queries.len();
     if args.json {
         render::print_json(&as_json(&judgements, &asked))?;
@@ -72,25 +77,108 @@ fn parse_minimum(text: &str) -> Result<(Measure, f64), BoxError> {
 }
 
 /// The modes to evaluate, the default mode of a search first.
-fn modes(target: &Target, wanted: &[crate::cli::ModeArg]) -> Vec<SearchMode> {
+fn modes(has_sparse: bool, wanted: &[ModeArg]) -> Vec<SearchMode> {
     if !wanted.is_empty() {
         return wanted.iter().copied().map(SearchMode::from).collect();
     }
-    if target.sparse {
+    if has_sparse {
         vec![SearchMode::Hybrid, SearchMode::Dense, SearchMode::Sparse]
     } else {
         vec![SearchMode::Dense]
     }
 }
 
+/// Evaluates generations of a pipeline file: the live one through the server that has its vectors
+/// open, others in this process.
+async fn evaluate_file(
+    args: &EvalArgs,
+    judgements: &Judgements,
+) -> Result<Vec<EvaluationRun>, BoxError> {
+    model_download::fetch_models_of(&args.file).await?;
+    let files = FileTargets::open(std::slice::from_ref(&args.file)).await?;
+    let live = files.live().await?.number;
+    let server = files.local_server()?;
+    let mut asked = Vec::new();
+    for number in std::iter::once(args.generation).chain(args.against.map(Some)) {
+        let is_live = number.is_none_or(|number| number == live);
+        asked.extend(match (&server, number) {
+            (Some(server), _) if is_live => {
+                let collection = files.ids()[0].to_string();
+                evaluate_on_server(server, &collection, judgements, &args.mode).await?
+            }
+            (_, Some(number)) => {
+                run_evaluations(&files.generation(number).await?, judgements, &args.mode).await?
+            }
+            (_, None) => {
+                run_evaluations(&files.resolve("0").await?, judgements, &args.mode).await?
+            }
+        });
+    }
+    Ok(asked)
+}
+
+/// Answers queries through a server, and notes the generations of the answers.
+struct ServerAnswerer<'a> {
+    server: &'a RemoteServer,
+    generations: Mutex<BTreeSet<i32>>,
+}
+
+#[async_trait]
+impl Answerer for ServerAnswerer<'_> {
+    async fn answer(&self, request: &Request) -> Result<SearchResults, BoxError> {
+        let answer = self.server.search(request, None).await?;
+        let searched = answer.searched.iter().map(|it| it.generation);
+        pipeline::lock(&self.generations).extend(searched);
+        Ok(answer)
+    }
+}
+
+impl ServerAnswerer<'_> {
+    /// The generation of all answers.
+    fn generation(&self) -> Result<i32, BoxError> {
+        let generations = pipeline::lock(&self.generations);
+        match (generations.first(), generations.len()) {
+            (Some(one), 1) => Ok(*one),
+            (None, _) => Err("the collection was not searched".into()),
+            _ => Err("the live generation was replaced during the evaluation: run it again".into()),
+        }
+    }
+}
+
+/// Evaluates the live generation through a server.
+async fn evaluate_on_server(
+    server: &RemoteServer,
+    collection: &str,
+    judgements: &Judgements,
+    wanted: &[ModeArg],
+) -> Result<Vec<EvaluationRun>, BoxError> {
+    let answerer = ServerAnswerer { server, generations: Mutex::default() };
+    let mut has_sparse = false;
+    if wanted.is_empty()
+        && let Some(judged) = judgements.queries.first()
+    {
+        // The default mode of a search tells if the collection has sparse vectors.
+        let probe = Request { k: 1, ..Request::new(&judged.query, vec![collection.to_owned()]) };
+        let answer = answerer.answer(&probe).await?;
+        has_sparse = answer.searched.iter().any(|it| it.mode == SearchMode::Hybrid);
+    }
+    let mut evaluations = Vec::new();
+    for mode in modes(has_sparse, wanted) {
+        evaluations.push(evaluate_by(&answerer, collection, judgements, Some(mode)).await?);
+    }
+    let generation = answerer.generation()?;
+    let run = |evaluation| EvaluationRun { generation, evaluation };
+    Ok(evaluations.into_iter().map(run).collect())
+}
+
 async fn run_evaluations(
     target: &Arc<Target>,
     judgements: &Judgements,
-    wanted: &[crate::cli::ModeArg],
+    wanted: &[ModeArg],
 ) -> Result<Vec<EvaluationRun>, BoxError> {
     let searcher = Searcher::default();
     let mut asked = Vec::new();
-    for mode in modes(target, wanted) {
+    for mode in modes(target.sparse, wanted) {
         let evaluation = evaluate(&searcher, target, judgements, Some(mode)).await?;
         asked.push(EvaluationRun { generation: target.generation, evaluation });
     }

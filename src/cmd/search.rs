@@ -7,36 +7,33 @@ use std::path::Path;
 use pipeline::BoxError;
 use search::{
     CollectionResult, Fusion, MergedHit, Proximity, Request, RerankOverride, SearchResults,
-    Searcher, SettingsOverrides, parse_filter,
+    Searcher, SettingsOverrides, parse_filter, title,
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::cli::SearchArgs;
 use crate::composition::FileTargets;
+use crate::remote::RemoteError;
 use crate::render::Paint;
-use crate::{model_download, render};
+use crate::{model_download, remote, render};
 
 mod explanation;
 mod snippet;
 
 pub(super) async fn search(args: &SearchArgs) -> Result<(), BoxError> {
-    let request = request(args)?;
-    let files = args.files();
-    for file in &files {
-        model_download::fetch_models_of(file).await?;
-    }
-    if let Some(Some(model)) = &args.rerank {
-        model_download::fetch_if_missing(Path::new(model))?;
-    }
-    let files = FileTargets::open(&files).await?;
-    let request = Request { collections: files.names(), ..request };
-    let answer = Searcher::default().search(&request, &files).await?;
+    let filter = args.filter.as_deref().map(read_filter).transpose()?;
+    let request = request(args, filter.as_ref())?;
+    let filter = filter.as_ref().and_then(Value::as_object);
+    let answer = match args.server.server() {
+        Some(server) => {
+            let names = args.files().into_iter().map(|named| remote::collection_name(&named));
+            let collections = names.collect::<Result<_, _>>()?;
+            server.search(&Request { collections, ..request }, filter).await?
+        }
+        None => search_files(args, request, filter).await?,
+    };
     let failures = answer.failed.iter().map(|failure| {
-        format!(
-            "search in collection `{}` failed: {}",
-            files.name_of(&failure.requested),
-            failure.error
-        )
+        format!("search in collection `{}` failed: {}", failure.requested, failure.error)
     });
     let failures: Vec<String> = failures.collect();
     if !answer.searched.is_empty() {
@@ -50,20 +47,47 @@ pub(super) async fn search(args: &SearchArgs) -> Result<(), BoxError> {
     if failures.is_empty() { Ok(()) } else { Err(failures.join("; ").into()) }
 }
 
-fn request(args: &SearchArgs) -> Result<Request, BoxError> {
-    let filter = match &args.filter {
-        Some(text) => {
-            let json: Value = serde_json::from_str(text)
-                .map_err(|error| format!("invalid filter: not JSON: {error}"))?;
-            Some(parse_filter(&json)?)
+/// Searches the collections of pipeline files: through the server that has their vectors open, or in
+/// this process. Collections that failed have their own name.
+async fn search_files(
+    args: &SearchArgs,
+    mut request: Request,
+    filter: Option<&Map<String, Value>>,
+) -> Result<SearchResults, BoxError> {
+    let files = args.files();
+    for file in &files {
+        model_download::fetch_models_of(file).await?;
+    }
+    if let Some(Some(model)) = &args.rerank {
+        model_download::fetch_if_missing(Path::new(model))?;
+    }
+    let files = FileTargets::open(&files).await?;
+    if let Some(server) = files.local_server()? {
+        request.collections = files.ids().iter().map(ToString::to_string).collect();
+        match server.search(&request, filter).await {
+            // The server has ended since it was found, or the model of `--rerank` is not its own.
+            Err(RemoteError::NoResponse { .. } | RemoteError::Unsupported(_)) => {}
+            answer => return Ok(answer?),
         }
-        None => None,
-    };
+    }
+    request.collections = files.names();
+    let mut answer = Searcher::default().search(&request, &files).await?;
+    for failure in &mut answer.failed {
+        failure.requested = files.name_of(&failure.requested).to_owned();
+    }
+    Ok(answer)
+}
+
+fn read_filter(text: &str) -> Result<Value, BoxError> {
+    Ok(serde_json::from_str(text).map_err(|error| format!("invalid filter: not JSON: {error}"))?)
+}
+
+fn request(args: &SearchArgs, filter: Option<&Value>) -> Result<Request, BoxError> {
     Ok(Request {
         mode: args.mode.map(search::SearchMode::from),
         k: usize::from(args.k),
         offset: args.offset,
-        filter,
+        filter: filter.map(parse_filter).transpose()?,
         threshold: args.threshold,
         per_document: args.per_document,
         merge_adjacent: args.merge_adjacent.unwrap_or(!args.json),
@@ -119,7 +143,7 @@ fn hit_as_json(answer: &SearchResults, hit: &MergedHit) -> Value {
         "collection": name,
         "generation": generation,
         "uri": payload.uri,
-        "title": payload.title,
+        "title": title::display_title(payload.title.as_deref(), &payload.uri),
         "chunk_index": payload.chunk_index,
         "chunks": chunks,
         "text": payload.content,
@@ -129,7 +153,7 @@ fn hit_as_json(answer: &SearchResults, hit: &MergedHit) -> Value {
         "document_id": payload.document,
         "mime_type": payload.mime_type,
         "language": payload.language,
-        "facts": payload.facts,
+        "facts": sorted(&payload.facts),
         "start": payload.start,
         "end": payload.end,
     });
@@ -137,6 +161,13 @@ fn hit_as_json(answer: &SearchResults, hit: &MergedHit) -> Value {
         json["explanation"] = explanation::as_json(explanation);
     }
     json
+}
+
+/// Facts in the order of their keys, as a server returns them.
+fn sorted(facts: &[String]) -> Vec<&str> {
+    let mut facts: Vec<&str> = facts.iter().map(String::as_str).collect();
+    facts.sort_by_key(|fact| fact.split_once('=').map_or(*fact, |(key, _)| key));
+    facts
 }
 
 /// Formats hits as text, with highlighted query terms on a terminal.
@@ -153,7 +184,7 @@ fn as_text(answer: &SearchResults, paint: Paint) -> String {
     }
     for (place, hit) in answer.hits.iter().enumerate() {
         let payload = &hit.payload;
-        let title = payload.title.as_deref().unwrap_or("(no title)");
+        let title = title::display_title(payload.title.as_deref(), &payload.uri);
         let within = match (&payload.headings, payload.page) {
             (Some(headings), Some(page)) => format!(" · {headings} · page {page}"),
             (Some(headings), None) => format!(" · {headings}"),

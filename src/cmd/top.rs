@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::cli::TopArgs;
 use crate::composition;
+use crate::remote::RemoteServer;
 use crate::render;
 use crate::top::{OperationTitle, OperationView};
 
@@ -29,14 +30,7 @@ const HEIGHT: u16 = 30;
 /// The origin of the progress.
 enum ProgressSource {
     Store(Box<(Database, Collection)>),
-    Server(ServerClient),
-}
-
-/// An HTTP client of a server, which reuses its connection.
-struct ServerClient {
-    url: String,
-    token: Option<String>,
-    agent: ureq::Agent,
+    Server(Box<RemoteServer>),
 }
 
 pub(super) async fn top(args: &TopArgs) -> Result<(), BoxError> {
@@ -44,7 +38,9 @@ pub(super) async fn top(args: &TopArgs) -> Result<(), BoxError> {
         (Some(file), _) => {
             ProgressSource::Store(Box::new(composition::open_collection(file).await?))
         }
-        (None, Some(url)) => ProgressSource::Server(ServerClient::new(url, args.token.clone())),
+        (None, Some(url)) => {
+            ProgressSource::Server(Box::new(RemoteServer::at_url(url, args.token.clone())))
+        }
         (None, None) => return Err("expected FILE or --server URL".into()),
     };
     let id = match args.operation {
@@ -183,42 +179,6 @@ impl ProgressSource {
                 Ok((title, progress))
             }
         }
-    }
-}
-
-impl ServerClient {
-    fn new(url: &str, token: Option<String>) -> Self {
-        let agent = ureq::Agent::config_builder()
-            .timeout_global(Some(Duration::from_secs(10)))
-            .http_status_as_error(false)
-            .build()
-            .into();
-        Self { url: url.trim_end_matches('/').to_owned(), token, agent }
-    }
-
-    fn get(&self, path: &str) -> Result<Value, BoxError> {
-        let mut request = self.agent.get(format!("{}/api/v1/{path}", self.url));
-        if let Some(token) = &self.token {
-            request = request.header("authorization", format!("Bearer {token}"));
-        }
-        let origin = pipeline::url_origin(&self.url);
-        let mut answer = tokio::task::block_in_place(|| request.call()).map_err(|error| {
-            let said = pipeline::strip_os_error_code(&error.to_string());
-            format!(
-                "cannot connect to the server at {origin}: {said}; check the address and that \
-                 the server runs"
-            )
-        })?;
-        let status = answer.status();
-        if status.is_success() {
-            let json = answer.body_mut().read_json();
-            return Ok(json.map_err(|_| {
-                format!("{origin} did not answer with JSON; check that it is a semantik server")
-            })?);
-        }
-        let problem: Value = answer.body_mut().read_json().unwrap_or_default();
-        let words = problem["detail"].as_str().or(problem["title"].as_str()).unwrap_or_default();
-        Err(format!("the server at {origin} answered {status} {words}").into())
     }
 }
 

@@ -1,11 +1,13 @@
 //! `semantik verify`: compares the metadata with the vectors.
 
-use operations::{DocumentFault, VerifyReport};
+use operations::{DocumentFault, Operator, VerifyReport};
 use pipeline::{BoxError, OperationRequest, RunRequest};
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 use super::Exit;
 use crate::cli::VerifyArgs;
+use crate::remote::RemoteServer;
 use crate::{composition, model_download, render};
 
 /// Documents or files shown per kind of problem.
@@ -28,7 +30,10 @@ async fn try_verify(args: &VerifyArgs) -> Result<Exit, BoxError> {
     } else {
         composition::open_reading_operator(&args.file, args.wait).await?
     };
-    let before = operator.verify().await?;
+    let before = match local_server(args, &operator).await? {
+        Some((server, collection)) => server.verify(collection, args.wait)?,
+        None => operator.verify().await?,
+    };
     let after = if args.repair && !before.is_consistent() {
         if before.needs_rebuild() {
             // From the sources and the cache, as a new generation.
@@ -74,6 +79,20 @@ async fn try_verify(args: &VerifyArgs) -> Result<Exit, BoxError> {
             Exit::Failed(format!("{found}; `semantik reindex {file}` rebuilds the vectors").into())
         }
     })
+}
+
+/// The server that has the embedded vectors of the file open, and the collection. A repair compares
+/// in this process, between its operations.
+async fn local_server(
+    args: &VerifyArgs,
+    operator: &Operator,
+) -> Result<Option<(RemoteServer, Uuid)>, BoxError> {
+    if args.repair {
+        return Ok(None);
+    }
+    let collection = operator.collection().await?.id;
+    let server = RemoteServer::find_local([operator.spec()], &[collection])?;
+    Ok(server.map(|server| (server, collection)))
 }
 
 /// A short summary of the findings.
@@ -124,6 +143,7 @@ fn as_json(findings: &VerifyReport) -> Value {
             "some": integrity.unfinished_ids,
         },
         "counts_agree": integrity.counts_agree(),
+        "documents_in_progress": findings.in_progress,
     })
 }
 
@@ -143,6 +163,13 @@ fn as_text(findings: &VerifyReport) -> String {
         render::count_of(integrity.chunks, "chunk"),
         render::count_of(findings.points, "point"),
     );
+    if let Some(documents) = findings.in_progress {
+        let documents = render::count_of(documents, "document");
+        out.push_str(&format!(
+            "an operation is working: {documents} that it changes, the files and the metadata were \
+             not compared; `--wait` compares everything after it\n"
+        ));
+    }
     if findings.is_consistent() {
         out.push_str("the stores agree\n");
         return out;

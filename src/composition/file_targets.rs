@@ -13,8 +13,10 @@ use operations::{
 use pipeline::{BoxError, CollectionFacts, ModelProvider, PipelineSpec, Plan};
 use search::{Target, TargetResolver};
 use tokio::sync::Mutex;
+use uuid::Uuid;
 
 use super::{composition, load};
+use crate::remote::RemoteServer;
 
 /// The collections of pipeline files. A request names them by the index of the file: `0`, `1` ….
 pub(crate) struct FileTargets {
@@ -66,6 +68,29 @@ impl FileTargets {
         file.map_or(asked, |file| &file.collection.name)
     }
 
+    /// The ids of the collections, by which a server knows them.
+    pub(crate) fn ids(&self) -> Vec<Uuid> {
+        self.files.iter().map(|file| file.collection.id).collect()
+    }
+
+    /// The server that has all collections open, see [`RemoteServer::find_local`].
+    ///
+    /// # Errors
+    /// If other users of the machine could answer in its place.
+    pub(crate) fn local_server(&self) -> Result<Option<RemoteServer>, BoxError> {
+        RemoteServer::find_local(self.files.iter().map(|file| &file.spec), &self.ids())
+    }
+
+    /// The live generation of the first file, without its vectors.
+    pub(crate) async fn live(&self) -> Result<Generation, BoxError> {
+        let file = self.first()?;
+        Ok(file.database.postgres().generations().live(file.collection.id).await?)
+    }
+
+    fn first(&self) -> Result<&OpenFile, BoxError> {
+        Ok(self.files.first().ok_or("no pipeline file given")?)
+    }
+
     async fn open_target(
         &self,
         file: &OpenFile,
@@ -99,7 +124,7 @@ impl FileTargets {
 
     /// A generation of the first file, live or not.
     pub(crate) async fn generation(&self, number: i32) -> Result<Arc<Target>, BoxError> {
-        let file = self.files.first().ok_or("no pipeline file given")?;
+        let file = self.first()?;
         let generations = file.database.postgres().generations().list(file.collection.id).await?;
         let found = generations.into_iter().find(|it| it.number == number);
         let name = &file.collection.name;

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use metadata::{Actor, EnqueueResult, VisibleCollection};
-use operations::LoadedPipeline;
+use operations::{LoadedPipeline, Operator};
 use pipeline::{BoxError, OperationRequest};
 use search::Target;
 use serde_json::Value;
@@ -18,10 +18,12 @@ use server::ports::{CollectionService, OperationChange};
 use server::problem::{HandlerResult, Problem, ProblemCode};
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::targets::Targets;
 use crate::cmd::why;
+use crate::composition;
 use crate::telemetry::Telemetry;
 
 /// Searches and operations of the server.
@@ -123,6 +125,16 @@ impl CollectionService for ServedCollections {
             Ok(_) => Problem::not_found("document"),
             Err(_) => internal_problem(error),
         })
+    }
+
+    async fn verify(&self, collection: Uuid, wait: bool) -> Result<Value, BoxError> {
+        let served = self.targets.served_collection(collection).await?;
+        let (_, loaded) = served.ok_or("this server does not serve the collection")?;
+        let (runtime, wait) = (self.targets.runtime.clone(), composition::wait_policy(wait));
+        let stop = CancellationToken::new();
+        let spec = Arc::clone(&loaded.spec);
+        let operator = Operator::new(runtime, spec, &loaded.plan, wait, stop)?;
+        Ok(serde_json::to_value(operator.verify_beside_operation().await?)?)
     }
 
     async fn health(&self) -> Vec<(String, Result<(), String>)> {

@@ -108,7 +108,7 @@ pub(super) async fn serve(
 }
 
 /// Sets the limits of each connection.
-fn apply_limits<E>(http: &mut Http1Builder<'_, E>) {
+pub(super) fn apply_limits<E>(http: &mut Http1Builder<'_, E>) {
     http.timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(MAX_HEADER_BYTES);

@@ -243,6 +243,7 @@ impl StageConfig for EmbedOptions {
             target_weight: self.window,
             weight: chunk_count,
             initial_weight: Some(INITIAL_WINDOW),
+            idle_weight: None,
             max_wait: Some(MAX_WAIT),
         })
     }

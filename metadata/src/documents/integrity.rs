@@ -1,9 +1,10 @@
 //! Consistency of the metadata: the points it expects in the vector store, contradictions within
 //! it, and the writes of a repair. The caller must exclude operations on the collection.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use pipeline::StoreError;
+use serde::{Deserialize, Serialize};
 use sqlx::{FromRow, PgPool};
 use uuid::Uuid;
 
@@ -16,7 +17,7 @@ use crate::retry_call;
 const MAX_EXAMPLES: i32 = 20;
 
 /// Consistency of the metadata of a collection.
-#[derive(Clone, Debug, Default, PartialEq, Eq, FromRow)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, FromRow, Deserialize, Serialize)]
 pub struct Integrity {
     /// Number of completed documents.
     pub documents: i64,
@@ -55,6 +56,20 @@ impl Documents<'_> {
             .fetch_all(self.0)
             .await?;
             Ok(rows.into_iter().map(|(id, chunks)| (id, chunks.unsigned_abs())).collect())
+        })
+        .await
+    }
+
+    /// The documents whose points an operation is writing, or was writing when its process died.
+    pub async fn writes_in_progress(&self, collection: Uuid) -> Result<HashSet<Uuid>, StoreError> {
+        retry_call(self.0, "list the documents being written", || async {
+            let rows: Vec<Uuid> = sqlx::query_scalar(
+                "SELECT document_id FROM document_writes WHERE collection_id = $1",
+            )
+            .bind(collection)
+            .fetch_all(self.0)
+            .await?;
+            Ok(rows.into_iter().collect())
         })
         .await
     }

@@ -18,6 +18,10 @@ pub struct BatchPolicy {
     /// weight. Two batches are in progress concurrently, so that the device of the stage does not
     /// idle between them. `None` keeps the weight fixed and never splits batches.
     pub initial_weight: Option<usize>,
+    /// Weight with which an idle node starts if its queue has no further rows, instead of waiting
+    /// for [`BatchPolicy::target_weight`]: what it does meanwhile is done when the rest arrives.
+    /// `None` waits. Only for a fixed weight.
+    pub idle_weight: Option<usize>,
     /// Longest wait for further rows. `None` waits until the batch is full or the input has ended.
     pub max_wait: Option<Duration>,
 }

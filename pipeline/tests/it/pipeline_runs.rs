@@ -160,6 +160,51 @@ fn rows_are_not_held_back_for_a_source_that_has_no_more() {
     }
 }
 
+/// Without a time limit, the node would wait for ever for the second document, which the source
+/// produces after the first one is stored.
+#[test]
+fn an_idle_node_starts_before_its_batch_is_full() {
+    let name = fresh_name();
+    let nodes = format!(
+        "
+  - {{ id: scan, uses: one_by_one, with: {{ name: {name}, count: 5 }} }}
+  - {{ id: windows, uses: windows, from: scan, with: {{ name: {name}, at_least: 1000, idle: 1 }} }}
+  - {{ id: keep, uses: keep, from: windows, with: {{ name: {name} }} }}
+"
+    );
+    let ran = run_nodes(1024, &nodes).unwrap();
+    assert_eq!(ran.report.documents.stored, 5);
+    assert_eq!(recorded_batches(&name), [1; 5]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// A batch of a node with an idle weight has at least that weight, except the last one.
+    #[test]
+    fn an_idle_node_takes_at_least_its_idle_weight(
+        count in 0usize..400,
+        per_batch in 1usize..20,
+        idle in 1usize..30,
+        more in 0usize..60,
+    ) {
+        let name = fresh_name();
+        let contents: Vec<String> = (0..count).map(|n| format!("text {n}")).collect();
+        let most = idle + more;
+        let ran = run_nodes(65536, &format!("
+  - {{ id: scan, uses: memory, with: {{ docs: {}, per_batch: {per_batch} }} }}
+  - {{ id: windows, uses: windows, from: scan, with: {{ name: {name}, at_least: {most}, idle: {idle} }} }}
+  - {{ id: keep, uses: keep, from: windows, with: {{ name: {name} }} }}
+", docs(&contents))).unwrap();
+        prop_assert_eq!(ran.report.documents.stored, count as u64);
+        prop_assert_eq!(collected(&name), (0..count).map(uri).collect::<Vec<_>>());
+        let windows = recorded_batches(&name);
+        prop_assert_eq!(windows.iter().sum::<usize>(), count);
+        let full = windows.split_last().map_or(&[][..], |(_, full)| full);
+        prop_assert!(full.iter().all(|rows| (idle..most + per_batch).contains(rows)), "{windows:?}");
+    }
+}
+
 /// A source of many documents before a slow sink, stopped once a few documents are stored: the
 /// source is only as far ahead as the queues allow, and documents in flight are stored.
 #[test]

@@ -264,6 +264,8 @@ pub(crate) struct BatchRecorder {
     pub(crate) first: Option<usize>,
     /// Longest wait for further rows, in milliseconds.
     pub(crate) hold: Option<u64>,
+    /// Rows with which the stage starts if no further ones are in its queue.
+    pub(crate) idle: Option<usize>,
 }
 
 static RECORDED_BATCHES: LazyLock<Mutex<HashMap<String, Vec<usize>>>> =
@@ -297,6 +299,7 @@ impl StageConfig for BatchRecorder {
             target_weight: at_least,
             weight: RecordBatch::num_rows,
             initial_weight: first,
+            idle_weight: self.idle,
             max_wait: hold,
         })
     }
@@ -381,6 +384,7 @@ impl StageConfig for StatefulStage {
             target_weight: 3,
             weight: RecordBatch::num_rows,
             initial_weight: None,
+            idle_weight: None,
             max_wait: None,
         })
     }

@@ -20,6 +20,7 @@ use crate::guard::Caller;
 use crate::ports::CollectionService;
 use crate::problem::{HandlerResult, Problem, ProblemCode};
 use crate::rate::RateClass;
+use crate::right::Identity;
 use crate::wire::{FailedCollection, SearchAnswer, SearchRequest, SimpleSearch};
 
 /// Largest length of a query, in characters.
@@ -108,6 +109,7 @@ pub(super) async fn run_search(
         let detail = format!("`query` is too long: at most {MAX_QUERY} characters");
         return Err(Problem::new(wrong, detail));
     }
+    let is_local = caller.identity == Identity::Local;
     let names = wanted.collections.clone();
     // Validated even if there is no collection to search.
     let (mut request, counted) = build_request(app, caller, wanted, wrong).await?;
@@ -133,7 +135,7 @@ pub(super) async fn run_search(
         request_count(found.cost).saturating_sub(places),
     );
     let mut failed: Vec<FailedCollection> =
-        others.iter().map(|it| failed_collection(it, "not_served")).collect();
+        others.iter().map(|it| failed_collection(it, "not_served", None)).collect();
     for trouble in &found.failed {
         let collection = served.iter().find(|it| it.id.to_string() == trouble.requested);
         tracing::warn!(
@@ -147,9 +149,11 @@ pub(super) async fn run_search(
             _ if trouble.lacks_reranker => "no_reranker",
             _ => "failing",
         };
-        failed.extend(collection.map(|it| failed_collection(it, reason)));
+        // The user who runs the server may also read its log.
+        let cause = is_local.then_some(&*trouble.error);
+        failed.extend(collection.map(|it| failed_collection(it, reason, cause)));
     }
-    if found.searched.is_empty() {
+    if found.searched.is_empty() && !is_local {
         return Err(match failed.iter().all(|it| it.reason == "no_sparse_vectors") {
             true => Problem::new(wrong, "`mode`: the collections have no sparse vectors"),
             false => Problem::retry_later(ProblemCode::Unavailable, 5),

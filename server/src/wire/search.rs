@@ -22,7 +22,7 @@ pub enum Mode {
 }
 
 /// A search.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SearchRequest {
     /// Query in natural language.
@@ -100,7 +100,7 @@ fn yes() -> bool {
 }
 
 /// How the dense and the sparse ranking are combined. A missing `method` means `rrf`.
-#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FusionRequest {
     /// The method.
@@ -128,7 +128,7 @@ pub enum FusionMethod {
 }
 
 /// Reranking of the best hits.
-#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum RerankRequest {
     /// `true` reranks with the settings of the collection, `false` does not.
@@ -138,7 +138,7 @@ pub enum RerankRequest {
 }
 
 /// Options of the reranking.
-#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RerankOptions {
     /// Number of best hits that are scored.
@@ -150,7 +150,7 @@ pub struct RerankOptions {
 }
 
 /// A bonus for passages in which the query terms are near each other.
-#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ProximityRequest {
     /// Largest bonus, relative to the best possible score; 0 disables it.
@@ -169,7 +169,7 @@ impl Default for ProximityRequest {
 }
 
 /// A decay of scores by the age of the document.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FreshnessRequest {
     /// Age at which half of `weight` is left: a number and `s`, `m`, `h` or `d`, such as `180d`.
@@ -206,13 +206,14 @@ pub struct SimpleSearch {
 }
 
 /// Response to a search.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct SearchAnswer {
     /// Best first; with `per_document`, grouped by document.
     pub hits: Vec<SearchHit>,
     /// `true` if no hit is near the query: they are no more similar to it than unrelated passages
     /// are to each other, and have few of its words. Always `false` in sparse mode and with a
     /// filter.
+    #[serde(default)]
     pub nothing_near: bool,
     /// The `cursor` of the next page; missing on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -226,7 +227,7 @@ pub struct SearchAnswer {
 }
 
 /// A hit: a chunk that matches the query, or several adjacent ones if the request merges them.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct SearchHit {
     /// Id of the collection.
     pub collection: Uuid,
@@ -249,6 +250,7 @@ pub struct SearchHit {
     /// Index among the chunks of the document, from 0; of several chunks that of the best one.
     pub chunk_index: u32,
     /// Indices of all chunks in the hit, ascending.
+    #[serde(default)]
     pub chunks: Vec<u32>,
     /// Location of the document, such as `file:///srv/docs/a.md`.
     pub uri: String,
@@ -275,7 +277,7 @@ pub struct SearchHit {
 }
 
 /// How a hit came to its score: the steps that concern it, in their order.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
 pub struct SearchExplanation {
     /// Its place in the dense ranking.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -288,7 +290,7 @@ pub struct SearchExplanation {
     pub fused: Option<f32>,
     /// The exact terms of the query that it has. Each adds to the score: 2 in the text, 1 in title,
     /// headings or file name alone.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exact_terms: Vec<String>,
     /// The score of the reranker.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -313,7 +315,7 @@ pub struct SearchExplanation {
 }
 
 /// A place in a ranking.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct RankingPlace {
     /// Rank, from 1.
     pub rank: usize,
@@ -322,12 +324,12 @@ pub struct RankingPlace {
 }
 
 /// A word of the query in a field of a hit.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct ExplainedTerm {
     /// The word as the field has it.
     pub term: String,
     /// `text`, `headings`, `title` or `path`.
-    pub field: &'static str,
+    pub field: String,
     /// Number of occurrences in the field.
     pub frequency: u32,
     /// Its part of the sparse score.
@@ -335,7 +337,7 @@ pub struct ExplainedTerm {
 }
 
 /// A collection that was searched.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct SearchedCollection {
     /// Id of the collection.
     pub collection: Uuid,
@@ -344,23 +346,28 @@ pub struct SearchedCollection {
     /// Generation of all its hits.
     pub generation: i32,
     /// Search mode of this collection.
-    pub mode: &'static str,
+    #[schema(value_type = String)]
+    pub mode: Mode,
 }
 
 /// A collection that failed.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct FailedCollection {
     /// Id of the collection.
     pub collection: Uuid,
     /// Name of the collection.
     pub name: String,
     /// `not_served`, `no_sparse_vectors`, `no_reranker` or `failing`; the log has the cause.
-    pub reason: &'static str,
+    pub reason: String,
+    /// The cause, for commands of the user who runs the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(ignore)]
+    pub cause: Option<String>,
 }
 
 /// Durations in milliseconds. Collections are searched concurrently, so these are the values of the
 /// slowest one.
-#[derive(Debug, Default, Serialize, ToSchema)]
+#[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
 pub struct SearchTimings {
     /// From the arrival of the request to the response.
     pub total_ms: f64,
@@ -369,6 +376,7 @@ pub struct SearchTimings {
     /// Waiting for the vector store.
     pub store_ms: f64,
     /// Reranking of the best hits.
+    #[serde(default)]
     pub rerank_ms: f64,
     /// The rest of the total.
     pub own_ms: f64,
@@ -381,6 +389,20 @@ pub(crate) fn group_by_key(facts: &[String]) -> BTreeMap<String, Vec<String>> {
         metadata.entry(key.to_owned()).or_default().push(value.to_owned());
     }
     metadata
+}
+
+/// Converts ranges of Unicode code points to byte ranges; the inverse of the ranges in a response.
+/// Ranges beyond the text end at its end.
+///
+/// ```
+/// use server::wire::to_byte_ranges;
+///
+/// assert_eq!(to_byte_ranges("größer als", &[[0, 6], [7, 99]]), [0..8, 9..12]);
+/// ```
+pub fn to_byte_ranges(text: &str, ranges: &[[usize; 2]]) -> Vec<Range<usize>> {
+    let starts: Vec<usize> = text.char_indices().map(|(start, _)| start).collect();
+    let at = |place: usize| starts.get(place).copied().unwrap_or(text.len());
+    ranges.iter().map(|[start, end]| at(*start)..at(*end)).collect()
 }
 
 /// Converts byte ranges to ranges of Unicode code points.
@@ -410,5 +432,7 @@ mod tests {
         };
         assert_eq!(to_character_ranges(text, &[at("größte"), at("als")]), [[11, 17], [7, 10]]);
         assert_eq!(to_character_ranges("", &[]), Vec::<[usize; 2]>::new());
+        let ranges = [at("größte"), at("als")];
+        assert_eq!(to_byte_ranges(text, &to_character_ranges(text, &ranges)), ranges);
     }
 }

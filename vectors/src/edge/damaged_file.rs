@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// A file of a shard that differs from its record.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct DamagedFile {
     /// Path relative to the folder of the shard.
     pub file: String,
@@ -12,7 +14,8 @@ pub struct DamagedFile {
 }
 
 /// Difference of a file from its record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum FileFault {
     /// The file does not exist.
     Missing,

@@ -3,15 +3,25 @@
 use std::time::Duration;
 
 use chrono::DateTime;
-use search::{CollectionResult, Explanation, Leg, SearchResults, title};
+use search::{CollectionResult, Explanation, Leg, SearchMode, SearchResults, title};
 
 use crate::wire::{
-    Collection, ExplainedTerm, FailedCollection, RankingPlace, SearchAnswer, SearchExplanation,
-    SearchHit, SearchTimings, SearchedCollection, group_by_key, to_character_ranges,
+    Collection, ExplainedTerm, FailedCollection, Mode, RankingPlace, SearchAnswer,
+    SearchExplanation, SearchHit, SearchTimings, SearchedCollection, group_by_key,
+    to_character_ranges,
 };
 
-pub(super) fn failed_collection(collection: &Collection, reason: &'static str) -> FailedCollection {
-    FailedCollection { collection: collection.id, name: collection.name.clone(), reason }
+pub(super) fn failed_collection(
+    collection: &Collection,
+    reason: &str,
+    cause: Option<&str>,
+) -> FailedCollection {
+    FailedCollection {
+        collection: collection.id,
+        name: collection.name.clone(),
+        reason: reason.to_owned(),
+        cause: cause.map(str::to_owned),
+    }
 }
 
 pub(super) fn empty_answer() -> SearchAnswer {
@@ -37,7 +47,7 @@ fn explanation(explanation: &Explanation) -> SearchExplanation {
     let place = |leg: &Leg| RankingPlace { rank: leg.rank, score: leg.score };
     let terms = terms.iter().map(|it| ExplainedTerm {
         term: it.term.clone(),
-        field: it.field.name(),
+        field: it.field.name().to_owned(),
         frequency: it.frequency,
         score: it.weight,
     });
@@ -89,7 +99,11 @@ pub(super) fn to_wire(found: &SearchResults, failed: Vec<FailedCollection>) -> S
         collection: it.collection,
         name: it.name.clone(),
         generation: it.generation,
-        mode: it.mode.name(),
+        mode: match it.mode {
+            SearchMode::Dense => Mode::Dense,
+            SearchMode::Sparse => Mode::Sparse,
+            SearchMode::Hybrid => Mode::Hybrid,
+        },
     });
     SearchAnswer {
         hits: hits.collect(),

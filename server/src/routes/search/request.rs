@@ -16,6 +16,7 @@ use crate::App;
 use crate::guard::Caller;
 use crate::problem::{HandlerResult, Problem, ProblemCode};
 use crate::rate::RateClass;
+use crate::right::Identity;
 use crate::wire::{
     Collection, FusionMethod, FusionRequest, Mode, RerankOptions, RerankRequest, SearchRequest,
 };
@@ -150,7 +151,7 @@ pub(super) async fn build_request(
         } else {
             SearchAccuracy::Approximate
         },
-        budget: COST_BUDGET,
+        budget: if caller.identity == Identity::Local { u64::MAX } else { COST_BUDGET },
         ..Request::new(wanted.query, Vec::new())
     };
     let checked = request.check_query();
