@@ -24,6 +24,7 @@ mod server_name;
 mod status;
 #[cfg(feature = "test-util")]
 pub mod test_util;
+mod vocabulary;
 
 pub use accounts::{
     Accounts, ApiKey, AuthenticatedKey, LOCAL_ACCOUNT, NewKey, NewToken, NewUser, RotationResult,
@@ -74,6 +75,7 @@ pub use schema::migrations::{AppliedMigration, SchemaState};
 #[cfg(feature = "test-util")]
 pub use schema::query_plans::{HOT_QUERIES, HotQuery, ReadScope};
 pub use status::{CollectionFigures, ScheduleStatus, StoreStatus};
+pub use vocabulary::GenerationVocabulary;
 
 use pipeline::StoreError;
 use postgres::retry_call;

@@ -69,6 +69,7 @@ async fn check_queries(
         generation,
         model,
         vectors,
+        context.postgres(),
     );
     let target = Arc::new(target);
     let searcher = Searcher::default();

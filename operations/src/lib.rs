@@ -31,6 +31,7 @@ mod stores;
 mod sync;
 mod text;
 mod verify;
+mod vocabulary;
 mod webhooks;
 mod worker;
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use metadata::{Collection, Generation};
+use metadata::{Collection, Generation, Postgres};
 use pipeline::{
     CollectionFacts, EmbedderOptions, ModelInfo, ModelProvider, PipelineSpec, SearchSpec,
 };
@@ -14,6 +14,7 @@ use crate::stores::GenerationVectors;
 
 /// The search target of a generation; `info` is the model that created its vectors
 /// ([`crate::resolve_model`]), `spec` the pipeline file whose settings apply to the search.
+#[expect(clippy::too_many_arguments, reason = "each is used once, by different parts")]
 pub fn build_target(
     spec: &PipelineSpec,
     facts: &CollectionFacts,
@@ -22,6 +23,7 @@ pub fn build_target(
     generation: &Generation,
     info: ModelInfo,
     vectors: &GenerationVectors,
+    postgres: &Postgres,
 ) -> Target {
     // The dimension of this generation; the file may request another one now.
     let options = EmbedderOptions { dim: Some(info.dim), ..facts.embedder.clone() };
@@ -50,6 +52,7 @@ pub fn build_target(
         sparse,
         settings: Arc::new(search_settings(&spec.file.search, &spec.base)),
         index: Arc::clone(&vectors.store) as _,
+        vocabulary: Some(Arc::new(postgres.vocabulary(generation.id))),
     }
 }
 
@@ -65,6 +68,7 @@ fn search_settings(spec: &SearchSpec, base: &Path) -> SearchSettings {
     SearchSettings {
         fusion: spec.fusion.into(),
         exact_terms: spec.exact_terms,
+        typos: spec.typos,
         siblings: spec.documents.siblings,
         lead: spec.documents.lead,
         freshness: spec

@@ -16,6 +16,7 @@ use pipeline::{
     Plan, PostgresSpec, Remedy, SparseEncoder, StoreError, VectorLayout, VectorsSpec,
 };
 use serde_json::Value;
+use uuid::Uuid;
 use vectors::{DamagedFile, EdgeStore, QdrantStore};
 
 use crate::shards::Shards;
@@ -225,6 +226,8 @@ pub fn resolve_model(
 pub struct GenerationVectors {
     /// Reads and writes the vectors; clones share an open embedded store.
     pub store: Arc<dyn pipeline::Vectors>,
+    /// Id of the generation.
+    pub(crate) generation: Uuid,
     /// The encoder of its sparse vectors; `None` without sparse vectors, or if another version of
     /// semantik made them, which cannot be searched either.
     pub sparse_encoder: Option<Arc<dyn SparseEncoder>>,
@@ -276,12 +279,18 @@ impl GenerationVectors {
                 let store =
                     QdrantStore::connect(server.qdrant.reveal(), server.api_key.as_ref(), &config)
                         .await?;
-                Ok(Self { store: Arc::new(store), sparse_encoder, edge: None })
+                let (store, generation) = (Arc::new(store), generation.id);
+                Ok(Self { store, generation, sparse_encoder, edge: None })
             }
             VectorsSpec::Embedded | VectorsSpec::Word(_) => {
                 let folder = edge_folder(spec, &config.name);
                 let store = retry_while_locked(|| shards.open(&folder, &config)).await?;
-                Ok(Self { store: Arc::clone(&store) as _, sparse_encoder, edge: Some(store) })
+                Ok(Self {
+                    store: Arc::clone(&store) as _,
+                    generation: generation.id,
+                    sparse_encoder,
+                    edge: Some(store),
+                })
             }
         }
     }

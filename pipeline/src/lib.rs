@@ -60,6 +60,7 @@ mod title;
 pub mod uri;
 mod validate;
 mod vectors_config;
+mod vocabulary;
 mod when;
 mod yaml;
 
@@ -134,6 +135,7 @@ pub use store::{
 pub use store_call::{STORE_CALL, STORE_CALLS, STORE_RETRY, store_call};
 pub use title::is_meaningful_title;
 pub use vectors_config::{Quantization, VectorLayout, VectorsConfig};
+pub use vocabulary::{MAX_WORD_BYTES, MemoryVocabulary, Vocabulary, is_vocabulary_word};
 
 /// The code of `docs/extending.md`.
 #[cfg(doctest)]

@@ -122,6 +122,7 @@ fn target(name: &str) -> Arc<Target> {
         sparse: true,
         settings: Arc::default(),
         index: Arc::new(index),
+        vocabulary: None,
     })
 }
 

@@ -18,6 +18,7 @@ use crate::metrics::SearchMetrics;
 use crate::ranking::{Candidate, Legs};
 use crate::request::SearchMode;
 use crate::target::Target;
+use crate::vocabulary::WordList;
 
 /// Maximum number of cached query vectors.
 const MAX_QUERY_VECTORS: u64 = 10_000;
@@ -30,6 +31,9 @@ const MAX_FACET_BYTES: u64 = 32 << 20;
 
 /// Share of the limit of points that rankings of either kind may take in addition.
 const RANKING_SHARE: u64 = 4;
+
+/// Approximate limit of the cached vocabularies in bytes.
+const MAX_WORD_LIST_BYTES: u64 = 64 << 20;
 
 /// Time to live of rankings, points and field values, in case a change is not reported.
 const MAX_AGE: Duration = Duration::from_secs(300);
@@ -47,6 +51,8 @@ pub(crate) struct LegsKey {
     pub(crate) accuracy: SearchAccuracy,
     /// `true` if exact terms are searched.
     pub(crate) exact_terms: bool,
+    /// `true` if prefixes were expanded and words corrected.
+    pub(crate) typos: bool,
 }
 
 /// Cache key of the final ranking of a query in one generation.
@@ -101,6 +107,7 @@ pub struct SearchCaches {
     term_counts: Cache<(GenerationVersion, u32), u64>,
     noise_floors: Cache<GenerationVersion, Option<f32>>,
     facets: Cache<(GenerationVersion, KeywordField), Arc<Vec<Facet>>>,
+    words: Cache<GenerationVersion, Arc<WordList>>,
     /// Number of reported changes per collection.
     changes: Mutex<HashMap<Uuid, u64>>,
     metrics: SearchMetrics,
@@ -136,6 +143,7 @@ impl SearchCaches {
             term_counts: weighed(MAX_FACET_BYTES.min(hits), |_: &u64| 0),
             noise_floors: weighed(MAX_FACET_BYTES.min(hits), |_: &Option<f32>| 0),
             facets: weighed(MAX_FACET_BYTES.min(hits), facet_bytes),
+            words: weighed(MAX_WORD_LIST_BYTES.min(hits), |words: &Arc<WordList>| words.bytes()),
             changes: Mutex::default(),
             metrics: SearchMetrics::default(),
         }
@@ -171,6 +179,7 @@ impl SearchCaches {
         self.term_counts.invalidate_all();
         self.noise_floors.invalidate_all();
         self.facets.invalidate_all();
+        self.words.invalidate_all();
         self.lock_changes().values_mut().for_each(|changes| *changes += 1);
     }
 
@@ -260,6 +269,15 @@ impl SearchCaches {
         facets: &Arc<Vec<Facet>>,
     ) {
         self.facets.insert((version, field), Arc::clone(facets));
+    }
+
+    /// The words of a generation.
+    pub(crate) fn words(&self, version: &GenerationVersion) -> Option<Arc<WordList>> {
+        self.words.get(version)
+    }
+
+    pub(crate) fn insert_words(&self, version: GenerationVersion, words: &Arc<WordList>) {
+        self.words.insert(version, Arc::clone(words));
     }
 
     fn lock_changes(&self) -> MutexGuard<'_, HashMap<Uuid, u64>> {

@@ -22,6 +22,7 @@ use crate::results::CollectionResult;
 use crate::settings::SearchSettings;
 use crate::store_query::StoreQuery;
 use crate::target::{Target, TargetResolver};
+use crate::vocabulary::{Correction, VocabularyReader};
 
 /// Errors of one collection.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +53,8 @@ pub(crate) struct CollectionLegs {
     pub(crate) legs: Arc<Legs>,
     /// Sparse vector of the query, for the highlights.
     pub(crate) sparse_query: Option<SparseVector>,
+    /// The corrected words of the query.
+    pub(crate) corrections: Vec<Correction>,
     /// `true` if the store may have further hits.
     pub(crate) has_more: bool,
     pub(crate) embed: Duration,
@@ -116,6 +119,7 @@ impl SearchWindow<'_> {
             limit,
             accuracy: *accuracy,
             exact_terms: settings.exact_terms && mode == SearchMode::Hybrid,
+            typos: settings.typos && mode != SearchMode::Dense,
         }
     }
 }
@@ -182,11 +186,20 @@ impl CollectionSearch<'_> {
         };
         let (embedded, read) = join(embedding, reading).await;
         let ((dense, embed), (languages, store)) = (embedded?, read?);
-        let words =
-            by_words.then(|| target.sparse_encoder.encode_query(&request.query, &languages));
         let asking = Instant::now();
         let settings = target.settings.with(&request.overrides)?;
         let key = window.legs_key(mode, &settings);
+        let reader = VocabularyReader {
+            points: PointReader { caches: self.caches, target, version: &version },
+            pool: self.filter_pool,
+            languages: &languages,
+        };
+        let question = if key.typos {
+            reader.question(&request.query).await?
+        } else {
+            reader.as_typed(&request.query)
+        };
+        let words = by_words.then_some(question.vector);
         let asked = (version.clone(), key.clone());
         let legs = match self.caches.legs(&asked) {
             Some(legs) => legs,
@@ -197,7 +210,7 @@ impl CollectionSearch<'_> {
                 };
                 let query = StoreQuery { target, request, filter, limit: key.limit };
                 let dense = dense.as_ref().map(|it| &***it);
-                let terms = target.sparse_encoder.query_terms(&request.query, &languages);
+                let terms = target.sparse_encoder.query_terms(&question.text, &languages);
                 let exact_terms =
                     if key.exact_terms { exact_terms(terms.clone()) } else { Vec::new() };
                 let points = PointReader { caches: self.caches, target, version: &version };
@@ -228,6 +241,7 @@ impl CollectionSearch<'_> {
             key,
             legs,
             sparse_query: words,
+            corrections: question.corrections,
             has_more,
             embed,
             store,

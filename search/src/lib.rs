@@ -49,6 +49,7 @@
 //!     sparse: true,
 //!     settings: Arc::default(),
 //!     index: Arc::new(store),
+//!     vocabulary: None,
 //! });
 //! let request = Request::new("how long does an oak live", vec!["trees".to_owned()]);
 //! let request = Request { mode: Some(SearchMode::Sparse), ..request };
@@ -90,6 +91,7 @@ mod settings;
 mod store_query;
 mod target;
 pub mod title;
+mod vocabulary;
 
 pub use caches::SearchCaches;
 pub use cost::COST_BUDGET;
@@ -103,3 +105,4 @@ pub use results::{CollectionFailure, CollectionResult, MergedHit, SearchResults,
 pub use searcher::{SearchError, Searcher};
 pub use settings::{SearchSettings, SettingsOverrides};
 pub use target::{QueryModel, Target, TargetResolver};
+pub use vocabulary::Correction;

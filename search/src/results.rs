@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::ranking::Explanation;
 use crate::request::SearchMode;
+use crate::vocabulary::Correction;
 
 /// The answer to a request.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,6 +25,9 @@ pub struct SearchResults {
     pub searched: Vec<CollectionResult>,
     /// The collections that failed; they do not affect the hits of the others.
     pub failed: Vec<CollectionFailure>,
+    /// The words that a collection does not have and that were searched in another spelling, in the
+    /// order of the query and the collections.
+    pub corrections: Vec<Correction>,
     /// Time spent in each part of the search.
     pub timings: Timings,
     /// The cost in points, as computed by [`crate::Request::cost`].

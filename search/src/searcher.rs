@@ -27,6 +27,7 @@ use crate::request::{InvalidRequest, Request};
 use crate::reranking::rerank_pool;
 use crate::results::{CollectionFailure, MergedHit, SearchResults, Timings};
 use crate::target::{Target, TargetResolver};
+use crate::vocabulary::Correction;
 
 /// Maximum number of hits read for grouping by document.
 const MAX_SCANNED_HITS: usize = 20_000;
@@ -179,6 +180,7 @@ impl Searcher {
                 nothing_near,
                 cursor: next.filter(|_| !is_last).map(Cursor::encode),
                 hits,
+                corrections: distinct_corrections(&found),
                 searched: found.iter().map(|it| it.legs.to_result()).collect(),
                 failed,
                 timings,
@@ -258,4 +260,15 @@ impl Searcher {
     ) -> Result<Result<PatternFilter, FilterError>, StoreError> {
         self.filter_pool.run(move |_| parse_filter(&filter)).await.map_err(queue_full_error)
     }
+}
+
+/// The corrections of all collections, each once.
+fn distinct_corrections(found: &[RankedCollection]) -> Vec<Correction> {
+    let mut distinct: Vec<Correction> = Vec::new();
+    for correction in found.iter().flat_map(|it| &it.legs.corrections) {
+        if !distinct.contains(correction) {
+            distinct.push(correction.clone());
+        }
+    }
+    distinct
 }

@@ -14,6 +14,8 @@ pub struct SearchSettings {
     pub fusion: Fusion,
     /// Ranks chunks with the exact terms of a query first, in a hybrid search.
     pub exact_terms: bool,
+    /// Expands prefixes, and corrects words that the collection does not have.
+    pub typos: bool,
     /// Reranks the best hits; `None` does not.
     pub rerank: Option<RerankSettings>,
     /// Weight of the best other passage of the document in the score of a passage, from 0 to 1.
@@ -37,6 +39,7 @@ impl Default for SearchSettings {
         Self {
             fusion: Fusion::default(),
             exact_terms: true,
+            typos: true,
             siblings: 0.0,
             lead: 0.0,
             freshness: None,
@@ -61,6 +64,7 @@ impl SearchSettings {
         Ok(Self {
             fusion: overrides.fusion.unwrap_or(self.fusion),
             exact_terms: overrides.exact_terms.unwrap_or(self.exact_terms),
+            typos: overrides.typos.unwrap_or(self.typos),
             rerank,
             siblings: overrides.siblings.unwrap_or(self.siblings),
             lead: overrides.lead.unwrap_or(self.lead),
@@ -97,6 +101,8 @@ pub struct SettingsOverrides {
     pub rerank: Option<RerankOverride>,
     /// Replaces [`SearchSettings::exact_terms`].
     pub exact_terms: Option<bool>,
+    /// Replaces [`SearchSettings::typos`].
+    pub typos: Option<bool>,
     /// Replaces [`SearchSettings::siblings`].
     pub siblings: Option<f32>,
     /// Replaces [`SearchSettings::lead`].

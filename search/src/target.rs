@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use pipeline::{
     BoxError, EmbedderOptions, ModelInfo, ModelProvider, SparseEncoder, TextKind, VectorIndex,
+    Vocabulary,
 };
 use uuid::Uuid;
 
@@ -31,6 +32,8 @@ pub struct Target {
     pub settings: Arc<SearchSettings>,
     /// Its vectors.
     pub index: Arc<dyn VectorIndex>,
+    /// Its words, for prefixes and spelling corrections; without it, words are searched as typed.
+    pub vocabulary: Option<Arc<dyn Vocabulary>>,
 }
 
 /// A model that is loaded on first use.

@@ -47,6 +47,29 @@ export function drawTrouble({ failed, searched, asked }) {
   ];
 }
 
+/** Words that were corrected, each with links to the words that were not used. */
+export function drawCorrections({ corrections, asked }) {
+  if (!corrections.length) return null;
+  const search = (change) => toUrl({ ...asked, page: 1, open: null, ...change });
+  const replaced = (typed, used) => asked.q.replace(typed, () => used);
+  const line = ({ typed, used, alternatives }) => [
+    "Searched ",
+    h("strong", {}, used),
+    ` for “${typed}”`,
+    alternatives.map((it, at) => [
+      at ? ", " : "; or ",
+      h("a", { href: search({ q: replaced(typed, it) }) }, it),
+    ]),
+    ". ",
+  ];
+  return h(
+    "p",
+    { class: "corrections small" },
+    corrections.map(line),
+    h("a", { href: search({ typos: false }) }, "Search as typed"),
+  );
+}
+
 /** Replaces the hits if there are none; `clear` searches without filters. */
 export function drawNone(state, clear) {
   const limited = filterCount(state) > 0 || state.collections.length > 0;

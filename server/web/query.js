@@ -43,6 +43,7 @@ export function fromUrl(url) {
     date: DATES.some(([value]) => value === all.get("date")) ? all.get("date") : "",
     from: all.get("from") ?? "",
     to: all.get("to") ?? "",
+    typos: all.get("typos") !== "0",
     page: Math.max(1, Math.min(50, Number(all.get("page")) || 1)),
     open: document ? { document, chunk: Number(chunk) || 0 } : null,
   };
@@ -60,6 +61,7 @@ export function toUrl(state) {
     if (state.from) all.set("from", state.from);
     if (state.to) all.set("to", state.to);
   }
+  if (state.typos === false) all.set("typos", "0");
   if (state.page > 1) all.set("page", state.page);
   if (state.open) all.set("open", `${state.open.document}:${state.open.chunk}`);
   const search = all.toString();
@@ -107,14 +109,15 @@ export function toRequest(state) {
     k: PAGE,
     offset: (state.page - 1) * PAGE,
     highlight: true,
+    typos: state.typos === false ? false : undefined,
     merge_adjacent: true,
   };
 }
 
 /** The body of `POST /search/facets` for the same query. */
 export function toFacetRequest(state) {
-  const { query, mode, collections, filter } = toRequest(state);
-  return { query, mode, collections, filter };
+  const { query, mode, collections, filter, typos } = toRequest(state);
+  return { query, mode, collections, filter, typos };
 }
 
 const REASONS = {
@@ -131,6 +134,7 @@ export function fromAnswer(answer) {
     more: Boolean(answer.next),
     failed: (answer.failed ?? []).map((it) => ({ name: it.name, why: REASONS[it.reason] ?? it.reason })),
     searched: answer.searched ?? [],
+    corrections: answer.corrections ?? [],
     timings: {
       total: answer.timings.total_ms / 1000,
       embed: answer.timings.embed_ms / 1000,

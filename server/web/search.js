@@ -8,6 +8,7 @@ import { h, put, icon, problemBox, announce } from "./dom.js";
 import * as api from "./api.js";
 import {
   drawCollections,
+  drawCorrections,
   drawHome,
   drawModes,
   drawNone,
@@ -159,7 +160,10 @@ class Search {
   ask(change, { push = false, now = false } = {}) {
     clearTimeout(this.timer);
     const before = this.state;
-    const url = toUrl({ ...before, page: 1, open: null, ...change });
+    // Another query is corrected again.
+    const isSameQuery = change.q === undefined || change.q.trim() === before.q;
+    const typos = !isSameQuery || before.typos !== false;
+    const url = toUrl({ ...before, page: 1, open: null, typos, ...change });
     // Goes through the address, so that it matches the query.
     this.state = fromUrl(new URL(url, location.href));
     const same = asksTheSame(before, this.state);
@@ -218,6 +222,7 @@ class Search {
       this.hits,
       drawSummary(answer),
       drawTrouble(answer),
+      drawCorrections(answer),
       hits.length ? drawHits(hits, { state: asked, collections: this.collections }) : drawNone(asked, clear),
       drawPaging(asked, more),
     );

@@ -83,6 +83,9 @@ pub(crate) struct SearchArgs {
     /// By default a hybrid search ranks passages with its names, numbers and quoted phrases first.
     #[arg(long)]
     pub no_exact_terms: bool,
+    /// Search words as typed, without prefixes and spelling corrections
+    #[arg(long)]
+    pub no_typos: bool,
     /// Return only hits that match this filter
     ///
     /// For example '{"path": {"glob": "docs/**"}, "modified_at": {"gte": "2024-01-01"}}'.

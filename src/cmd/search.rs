@@ -17,6 +17,7 @@ use crate::remote::RemoteError;
 use crate::render::Paint;
 use crate::{model_download, remote, render};
 
+mod corrections;
 mod explanation;
 mod snippet;
 
@@ -38,10 +39,13 @@ pub(super) async fn search(args: &SearchArgs) -> Result<(), BoxError> {
     let failures: Vec<String> = failures.collect();
     if !answer.searched.is_empty() {
         let paint = Paint::for_stream(stdout().is_terminal());
+        let corrections = corrections::as_text(&answer.corrections);
         if args.json {
+            // The output is an array of hits.
+            corrections.lines().for_each(render::print_error_line);
             render::print_json(&as_json(&answer))?;
         } else {
-            render::print_coloured(&as_text(&answer, paint), paint)?;
+            render::print_coloured(&(corrections + &as_text(&answer, paint)), paint)?;
         }
     }
     if failures.is_empty() { Ok(()) } else { Err(failures.join("; ").into()) }
@@ -95,6 +99,7 @@ fn request(args: &SearchArgs, filter: Option<&Value>) -> Result<Request, BoxErro
         overrides: SettingsOverrides {
             fusion: fusion(args)?,
             exact_terms: args.no_exact_terms.then_some(false),
+            typos: args.no_typos.then_some(false),
             rerank: rerank(args),
             siblings: args.siblings,
             lead: None,

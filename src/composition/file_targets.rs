@@ -100,7 +100,7 @@ impl FileTargets {
         if let Some(target) = opened.get(&generation.vector_store_name) {
             return Ok(Arc::clone(target));
         }
-        let OpenFile { spec, plan, facts, collection, .. } = file;
+        let OpenFile { spec, plan, facts, database, collection } = file;
         if !has_model_of(plan, generation) {
             let models = Arc::clone(&self.composition.models);
             fetch_on_thread(models, generation.model_path.as_str().into()).await?;
@@ -117,6 +117,7 @@ impl FileTargets {
             generation,
             model,
             &vectors,
+            database.postgres(),
         ));
         opened.insert(generation.vector_store_name.clone(), Arc::clone(&target));
         Ok(target)

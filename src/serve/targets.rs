@@ -122,7 +122,8 @@ impl Targets {
         loaded: &LoadedPipeline,
     ) -> Result<Target, BoxError> {
         let (collection, models) = (&seen.collection, &self.runtime.models);
-        let generations = self.runtime.database.postgres().generations();
+        let postgres = self.runtime.database.postgres();
+        let generations = postgres.generations();
         let live = generations.live(collection.id).await?;
         let LoadedPipeline { spec, plan, facts, .. } = loaded;
         let model = operations::resolve_model(&live, plan, models.as_ref())?;
@@ -130,7 +131,9 @@ impl Targets {
         let absent = if live.fingerprint.is_none() { IfMissing::Create } else { IfMissing::Refuse };
         let (shards, layout) = (&self.runtime.shards, &facts.layout);
         let vectors = GenerationVectors::open(spec, layout, &live, &model, absent, shards).await?;
-        Ok(operations::build_target(spec, facts, models, collection, &live, model, &vectors))
+        Ok(operations::build_target(
+            spec, facts, models, collection, &live, model, &vectors, postgres,
+        ))
     }
 
     /// Looks up the live generations, and closes others and those that are being deleted.

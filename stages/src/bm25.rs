@@ -19,6 +19,7 @@ mod options;
 mod query;
 mod stop_words;
 mod term_index;
+mod vocabulary;
 mod weights;
 
 use std::collections::BTreeMap;
@@ -37,6 +38,7 @@ use self::lexer::{TokenKind, lex};
 pub(crate) use self::options::Bm25Options;
 use self::options::SavedOptions;
 use self::term_index::{IndexCache, cached_index, word_index};
+pub use self::vocabulary::vocabulary_words;
 use self::weights::{FieldCounts, FieldWeights};
 
 /// The language of documents without a detected language. Most are short, or code and tables, which

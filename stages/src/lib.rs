@@ -34,7 +34,7 @@ mod embed;
 mod extract;
 mod hash;
 
-pub use bm25::{default_sparse_encoder, sparse_encoder};
+pub use bm25::{default_sparse_encoder, sparse_encoder, vocabulary_words};
 pub use extract::{EXTRACT_BUILD, extract_worker};
 use pipeline::NodeDef;
 

@@ -335,3 +335,38 @@ fn an_evaluation_measures_compares_and_refuses() {
     let wrong = eval(&["--min", "map=0.5"]);
     insta::assert_snapshot!(wrong.stderr.trim(), @"semantik: unknown measure `map`: expected one of ndcg@10, recall@10, recall@100, mrr@10");
 }
+
+#[test]
+fn prefixes_and_misspelt_words_are_found() {
+    let place = two_folders();
+    let sparse = |words: &str| {
+        let ran = place.semantik(&["search", "pipeline.yaml", "--mode", "sparse", words]);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        ran.stdout.lines().next().unwrap_or_default().to_owned()
+    };
+    let said = "did you mean: counter (searched `counter` for `countre`)";
+    assert_eq!(sparse("countre"), said);
+    assert_eq!(sparse("counter"), sparse("COUNTER"), "a word that is there is not corrected");
+    let found = search(&place, &["--mode", "sparse", "pthread_mutex*"]);
+    assert_eq!(names(&found), ["locks.md"]);
+    // The output is an array of hits, so corrections are on the other stream.
+    let args = ["search", "pipeline.yaml", "--mode", "sparse", "--json"];
+    let ran = place.semantik(&[&args[..], &["countre"]].concat());
+    assert_eq!((ran.stderr.trim(), ran.json().as_array().unwrap().len()), (said, 2));
+    for words in ["countre", "count*"] {
+        let ran = place.semantik(&[&args[..], &["--no-typos", words]].concat());
+        assert_eq!((&*ran.stderr, ran.json()), ("", serde_json::json!([])), "{words}");
+    }
+    // Words belong to a generation.
+    let rebuilt = place.semantik(&["reindex", "pipeline.yaml"]);
+    assert_eq!(rebuilt.code, 0, "{}", rebuilt.stderr);
+    assert_eq!(sparse("countre"), said);
+    let words = "SELECT string_agg(n::text, ' ')
+                 FROM (SELECT count(*) AS n FROM generation_words GROUP BY generation_id) w";
+    let counts = place.value(words);
+    let counts: Vec<&str> = counts.split(' ').collect();
+    assert!(counts.len() == 2 && counts[0] == counts[1], "{counts:?}");
+    // A collection of an earlier version has no vocabulary, and is searched as typed.
+    place.execute("DELETE FROM generation_words");
+    assert_eq!(sparse("countre"), "no hits");
+}

@@ -22,7 +22,7 @@ use crate::documents::{
     deletions, dry_run, history, identify, locations, lookup, relocations, rows, run, store,
 };
 use crate::operations::{lease_rows, ownership, queue, records, takeover};
-use crate::{accounts, audit};
+use crate::{accounts, audit, vocabulary};
 
 /// A query with test parameters.
 pub struct HotQuery {
@@ -31,7 +31,7 @@ pub struct HotQuery {
     /// Text of the query.
     pub sql: &'static str,
     /// Its parameters as SQL. A test replaces placeholders in braces: `collection`, `operation`,
-    /// `fingerprint`, `user`, and arrays of equal length: `documents`, `contents`, `uris` and their
+    /// `generation`, `fingerprint`, `user`, and arrays of equal length: `documents`, `contents`, `uris` and their
     /// `hashes`, `sources`, `numbers`, `times`, `texts`, `objects`, `nulls`.
     pub arguments: &'static str,
     /// Indexes that the plan must use when the statistics are correct.
@@ -298,6 +298,20 @@ pub static HOT_QUERIES: &[HotQuery] = &[
         arguments: "{collection}, {documents}, {uris}, {texts}, {sources}, {objects}",
         indexes: &["pk_documents"],
         reads: ReadScope::RequestedRows,
+    },
+    HotQuery {
+        doing: "add words to the vocabulary",
+        sql: vocabulary::ADD,
+        arguments: "{generation}, {texts}",
+        indexes: &[],
+        reads: ReadScope::RequestedPublicRows,
+    },
+    HotQuery {
+        doing: "read words of the vocabulary",
+        sql: vocabulary::WORDS,
+        arguments: "{generation}, 'w', 'w1', 'w\u{10ffff}', 50",
+        indexes: &["pk_generation_words"],
+        reads: ReadScope::RequestedPublicRows,
     },
     HotQuery {
         doing: "find the account of a session",

@@ -17,3 +17,4 @@ mod plans;
 mod queue;
 mod removal;
 mod support;
+mod vocabulary;

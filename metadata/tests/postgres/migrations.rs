@@ -32,7 +32,9 @@ async fn fill(database: &Database) {
          SELECT id, gen_random_uuid(), 'h', now() FROM users;
          INSERT INTO api_keys (user_id, name, prefix, key_hash) SELECT id, 'k', 'p', 'h' FROM users;
          INSERT INTO collection_permissions (collection_id, user_id, permission)
-         SELECT c.id, c.owner_id, 'read' FROM collections c;",
+         SELECT c.id, c.owner_id, 'read' FROM collections c;
+         INSERT INTO generation_words (generation_id, word)
+         SELECT id, 'word' FROM generations ON CONFLICT DO NOTHING;",
     )
     .execute(&database.sql)
     .await

@@ -47,10 +47,12 @@ const ROWS: &str = "
     SELECT c.id, c.owner_id, 'a' FROM collections c, generate_series(1, 10) n;
     INSERT INTO account_audit_log (user_id, action) SELECT id, 'login' FROM users;
     INSERT INTO document_writes (document_id, operation_id, collection_id)
-    SELECT gen_random_uuid(), o.id, o.collection_id FROM operations o;";
+    SELECT gen_random_uuid(), o.id, o.collection_id FROM operations o;
+    INSERT INTO generation_words (generation_id, word)
+    SELECT g.id, 'w' || n FROM generations g, generate_series(1, 3000) n;";
 
 /// The tables that grow.
-const TABLES: [&str; 9] = [
+const TABLES: [&str; 10] = [
     "documents",
     "document_locations",
     "operations",
@@ -60,6 +62,7 @@ const TABLES: [&str; 9] = [
     "api_keys",
     "collection_permissions",
     "collection_audit_log",
+    "generation_words",
 ];
 
 /// A connection with the settings of the store.
@@ -203,7 +206,9 @@ fn fill(schema: &str, rows: u32) -> String {
          SELECT id, id, id::text, now() + interval '1 day' FROM users;
          INSERT INTO collection_audit_log (collection_id, user_id, action)
          SELECT c.id, u.id, 'a' FROM collections c, users u WHERE c.name = 'docs';
-         INSERT INTO account_audit_log (user_id, action) SELECT id, 'login' FROM users;"
+         INSERT INTO account_audit_log (user_id, action) SELECT id, 'login' FROM users;
+         INSERT INTO generation_words (generation_id, word)
+         SELECT g.id, 'w' || n FROM generations g, generate_series(1, {rows}) n;"
     )
 }
 
@@ -233,6 +238,7 @@ async fn values(database: &Database, rows: u32) -> Vec<(&'static str, String)> {
             "{operation}",
             one("SELECT quote_literal(id) FROM operations WHERE status = 'processing'").await,
         ),
+        ("{generation}", one("SELECT quote_literal(id) FROM generations LIMIT 1").await),
         ("{user}", one("SELECT quote_literal(id) FROM users WHERE username = 'local'").await),
         ("{fingerprint}", one("SELECT quote_literal(sha256('settings')::text)").await),
         ("{documents}", array("md5(n::text)::uuid").await),

@@ -7,7 +7,9 @@ use std::time::Duration;
 use metadata::{
     Generation, GenerationSlot, GenerationStatus, OperationLease, OperationType, RunMetadata,
 };
-use pipeline::{BoxError, MetadataStore as _, Resources, RunOptions, RunReport, RunRequest};
+use pipeline::{
+    BoxError, MetadataStore as _, Resources, RunOptions, RunReport, RunRequest, VectorStore,
+};
 use uuid::Uuid;
 
 use super::Completion;
@@ -18,6 +20,7 @@ use crate::operation_metrics::run_metrics;
 use crate::result::OperationResult;
 use crate::stores::{GenerationVectors, IfMissing};
 use crate::sync::{DeletionLimit, sync};
+use crate::vocabulary::VocabularyRecorder;
 
 /// A run in execution.
 pub(crate) struct Run<'a> {
@@ -95,7 +98,8 @@ impl Run<'_> {
         context.attach_model();
         let before = context.usage();
         let encoder = vectors.sparse_encoder.as_deref();
-        let pass = async || self.pass(&metadata, vectors).await;
+        let store = self.recording_store(vectors);
+        let pass = async || self.pass(&metadata, &store).await;
         let mut report =
             sync(metadata.as_ref(), vectors.store.as_ref(), encoder, limit, pass).await?;
         metadata.analyze().await;
@@ -105,11 +109,22 @@ impl Run<'_> {
         Ok(report.without_roots())
     }
 
+    /// The vectors of a generation for the sink of a run. The words of new points are recorded if
+    /// queries can use them.
+    fn recording_store(&self, vectors: &GenerationVectors) -> Arc<dyn VectorStore> {
+        let store: Arc<dyn VectorStore> = Arc::clone(&vectors.store) as _;
+        if vectors.sparse_encoder.is_none() {
+            return store;
+        }
+        let vocabulary = self.context.postgres().vocabulary(vectors.generation);
+        Arc::new(VocabularyRecorder::new(store, Arc::new(vocabulary)))
+    }
+
     /// One pass over the sources. Expects that nothing is left to purge.
     async fn pass(
         &self,
         metadata: &Arc<RunMetadata>,
-        vectors: &GenerationVectors,
+        vectors: &Arc<dyn VectorStore>,
     ) -> Result<RunReport, BoxError> {
         let Self { context, lease, .. } = *self;
         let plan = context.plan()?;
@@ -117,7 +132,7 @@ impl Run<'_> {
             collection: lease.collection(),
             models: Arc::clone(&context.models),
             metadata: Arc::clone(metadata) as _,
-            vectors: Arc::clone(&vectors.store) as _,
+            vectors: Arc::clone(vectors),
             known_hashes: Arc::new(metadata.known_hashes().await?),
             worker_program: context.composition.worker_program(&plan),
             cache: context.cache.clone(),

@@ -32,6 +32,9 @@ pub struct SearchSpec {
     /// Ranks chunks with the exact terms of a query first in a hybrid search: its names, numbers
     /// and quoted phrases.
     pub exact_terms: bool,
+    /// Expands prefixes (`pthread*`) in queries, and corrects words that the collection does not
+    /// have.
+    pub typos: bool,
     /// Reranking of the best hits with a cross-encoder. Default: none.
     pub rerank: Option<RerankSpec>,
     /// Bonus for passages in which the terms of the query are near each other. Default: none.
@@ -51,6 +54,7 @@ impl Default for SearchSpec {
         Self {
             fusion: FusionSpec::default(),
             exact_terms: true,
+            typos: true,
             proximity: None,
             documents: DocumentsSpec::default(),
             diversity: 0.0,

@@ -11,3 +11,4 @@ mod paging;
 mod rerank;
 mod search;
 mod support;
+mod vocabulary;

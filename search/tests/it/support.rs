@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use futures::FutureExt as _;
 use pipeline::{
     BoxError, Embedder, EmbedderOptions, EmbedderUsage, EncodedInput, Facet, Filter, IndexQuery,
-    KeywordField, ModelInfo, ModelProvider, Passage, Payload, Point, RankedChunk, StoreError,
-    TextKind, TokenizedText, Tokenizer, VectorIndex, VectorStore as _, point_id,
+    KeywordField, MemoryVocabulary, ModelInfo, ModelProvider, Passage, Payload, Point, RankedChunk,
+    StoreError, TextKind, TokenizedText, Tokenizer, VectorIndex, VectorStore as _, Vocabulary,
+    point_id,
 };
 use search::{QueryModel, Request, SearchResults, Searcher, Target, TargetResolver};
 use uuid::Uuid;
@@ -140,6 +142,7 @@ pub(crate) struct MemoryCollection {
     pub(crate) model: Arc<ToyEmbedder>,
     pub(crate) sparse: bool,
     pub(crate) points: Vec<Point>,
+    pub(crate) vocabulary: Arc<dyn Vocabulary>,
 }
 
 impl MemoryCollection {
@@ -147,16 +150,26 @@ impl MemoryCollection {
         let id = Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes());
         let (generation, sparse) = (1, true);
         let (name, model) = (name.to_owned(), Arc::clone(model));
-        Self { name, id, generation, model, sparse, points: Vec::new() }
+        Self {
+            name,
+            id,
+            generation,
+            model,
+            sparse,
+            points: Vec::new(),
+            vocabulary: Arc::new(MemoryVocabulary::default()),
+        }
     }
 
     pub(crate) fn with_documents(mut self, documents: &[Document<'_>]) -> Self {
         let words = stages::default_sparse_encoder();
+        let mut vocabulary = Vec::new();
         for (path, chunks) in documents {
             let document = Uuid::new_v5(&self.id, path.as_bytes());
             for (index, text) in (0..).zip(*chunks) {
-                let sparse =
-                    self.sparse.then(|| words.encode_document(&Passage::of_text(text, Some("en"))));
+                let passage = Passage::of_text(text, Some("en"));
+                stages::vocabulary_words(&passage, &mut |word| vocabulary.push(word.to_owned()));
+                let sparse = self.sparse.then(|| words.encode_document(&passage));
                 self.points.push(Point {
                     id: point_id(document, index),
                     vector: self.model.passage(text),
@@ -181,6 +194,8 @@ impl MemoryCollection {
                 });
             }
         }
+        // A vocabulary in memory is never pending.
+        self.vocabulary.add(&vocabulary).now_or_never().unwrap().unwrap();
         self
     }
 
@@ -212,6 +227,7 @@ impl MemoryCollection {
             sparse: self.sparse,
             settings: Arc::default(),
             index,
+            vocabulary: Some(Arc::clone(&self.vocabulary)),
         })
     }
 }

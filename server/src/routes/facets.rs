@@ -81,6 +81,8 @@ pub(crate) struct FacetRequest {
     collections: Vec<String>,
     /// As in a search.
     mode: Option<Mode>,
+    /// As in a search.
+    typos: Option<bool>,
     /// As in a search. A condition on a field at the top level is ignored for the counts of that
     /// field, so that its other values keep their counts.
     #[schema(value_type = Option<Object>)]
@@ -162,6 +164,7 @@ async fn search_for_facets(
         fusion: None,
         rerank: None,
         exact_terms: None,
+        typos: wanted.typos,
         candidates: None,
         proximity: None,
         siblings: None,

@@ -68,6 +68,7 @@ pub(crate) async fn search_simply(
         fusion: None,
         rerank: None,
         exact_terms: None,
+        typos: None,
         candidates: None,
         proximity: None,
         siblings: None,

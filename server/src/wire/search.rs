@@ -62,6 +62,9 @@ pub struct SearchRequest {
     /// Ranks chunks with the names, numbers and quoted phrases of the query first in hybrid mode.
     /// Default: the setting of each collection.
     pub exact_terms: Option<bool>,
+    /// Expands prefixes (`pthread*`) and corrects words that a collection does not have. Default: the
+    /// setting of each collection.
+    pub typos: Option<bool>,
     /// Number of entries of each ranking that are fused.
     #[schema(minimum = 1, maximum = 10000)]
     pub candidates: Option<usize>,
@@ -218,12 +221,25 @@ pub struct SearchAnswer {
     /// The `cursor` of the next page; missing on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// Words that a collection does not have, and the words that were searched in their place.
+    pub corrections: Vec<SpellingCorrection>,
     /// Collections that were searched.
     pub searched: Vec<SearchedCollection>,
     /// Collections that failed; the response has the hits of the others.
     pub failed: Vec<FailedCollection>,
     /// Durations of the parts of the search.
     pub timings: SearchTimings,
+}
+
+/// A corrected word of the query. The dense ranking uses the query as typed.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SpellingCorrection {
+    /// The word as typed.
+    pub typed: String,
+    /// The word that was searched in its place.
+    pub used: String,
+    /// Other similar words of the collection, the best first.
+    pub alternatives: Vec<String>,
 }
 
 /// A hit: a chunk that matches the query, or several adjacent ones if the request merges them.

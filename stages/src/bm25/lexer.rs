@@ -279,7 +279,7 @@ fn lex_word(text: &str, whole: Range<usize>, each: &mut impl FnMut(TokenKind, &s
 }
 
 /// `true` for Chinese, Japanese, Thai, Lao, Khmer and Burmese letters.
-fn is_unspaced(letter: char) -> bool {
+pub(super) fn is_unspaced(letter: char) -> bool {
     matches!(letter,
         '\u{0e00}'..='\u{0eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}'
         | '\u{3005}'..='\u{30ff}' | '\u{31f0}'..='\u{31ff}' | '\u{3400}'..='\u{4dbf}'

@@ -153,3 +153,25 @@ fn hits_say_what_they_can_be_filtered_by() {
     assert_eq!(search(json!({ "source": today["source"] })).len(), 2);
     assert_eq!(search(json!({ "not": { "source": today["source"] } })).len(), 0);
 }
+
+#[test]
+fn corrected_words_are_named() {
+    let place = two_documents();
+    let server = Server::start(&place);
+    let root = server.set_up();
+    let search = |typos: Option<bool>| {
+        let question = json!({ "query": "countre", "mode": "sparse", "typos": typos });
+        server.post("/search", Some(&root), &question).ok_json()
+    };
+    for typos in [None, Some(true)] {
+        let found = search(typos);
+        let correction = json!({ "typed": "countre", "used": "counter", "alternatives": [] });
+        assert_eq!(found["corrections"], json!([correction]), "{found}");
+        assert_eq!(found["hits"].as_array().unwrap().len(), 2, "{found}");
+    }
+    let found = search(Some(false));
+    assert_eq!((&found["corrections"], &found["hits"]), (&json!([]), &json!([])), "{found}");
+    let facets = json!({ "query": "count*", "mode": "sparse" });
+    let counted = server.post("/search/facets", Some(&root), &facets).ok_json();
+    assert_eq!(counted["counted"], 2, "{counted}");
+}

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use chrono::DateTime;
-use search::{CollectionResult, Explanation, Leg, SearchMode, SearchResults, title};
+use search::{CollectionResult, Correction, Explanation, Leg, SearchMode, SearchResults, title};
 
 use crate::wire::{
     Collection, ExplainedTerm, FailedCollection, Mode, RankingPlace, SearchAnswer,
-    SearchExplanation, SearchHit, SearchTimings, SearchedCollection, group_by_key,
-    to_character_ranges,
+    SearchExplanation, SearchHit, SearchTimings, SearchedCollection, SpellingCorrection,
+    group_by_key, to_character_ranges,
 };
 
 pub(super) fn failed_collection(
@@ -26,8 +26,15 @@ pub(super) fn failed_collection(
 
 pub(super) fn empty_answer() -> SearchAnswer {
     let timings = SearchTimings::default();
-    let (hits, searched, failed) = (Vec::new(), Vec::new(), Vec::new());
-    SearchAnswer { hits, nothing_near: false, next: None, searched, failed, timings }
+    SearchAnswer {
+        hits: Vec::new(),
+        nothing_near: false,
+        next: None,
+        corrections: Vec::new(),
+        searched: Vec::new(),
+        failed: Vec::new(),
+        timings,
+    }
 }
 
 fn explanation(explanation: &Explanation) -> SearchExplanation {
@@ -64,6 +71,11 @@ fn explanation(explanation: &Explanation) -> SearchExplanation {
         diversity: *diversity,
         terms: terms.collect(),
     }
+}
+
+fn spelling_correction(correction: &Correction) -> SpellingCorrection {
+    let Correction { typed, used, alternatives } = correction.clone();
+    SpellingCorrection { typed, used, alternatives }
 }
 
 pub(super) fn to_wire(found: &SearchResults, failed: Vec<FailedCollection>) -> SearchAnswer {
@@ -109,6 +121,7 @@ pub(super) fn to_wire(found: &SearchResults, failed: Vec<FailedCollection>) -> S
         hits: hits.collect(),
         nothing_near: found.nothing_near,
         next: found.cursor.clone(),
+        corrections: found.corrections.iter().map(spelling_correction).collect(),
         searched: searched.collect(),
         failed,
         timings: SearchTimings {

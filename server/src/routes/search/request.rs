@@ -131,6 +131,7 @@ pub(super) async fn build_request(
         overrides: SettingsOverrides {
             fusion,
             exact_terms: wanted.exact_terms,
+            typos: wanted.typos,
             rerank: wanted.rerank.map(rerank),
             siblings: wanted.siblings,
             lead: None,
