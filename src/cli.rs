@@ -17,6 +17,7 @@ mod pipeline;
 mod search;
 mod serve;
 mod store;
+mod tune;
 mod users;
 
 use std::ffi::OsString;
@@ -39,6 +40,7 @@ pub(crate) use self::pipeline::{CheckArgs, GraphArgs, GraphFormat, PlanArgs, Run
 pub(crate) use self::search::{EvalArgs, ModeArg, SearchArgs};
 pub(crate) use self::serve::ServeArgs;
 pub(crate) use self::store::{Direction, ExplicitStoreArgs, MigrateArgs, StoreArgs};
+pub(crate) use self::tune::TuneArgs;
 pub(crate) use self::users::UsersVerb;
 
 /// Index documents with pipelines declared in YAML, and search them
@@ -120,6 +122,12 @@ pub(crate) enum Verb {
     /// The exit code is 1 if a score is below a minimum set by `--min`.
     #[command(after_long_help = examples::EVAL)]
     Eval(EvalArgs),
+    /// Propose search settings for a collection, and prove their gain
+    ///
+    /// Chooses settings on one half of the questions, and measures them on the other. Prints the
+    /// changes of the file as a diff, and changes nothing.
+    #[command(after_long_help = examples::TUNE)]
+    Tune(TuneArgs),
     /// Serve collections over HTTP and execute operations
     ///
     /// Serves search, collections, documents and operations, and executes queued operations and

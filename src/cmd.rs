@@ -36,6 +36,7 @@ mod sources;
 mod status;
 mod test;
 mod top;
+mod tune;
 mod users;
 mod verify;
 pub(crate) mod why;
@@ -147,6 +148,7 @@ pub(crate) async fn dispatch(verb: Verb, telemetry: &Telemetry) -> Exit {
         Verb::Search(args) => search::search(&args).await,
         Verb::Serve(args) => serve::serve(&args, telemetry).await,
         Verb::Eval(args) => eval::eval(&args).await,
+        Verb::Tune(args) => tune::tune(&args).await,
         Verb::Embed(args) => tokio::task::block_in_place(|| embed::embed(&args)),
         Verb::Models(verb) => tokio::task::block_in_place(|| models::models(&verb)),
         Verb::Top(args) => top::top(&args).await,

@@ -54,6 +54,17 @@ pub(crate) fn read_spec(file: &Path) -> Result<PipelineSpec, BoxError> {
     composition().read_spec(file)
 }
 
+/// Checks a text as the content of a pipeline file, without writing it.
+///
+/// # Errors
+/// The findings of the compilation.
+pub(crate) fn check_text(file: &Path, text: &str) -> Result<(), BoxError> {
+    let composition = composition();
+    let spec = PipelineSpec::from_yaml(file, text, &composition.variable)?;
+    composition.compile(&spec, composition.models.provider(None).as_ref())?;
+    Ok(())
+}
+
 /// Reads and compiles a pipeline file.
 pub(crate) fn load(file: &Path) -> Result<(PipelineSpec, Plan), BoxError> {
     composition().load(file)

@@ -26,6 +26,11 @@ pub(crate) fn print(text: &str) -> Result<(), BoxError> {
     }
 }
 
+/// Prints to standard output without wrapping: text to copy, such as a diff.
+pub(crate) fn print_unwrapped(text: &str) -> Result<(), BoxError> {
+    write_stdout(&visible(text))
+}
+
 /// The text with long lines broken between words. A word that is too long stays whole, so that a
 /// path can be copied.
 fn wrapped(text: &str, width: usize) -> String {

@@ -46,7 +46,7 @@ pub use self::pipeline_files::PipelineFiles;
 pub use self::queue::enqueue;
 pub use self::result::{GenerationRef, GenerationSwap, ModelTime, OperationResult};
 pub use self::runtime::Runtime;
-pub use self::search_target::build_target;
+pub use self::search_target::{build_target, search_settings};
 pub use self::shards::Shards;
 pub use self::stores::{
     Database, GenerationVectors, IfMissing, generation_settings, has_model_of, new_collection,

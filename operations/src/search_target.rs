@@ -57,7 +57,7 @@ pub fn build_target(
 }
 
 /// The settings of a search from those of a pipeline file.
-fn search_settings(spec: &SearchSpec, base: &Path) -> SearchSettings {
+pub fn search_settings(spec: &SearchSpec, base: &Path) -> SearchSettings {
     let rerank = spec.rerank.as_ref().map(|rerank| RerankSettings {
         model: rerank.resolved_model(base),
         device: rerank.device.clone(),

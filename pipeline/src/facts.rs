@@ -12,7 +12,8 @@ use crate::{EmbedderOptions, ModelInfo, VectorLayout};
 pub struct StageFacts {
     /// Limits of the chunks that the stage makes; `None` if it makes no chunks.
     pub chunking: Option<Chunking>,
-    /// Settings of the sparse vectors that the stage makes; `None` if it makes none.
+    /// Settings of the sparse vectors that the stage makes, from its option `sparse`; `None` if it
+    /// makes none.
     pub sparse: Option<Value>,
     /// `true` if the stage starts [`crate::Resources::worker_program`].
     pub needs_worker: bool,

@@ -4,6 +4,7 @@
 //! [`Engine::run`] → [`RunReport`] (result). This crate contains no concrete stage, store or model.
 
 mod batch_sizer;
+mod bm25f;
 mod box_error;
 mod byte_size;
 mod cache;
@@ -63,7 +64,9 @@ mod vectors_config;
 mod vocabulary;
 mod when;
 mod yaml;
+mod yaml_edit;
 
+pub use bm25f::{Bm25fParameters, FieldEncoder, FieldParameters, TermFrequencies};
 pub use box_error::BoxError;
 pub use byte_size::ByteSize;
 pub use cache::{Cache, CacheKey};
@@ -136,6 +139,7 @@ pub use store_call::{STORE_CALL, STORE_CALLS, STORE_RETRY, store_call};
 pub use title::is_meaningful_title;
 pub use vectors_config::{Quantization, VectorLayout, VectorsConfig};
 pub use vocabulary::{MAX_WORD_BYTES, MemoryVocabulary, Vocabulary, is_vocabulary_word};
+pub use yaml_edit::{YamlEditError, set_in_yaml, value_in_yaml};
 
 /// The code of `docs/extending.md`.
 #[cfg(doctest)]

@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use crate::bm25f::FieldEncoder;
 use crate::store::Payload;
 
 /// A sparse vector.
@@ -218,6 +219,11 @@ pub trait SparseEncoder: Send + Sync {
 
     /// `true` if the vector of a passage depends on this field.
     fn reads(&self, field: PassageField) -> bool;
+
+    /// The encoder with variable parameters of BM25F; `None` for weights of another kind.
+    fn as_field_encoder(&self) -> Option<&dyn FieldEncoder> {
+        None
+    }
 
     /// The occurrences of the terms of a query in a text in this language, ascending. Words are
     /// counted in the same way in every text, so that the distances of terms in a query and in a

@@ -274,6 +274,11 @@ impl PipelineSpec {
         }
     }
 
+    /// Text of the file with masked secrets, line by line that of the file.
+    pub fn redacted_text(&self) -> &str {
+        &self.text
+    }
+
     /// Findings about this file, with its masked text.
     pub fn to_findings(&self, findings: Vec<Finding>) -> Findings {
         Findings::new(&self.name, &self.text, findings)

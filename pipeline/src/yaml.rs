@@ -75,6 +75,17 @@ impl YamlDocument {
             .map_or(0..0, |place| place.key.clone().unwrap_or_else(|| place.value.clone()))
     }
 
+    /// Position of the whole value at a JSON pointer, as the parser reports it; `None` if it is
+    /// missing.
+    pub(crate) fn whole_span(&self, pointer: &str) -> Option<Range<usize>> {
+        self.spans.get(pointer).map(|place| place.value.clone())
+    }
+
+    /// Position of the key of the value at a JSON pointer; `None` if it has none.
+    pub(crate) fn key_only(&self, pointer: &str) -> Option<Range<usize>> {
+        self.spans.get(pointer)?.key.clone()
+    }
+
     fn nearest_spans(&self, pointer: &str) -> Option<&YamlSpans> {
         let mut pointer = pointer;
         loop {

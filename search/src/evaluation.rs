@@ -21,10 +21,10 @@ pub use compare::{Comparison, Estimate, compare, estimate};
 pub use judgements::{JudgedQuery, Judgements, JudgementsError};
 pub use measures::{MEASURES, Measure, Scores};
 
-use measures::scores;
+pub(crate) use measures::scores;
 
 /// Number of documents that are evaluated per query.
-const DEPTH: usize = 100;
+pub(crate) const DEPTH: usize = 100;
 
 /// The scores of all queries.
 #[derive(Clone, Debug, PartialEq)]
@@ -128,28 +128,39 @@ pub async fn evaluate_by(
         }
         by = answer.searched.first().map_or(by, |searched| searched.mode);
         let uris: Vec<&str> = answer.hits.iter().map(|hit| hit.payload.uri.as_str()).collect();
-        all.push(scores(&grades(&uris, relevant), &ideal_grades(relevant)));
+        all.push(scores(&grades_by_pattern(&uris, relevant), &ideal_grades(relevant)));
     }
     Ok(Evaluation { mode: by, scores: all })
 }
 
-/// The grade of each document in a ranking. If a pattern matches several documents, the first one
-/// counts and the others are skipped.
-fn grades(uris: &[&str], relevant: &[(Patterns, u32)]) -> Vec<u32> {
+/// The grade of each document in a ranking of `count` documents. `matches` tells if the document at
+/// a rank (from 0) is relevant by the pattern at an index, which has this grade. If a pattern
+/// matches several documents, the first one counts and the others are skipped.
+pub(crate) fn grades(
+    count: usize,
+    relevant: &[u32],
+    matches: impl Fn(usize, usize) -> bool,
+) -> Vec<u32> {
     let mut found = vec![false; relevant.len()];
-    let mut grades = Vec::with_capacity(uris.len());
-    for uri in uris {
-        let matching = || (0..relevant.len()).filter(|&at| relevant[at].0.match_one(uri));
+    let mut grades = Vec::with_capacity(count);
+    for rank in 0..count {
+        let matching = || (0..relevant.len()).filter(|&at| matches(rank, at));
         match matching().find(|&at| !found[at]) {
             Some(at) => {
                 found[at] = true;
-                grades.push(relevant[at].1);
+                grades.push(relevant[at]);
             }
             None if matching().next().is_some() => {}
             None => grades.push(0),
         }
     }
     grades
+}
+
+/// The grade of each document in a ranking, by path patterns.
+fn grades_by_pattern(uris: &[&str], relevant: &[(Patterns, u32)]) -> Vec<u32> {
+    let of: Vec<u32> = relevant.iter().map(|(_, grade)| *grade).collect();
+    grades(uris.len(), &of, |rank, at| relevant[at].0.match_one(uris[rank]))
 }
 
 /// The grades of all relevant documents, best first.
@@ -172,7 +183,7 @@ mod tests {
         let relevant = &judgements.queries[0].relevant;
         let uris =
             ["file:///x/c.txt", "file:///x/docs/1.txt", "file:///docs/2.txt", "file:///x/b.txt"];
-        assert_eq!(grades(&uris, relevant), [0, 2, 1]);
+        assert_eq!(grades_by_pattern(&uris, relevant), [0, 2, 1]);
         assert_eq!(ideal_grades(relevant), [2, 1, 1]);
     }
 }

@@ -91,6 +91,7 @@ mod settings;
 mod store_query;
 mod target;
 pub mod title;
+pub mod tuning;
 mod vocabulary;
 
 pub use caches::SearchCaches;

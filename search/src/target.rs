@@ -36,6 +36,24 @@ pub struct Target {
     pub vocabulary: Option<Arc<dyn Vocabulary>>,
 }
 
+impl Target {
+    /// The same generation, searched under other settings.
+    #[must_use]
+    pub fn with_settings(&self, settings: SearchSettings) -> Self {
+        Self {
+            collection: self.collection,
+            name: self.name.clone(),
+            generation: self.generation,
+            store: self.store.clone(),
+            model: self.model.clone(),
+            sparse_encoder: Arc::clone(&self.sparse_encoder),
+            sparse: self.sparse,
+            settings: Arc::new(settings),
+            index: Arc::clone(&self.index),
+        }
+    }
+}
+
 /// A model that is loaded on first use.
 #[derive(Clone)]
 pub struct QueryModel {

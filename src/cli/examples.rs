@@ -75,6 +75,13 @@ Examples:
   # Measure all search modes, and fail if nDCG@10 is below 0.4
   semantik eval handbook.yaml --judgements judged.jsonl --min ndcg@10=0.4";
 
+pub(crate) const TUNE: &str = "\
+Examples:
+  # Propose settings by judged queries
+  semantik tune handbook.yaml --judgements judged.jsonl
+  # Propose settings by questions made from the collection, and save the diff
+  semantik tune handbook.yaml --json | jq -r '.diff // empty' > tuned.diff";
+
 pub(crate) const SERVE: &str = "\
 Examples:
   # Serve two collections and the web UI on http://127.0.0.1:8080

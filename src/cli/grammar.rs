@@ -27,9 +27,9 @@ const WITHOUT_JSON: [&str; 8] =
 /// First words of the help of verbs and options.
 const IMPERATIVES: &str = "Accept Allow Apply Authenticate Cancel Check Compare Connect Create \
     Delete Download Embed Evaluate Explain Extract Fetch Grant Group Include Limit List Listen \
-    Make Measure Normalise Pause Plan Print Push Read Rebuild Remove Repair Require Rerank Restore Resume \
-    Retry Return Revert Run Search Select Serve Set Show Skip Test Truncate Trust Update Use Wait \
-    Weight Write";
+    Make Measure Normalise Pause Plan Print Propose Push Read Rebuild Remove Repair Require Rerank \
+    Restore Resume Retry Return Revert Run Search Select Serve Set Show Skip Test Truncate Trust \
+    Update Use Wait Weight Write";
 
 /// All commands below the root with the words that name them.
 fn commands() -> Vec<(String, Command)> {

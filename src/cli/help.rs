@@ -9,7 +9,7 @@ use clap::error::{ContextKind, ContextValue};
 /// The verbs by subject, in the order of the help.
 pub(super) const GROUPS: [(&str, &[&str]); 6] = [
     ("Pipelines", &["check", "test", "graph", "plan", "run"]),
-    ("Search", &["search", "eval", "serve"]),
+    ("Search", &["search", "eval", "tune", "serve"]),
     (
         "Collections",
         &["status", "collections", "sources", "documents", "why", "verify", "reindex", "rollback"],

@@ -228,6 +228,11 @@ pub(crate) struct EvalArgs {
     /// Compare with this generation
     #[arg(long, value_name = "N")]
     pub against: Option<i32>,
+    /// Compare with the search settings of this pipeline file
+    ///
+    /// Only its `search` is used, on the same vectors.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub against_settings: Option<PathBuf>,
     /// Require a minimum score, such as 'ndcg@10=0.4' (repeatable)
     ///
     /// The measures are ndcg@10, recall@10, recall@100 and mrr@10.

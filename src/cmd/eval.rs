@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use operations::search_settings;
 use pipeline::BoxError;
 use search::evaluation::{
     Answerer, Estimate, Evaluation, Judgements, MEASURES, Measure, compare, estimate, evaluate,
@@ -14,7 +15,7 @@ use search::{Request, SearchMode, SearchResults, Searcher, Target, TargetResolve
 use serde_json::{Value, json};
 
 use crate::cli::{EvalArgs, ModeArg};
-use crate::composition::FileTargets;
+use crate::composition::{self, FileTargets};
 use crate::remote::RemoteServer;
 use crate::{model_download, remote, render};
 
@@ -24,6 +25,8 @@ const SIGNIFICANCE_LEVEL: f64 = 0.05;
 /// The evaluation of one mode of a generation.
 struct EvaluationRun {
     generation: i32,
+    /// The file with the settings of the search, if it is not that of the collection.
+    settings: Option<String>,
     evaluation: Evaluation,
 }
 
@@ -33,11 +36,14 @@ pub(super) async fn eval(args: &EvalArgs) -> Result<(), BoxError> {
     let asked = match args.server.server() {
         Some(server) => {
             if args.generation.is_some() || args.against.is_some() {
-                return Err(
-                    "a server searches the live generation only: leave out `--generation` \
-                            and `--against`, or `--server`"
-                        .into(),
-                );
+                return Err("a server searches the live generation only: leave out \
+                            `--generation` and `--against`, or `--server`"
+                    .into());
+            }
+            if args.against_settings.is_some() {
+                return Err("a server searches with its own settings only: leave out \
+                            `--against-settings` or `--server`"
+                    .into());
             }
             let collection = remote::collection_name(&args.file)?;
             evaluate_on_server(&server, &collection, &judgements, &args.mode).await?
@@ -55,7 +61,7 @@ pub(super) async fn eval(args: &EvalArgs) -> Result<(), BoxError> {
 }
 
 /// Reads a file of judgements.
-fn judgements(file: &Path, topics: Option<&Path>) -> Result<Judgements, BoxError> {
+pub(super) fn judgements(file: &Path, topics: Option<&Path>) -> Result<Judgements, BoxError> {
     let text = fs_err::read_to_string(file)?;
     let judgements = match topics {
         Some(topics) => Judgements::from_trec(&text, &fs_err::read_to_string(topics)?),
@@ -114,7 +120,35 @@ async fn evaluate_file(
             }
         });
     }
+    if let Some(file) = &args.against_settings {
+        let target = match (&server, args.generation) {
+            (Some(_), None) => {
+                return Err("`--against-settings` reads the vectors in this process, and a server \
+                            has them open: stop it first"
+                    .into());
+            }
+            (_, Some(number)) => files.generation(number).await?,
+            (None, None) => files.resolve("0").await?,
+        };
+        asked.extend(other_settings(&target, file, judgements, &args.mode).await?);
+    }
     Ok(asked)
+}
+
+/// Evaluates hybrid search of a generation under the settings of another pipeline file, which
+/// affect no other mode.
+async fn other_settings(
+    target: &Target,
+    file: &Path,
+    judgements: &Judgements,
+    wanted: &[ModeArg],
+) -> Result<Vec<EvaluationRun>, BoxError> {
+    let spec = composition::read_spec(file)?;
+    let other = Arc::new(target.with_settings(search_settings(&spec.file.search, &spec.base)));
+    let runs = run_evaluations(&other, judgements, wanted).await?;
+    let hybrid = runs.into_iter().filter(|it| it.evaluation.mode == SearchMode::Hybrid);
+    let name = file.display().to_string();
+    Ok(hybrid.map(|it| EvaluationRun { settings: Some(name.clone()), ..it }).collect())
 }
 
 /// Answers queries through a server, and notes the generations of the answers.
@@ -167,7 +201,7 @@ async fn evaluate_on_server(
         evaluations.push(evaluate_by(&answerer, collection, judgements, Some(mode)).await?);
     }
     let generation = answerer.generation()?;
-    let run = |evaluation| EvaluationRun { generation, evaluation };
+    let run = |evaluation| EvaluationRun { generation, settings: None, evaluation };
     Ok(evaluations.into_iter().map(run).collect())
 }
 
@@ -180,14 +214,20 @@ async fn run_evaluations(
     let mut asked = Vec::new();
     for mode in modes(target.sparse, wanted) {
         let evaluation = evaluate(&searcher, target, judgements, Some(mode)).await?;
-        asked.push(EvaluationRun { generation: target.generation, evaluation });
+        let generation = target.generation;
+        asked.push(EvaluationRun { generation, settings: None, evaluation });
     }
     Ok(asked)
 }
 
-/// The evaluation to compare with: the same mode of the other generation, otherwise the first mode.
+/// The evaluation to compare with: the same mode of the other generation or under the settings of
+/// the collection, otherwise the first mode.
 fn baseline(asked: &[EvaluationRun], of: usize) -> Option<&EvaluationRun> {
     let first = &asked[0];
+    if asked[of].settings.is_some() {
+        let mode = asked[of].evaluation.mode;
+        return asked.iter().find(|it| it.settings.is_none() && it.evaluation.mode == mode);
+    }
     let other = |it: &&EvaluationRun| {
         it.generation != asked[of].generation && it.evaluation.mode == asked[of].evaluation.mode
     };
@@ -200,8 +240,9 @@ fn baseline(asked: &[EvaluationRun], of: usize) -> Option<&EvaluationRun> {
 fn as_text(questions: usize, asked: &[EvaluationRun]) -> String {
     let mut head = vec!["generation", "mode"];
     head.extend(MEASURES.iter().map(|measure| measure.title));
-    let rows = asked.iter().map(|EvaluationRun { generation, evaluation }| {
-        let mut row = vec![generation.to_string(), evaluation.mode.name().to_owned()];
+    let rows = asked.iter().map(|EvaluationRun { generation, settings, evaluation }| {
+        let settings = settings.as_ref().map_or_else(String::new, |file| format!(" ({file})"));
+        let mut row = vec![generation.to_string(), format!("{}{settings}", evaluation.mode)];
         row.extend(MEASURES.iter().map(|measure| {
             let Estimate { mean, low, high } = estimate(&evaluation.sample(*measure));
             format!("{mean:.3} ({low:.3}–{high:.3})")
@@ -225,8 +266,11 @@ fn comparison_line(one: &EvaluationRun, other: &EvaluationRun) -> String {
     let ndcg = MEASURES[0];
     let said = compare(&one.evaluation.sample(ndcg), &other.evaluation.sample(ndcg));
     let Estimate { mean, low, high } = said.difference;
-    let name =
-        |it: &EvaluationRun| format!("{} of generation {}", it.evaluation.mode, it.generation);
+    let name = |it: &EvaluationRun| {
+        let with = it.settings.as_ref().map(|file| format!(" with the settings of {file}"));
+        let (mode, number) = (it.evaluation.mode, it.generation);
+        format!("{mode} of generation {number}{}", with.unwrap_or_default())
+    };
     let (one, other) = (name(one), name(other));
     let (title, p) = (ndcg.title, said.p_value);
     if p >= SIGNIFICANCE_LEVEL {
@@ -238,7 +282,7 @@ fn comparison_line(one: &EvaluationRun, other: &EvaluationRun) -> String {
 
 fn as_json(judgements: &Judgements, asked: &[EvaluationRun]) -> Value {
     let evaluations =
-        asked.iter().enumerate().map(|(of, EvaluationRun { generation, evaluation })| {
+        asked.iter().enumerate().map(|(of, EvaluationRun { generation, settings, evaluation })| {
             let measures = MEASURES.iter().map(|measure| {
                 let sample = evaluation.sample(*measure);
                 let Estimate { mean, low, high } = estimate(&sample);
@@ -247,6 +291,7 @@ fn as_json(judgements: &Judgements, asked: &[EvaluationRun]) -> Value {
                     json!({
                         "generation": rival.generation,
                         "mode": rival.evaluation.mode.name(),
+                        "settings": rival.settings,
                         "difference": other.difference.mean,
                         "low": other.difference.low,
                         "high": other.difference.high,
@@ -266,6 +311,7 @@ fn as_json(judgements: &Judgements, asked: &[EvaluationRun]) -> Value {
             json!({
                 "generation": generation,
                 "mode": evaluation.mode.name(),
+                "settings": settings,
                 "measures": measures.collect::<serde_json::Map<_, _>>(),
                 "questions": questions.collect::<Vec<_>>(),
             })

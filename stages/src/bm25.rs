@@ -27,8 +27,8 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use pipeline::{
-    BoxError, Passage, PassageField, QueryTerm, SparseEncoder, SparseVector, TermMatch,
-    TermPosition,
+    Bm25fParameters, BoxError, FieldEncoder, Passage, PassageField, QueryTerm, SparseEncoder,
+    SparseVector, TermFrequencies, TermMatch, TermPosition,
 };
 use rust_stemmers::Stemmer;
 use serde_json::Value;
@@ -124,11 +124,8 @@ impl Bm25Encoder {
         stemmer: Option<&Stemmer>,
         mut index_of: impl FnMut(TokenKind, &str, Option<&Stemmer>) -> u32,
     ) -> SparseVector {
-        let mut counts = FieldCounts::default();
-        for (field, text) in FieldTexts::of(passage, &self.weights).iter() {
-            lex(text, &mut |kind, word, _| counts.add(field, index_of(kind, word, stemmer)));
-        }
-        self.weights.vector(&counts)
+        let texts = FieldTexts::of(passage, &self.weights);
+        self.weights.vector(&count_terms(&texts, |kind, word| index_of(kind, word, stemmer)))
     }
 
     /// The vectors of the passages of one batch, in order. Each distinct term is stemmed once.
@@ -145,6 +142,30 @@ impl Bm25Encoder {
             })
         });
         vectors.collect()
+    }
+}
+
+/// The occurrences of terms in the texts of fields.
+fn count_terms(
+    texts: &FieldTexts<'_>,
+    mut index_of: impl FnMut(TokenKind, &str) -> u32,
+) -> FieldCounts {
+    let mut counts = FieldCounts::default();
+    for (field, text) in texts.iter() {
+        lex(text, &mut |kind, word, _| counts.add(field, index_of(kind, word)));
+    }
+    counts
+}
+
+impl FieldEncoder for Bm25Encoder {
+    fn parameters(&self) -> Bm25fParameters {
+        self.weights.parameters()
+    }
+
+    fn term_frequencies(&self, passage: &Passage<'_>) -> TermFrequencies {
+        let stemmer = self.stemmer(passage.language);
+        let texts = FieldTexts::all(passage, &self.weights);
+        count_terms(&texts, |kind, word| word_index(kind, word, stemmer)).into_frequencies()
     }
 }
 
@@ -176,6 +197,10 @@ impl SparseEncoder for Bm25Encoder {
 
     fn reads(&self, field: PassageField) -> bool {
         self.weights.reads(field)
+    }
+
+    fn as_field_encoder(&self) -> Option<&dyn FieldEncoder> {
+        Some(self)
     }
 
     fn term_positions(

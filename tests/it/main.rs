@@ -52,6 +52,7 @@ mod store_contents;
 mod support;
 mod terminal;
 mod tidy;
+mod tune;
 mod units;
 mod upgrade;
 mod volume;

@@ -34,6 +34,15 @@ impl Plan {
         })
     }
 
+    /// Ids of the nodes that make the sparse vectors of the collection. Their option `sparse` sets
+    /// them.
+    pub fn sparse_nodes(&self) -> Vec<&str> {
+        let reaches = self.reaches_collection();
+        let before = self.nodes.iter().zip(reaches).filter(|it| it.1).map(|it| it.0);
+        let is_sparse = |node: &&Node| node.stage_facts().is_some_and(|it| it.sparse.is_some());
+        before.filter(is_sparse).map(|node| &*node.id).collect()
+    }
+
     fn collection_layout(&self) -> Option<VectorLayout> {
         self.nodes.iter().find_map(|node| node.sink_facts()?.collection)
     }

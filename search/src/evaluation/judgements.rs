@@ -122,7 +122,7 @@ impl Judgements {
         Self::of(judged)
     }
 
-    fn of(judged: Vec<JudgedQuery>) -> Result<Self, JudgementsError> {
+    pub(crate) fn of(judged: Vec<JudgedQuery>) -> Result<Self, JudgementsError> {
         if judged.is_empty() {
             let message = "no query has a relevant document".to_owned();
             return Err(JudgementsError { line: 1, message });
@@ -132,7 +132,11 @@ impl Judgements {
 }
 
 impl JudgedQuery {
-    fn new(id: String, question: String, relevant: BTreeMap<String, u32>) -> Result<Self, String> {
+    pub(crate) fn new(
+        id: String,
+        question: String,
+        relevant: BTreeMap<String, u32>,
+    ) -> Result<Self, String> {
         if question.trim().is_empty() {
             return Err("the query is empty".to_owned());
         }

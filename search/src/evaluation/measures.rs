@@ -53,7 +53,7 @@ pub struct Scores {
 
 /// The scores of a ranking with these grades; `ideal` contains the grades of all relevant
 /// documents, best first.
-pub(super) fn scores(grades: &[u32], ideal: &[u32]) -> Scores {
+pub(crate) fn scores(grades: &[u32], ideal: &[u32]) -> Scores {
     let best = gain(ideal, 10);
     let first = grades.iter().take(10).position(|&grade| grade > 0);
     Scores {

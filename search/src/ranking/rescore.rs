@@ -14,6 +14,7 @@ use crate::ranking::freshness::{Freshness, decayed};
 use crate::ranking::passes::Passes;
 use crate::ranking::proximity::{Proximity, ProximityQuery};
 use crate::ranking::siblings::with_siblings;
+use crate::settings::SearchSettings;
 
 impl Passes<'_> {
     /// Applies the passes that are set, without diversity. `best` is about the largest score.
@@ -23,13 +24,7 @@ impl Passes<'_> {
         best: f32,
     ) -> Result<(), StoreError> {
         let settings = self.settings;
-        let exact = ExactParts::of(candidates);
-        if settings.siblings > 0.0 {
-            count_siblings(candidates, &exact, settings.siblings);
-        }
-        if settings.lead > 0.0 {
-            raise_first_chunks(candidates, &exact, settings.lead);
-        }
+        let exact = rescore_by_documents(candidates, settings);
         if let Some(freshness) = settings.freshness {
             let points = self.read(candidates).await?;
             decay_by_age(candidates, &exact, &points, freshness, self.now);
@@ -62,9 +57,24 @@ impl Passes<'_> {
     }
 }
 
+/// Applies the passes that know candidates by their documents and read no text.
+pub(crate) fn rescore_by_documents(
+    candidates: &mut [Candidate],
+    settings: &SearchSettings,
+) -> ExactParts {
+    let exact = ExactParts::of(candidates);
+    if settings.siblings > 0.0 {
+        count_siblings(candidates, &exact, settings.siblings);
+    }
+    if settings.lead > 0.0 {
+        raise_first_chunks(candidates, &exact, settings.lead);
+    }
+    exact
+}
+
 /// The parts of scores beyond the fused ones, by which chunks with exact terms of the query precede
 /// all others. They are no relevance: neither a sibling nor an age changes them.
-struct ExactParts(HashMap<Uuid, f32>);
+pub(crate) struct ExactParts(HashMap<Uuid, f32>);
 
 impl ExactParts {
     fn of(candidates: &[Candidate]) -> Self {

@@ -11,4 +11,5 @@ mod paging;
 mod rerank;
 mod search;
 mod support;
+mod tuning;
 mod vocabulary;

@@ -7,13 +7,27 @@ use pipeline::{HEADING_SEPARATOR, Passage, PassageField};
 use crate::bm25::weights::FieldWeights;
 use crate::context::{distinct_headings, path_words};
 
-/// The text of each field with a weight; the others are empty.
+/// The texts of fields; those that are not read are empty.
 pub(super) struct FieldTexts<'a>([(PassageField, Cow<'a, str>); 4]);
 
 impl<'a> FieldTexts<'a> {
+    /// The fields with a weight.
     pub(super) fn of(passage: &Passage<'a>, weights: &FieldWeights) -> Self {
+        Self::read(passage, weights, |field| weights.reads(field))
+    }
+
+    /// All fields.
+    pub(super) fn all(passage: &Passage<'a>, weights: &FieldWeights) -> Self {
+        Self::read(passage, weights, |_| true)
+    }
+
+    fn read(
+        passage: &Passage<'a>,
+        weights: &FieldWeights,
+        reads: impl Fn(PassageField) -> bool,
+    ) -> Self {
         let text = |field| {
-            if !weights.reads(field) {
+            if !reads(field) {
                 return Cow::Borrowed("");
             }
             match field {
