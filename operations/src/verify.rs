@@ -10,7 +10,7 @@
 use std::collections::{HashMap, HashSet};
 
 use metadata::{DocumentStatus, Generation, Integrity, Postgres, WaitPolicy};
-use pipeline::{BoxError, InspectedPoint};
+use pipeline::{BoxError, InspectedPoint, Remedy, StoreError};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use vectors::DamagedFile;
@@ -144,10 +144,20 @@ impl Operator {
         let collection = self.collection().await?;
         let is_idle = self.context.postgres().ensure_idle(&collection).await.is_ok();
         if is_idle || self.wait == WaitPolicy::Wait {
-            return self.verify().await;
+            let compared = self.verify().await;
+            // A cancelled operation holds its lock until it has stopped.
+            if self.wait == WaitPolicy::Wait || !compared.as_ref().is_err_and(is_conflict) {
+                return compared;
+            }
         }
         verify_settled(&self.context).await
     }
+}
+
+/// `true` if another process works on the collection.
+fn is_conflict(error: &BoxError) -> bool {
+    let error = error.downcast_ref::<StoreError>();
+    error.is_some_and(|error| error.remedy == Remedy::Conflict)
 }
 
 /// Attempts to compare one generation while operations may replace it.
@@ -336,5 +346,5 @@ async fn count_points(
 /// `true` if the vectors themselves cannot be opened or read, and no other process or store is the
 /// cause.
 fn is_damage_error(error: &(dyn std::error::Error + 'static)) -> bool {
-    error.downcast_ref::<pipeline::StoreError>().is_some_and(vectors::is_damage_error)
+    error.downcast_ref::<StoreError>().is_some_and(vectors::is_damage_error)
 }

@@ -50,6 +50,7 @@ impl Target {
             sparse: self.sparse,
             settings: Arc::new(settings),
             index: Arc::clone(&self.index),
+            vocabulary: self.vocabulary.clone(),
         }
     }
 }

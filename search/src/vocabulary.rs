@@ -41,8 +41,8 @@ const MAX_COUNTED_WORDS: usize = 1_000;
 /// Maximum number of words that a prefix is expanded to: the most frequent ones.
 const MAX_EXPANSIONS: usize = 64;
 
-/// Maximum number of prefixes of a query that are expanded; further ones are searched as typed. This
-/// and the next two limit the cost of a query.
+/// Maximum number of prefixes of a query that are expanded; further ones are searched as typed.
+/// This and the next two limit the cost of a query.
 const MAX_PREFIXES: usize = 4;
 
 /// Maximum number of words of a query that are looked up; further ones are searched as typed.
@@ -237,7 +237,8 @@ impl VocabularyReader<'_> {
         Ok(terms.into_iter().zip(counts).collect())
     }
 
-    /// All words, from the cache or the store; `None` if they cannot be read or there are none.
+    /// All words, from the cache or the store; `None` if they cannot be read, or if the list is
+    /// empty.
     async fn all_words(&self, vocabulary: &dyn Vocabulary) -> Option<Arc<WordList>> {
         if let Some(known) = self.points.caches.words(self.points.version) {
             return (known.len() > 0).then_some(known);

@@ -47,6 +47,13 @@ export function drawTrouble({ failed, searched, asked }) {
   ];
 }
 
+/** A line above hits that are no nearer to the query than unrelated passages. */
+export function drawNothingNear({ nothingNear, searched }) {
+  if (!nothingNear) return null;
+  const them = searched.length === 1 ? "the collection" : "the collections";
+  return h("p", { class: "small" }, `Nothing in ${them} is near this query; the best hits follow.`);
+}
+
 /** Words that were corrected, each with links to the words that were not used. */
 export function drawCorrections({ corrections, asked }) {
   if (!corrections.length) return null;
@@ -64,7 +71,7 @@ export function drawCorrections({ corrections, asked }) {
   ];
   return h(
     "p",
-    { class: "corrections small" },
+    { class: "small" },
     corrections.map(line),
     h("a", { href: search({ typos: false }) }, "Search as typed"),
   );

@@ -135,6 +135,7 @@ export function fromAnswer(answer) {
     failed: (answer.failed ?? []).map((it) => ({ name: it.name, why: REASONS[it.reason] ?? it.reason })),
     searched: answer.searched ?? [],
     corrections: answer.corrections ?? [],
+    nothingNear: Boolean(answer.nothing_near),
     timings: {
       total: answer.timings.total_ms / 1000,
       embed: answer.timings.embed_ms / 1000,

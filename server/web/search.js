@@ -12,6 +12,7 @@ import {
   drawHome,
   drawModes,
   drawNone,
+  drawNothingNear,
   drawPaging,
   drawSummary,
   drawTrouble,
@@ -223,6 +224,7 @@ class Search {
       drawSummary(answer),
       drawTrouble(answer),
       drawCorrections(answer),
+      drawNothingNear(answer),
       hits.length ? drawHits(hits, { state: asked, collections: this.collections }) : drawNone(asked, clear),
       drawPaging(asked, more),
     );

@@ -59,8 +59,8 @@ pub(crate) mod batch;
 /// Longest wait of documents for a full window.
 const MAX_GATHER_DELAY: Duration = Duration::from_secs(2);
 
-/// An idle sink starts with this part of a window. A smaller window costs more than the wait for the
-/// rest saves.
+/// An idle sink starts with this part of a window. A smaller window costs more than the wait for
+/// the rest saves.
 const IDLE_SHARE: usize = 8;
 
 /// Documents per call that removes points.
@@ -93,7 +93,8 @@ pub(crate) struct UpsertOptions {
     #[schemars(range(min = 1, max = 64))]
     in_flight: usize,
     /// Chunks to collect before documents are written, and committed in one transaction. If no
-    /// further documents are ready, an eighth of them is enough; documents wait at most two seconds.
+    /// further documents are ready, an eighth of them is enough; documents wait at most two
+    /// seconds.
     #[schemars(range(min = 1, max = 100_000))]
     window: usize,
     /// Storage format of the values of a vector.

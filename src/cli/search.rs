@@ -10,7 +10,7 @@ use crate::remote::RemoteServer;
 /// The server that executes a verb.
 #[derive(Debug, Args)]
 pub(crate) struct ServerArgs {
-    /// Send the request to this server
+    /// Use the server at this URL
     ///
     /// FILE is then a pipeline file, of which only the name of its collection is read, or the name
     /// or id of a collection. Without this option, a server on this machine that has the embedded

@@ -123,9 +123,11 @@ async fn evaluate_file(
     if let Some(file) = &args.against_settings {
         let target = match (&server, args.generation) {
             (Some(_), None) => {
-                return Err("`--against-settings` reads the vectors in this process, and a server \
+                return Err(
+                    "`--against-settings` reads the vectors in this process, and a server \
                             has them open: stop it first"
-                    .into());
+                        .into(),
+                );
             }
             (_, Some(number)) => files.generation(number).await?,
             (None, None) => files.resolve("0").await?,

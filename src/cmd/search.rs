@@ -51,8 +51,8 @@ pub(super) async fn search(args: &SearchArgs) -> Result<(), BoxError> {
     if failures.is_empty() { Ok(()) } else { Err(failures.join("; ").into()) }
 }
 
-/// Searches the collections of pipeline files: through the server that has their vectors open, or in
-/// this process. Collections that failed have their own name.
+/// Searches the collections of pipeline files: through the server that has their vectors open, or
+/// in this process. Collections that failed have their own name.
 async fn search_files(
     args: &SearchArgs,
     mut request: Request,

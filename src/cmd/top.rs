@@ -10,7 +10,6 @@ use pipeline::{BoxError, Progress};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyModifiers};
-use serde_json::Value;
 use uuid::Uuid;
 
 use crate::cli::TopArgs;

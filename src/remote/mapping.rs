@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use pipeline::{HumanDuration, PassageField, Payload, SearchAccuracy, TermMatch};
 use search::{
-    CollectionFailure, CollectionResult, Explanation, Fusion, Leg, MergedHit, Request,
+    CollectionFailure, CollectionResult, Correction, Explanation, Fusion, Leg, MergedHit, Request,
     RerankOverride, SearchMode, SearchResults, SettingsOverrides, Timings,
 };
 use serde_json::{Map, Value};
 use server::wire::{
     FailedCollection, FreshnessRequest, FusionMethod, FusionRequest, Mode, ProximityRequest,
     RankingPlace, RerankOptions, RerankRequest, SearchAnswer, SearchExplanation, SearchHit,
-    SearchRequest, to_byte_ranges,
+    SearchRequest, SpellingCorrection, to_byte_ranges,
 };
 
 /// The request of a search. All fields are named, so that a new option cannot be forgotten here.
@@ -46,6 +46,7 @@ pub(super) fn to_wire(
     let SettingsOverrides {
         fusion,
         exact_terms,
+        typos,
         rerank,
         siblings,
         lead,
@@ -94,6 +95,7 @@ pub(super) fn to_wire(
         per_document: *per_document,
         fusion,
         exact_terms: *exact_terms,
+        typos: *typos,
         rerank,
         proximity: proximity
             .map(|it| ProximityRequest { weight: it.weight, candidates: it.candidates }),
@@ -126,7 +128,7 @@ fn human_duration(seconds: u64) -> HumanDuration {
 
 /// The results of a search. Collections that failed have their own name.
 pub(super) fn to_results(answer: SearchAnswer) -> SearchResults {
-    let SearchAnswer { hits, nothing_near, next, searched, failed, timings } = answer;
+    let SearchAnswer { hits, nothing_near, next, corrections, searched, failed, timings } = answer;
     let searched: Vec<CollectionResult> = searched
         .into_iter()
         .map(|it| CollectionResult {
@@ -148,6 +150,7 @@ pub(super) fn to_results(answer: SearchAnswer) -> SearchResults {
         cursor: next,
         searched,
         failed: failed.into_iter().map(to_failure).collect(),
+        corrections: corrections.into_iter().map(to_correction).collect(),
         timings: Timings {
             total: ms(timings.total_ms),
             embed: ms(timings.embed_ms),
@@ -190,6 +193,11 @@ fn to_hit(hit: SearchHit, searched: &[CollectionResult]) -> MergedHit {
             source: hit.source,
         },
     }
+}
+
+fn to_correction(correction: SpellingCorrection) -> Correction {
+    let SpellingCorrection { typed, used, alternatives } = correction;
+    Correction { typed, used, alternatives }
 }
 
 fn to_explanation(explanation: SearchExplanation) -> Explanation {

@@ -31,8 +31,8 @@ pub struct HotQuery {
     /// Text of the query.
     pub sql: &'static str,
     /// Its parameters as SQL. A test replaces placeholders in braces: `collection`, `operation`,
-    /// `generation`, `fingerprint`, `user`, and arrays of equal length: `documents`, `contents`, `uris` and their
-    /// `hashes`, `sources`, `numbers`, `times`, `texts`, `objects`, `nulls`.
+    /// `generation`, `fingerprint`, `user`, and arrays of equal length: `documents`, `contents`,
+    /// `uris` and their `hashes`, `sources`, `numbers`, `times`, `texts`, `objects`, `nulls`.
     pub arguments: &'static str,
     /// Indexes that the plan must use when the statistics are correct.
     pub indexes: &'static [&'static str],

@@ -80,6 +80,8 @@ impl Proof {
             // Caches must not mix what different questions see.
             store: format!("{} as question {question} sees it", self.target.store),
             index: Arc::new(view),
+            // Questions are searched as written, in the lab and here.
+            vocabulary: None,
             ..self.target.with_settings(settings.clone())
         })
     }

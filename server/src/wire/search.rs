@@ -62,8 +62,8 @@ pub struct SearchRequest {
     /// Ranks chunks with the names, numbers and quoted phrases of the query first in hybrid mode.
     /// Default: the setting of each collection.
     pub exact_terms: Option<bool>,
-    /// Expands prefixes (`pthread*`) and corrects words that a collection does not have. Default: the
-    /// setting of each collection.
+    /// Expands prefixes (`pthread*`) and corrects words that a collection does not have. Default:
+    /// the setting of each collection.
     pub typos: Option<bool>,
     /// Number of entries of each ranking that are fused.
     #[schema(minimum = 1, maximum = 10000)]
@@ -232,7 +232,7 @@ pub struct SearchAnswer {
 }
 
 /// A corrected word of the query. The dense ranking uses the query as typed.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 pub struct SpellingCorrection {
     /// The word as typed.
     pub typed: String,
