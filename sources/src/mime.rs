@@ -5,6 +5,9 @@
 //! types, too, so that errors can name the format, and formats that only look like text (mail with
 //! encoded attachments) are not treated as text.
 
+mod code;
+mod markup;
+
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
@@ -17,29 +20,23 @@ const ZIP: &str = "application/zip";
 const COMPOUND: &str = "application/x-ole-storage";
 const PLAIN: &str = "text/plain";
 const HTML: &str = "text/html";
+const XML: &str = "application/xml";
+const TEX: &str = "text/x-tex";
 const TROFF: &str = "text/troff";
 const MAIL: &str = "message/rfc822";
 const MAILBOX: &str = "application/mbox";
+const OUTLOOK: &str = "application/vnd.ms-outlook";
 const WEB_ARCHIVE: &str = "multipart/related";
 
 /// Types by lower-case extension, sorted.
 const BY_EXTENSION: &[(&str, &str)] = &[
     ("adoc", "text/asciidoc"),
-    ("c", "text/x-c"),
-    ("cc", "text/x-c"),
-    ("cpp", "text/x-c"),
-    ("css", "text/css"),
     ("csv", "text/csv"),
     ("docx", DOCX),
     ("eml", MAIL),
-    ("go", "text/x-go"),
     ("gz", "application/gzip"),
-    ("h", "text/x-c"),
-    ("hpp", "text/x-c"),
     ("htm", HTML),
     ("html", HTML),
-    ("java", "text/x-java"),
-    ("js", "text/javascript"),
     ("json", "application/json"),
     ("jsonl", "application/jsonl"),
     ("log", PLAIN),
@@ -50,20 +47,14 @@ const BY_EXTENSION: &[(&str, &str)] = &[
     ("mht", WEB_ARCHIVE),
     ("mhtml", WEB_ARCHIVE),
     ("pdf", "application/pdf"),
-    ("pl", "text/x-perl"),
-    ("py", "text/x-python"),
-    ("rs", "text/x-rust"),
     ("rst", "text/x-rst"),
-    ("sh", "text/x-shellscript"),
-    ("sql", "application/sql"),
-    ("tex", "text/x-tex"),
+    ("tex", TEX),
     ("text", PLAIN),
     ("toml", "application/toml"),
-    ("ts", "text/x-typescript"),
     ("tsv", "text/tab-separated-values"),
     ("txt", PLAIN),
     ("xhtml", HTML),
-    ("xml", "application/xml"),
+    ("xml", XML),
     ("yaml", "application/yaml"),
     ("yml", "application/yaml"),
 ];
@@ -74,7 +65,7 @@ const IN_CONTAINERS: &[(&str, &str)] = &[
     ("docm", "application/vnd.ms-word.document.macroenabled.12"),
     ("epub", "application/epub+zip"),
     ("key", "application/vnd.apple.keynote"),
-    ("msg", "application/vnd.ms-outlook"),
+    ("msg", OUTLOOK),
     ("numbers", "application/vnd.apple.numbers"),
     ("odp", "application/vnd.oasis.opendocument.presentation"),
     ("ods", "application/vnd.oasis.opendocument.spreadsheet"),
@@ -109,12 +100,17 @@ const SAMPLE_BYTES: usize = 8192;
 /// assert_eq!(detect(Path::new("page.HTML"), b"<p>text"), "text/html");
 /// assert_eq!(detect(Path::new("README"), b"plain text"), "text/plain");
 /// assert_eq!(detect(Path::new("report.txt"), b"%PDF-1.7"), "application/pdf");
+/// assert_eq!(detect(Path::new("build"), b"#!/usr/bin/env python3"), "text/x-python");
 /// assert_eq!(detect(Path::new("core"), &[0, 159, 146, 150]), BINARY);
 /// ```
 pub fn detect(path: &Path, bytes: &[u8]) -> &'static str {
     let extension = path.extension().unwrap_or_default().as_bytes().to_ascii_lowercase();
-    match lookup(BY_EXTENSION, &extension) {
+    let of_code = code::by_name(path, &extension, bytes);
+    let named = of_code.or_else(|| lookup(BY_EXTENSION, &extension));
+    match named.or_else(|| markup::by_extension(&extension)) {
         Some(named) if !named.starts_with("text/") => named,
+        // Translations of Qt, for example, have an extension of TypeScript.
+        Some(_) if of_code.is_some() && bytes.starts_with(b"<?xml") => XML,
         Some(named) => {
             infer::get(bytes).map(inferred_type).filter(|found| !is_text(found)).unwrap_or(named)
         }
@@ -129,13 +125,17 @@ fn lookup(table: &[(&str, &'static str)], extension: &[u8]) -> Option<&'static s
 }
 
 fn by_content(extension: &[u8], bytes: &[u8]) -> &'static str {
+    if let Some(script) = code::by_interpreter(bytes) {
+        return script;
+    }
     if let Some(found) = infer::get(bytes) {
         let kind = inferred_type(found);
         if !matches!(kind, ZIP | COMPOUND) {
             return kind;
         }
         let in_container = lookup(IN_CONTAINERS, extension);
-        return in_container.or_else(|| office_type(kind, bytes)).unwrap_or(kind);
+        let by_parts = || office_type(kind, bytes).or_else(|| outlook_type(kind, bytes));
+        return in_container.or_else(by_parts).unwrap_or(kind);
     }
     let head = &bytes[..bytes.len().min(SAMPLE_BYTES)];
     if extension.first().is_some_and(u8::is_ascii_digit) && looks_like_roff(head) {
@@ -146,6 +146,9 @@ fn by_content(extension: &[u8], bytes: &[u8]) -> &'static str {
     }
     if let Some(mail) = mail_type(head) {
         return mail;
+    }
+    if let Some(markup) = markup::by_content(bytes) {
+        return markup;
     }
     // Text may contain a few control characters, but no NUL.
     let odd = head.iter().filter(|byte| is_unusual_control(**byte)).count();
@@ -158,7 +161,7 @@ fn by_content(extension: &[u8], bytes: &[u8]) -> &'static str {
 fn inferred_type(found: infer::Type) -> &'static str {
     match found.mime_type() {
         // The type of XML in the table of extensions.
-        "text/xml" => "application/xml",
+        "text/xml" => XML,
         // `infer` reports this type for every compound file.
         "application/msword" => COMPOUND,
         mime_type => mime_type,
@@ -166,7 +169,7 @@ fn inferred_type(found: infer::Type) -> &'static str {
 }
 
 fn is_text(mime_type: &&'static str) -> bool {
-    mime_type.starts_with("text/") || *mime_type == "application/xml"
+    mime_type.starts_with("text/") || *mime_type == XML
 }
 
 /// `true` if the first non-empty line looks like a manual page.
@@ -188,6 +191,13 @@ fn office_type(kind: &str, bytes: &[u8]) -> Option<&'static str> {
         starts.any(|(at, _)| directory[at..].starts_with(part))
     });
     found.map(|(_, kind)| *kind)
+}
+
+/// The type of an item of Outlook, from the name of the stream of its properties.
+fn outlook_type(kind: &str, bytes: &[u8]) -> Option<&'static str> {
+    let name: Vec<u8> = "__properties_".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let is_item = kind == COMPOUND && bytes.windows(name.len()).any(|window| window == name);
+    is_item.then_some(OUTLOOK)
 }
 
 /// Recognises mail and mailboxes without an extension: the file starts with header fields, some of
@@ -242,6 +252,9 @@ mod tests {
             b"From a@b.c Mon Jan  1 00:00:00 2024\nMessage-ID: <x>\nFrom: a\nDate: b\n\nbody";
         let memo = b"From: me\nTo: you\nSubject: trees\n\nnothing that a mail program wrote";
         let zip = b"PK\x03\x04 some part, and at the end the names: ppt/presentation.xml";
+        let name = "__properties_version1.0".encode_utf16().flat_map(u16::to_le_bytes);
+        let outlook: Vec<u8> =
+            b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1".iter().copied().chain(name).collect();
         let ole = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1 and so on";
         for (name, bytes, expected) in [
             ("a.md", b"# a".as_slice(), "text/markdown"),
@@ -272,6 +285,20 @@ mod tests {
             ("of some kind", ole, COMPOUND),
             ("a.msg", b"a commit message", PLAIN),
             ("a.doc", b"plain, as of old", PLAIN),
+            ("build", b"#!/usr/bin/env -S python3.11 -u\n", "text/x-python"),
+            ("run", b"#!/bin/dash\n", "text/x-shellscript"),
+            ("a.pl.in", b"#! /usr/bin/perl -w\n", "text/x-perl"),
+            ("Makefile", b"all:\n", "text/x-makefile"),
+            ("CMakeLists.txt", b"project(x)\n", "text/x-cmake"),
+            ("a.TS", b"let x = 1;", "text/x-typescript"),
+            ("de.ts", b"<?xml version='1.0'?><TS>", XML),
+            ("a.m", b"#import <x.h>\n", "text/x-objective-c"),
+            ("a.m", b"x = [1 2];\n", "text/x-matlab"),
+            ("a.ipynb", b"{}", "application/x-ipynb+json"),
+            ("state", b"{ \"a\": [1] }\n", "application/json"),
+            ("state", b"{ a }\n", PLAIN),
+            ("logo.svg", b"<?xml version='1.0'?><svg/>", "image/svg+xml"),
+            ("item", &outlook, "application/vnd.ms-outlook"),
             ("a.csv", b"a;b\n", "text/csv"),
             ("a.rtf", b"{\\rtf1\\ansi text}", "application/rtf"),
             ("a", b"\x89PNG\r\n\x1a\n", "image/png"),
