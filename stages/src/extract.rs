@@ -45,6 +45,7 @@ mod gzip;
 mod html;
 mod language;
 mod limits;
+mod mail;
 mod markdown;
 mod pdf;
 mod read;

@@ -35,6 +35,21 @@ impl Document {
             self.metadata.entry(key).or_insert(Value::String(value));
         }
     }
+
+    /// Adds one value of several as metadata: the second one makes a list.
+    pub(crate) fn append_metadata(&mut self, key: &str, value: &str) {
+        let value = Value::String(collapse_whitespace(value));
+        if value == "" {
+            return;
+        }
+        match self.metadata.get_mut(key) {
+            None => {
+                self.metadata.insert(key.to_owned(), value);
+            }
+            Some(Value::Array(values)) => values.push(value),
+            Some(first) => *first = Value::Array(vec![first.take(), value]),
+        }
+    }
 }
 
 /// The words of a text separated by single spaces, without control characters.

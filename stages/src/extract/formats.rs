@@ -2,21 +2,32 @@
 //! type in `sources/src/mime.rs` if scans do not detect it yet.
 
 use crate::extract::format::Format;
+use crate::extract::mail::{eml, mbox, outlook, web_archive};
 use crate::extract::{docx, html, markdown, pdf, roff, text};
 
 /// All formats.
-pub(crate) const FORMATS: [&Format; 6] =
-    [&text::FORMAT, &markdown::FORMAT, &html::FORMAT, &roff::FORMAT, &pdf::FORMAT, &docx::FORMAT];
+pub(crate) const FORMATS: &[&Format] = &[
+    &text::FORMAT,
+    &markdown::FORMAT,
+    &html::FORMAT,
+    &roff::FORMAT,
+    &pdf::FORMAT,
+    &docx::FORMAT,
+    &eml::FORMAT,
+    &mbox::FORMAT,
+    &outlook::FORMAT,
+    &web_archive::FORMAT,
+];
 
 /// The format of a media type; `None` if no parser reads it.
 pub(crate) fn by_media_type(media_type: &str) -> Option<&'static Format> {
-    let listed = FORMATS.into_iter().find(|format| format.media_types.contains(&media_type));
+    let listed = FORMATS.iter().copied().find(|format| format.media_types.contains(&media_type));
     listed.or_else(|| text::is_plain(media_type).then_some(&text::FORMAT))
 }
 
 /// The name of a format, as declared in its file; `None` if unknown.
 pub(crate) fn known_name(name: &str) -> Option<&'static str> {
-    FORMATS.into_iter().map(|format| format.name).find(|it| *it == name)
+    FORMATS.iter().copied().map(|format| format.name).find(|it| *it == name)
 }
 
 /// The sum of all versions, which changes with each of them.

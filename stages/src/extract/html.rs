@@ -36,17 +36,21 @@ pub(crate) const FORMAT: Format = Format {
 
 /// The document; `None` if the bytes are not text.
 fn extract(bytes: &[u8]) -> Option<Document> {
-    let html = decode(bytes, declared_encoding(bytes))?;
-    let document = render(&html, Boilerplate::Drop);
-    if document.text.is_empty() {
-        // A page of links is all navigation; then the navigation is its content.
-        return Some(render(&html, Boilerplate::Keep));
-    }
-    Some(document)
+    Some(from_text(&decode(bytes, declared_encoding(bytes))?))
 }
 
-/// The encoding that the page declares in its first 1,024 bytes.
-fn declared_encoding(bytes: &[u8]) -> Option<&'static Encoding> {
+/// The document of a decoded page.
+pub(crate) fn from_text(html: &str) -> Document {
+    let document = render(html, Boilerplate::Drop);
+    if document.text.is_empty() {
+        // A page of links is all navigation; then the navigation is its content.
+        return render(html, Boilerplate::Keep);
+    }
+    document
+}
+
+/// The encoding that a page, or an XML document, declares in its first 1,024 bytes.
+pub(crate) fn declared_encoding(bytes: &[u8]) -> Option<&'static Encoding> {
     let head = String::from_utf8_lossy(&bytes[..bytes.len().min(1024)]).to_ascii_lowercase();
     let at = head.find("charset=").or_else(|| head.find("encoding="))?;
     let label = head[at..].split_once('=')?.1.trim_start_matches(['"', '\'']);

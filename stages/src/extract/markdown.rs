@@ -4,10 +4,10 @@
 use pulldown_cmark::{Event, HeadingLevel, MetadataBlockKind, Options, Parser, Tag, TagEnd};
 use serde_json::Value;
 
-use crate::extract::document::{Document, Heading, collapse_whitespace, is_printable};
+use crate::extract::document::{Document, Heading, collapse_whitespace};
 use crate::extract::error::ExtractErrorKind;
 use crate::extract::format::Format;
-use crate::extract::text::{decode, normalize_newlines};
+use crate::extract::text::decode_verbatim;
 
 pub(crate) const FORMAT: Format = Format {
     name: "Markdown",
@@ -20,12 +20,11 @@ pub(crate) const FORMAT: Format = Format {
 
 /// The document; `None` if the bytes are not text.
 fn extract(bytes: &[u8]) -> Option<Document> {
-    let text = normalize_newlines(&decode(bytes, None)?).into_owned();
-    let text = if text.chars().all(is_printable) {
-        text
-    } else {
-        text.chars().filter(|c| is_printable(*c)).collect()
-    };
+    Some(from_text(decode_verbatim(bytes, None)?))
+}
+
+/// The document of a printable text.
+pub(crate) fn from_text(text: String) -> Document {
     let mut document = Document::default();
     let mut front_matter = String::new();
     outline(&text, &mut document.outline, &mut front_matter);
@@ -35,7 +34,7 @@ fn extract(bytes: &[u8]) -> Option<Document> {
         document.title = first.map(|heading| heading.title.clone());
     }
     document.text = text;
-    Some(document)
+    document
 }
 
 fn outline(text: &str, outline: &mut Vec<Heading>, front_matter: &mut String) {

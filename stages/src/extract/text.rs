@@ -36,7 +36,10 @@ const SAMPLE_BYTES: usize = 1 << 20;
 
 /// Extracts a plain text file; `None` if the bytes are not text. A form feed begins a page.
 fn extract(bytes: &[u8]) -> Option<Document> {
-    let text = decode(bytes, None)?;
+    Some(plain(&decode(bytes, None)?))
+}
+
+fn plain(text: &str) -> Document {
     let mut pen = DocumentBuilder::default();
     if text.contains('\u{c}') {
         for page in text.split('\u{c}') {
@@ -44,9 +47,26 @@ fn extract(bytes: &[u8]) -> Option<Document> {
             pen.push_verbatim(&normalize_newlines(page));
         }
     } else {
-        pen.push_verbatim(&normalize_newlines(&text));
+        pen.push_verbatim(&normalize_newlines(text));
     }
-    Some(pen.finish())
+    pen.finish()
+}
+
+/// A file with a syntax error as plain text; the metadata `syntax_error` contains the message.
+pub(crate) fn plain_with_error(text: &str, error: &str) -> Document {
+    let mut document = plain(text);
+    document.add_metadata("syntax_error", error);
+    document
+}
+
+/// The text with `\n` at the end of each line and without unprintable characters, otherwise as it
+/// is; `None` if the bytes are not text.
+pub(crate) fn decode_verbatim(bytes: &[u8], said: Option<&'static Encoding>) -> Option<String> {
+    let text = normalize_newlines(&decode(bytes, said)?).into_owned();
+    if text.chars().all(is_printable) {
+        return Some(text);
+    }
+    Some(text.chars().filter(|char| is_printable(*char)).collect())
 }
 
 /// Decodes text by, in this order: its byte order mark, UTF-8 if valid, the declared encoding, a
