@@ -3,7 +3,10 @@
 
 use crate::extract::format::Format;
 use crate::extract::mail::{eml, mbox, outlook, web_archive};
+use crate::extract::xml::svg;
+use crate::extract::{notebook, source_code, xml};
 use crate::extract::{docx, html, markdown, pdf, roff, text};
+use crate::extract::{json, json::lines};
 
 /// All formats.
 pub(crate) const FORMATS: &[&Format] = &[
@@ -17,7 +20,22 @@ pub(crate) const FORMATS: &[&Format] = &[
     &mbox::FORMAT,
     &outlook::FORMAT,
     &web_archive::FORMAT,
+    &source_code::FORMAT,
+    &json::FORMAT,
+    &lines::FORMAT,
+    &notebook::FORMAT,
+    &xml::FORMAT,
+    &svg::FORMAT,
 ];
+
+/// Formats that are not prose: their parsers decide whether a document has a language.
+const WITHOUT_PROSE: [&str; 4] =
+    [source_code::FORMAT.name, json::FORMAT.name, lines::FORMAT.name, xml::FORMAT.name];
+
+/// `false` if the language of a text of the format cannot be detected from all of it.
+pub(crate) fn is_prose(format: &Format) -> bool {
+    !WITHOUT_PROSE.contains(&format.name)
+}
 
 /// The format of a media type; `None` if no parser reads it.
 pub(crate) fn by_media_type(media_type: &str) -> Option<&'static Format> {

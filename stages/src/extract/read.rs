@@ -12,9 +12,9 @@ use pipeline::{DocumentError, RejectReason, panic_message};
 use crate::extract::document::Document;
 use crate::extract::error::{ExtractError, ExtractErrorKind};
 use crate::extract::format::Format;
-use crate::extract::formats::{by_media_type, known_name};
+use crate::extract::formats::{by_media_type, is_prose, known_name};
 use crate::extract::gzip::{self, is_gzip};
-use crate::extract::language;
+use crate::extract::{language, source_code};
 use sources::mime;
 
 /// A document to extract.
@@ -87,7 +87,8 @@ pub(crate) fn extract_document(request: &ExtractRequest<'_>, unpacked: u64) -> E
     if document.text.trim().is_empty() {
         return Err(ExtractErrorKind::Empty.with_format(Some(format.name)));
     }
-    if document.language.is_none() {
+    source_code::describe(mime_type, &mut document);
+    if document.language.is_none() && is_prose(format) {
         document.language = language::detect(&document.text);
     }
     Ok((mime_type.to_owned(), document))

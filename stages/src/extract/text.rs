@@ -11,14 +11,7 @@ use crate::extract::format::Format;
 
 pub(crate) const FORMAT: Format = Format {
     name: "text",
-    media_types: &[
-        "application/json",
-        "application/jsonl",
-        "application/sql",
-        "application/toml",
-        "application/xml",
-        "application/yaml",
-    ],
+    media_types: &["application/toml", "application/yaml"],
     version: 0,
     is_cached: false,
     has_titles_in_headings: true,

@@ -9,6 +9,7 @@ use pipeline::is_meaningful_title;
 
 use crate::extract::document::{Document, collapse_whitespace};
 use crate::extract::formats::by_media_type;
+use crate::extract::source_code::is_code;
 
 /// Headings that name a part of any document, in lower case.
 const SECTION_NAMES: &[&str] = &[
@@ -30,7 +31,9 @@ pub(crate) fn with_title(mut document: Document, mime_type: &str, path: &Path) -
     let own = own.filter(|title| !is_uninformative(title, path));
     let has_titles = by_media_type(mime_type).is_none_or(|format| format.has_titles_in_headings);
     let heading = || first_heading(&document).filter(|_| has_titles);
-    let name = || path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    // The extension of source code names its language.
+    let name = if is_code(mime_type) { path.file_name() } else { path.file_stem() };
+    let name = || name.map(|name| name.to_string_lossy().into_owned());
     document.title = own.or_else(heading).or_else(name);
     document
 }
@@ -56,6 +59,7 @@ fn is_uninformative(title: &str, path: &Path) -> bool {
 mod tests {
     use super::*;
     use crate::extract::document::Heading;
+    use crate::extract::source_code;
 
     fn title(own: Option<&str>, headings: &[(u8, &str)], mime_type: &str, path: &str) -> String {
         let outline = headings
@@ -90,5 +94,6 @@ mod tests {
             "One"
         );
         assert_eq!(title(None, &[], "text/plain", "/a/notes.txt"), "notes");
+        assert_eq!(title(None, &[], source_code::FORMAT.media_types[0], "/a/x.adb"), "x.adb");
     }
 }
