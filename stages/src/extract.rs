@@ -34,7 +34,9 @@
 //! # Ok::<_, pipeline::BoxError>(())
 //! ```
 
+mod asciidoc;
 mod cache;
+mod cards;
 mod columns;
 mod document;
 mod docx;
@@ -45,14 +47,19 @@ mod gzip;
 mod html;
 mod json;
 mod language;
+mod latex;
 mod limits;
+mod lines;
 mod mail;
 mod markdown;
 mod notebook;
+mod org;
 mod pdf;
 mod read;
 mod roff;
+mod rst;
 mod source_code;
+mod subtitles;
 mod text;
 mod title;
 mod tree;

@@ -4,7 +4,7 @@
 use crate::extract::format::Format;
 use crate::extract::mail::{eml, mbox, outlook, web_archive};
 use crate::extract::xml::svg;
-use crate::extract::{notebook, source_code, xml};
+use crate::extract::{asciidoc, cards, latex, notebook, org, rst, source_code, subtitles, xml};
 use crate::extract::{docx, html, markdown, pdf, roff, text};
 use crate::extract::{json, json::lines};
 
@@ -26,6 +26,12 @@ pub(crate) const FORMATS: &[&Format] = &[
     &notebook::FORMAT,
     &xml::FORMAT,
     &svg::FORMAT,
+    &asciidoc::FORMAT,
+    &rst::FORMAT,
+    &org::FORMAT,
+    &latex::FORMAT,
+    &subtitles::FORMAT,
+    &cards::FORMAT,
 ];
 
 /// Formats that are not prose: their parsers decide whether a document has a language.
