@@ -268,6 +268,37 @@ fn what_nests_without_end_is_read_or_set_aside() {
         AdversarialInput::of(MARKDOWN, nested("- ", 50_000, "text")),
         AdversarialInput::of(DOCX, nested("<w:tbl><w:tr><w:tc>", 100_000, "<w:p><w:r><w:t>text")),
     ];
+    let json = "application/json";
+    let (xml, mail, tex) = ("application/xml", "message/rfc822", "text/x-tex");
+    deep.extend([
+        AdversarialInput::of(json, nested("[", 100_000, "1")),
+        AdversarialInput::of(json, [nested("{\"a\":", 120, "1"), vec![b'}'; 120]].concat()),
+        AdversarialInput::of(
+            json,
+            format!("[{}]", vec!["[[[[1]]]]"; 50_000].join(",")).into_bytes(),
+        ),
+        AdversarialInput::of("application/jsonl", nested("{\"a\": {\"b\": 1}}\n", 50_000, "text")),
+        AdversarialInput::of(xml, nested("<a>", 100_000, "text")),
+        AdversarialInput::of(xml, nested("<a b='c'>", 100, &"text</a>".repeat(100))),
+        AdversarialInput::of(
+            xml,
+            format!("<article>{}</article>", "<para><quote>".repeat(9)).into_bytes(),
+        ),
+        AdversarialInput::of(mail, nested("Content-Type: message/rfc822\n\n", 50_000, "text")),
+        AdversarialInput::of(
+            mail,
+            nested("Content-Type: multipart/digest; boundary=a\n\n--a\n\n", 900, "text"),
+        ),
+        AdversarialInput::of(
+            mail,
+            nested("Content-Type: multipart/mixed; boundary=a\n\n--a\n", 50_000, "text"),
+        ),
+        AdversarialInput::of("application/mbox", nested("From a\nTo: b\n\n", 90_000, "text")),
+        AdversarialInput::of(tex, nested("\\section{\\footnote{", 50_000, "text")),
+        AdversarialInput::of(tex, nested("\\begin{tabular}{l}", 50_000, "text")),
+        AdversarialInput::of("text/org", nested("#+begin_src\n* a\n", 50_000, "text")),
+        AdversarialInput::of("text/x-rst", nested("..\na\n==\n", 50_000, "text")),
+    ]);
     // PDF objects that are nested deeply, refer to themselves, or form endless lists.
     let good = String::from_utf8(pdf(&[&["First line", "Trees"]])).unwrap();
     for (from, to) in [

@@ -232,7 +232,13 @@ fn what_is_wrong_with_a_file_is_said_in_words() {
         ("fake.pdf", "application/pdf", b"%PDF-1.4\nthis is not one"),
         ("image.png", "image/png", b"\x89PNG\r\n\x1a\n"),
         ("nothing.html", "text/html", b"<html><script>x</script></html>"),
-        ("mail.eml", "message/rfc822", b"From: a\nMessage-ID: <x>\n\naGVsbG8="),
+        (
+            "encrypted.eml",
+            "message/rfc822",
+            b"From: a\nContent-Type: multipart/encrypted\n\naGVsbG8=",
+        ),
+        ("no-header.eml", "message/rfc822", b"no header"),
+        ("no-page.mht", "multipart/related", b"From: a\nMessage-ID: <x>\n\naGVsbG8="),
         ("blank.pdf", "application/pdf", &pdf(&[&[]])),
         ("scan.pdf", "application/pdf", &scanned(3, 3)),
         ("scan-of-one-page.pdf", "application/pdf", &scanned(1, 1)),
@@ -244,7 +250,7 @@ fn what_is_wrong_with_a_file_is_said_in_words() {
     ]);
     let outcome = extract(rows);
     assert_eq!(TEXT.of(&outcome.rows).unwrap().value(0), "the rest is read");
-    assert_eq!(outcome.rows.num_rows() + outcome.rejected.len(), 18);
+    assert_eq!(outcome.rows.num_rows() + outcome.rejected.len(), 20);
     let lines: Vec<_> = reasons(&outcome.rejected)
         .into_iter()
         .map(|(name, why)| format!("{name}: {why}"))
@@ -255,11 +261,13 @@ fn what_is_wrong_with_a_file_is_said_in_words() {
     bomb.docx: failed: exceeds the limit of 256 MiB of unpacked content (a quarter of max_memory) per document
     bomb.txt.gz: failed: exceeds the limit of 256 MiB of unpacked content (a quarter of max_memory) per document
     empty.txt: empty: has no text
+    encrypted.eml: failed: is encrypted and requires a password
     fake.docx: failed: is not a valid DOCX file: not a ZIP archive, or truncated
     fake.md: unsupported: has the type application/octet-stream, which no extractor supports
     fake.pdf: failed: is not a valid PDF file: truncated (startxref not found)
     image.png: unsupported: has the type image/png, which no extractor supports
-    mail.eml: unsupported: has the type message/rfc822, which no extractor supports
+    no-header.eml: failed: is not a valid mail file: it has no message header
+    no-page.mht: failed: is not a valid web archive file: it has no page
     nothing.html: empty: has no text
     scan-of-one-page.pdf: empty: has no text layer: its page is an image (OCR is not supported)
     scan-with-blank-pages.pdf: empty: has no text layer: 2 of its 5 pages are images (OCR is not supported)

@@ -140,7 +140,7 @@ fn what_was_refused_and_what_costs_nothing_is_not_remembered() {
     let rows = || {
         files(&[
             ("a.txt", "text/plain", b"plain"),
-            ("b.json", "application/json", b"{}"),
+            ("b.json", "application/json", b"{\"a\": 1}"),
             ("empty.html", "text/html", b"<script>x</script>"),
             ("fake.pdf", "application/pdf", b"%PDF-1.4\nthis is not one"),
             ("image.png", "image/png", b"\x89PNG\r\n\x1a\n"),

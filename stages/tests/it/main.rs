@@ -10,6 +10,7 @@ mod embed;
 mod extract;
 mod extraction_cache;
 mod hash;
+mod markup;
 mod sandbox;
 mod sparse_fields;
 mod sparse_vectors;
