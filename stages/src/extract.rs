@@ -64,7 +64,7 @@ mod text;
 mod title;
 mod tree;
 mod worker;
-mod xml;
+mod xml_document;
 
 use std::borrow::Cow;
 use std::path::PathBuf;

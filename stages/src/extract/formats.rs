@@ -3,8 +3,10 @@
 
 use crate::extract::format::Format;
 use crate::extract::mail::{eml, mbox, outlook, web_archive};
-use crate::extract::xml::svg;
-use crate::extract::{asciidoc, cards, latex, notebook, org, rst, source_code, subtitles, xml};
+use crate::extract::xml_document::svg;
+use crate::extract::{
+    asciidoc, cards, latex, notebook, org, rst, source_code, subtitles, xml_document,
+};
 use crate::extract::{docx, html, markdown, pdf, roff, text};
 use crate::extract::{json, json::lines};
 
@@ -24,7 +26,7 @@ pub(crate) const FORMATS: &[&Format] = &[
     &json::FORMAT,
     &lines::FORMAT,
     &notebook::FORMAT,
-    &xml::FORMAT,
+    &xml_document::FORMAT,
     &svg::FORMAT,
     &asciidoc::FORMAT,
     &rst::FORMAT,
@@ -36,7 +38,7 @@ pub(crate) const FORMATS: &[&Format] = &[
 
 /// Formats that are not prose: their parsers decide whether a document has a language.
 const WITHOUT_PROSE: [&str; 4] =
-    [source_code::FORMAT.name, json::FORMAT.name, lines::FORMAT.name, xml::FORMAT.name];
+    [source_code::FORMAT.name, json::FORMAT.name, lines::FORMAT.name, xml_document::FORMAT.name];
 
 /// `false` if the language of a text of the format cannot be detected from all of it.
 pub(crate) fn is_prose(format: &Format) -> bool {

@@ -10,8 +10,8 @@ use quick_xml::events::BytesStart;
 
 use crate::extract::document::{Document, DocumentBuilder, collapse_whitespace};
 use crate::extract::language;
-use crate::extract::xml::events::{Part, attribute, for_each};
-use crate::extract::xml::publication::vocabulary::{Role, is_value, role};
+use crate::extract::xml_document::events::{Part, attribute, for_each};
+use crate::extract::xml_document::publication::vocabulary::{Role, is_value, role};
 
 pub(super) use vocabulary::is_likely;
 

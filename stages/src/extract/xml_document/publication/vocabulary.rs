@@ -3,7 +3,7 @@
 
 use quick_xml::events::BytesStart;
 
-use crate::extract::xml::events::attribute;
+use crate::extract::xml_document::events::attribute;
 
 /// Outermost elements of publications.
 const ROOTS: &[&str] = &[
@@ -140,7 +140,7 @@ const QUOTES: &[&str] = &["q", "quote"];
 const IGNORED: &[&str] = &["comment", "draft-comment", "index", "indexterm", "remark"];
 
 /// `true` if a document with this outermost element is a publication.
-pub(in crate::extract::xml) fn is_likely(root: &str, xml: &str) -> bool {
+pub(in crate::extract::xml_document) fn is_likely(root: &str, xml: &str) -> bool {
     ROOTS.contains(&root) && PARAGRAPHS.iter().any(|paragraph| xml.contains(paragraph))
 }
 

@@ -5,7 +5,7 @@ use crate::extract::error::ExtractErrorKind;
 use crate::extract::format::Format;
 use crate::extract::html::declared_encoding;
 use crate::extract::text::decode;
-use crate::extract::xml::events::{Part, attribute, for_each};
+use crate::extract::xml_document::events::{Part, attribute, for_each};
 
 pub(crate) const FORMAT: Format = Format {
     name: "SVG",

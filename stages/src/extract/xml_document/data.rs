@@ -6,7 +6,7 @@
 
 use crate::extract::document::{Document, collapse_whitespace};
 use crate::extract::tree::TreeWriter;
-use crate::extract::xml::events::{Part, attributes, for_each};
+use crate::extract::xml_document::events::{Part, attributes, for_each};
 
 /// Reads the document.
 ///
