@@ -54,6 +54,7 @@ mod mail;
 mod markdown;
 mod notebook;
 mod org;
+mod package;
 mod pdf;
 mod read;
 mod roff;
@@ -65,6 +66,7 @@ mod title;
 mod tree;
 mod worker;
 mod xml_document;
+mod xml;
 
 use std::borrow::Cow;
 use std::path::PathBuf;

@@ -6,9 +6,7 @@
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "all other variants are treated alike")]
 
-mod package;
 mod styles;
-mod xml;
 
 use std::collections::HashMap;
 use std::io::Cursor;
@@ -17,12 +15,12 @@ use quick_xml::events::{BytesStart, Event};
 use zip::ZipArchive;
 
 use crate::extract::document::{Document, DocumentBuilder, collapse_whitespace};
-use crate::extract::docx::package::{Package, corrupt, zip_error};
 use crate::extract::docx::styles::{heading_level, heading_levels};
-use crate::extract::docx::xml::{attribute, for_each_event, text_of};
 use crate::extract::error::ExtractErrorKind;
 use crate::extract::format::Format;
 use crate::extract::language;
+use crate::extract::package::{Package, corrupt, zip_error};
+use crate::extract::xml::{attribute, for_each_event, text_of};
 
 /// The first bytes of an OLE compound file, the container of encrypted Office documents.
 const OLE_MAGIC: [u8; 8] = [0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1];

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use quick_xml::events::Event;
 
-use crate::extract::docx::xml::{attribute, for_each_event};
 use crate::extract::error::ExtractErrorKind;
+use crate::extract::xml::{attribute, for_each_event};
 
 /// The levels of the paragraph styles that are headings, by style id.
 pub(super) fn heading_levels(styles: &str) -> Result<HashMap<String, u8>, ExtractErrorKind> {

@@ -5,11 +5,11 @@
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::{Reader, XmlVersion};
 
-use crate::extract::docx::package::corrupt;
 use crate::extract::error::ExtractErrorKind;
+use crate::extract::package::corrupt;
 
 /// Calls `on` for each event of a part.
-pub(super) fn for_each_event<'a>(
+pub(crate) fn for_each_event<'a>(
     xml: &'a str,
     mut on: impl FnMut(&Event<'a>),
 ) -> Result<(), ExtractErrorKind> {
@@ -29,14 +29,14 @@ pub(super) fn for_each_event<'a>(
 }
 
 /// The value of an attribute, with any prefix.
-pub(super) fn attribute(element: &BytesStart<'_>, name: &str) -> Option<String> {
+pub(crate) fn attribute(element: &BytesStart<'_>, name: &str) -> Option<String> {
     let found =
         element.attributes().flatten().find(|found| found.key.local_name().as_ref() == name)?;
     found.normalized_value(XmlVersion::Implicit1_0).ok().map(|value| value.into_owned())
 }
 
 /// The text of an event, with entities resolved; `None` if the event is not text.
-pub(super) fn text_of(event: &Event<'_>) -> Option<String> {
+pub(crate) fn text_of(event: &Event<'_>) -> Option<String> {
     match event {
         Event::Text(text) => Some(text.xml10_content().into_owned()),
         Event::CData(text) => Some(text.xml10_content().into_owned()),

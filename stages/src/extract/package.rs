@@ -9,12 +9,12 @@ use crate::extract::error::ExtractErrorKind;
 use crate::extract::text::decode;
 
 /// The error of content that violates the format.
-pub(super) fn corrupt(cause: impl Into<Box<dyn std::error::Error>>) -> ExtractErrorKind {
+pub(crate) fn corrupt(cause: impl Into<Box<dyn std::error::Error>>) -> ExtractErrorKind {
     ExtractErrorKind::Corrupt(cause.into().to_string())
 }
 
 /// The error of the archive.
-pub(super) fn zip_error(error: &ZipError) -> ExtractErrorKind {
+pub(crate) fn zip_error(error: &ZipError) -> ExtractErrorKind {
     if matches!(error, ZipError::UnsupportedArchive(why) if *why == ZipError::PASSWORD_REQUIRED) {
         return ExtractErrorKind::Encrypted;
     }
@@ -25,16 +25,16 @@ pub(super) fn zip_error(error: &ZipError) -> ExtractErrorKind {
 }
 
 /// The parts of a document.
-pub(super) struct Package<'a> {
-    pub(super) archive: ZipArchive<Cursor<&'a [u8]>>,
+pub(crate) struct Package<'a> {
+    pub(crate) archive: ZipArchive<Cursor<&'a [u8]>>,
     /// Bytes that may still be unpacked.
-    pub(super) remaining_bytes: u64,
-    pub(super) max_bytes: u64,
+    pub(crate) remaining_bytes: u64,
+    pub(crate) max_bytes: u64,
 }
 
 impl Package<'_> {
     /// The text of a part; `None` if the archive has no such part.
-    pub(super) fn read_part(&mut self, name: &str) -> Result<Option<String>, ExtractErrorKind> {
+    pub(crate) fn read_part(&mut self, name: &str) -> Result<Option<String>, ExtractErrorKind> {
         let entry = match self.archive.by_name(name) {
             Ok(entry) => entry,
             Err(ZipError::FileNotFound) => return Ok(None),
