@@ -88,6 +88,9 @@ columns! {
     /// The headings, in order: struct of `at` (start of the heading in `text`), `level` (1 is the
     /// highest) and `title`.
     OUTLINE: ListArray = "outline", list_of(DataType::Struct(outline_fields())), NOT_NULL;
+    /// The tables, in order: struct of `start`, `body_start` (start of the first row that is not a
+    /// header; `start` without a header) and `end`. Extraction need not find any.
+    TABLES: ListArray = "tables", list_of(DataType::Struct(table_fields())), NOT_NULL;
     /// The chunks, in order: struct of `start` and `end` (the chunk is `text[start..end]`), `page`
     /// (from 1), `headings` (the heading path, joined by ` > `) and `tokens` (token ids of the
     /// encoded input, with special tokens and document prompt; empty if no model follows).
@@ -116,6 +119,12 @@ pub fn outline_fields() -> Fields {
         Field::new("level", DataType::UInt8, NOT_NULL),
         Field::new("title", DataType::Utf8, NOT_NULL),
     ])
+}
+
+/// Fields of an element of [`TABLES`].
+pub fn table_fields() -> Fields {
+    let fields = ["start", "body_start", "end"];
+    fields.map(|name| Field::new(name, DataType::UInt64, NOT_NULL)).into_iter().collect()
 }
 
 /// Fields of an element of [`CHUNKS`].

@@ -61,6 +61,7 @@ mod roff;
 mod rst;
 mod source_code;
 mod subtitles;
+mod table;
 mod text;
 mod title;
 mod tree;
@@ -74,7 +75,9 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
-use pipeline::column::{BYTES, LANGUAGE, METADATA, MIME_TYPE, OUTLINE, PAGES, TEXT, TITLE, URI};
+use pipeline::column::{
+    BYTES, LANGUAGE, METADATA, MIME_TYPE, OUTLINE, PAGES, TABLES, TEXT, TITLE, URI,
+};
 use pipeline::{
     BoxError, NodeDef, NodeKind, Outcome, Parallelism, Rejection, Resources, SchemaError,
     SchemaExt as _, Stage, StageConfig, StageFacts, options_schema,
@@ -142,7 +145,8 @@ impl StageConfig for ExtractOptions {
             .with_column(LANGUAGE.field())?
             .with_column(METADATA.field())?
             .with_column(PAGES.field())?
-            .with_column(OUTLINE.field())
+            .with_column(OUTLINE.field())?
+            .with_column(TABLES.field())
     }
 
     fn build(&self, with: &Resources) -> Result<Box<dyn Stage>, BoxError> {

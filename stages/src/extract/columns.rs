@@ -3,18 +3,20 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, LargeStringBuilder, ListArray, ListBuilder, RecordBatch, StringBuilder, StructArray,
-    UInt8Builder, UInt64Builder,
+    Array, ArrayRef, LargeStringBuilder, ListArray, ListBuilder, RecordBatch, StringBuilder,
+    StructArray, UInt8Builder, UInt64Builder,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field};
 use arrow::error::ArrowError;
 use pipeline::RowsExt as _;
 use pipeline::column::{
-    BYTES, LANGUAGE, METADATA, MIME_TYPE, OUTLINE, PAGES, TEXT, TITLE, outline_fields,
+    BYTES, LANGUAGE, METADATA, MIME_TYPE, OUTLINE, PAGES, TABLES, TEXT, TITLE, outline_fields,
+    table_fields,
 };
 
 use crate::extract::document::Document;
+use crate::extract::table::TableSpan;
 
 /// Builders of the columns.
 pub(crate) struct DocumentColumns {
@@ -28,6 +30,9 @@ pub(crate) struct DocumentColumns {
     heading_at: UInt64Builder,
     heading_level: UInt8Builder,
     heading_title: StringBuilder,
+    tables: Vec<usize>,
+    /// Start, start of the body and end of each table.
+    table_offsets: [UInt64Builder; 3],
 }
 
 impl Default for DocumentColumns {
@@ -44,6 +49,8 @@ impl Default for DocumentColumns {
             heading_at: UInt64Builder::new(),
             heading_level: UInt8Builder::new(),
             heading_title: StringBuilder::new(),
+            tables: Vec::new(),
+            table_offsets: Default::default(),
         }
     }
 }
@@ -65,6 +72,12 @@ impl DocumentColumns {
             self.heading_level.append_value(heading.level);
             self.heading_title.append_value(heading.title);
         }
+        self.tables.push(document.tables.len());
+        for TableSpan { start, body_start, end } in document.tables {
+            for (column, offset) in self.table_offsets.iter_mut().zip([start, body_start, end]) {
+                column.append_value(offset);
+            }
+        }
     }
 
     /// The rows with `keep` set, with text columns in place of bytes. `keep` has one entry per
@@ -85,7 +98,8 @@ impl DocumentColumns {
             .with_column(&*LANGUAGE, Arc::new(self.languages.finish()))?
             .with_column(&*METADATA, Arc::new(self.metadata.finish()))?
             .with_column(&*PAGES, Arc::new(self.pages.finish()))?
-            .with_column(&*OUTLINE, Arc::new(self.outline()?))
+            .with_column(&*OUTLINE, Arc::new(self.outline()?))?
+            .with_column(&*TABLES, Arc::new(self.tables()?))
     }
 
     fn outline(&mut self) -> Result<ListArray, ArrowError> {
@@ -98,8 +112,18 @@ impl DocumentColumns {
             ],
             None,
         )?;
-        let item = Arc::new(Field::new_list_field(headings.data_type().clone(), false));
-        let lengths = self.headings.iter().copied();
-        ListArray::try_new(item, OffsetBuffer::from_lengths(lengths), Arc::new(headings), None)
+        list(&self.headings, headings)
     }
+
+    fn tables(&mut self) -> Result<ListArray, ArrowError> {
+        let offsets = self.table_offsets.iter_mut();
+        let offsets = offsets.map(|column| Arc::new(column.finish()) as ArrayRef).collect();
+        list(&self.tables, StructArray::try_new(table_fields(), offsets, None)?)
+    }
+}
+
+fn list(lengths: &[usize], items: StructArray) -> Result<ListArray, ArrowError> {
+    let item = Arc::new(Field::new_list_field(items.data_type().clone(), false));
+    let offsets = OffsetBuffer::from_lengths(lengths.iter().copied());
+    ListArray::try_new(item, offsets, Arc::new(items), None)
 }

@@ -1,7 +1,11 @@
 //! The output of every extractor, and the builder of its text.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+use crate::extract::table::TableSpan;
 
 /// A document as text. All offsets are bytes into `text`, on character boundaries.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -15,6 +19,9 @@ pub(crate) struct Document {
     /// The start of each page.
     pub(crate) pages: Vec<u64>,
     pub(crate) outline: Vec<Heading>,
+    /// The tables in the text, in order; they do not overlap.
+    #[serde(default)]
+    pub(crate) tables: Vec<TableSpan>,
 }
 
 /// A heading of a document.
@@ -89,6 +96,7 @@ pub(crate) struct DocumentBuilder {
     text: String,
     outline: Vec<Heading>,
     pages: Vec<u64>,
+    tables: Vec<TableSpan>,
     separator: Separator,
     /// Pages begun since text was last written.
     pending_pages: usize,
@@ -108,6 +116,7 @@ struct OpenHeading {
 pub(crate) struct Checkpoint {
     text: usize,
     outline: usize,
+    tables: usize,
     separator: Separator,
     heading: Option<OpenHeading>,
 }
@@ -216,11 +225,33 @@ impl DocumentBuilder {
         }
     }
 
+    /// Begins the block of a table, also in a list item.
+    pub(super) fn begin_table_block(&mut self) {
+        self.after_marker = false;
+        self.end_heading();
+    }
+
+    /// Writes a line of a table that contains no control characters, and returns its place.
+    pub(super) fn push_table_line(&mut self, line: &str) -> Range<u64> {
+        self.flush_separator();
+        let start = self.text.len() as u64;
+        self.text.push_str(line);
+        self.separator = Separator::Line;
+        start..self.text.len() as u64
+    }
+
+    /// Ends the block of a table.
+    pub(super) fn end_table(&mut self, table: TableSpan) {
+        self.tables.push(table);
+        self.begin_block();
+    }
+
     /// The current position.
     pub(crate) fn checkpoint(&self) -> Checkpoint {
         Checkpoint {
             text: self.text.len(),
             outline: self.outline.len(),
+            tables: self.tables.len(),
             separator: self.separator,
             heading: self.heading,
         }
@@ -230,6 +261,7 @@ impl DocumentBuilder {
     pub(crate) fn rollback(&mut self, mark: Checkpoint) {
         self.text.truncate(mark.text);
         self.outline.truncate(mark.outline);
+        self.tables.truncate(mark.tables);
         self.separator = mark.separator;
         self.heading = mark.heading;
         self.after_marker = false;
@@ -253,6 +285,7 @@ impl DocumentBuilder {
             text: self.text,
             pages: self.pages,
             outline: self.outline,
+            tables: self.tables,
             ..Document::default()
         }
     }

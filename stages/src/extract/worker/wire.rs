@@ -19,6 +19,7 @@ use crate::extract::document::Document;
 use crate::extract::error::ExtractErrorKind;
 use crate::extract::formats::by_media_type;
 use crate::extract::read::{ExtractRequest, ExtractResult};
+use crate::extract::table::TableSpan;
 
 /// Hash of the sources of this crate. Parent and child must be of the same build.
 pub const EXTRACT_BUILD: &str = env!("EXTRACT_BUILD");
@@ -157,7 +158,7 @@ fn validate_answer(answer: ExtractResult, text: &[u8]) -> Result<ExtractResult, 
 /// contains NUL, which PostgreSQL rejects.
 fn is_valid(text: &str, document: &Document) -> bool {
     let is_place = |at: u64| usize::try_from(at).is_ok_and(|at| text.is_char_boundary(at));
-    let Document { title, language, metadata, pages, outline, .. } = document;
+    let Document { title, language, metadata, pages, outline, tables, .. } = document;
     let words = [title.as_deref(), language.as_deref(), Some(text)].into_iter().flatten();
     words.chain(outline.iter().map(|heading| heading.title.as_str())).all(|it| !it.contains('\0'))
         && metadata.iter().all(|(key, value)| !key.contains('\0') && has_no_nul(value))
@@ -165,6 +166,12 @@ fn is_valid(text: &str, document: &Document) -> bool {
         && pages.iter().all(|at| is_place(*at))
         && outline.is_sorted_by_key(|heading| heading.at)
         && outline.iter().all(|heading| is_place(heading.at))
+        && tables.iter().flat_map(table_offsets).is_sorted()
+        && tables.iter().flat_map(table_offsets).all(is_place)
+}
+
+fn table_offsets(table: &TableSpan) -> [u64; 3] {
+    [table.start, table.body_start, table.end]
 }
 
 /// Extractors produce only strings and lists of strings; anything else is invalid.
@@ -189,6 +196,7 @@ mod tests {
             title: Some("Über uns".to_owned()),
             pages: vec![0, 11],
             outline: vec![Heading { at: 0, level: 1, title: "Über uns".to_owned() }],
+            tables: vec![TableSpan { start: 0, body_start: 5, end: 9 }],
             ..Document::default()
         };
         document.add_metadata("author", "A. Author");
@@ -237,13 +245,16 @@ mod tests {
             decode_answer(&sent(Ok((mime_type.to_owned(), document))), 1 << 20)
         };
         assert!(said("text/html", &|_| {}).is_ok());
-        let changes: [&dyn Fn(&mut Document); 9] = [
+        let changes: [&dyn Fn(&mut Document); 12] = [
             &|document| document.pages = vec![11, 0],
             &|document| document.pages = vec![1],
             &|document| document.pages = vec![u64::MAX],
             &|document| document.outline[0].at = 1,
             &|document| document.outline[0].at = 1_000,
             &|document| document.outline[0].title.push('\0'),
+            &|document| document.tables[0].body_start = 1,
+            &|document| document.tables[0].end = 4,
+            &|document| document.tables[0].end = 1_000,
             &|document| document.text.push('\0'),
             &|document| document.title = Some("\0".to_owned()),
             &|document| drop(document.metadata.insert("x".to_owned(), Value::from("\0"))),
