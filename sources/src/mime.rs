@@ -1,11 +1,13 @@
 //! Detects the media type of a file by its name, its first bytes, or by looking like text.
 //!
 //! A known extension decides: an invalid `.docx` must fail as a broken DOCX, not pass as something
-//! else. The first bytes overrule an extension that claims text. Formats without an extractor have
-//! types, too, so that errors can name the format, and formats that only look like text (mail with
-//! encoded attachments) are not treated as text.
+//! else. The first bytes overrule an extension that claims text. Office documents and books, whose
+//! container is a ZIP archive or a compound file, are told apart by their content. Formats without
+//! an extractor have types, too, so that errors can name the format, and formats that only look
+//! like text (mail with encoded attachments) are not treated as text.
 
 mod code;
+mod container;
 mod markup;
 
 use std::os::unix::ffi::OsStrExt as _;
@@ -16,6 +18,7 @@ const PPTX: &str = "application/vnd.openxmlformats-officedocument.presentationml
 const XLSX: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
 /// The type of content that no rule recognises; no extractor supports it.
 pub const BINARY: &str = "application/octet-stream";
+#[cfg(test)]
 const ZIP: &str = "application/zip";
 const COMPOUND: &str = "application/x-ole-storage";
 const PLAIN: &str = "text/plain";
@@ -32,8 +35,9 @@ const WEB_ARCHIVE: &str = "multipart/related";
 const BY_EXTENSION: &[(&str, &str)] = &[
     ("adoc", "text/asciidoc"),
     ("csv", "text/csv"),
-    ("docx", DOCX),
     ("eml", MAIL),
+    ("fodp", "application/vnd.oasis.opendocument.presentation-flat-xml"),
+    ("fodt", "application/vnd.oasis.opendocument.text-flat-xml"),
     ("gz", "application/gzip"),
     ("htm", HTML),
     ("html", HTML),
@@ -59,33 +63,6 @@ const BY_EXTENSION: &[(&str, &str)] = &[
     ("yml", "application/yaml"),
 ];
 
-/// Formats whose container is a ZIP archive or a compound file, by lower-case extension, sorted.
-const IN_CONTAINERS: &[(&str, &str)] = &[
-    ("doc", "application/msword"),
-    ("docm", "application/vnd.ms-word.document.macroenabled.12"),
-    ("epub", "application/epub+zip"),
-    ("key", "application/vnd.apple.keynote"),
-    ("msg", OUTLOOK),
-    ("numbers", "application/vnd.apple.numbers"),
-    ("odp", "application/vnd.oasis.opendocument.presentation"),
-    ("ods", "application/vnd.oasis.opendocument.spreadsheet"),
-    ("odt", "application/vnd.oasis.opendocument.text"),
-    ("pages", "application/vnd.apple.pages"),
-    ("ppt", "application/vnd.ms-powerpoint"),
-    ("pptm", "application/vnd.ms-powerpoint.presentation.macroenabled.12"),
-    ("pptx", PPTX),
-    ("xls", "application/vnd.ms-excel"),
-    ("xlsm", "application/vnd.ms-excel.sheet.macroenabled.12"),
-    ("xlsx", XLSX),
-];
-
-/// The archive member that identifies an Office document, and its type.
-const OFFICE_PARTS: &[(&[u8], &str)] =
-    &[(b"word/document.xml", DOCX), (b"ppt/presentation.xml", PPTX), (b"xl/workbook.xml", XLSX)];
-
-/// Bytes at the end of an archive, where its directory is, that are searched for Office members.
-const ZIP_DIRECTORY_BYTES: usize = 256 << 10;
-
 /// Bytes at the start of a file that are checked for text.
 const SAMPLE_BYTES: usize = 8192;
 
@@ -105,6 +82,9 @@ const SAMPLE_BYTES: usize = 8192;
 /// ```
 pub fn detect(path: &Path, bytes: &[u8]) -> &'static str {
     let extension = path.extension().unwrap_or_default().as_bytes().to_ascii_lowercase();
+    if let Some(found) = container::detect(&extension, bytes) {
+        return found;
+    }
     let of_code = code::by_name(path, &extension, bytes);
     let named = of_code.or_else(|| lookup(BY_EXTENSION, &extension));
     match named.or_else(|| markup::by_extension(&extension)) {
@@ -129,13 +109,7 @@ fn by_content(extension: &[u8], bytes: &[u8]) -> &'static str {
         return script;
     }
     if let Some(found) = infer::get(bytes) {
-        let kind = inferred_type(found);
-        if !matches!(kind, ZIP | COMPOUND) {
-            return kind;
-        }
-        let in_container = lookup(IN_CONTAINERS, extension);
-        let by_parts = || office_type(kind, bytes).or_else(|| outlook_type(kind, bytes));
-        return in_container.or_else(by_parts).unwrap_or(kind);
+        return inferred_type(found);
     }
     let head = &bytes[..bytes.len().min(SAMPLE_BYTES)];
     if extension.first().is_some_and(u8::is_ascii_digit) && looks_like_roff(head) {
@@ -179,27 +153,6 @@ fn looks_like_roff(head: &[u8]) -> bool {
     lines.next().is_some_and(|line| BEGINNINGS.iter().any(|start| line.starts_with(start)))
 }
 
-/// The type of an Office document, from the names in the archive's directory.
-fn office_type(kind: &str, bytes: &[u8]) -> Option<&'static str> {
-    if kind != ZIP {
-        return None;
-    }
-    let directory = &bytes[bytes.len().saturating_sub(ZIP_DIRECTORY_BYTES)..];
-    let found = OFFICE_PARTS.iter().find(|(part, _)| {
-        let first = part[0];
-        let mut starts = directory.iter().enumerate().filter(|(_, byte)| **byte == first);
-        starts.any(|(at, _)| directory[at..].starts_with(part))
-    });
-    found.map(|(_, kind)| *kind)
-}
-
-/// The type of an item of Outlook, from the name of the stream of its properties.
-fn outlook_type(kind: &str, bytes: &[u8]) -> Option<&'static str> {
-    let name: Vec<u8> = "__properties_".encode_utf16().flat_map(u16::to_le_bytes).collect();
-    let is_item = kind == COMPOUND && bytes.windows(name.len()).any(|window| window == name);
-    is_item.then_some(OUTLOOK)
-}
-
 /// Recognises mail and mailboxes without an extension: the file starts with header fields, some of
 /// which only mail programs write.
 fn mail_type(head: &[u8]) -> Option<&'static str> {
@@ -241,7 +194,6 @@ mod tests {
     #[test]
     fn the_tables_are_in_order() {
         assert!(BY_EXTENSION.is_sorted());
-        assert!(IN_CONTAINERS.is_sorted());
     }
 
     #[test]
@@ -251,10 +203,8 @@ mod tests {
         let mailbox =
             b"From a@b.c Mon Jan  1 00:00:00 2024\nMessage-ID: <x>\nFrom: a\nDate: b\n\nbody";
         let memo = b"From: me\nTo: you\nSubject: trees\n\nnothing that a mail program wrote";
-        let zip = b"PK\x03\x04 some part, and at the end the names: ppt/presentation.xml";
-        let name = "__properties_version1.0".encode_utf16().flat_map(u16::to_le_bytes);
-        let outlook: Vec<u8> =
-            b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1".iter().copied().chain(name).collect();
+        let zip = b"PK\x03\x04 some part, which is not the declaration of a type, and at the end \
+            the names: ppt/presentation.xml";
         let ole = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1 and so on";
         for (name, bytes, expected) in [
             ("a.md", b"# a".as_slice(), "text/markdown"),
@@ -298,7 +248,6 @@ mod tests {
             ("state", b"{ \"a\": [1] }\n", "application/json"),
             ("state", b"{ a }\n", PLAIN),
             ("logo.svg", b"<?xml version='1.0'?><svg/>", "image/svg+xml"),
-            ("item", &outlook, "application/vnd.ms-outlook"),
             ("a.csv", b"a;b\n", "text/csv"),
             ("a.rtf", b"{\\rtf1\\ansi text}", "application/rtf"),
             ("a", b"\x89PNG\r\n\x1a\n", "image/png"),
