@@ -35,11 +35,13 @@
 //! ```
 
 mod asciidoc;
+mod block;
 mod cache;
 mod cards;
 mod columns;
 mod document;
 mod docx;
+mod epub;
 mod error;
 mod format;
 mod formats;
@@ -53,21 +55,31 @@ mod lines;
 mod mail;
 mod markdown;
 mod notebook;
+mod odf;
+mod odp;
+mod odt;
+mod ole;
+mod ooxml;
 mod org;
 mod package;
 mod pdf;
+mod powerpoint_97;
+mod pptx;
 mod read;
 mod roff;
 mod rst;
+mod rtf;
+mod slides;
 mod source_code;
 mod subtitles;
 mod table;
 mod text;
 mod title;
 mod tree;
+mod word_97;
 mod worker;
-mod xml_document;
 mod xml;
+mod xml_document;
 
 use std::borrow::Cow;
 use std::path::PathBuf;

@@ -57,6 +57,23 @@ impl Document {
             Some(first) => *first = Value::Array(vec![first.take(), value]),
         }
     }
+
+    /// Appends the text of a document as a block, with its pages, headings and tables.
+    pub(crate) fn append(&mut self, other: Self) {
+        if !self.text.is_empty() && !other.text.is_empty() {
+            self.text.push_str("\n\n");
+        }
+        let base = self.text.len() as u64;
+        self.text.push_str(&other.text);
+        self.pages.extend(other.pages.iter().map(|page| base + page));
+        let headings = other.outline.into_iter();
+        self.outline.extend(headings.map(|it| Heading { at: base + it.at, ..it }));
+        self.tables.extend(other.tables.into_iter().map(|table| TableSpan {
+            start: base + table.start,
+            body_start: base + table.body_start,
+            end: base + table.end,
+        }));
+    }
 }
 
 /// The words of a text separated by single spaces, without control characters.

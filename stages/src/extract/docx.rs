@@ -9,26 +9,26 @@
 mod styles;
 
 use std::collections::HashMap;
-use std::io::Cursor;
 
 use quick_xml::events::{BytesStart, Event};
-use zip::ZipArchive;
 
 use crate::extract::document::{Document, DocumentBuilder, collapse_whitespace};
 use crate::extract::docx::styles::{heading_level, heading_levels};
 use crate::extract::error::ExtractErrorKind;
 use crate::extract::format::Format;
-use crate::extract::language;
-use crate::extract::package::{Package, corrupt, zip_error};
+use crate::extract::ooxml;
+use crate::extract::package::corrupt;
 use crate::extract::xml::{attribute, for_each_event, text_of};
-
-/// The first bytes of an OLE compound file, the container of encrypted Office documents.
-const OLE_MAGIC: [u8; 8] = [0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1];
 
 pub(crate) const FORMAT: Format = Format {
     name: "DOCX",
-    media_types: &["application/vnd.openxmlformats-officedocument.wordprocessingml.document"],
-    version: 0,
+    media_types: &[
+        "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+        "application/vnd.openxmlformats-officedocument.wordprocessingml.template",
+        "application/vnd.ms-word.document.macroenabled.12",
+        "application/vnd.ms-word.template.macroenabled.12",
+    ],
+    version: 1,
     is_cached: true,
     has_titles_in_headings: true,
     parse: extract,
@@ -36,15 +36,7 @@ pub(crate) const FORMAT: Format = Format {
 
 /// Extracts the document; the parts that are read may unpack to at most `most` bytes in total.
 fn extract(bytes: &[u8], most: u64) -> Result<Document, ExtractErrorKind> {
-    if bytes.starts_with(&OLE_MAGIC) {
-        let name: Vec<u8> = "EncryptedPackage".encode_utf16().flat_map(u16::to_le_bytes).collect();
-        if bytes.windows(name.len()).any(|window| window == name) {
-            return Err(ExtractErrorKind::Encrypted);
-        }
-        return Err(corrupt("it is a Word 97 document"));
-    }
-    let archive = ZipArchive::new(Cursor::new(bytes)).map_err(|error| zip_error(&error))?;
-    let mut package = Package { archive, remaining_bytes: most, max_bytes: most };
+    let mut package = ooxml::open(bytes, most)?;
     let Some(body) = package.read_part("word/document.xml")? else {
         return Err(corrupt("word/document.xml is missing"));
     };
@@ -61,9 +53,7 @@ fn extract(bytes: &[u8], most: u64) -> Result<Document, ExtractErrorKind> {
     }
     let mut document = body_of.builder.finish();
     document.title = body_of.title;
-    if let Some(core) = package.read_part("docProps/core.xml")? {
-        read_properties(&core, &mut document)?;
-    }
+    ooxml::read_properties(&mut package, &mut document)?;
     Ok(document)
 }
 
@@ -218,38 +208,15 @@ impl Body {
     }
 }
 
-/// Reads `docProps/core.xml`.
-fn read_properties(core: &str, document: &mut Document) -> Result<(), ExtractErrorKind> {
-    let mut name = String::new();
-    for_each_event(core, |event| match event {
-        Event::Start(element) => element.local_name().as_ref().clone_into(&mut name),
-        Event::End(_) => name.clear(),
-        event => {
-            let Some(text) = text_of(event) else { return };
-            match name.as_str() {
-                "title" if !text.trim().is_empty() => {
-                    document.title = Some(collapse_whitespace(&text));
-                }
-                "language" => document.language = language::iso_code(&text),
-                "creator" => document.add_metadata("author", &text),
-                "lastModifiedBy" => document.add_metadata("last_modified_by", &text),
-                "created" | "modified" | "description" | "subject" | "keywords" => {
-                    document.add_metadata(&name, &text);
-                }
-                _ => {}
-            }
-        }
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
+    use std::io::{Cursor, Write as _};
 
     use zip::ZipWriter;
     use zip::write::SimpleFileOptions;
 
     use super::*;
+    use crate::extract::ole::OLE_MAGIC;
 
     const DOCUMENT: &str = r#"<?xml version="1.0"?><w:document xmlns:w="w"><w:body>
         <w:p><w:pPr><w:pStyle w:val="Kop1"/><w:tabs><w:tab w:val="left"/></w:tabs></w:pPr><w:r><w:t>Trees &amp; shrubs</w:t></w:r></w:p>
@@ -266,7 +233,7 @@ mod tests {
         <w:style w:styleId="Kop1"><w:name w:val="Kop"/><w:basedOn w:val="Base"/></w:style></w:styles>"#;
     const NOTES: &str = r#"<w:footnotes xmlns:w="w"><w:footnote w:type="separator" w:id="0"><w:p/></w:footnote>
         <w:footnote w:id="2"><w:p><w:r><w:t>a note</w:t></w:r></w:p></w:footnote></w:footnotes>"#;
-    const CORE: &str = r#"<c:core xmlns:dc="d"><dc:title> On trees </dc:title><dc:creator>A. Author</dc:creator>
+    const CORE: &str = r#"<c:core xmlns:dc="d"><dc:title> On &lt;trees&gt; </dc:title><dc:creator>A. Author</dc:creator>
         <dcterms:created>2024-01-01T00:00:00Z</dcterms:created><dc:language>de-DE</dc:language></c:core>"#;
 
     fn package(parts: &[(&str, &[u8])]) -> Vec<u8> {
@@ -308,7 +275,7 @@ mod tests {
         let outline: Vec<_> =
             document.outline.iter().map(|h| (h.level, h.title.as_str())).collect();
         assert_eq!(outline, [(1, "Trees & shrubs"), (2, "Second")]);
-        assert_eq!(document.title.as_deref(), Some("On trees"));
+        assert_eq!(document.title.as_deref(), Some("On <trees>"));
         assert_eq!(document.language.as_deref(), Some("de"));
         assert_eq!(document.metadata["author"], "A. Author");
     }
@@ -335,7 +302,7 @@ mod tests {
         corrupt: ill-formed document: expected `</w:t>`, but `</w:p>` was found
         exceeds 1 MiB of unpacked content (a quarter of max_memory)
         encrypted
-        corrupt: it is a Word 97 document
+        corrupt: not a ZIP archive, or truncated
         "#);
     }
 }

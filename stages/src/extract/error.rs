@@ -45,6 +45,16 @@ impl ExtractErrorKind {
         ))
     }
 
+    /// The result of a part without which a document can be read: `None` if it violates the format.
+    /// Other errors, such as those of limits, cost the document.
+    pub(crate) fn unless_corrupt<T>(result: Result<T, Self>) -> Result<Option<T>, Self> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(Self::Corrupt(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The error of a document of the format with this name.
     pub(crate) fn with_format(self, format: Option<&'static str>) -> ExtractError {
         ExtractError { format: format.map(Cow::Borrowed), kind: self }

@@ -7,7 +7,9 @@ use crate::extract::xml_document::svg;
 use crate::extract::{
     asciidoc, cards, latex, notebook, org, rst, source_code, subtitles, xml_document,
 };
-use crate::extract::{docx, html, markdown, pdf, roff, text};
+use crate::extract::{
+    docx, epub, html, markdown, odp, odt, pdf, powerpoint_97, pptx, roff, rtf, text, word_97,
+};
 use crate::extract::{json, json::lines};
 
 /// All formats.
@@ -18,6 +20,13 @@ pub(crate) const FORMATS: &[&Format] = &[
     &roff::FORMAT,
     &pdf::FORMAT,
     &docx::FORMAT,
+    &pptx::FORMAT,
+    &odt::FORMAT,
+    &odp::FORMAT,
+    &epub::FORMAT,
+    &rtf::FORMAT,
+    &word_97::FORMAT,
+    &powerpoint_97::FORMAT,
     &eml::FORMAT,
     &mbox::FORMAT,
     &outlook::FORMAT,

@@ -8,6 +8,7 @@ mod elements;
 mod skip;
 mod tag;
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 
 use encoding_rs::Encoding;
@@ -36,7 +37,12 @@ pub(crate) const FORMAT: Format = Format {
 
 /// The document; `None` if the bytes are not text.
 fn extract(bytes: &[u8]) -> Option<Document> {
-    Some(from_text(&decode(bytes, declared_encoding(bytes))?))
+    Some(from_text(&decode_page(bytes)?))
+}
+
+/// The text of a page in its encoding; `None` if the bytes are not text.
+pub(crate) fn decode_page(bytes: &[u8]) -> Option<Cow<'_, str>> {
+    decode(bytes, declared_encoding(bytes))
 }
 
 /// The document of a decoded page.
@@ -47,6 +53,16 @@ pub(crate) fn from_text(html: &str) -> Document {
         return render(html, Boilerplate::Keep);
     }
     document
+}
+
+/// The document of a page without boilerplate, such as a chapter of a book.
+pub(crate) fn read_all(html: &str) -> Document {
+    render(html, Boilerplate::Keep)
+}
+
+/// `true` for an element that has no end tag.
+pub(crate) fn is_void(name: &str) -> bool {
+    VOID_ELEMENTS.contains(&name)
 }
 
 /// The encoding that a page, or an XML document, declares in its first 1,024 bytes.

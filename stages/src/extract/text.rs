@@ -18,10 +18,9 @@ pub(crate) const FORMAT: Format = Format {
     parse: |bytes, _| extract(bytes).ok_or(ExtractErrorKind::NotText),
 };
 
-/// `true` for other types of text, such as source code. RTF is a markup language without a parser,
-/// although its type is text.
+/// `true` for other types of text, such as source code.
 pub(crate) fn is_plain(media_type: &str) -> bool {
-    media_type.starts_with("text/") && media_type != "text/rtf"
+    media_type.starts_with("text/")
 }
 
 /// Bytes of a file that are examined to detect its encoding.

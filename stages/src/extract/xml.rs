@@ -8,14 +8,16 @@ use quick_xml::{Reader, XmlVersion};
 use crate::extract::error::ExtractErrorKind;
 use crate::extract::package::corrupt;
 
-/// Calls `on` for each event of a part.
+/// Calls `on` for each event of a part. A part that ends within an element is corrupt.
 pub(crate) fn for_each_event<'a>(
     xml: &'a str,
     mut on: impl FnMut(&Event<'a>),
 ) -> Result<(), ExtractErrorKind> {
     let mut reader = Reader::from_str(xml);
+    let mut depth = 0_usize;
     loop {
         match reader.read_event().map_err(corrupt)? {
+            Event::Eof if depth > 0 => return Err(corrupt("a part is truncated")),
             Event::Eof => return Ok(()),
             // `<w:p/>` is also an empty paragraph.
             Event::Empty(start) => {
@@ -23,9 +25,37 @@ pub(crate) fn for_each_event<'a>(
                 on(&Event::Start(start));
                 on(&Event::End(end));
             }
-            event => on(&event),
+            event => {
+                match event {
+                    Event::Start(_) => depth += 1,
+                    Event::End(_) => depth = depth.saturating_sub(1),
+                    _ => {}
+                }
+                on(&event);
+            }
         }
     }
+}
+
+/// Calls `on` for each element that contains text and no elements, with its text.
+pub(crate) fn for_each_field<'a>(
+    xml: &'a str,
+    mut on: impl FnMut(&BytesStart<'a>, &str),
+) -> Result<(), ExtractErrorKind> {
+    let (mut element, mut text) = (None, String::new());
+    for_each_event(xml, |event| match event {
+        Event::Start(start) => {
+            element = Some(start.clone());
+            text.clear();
+        }
+        Event::End(_) => {
+            if let Some(element) = element.take().filter(|_| !text.trim().is_empty()) {
+                on(&element, &text);
+            }
+            text.clear();
+        }
+        event => text.push_str(&text_of(event).unwrap_or_default()),
+    })
 }
 
 /// The value of an attribute, with any prefix.

@@ -11,6 +11,7 @@ mod extract;
 mod extraction_cache;
 mod hash;
 mod markup;
+mod office;
 mod sandbox;
 mod sparse_fields;
 mod sparse_vectors;
