@@ -37,6 +37,7 @@ const BY_EXTENSION: &[(&str, &str)] = &[
     ("csv", "text/csv"),
     ("eml", MAIL),
     ("fodp", "application/vnd.oasis.opendocument.presentation-flat-xml"),
+    ("fods", "application/vnd.oasis.opendocument.spreadsheet-flat-xml"),
     ("fodt", "application/vnd.oasis.opendocument.text-flat-xml"),
     ("gz", "application/gzip"),
     ("htm", HTML),

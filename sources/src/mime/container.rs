@@ -5,6 +5,7 @@ use crate::mime::{DOCX, OUTLOOK, PPTX, XLSX, lookup};
 const DOC: &str = "application/msword";
 const PPT: &str = "application/vnd.ms-powerpoint";
 const XLS: &str = "application/vnd.ms-excel";
+const XLSB: &str = "application/vnd.ms-excel.sheet.binary.macroenabled.12";
 
 /// Types by lower-case extension, sorted. A file with another container, or with none, has the type
 /// of its content.
@@ -36,8 +37,12 @@ const BY_EXTENSION: &[(&str, &str)] = &[
     ("pptm", "application/vnd.ms-powerpoint.presentation.macroenabled.12"),
     ("pptx", PPTX),
     ("xls", XLS),
+    ("xlsb", XLSB),
     ("xlsm", "application/vnd.ms-excel.sheet.macroenabled.12"),
     ("xlsx", XLSX),
+    ("xlt", XLS),
+    ("xltm", "application/vnd.ms-excel.template.macroenabled.12"),
+    ("xltx", "application/vnd.openxmlformats-officedocument.spreadsheetml.template"),
 ];
 
 /// Beginnings of types whose container can only be a ZIP archive: a file without one is damaged.
@@ -49,11 +54,11 @@ const ONLY_IN_ZIP: &[&str] = &[
 
 /// The archive member that identifies an Office document, its type, and the beginnings of the types
 /// of templates, slide shows and documents with macros, which have the same member.
-const OFFICE_PARTS: &[(&[u8], &str, [&str; 2])] = &[
+const OFFICE_PARTS: &[(&[u8], &str, &[&str])] = &[
     (
         b"word/document.xml",
         DOCX,
-        [
+        &[
             "application/vnd.openxmlformats-officedocument.wordprocessingml.",
             "application/vnd.ms-word.",
         ],
@@ -61,7 +66,7 @@ const OFFICE_PARTS: &[(&[u8], &str, [&str; 2])] = &[
     (
         b"ppt/presentation.xml",
         PPTX,
-        [
+        &[
             "application/vnd.openxmlformats-officedocument.presentationml.",
             "application/vnd.ms-powerpoint.",
         ],
@@ -69,11 +74,13 @@ const OFFICE_PARTS: &[(&[u8], &str, [&str; 2])] = &[
     (
         b"xl/workbook.xml",
         XLSX,
-        [
+        &[
             "application/vnd.openxmlformats-officedocument.spreadsheetml.",
-            "application/vnd.ms-excel.sheet.",
+            "application/vnd.ms-excel.sheet.macroenabled.",
+            "application/vnd.ms-excel.template.",
         ],
     ),
+    (b"xl/workbook.bin", XLSB, &[]),
 ];
 
 /// The types that the first member of an archive, `mimetype`, may declare. A type comes before its
@@ -229,6 +236,8 @@ mod tests {
             ("xls", &sheet_with_word, Some(XLS)),
             ("docx", &compound(&["EncryptedPackage"]), Some(DOCX)),
             ("pptx", b"not a zip", Some(PPTX)),
+            ("docx", b"{\\rtf1 text}", None),
+            ("xlsx", &archive("a.xml", "", "xl/workbook.bin"), Some(XLSB)),
             ("ppt", b"plain", None),
             ("pages", b"plain", None),
             ("", &archive("a.txt", "text", "a.txt"), None),

@@ -32,9 +32,8 @@ pub(crate) const FORMAT: Format = Format {
 const FONT_OBFUSCATION: &[&str] =
     &["http://www.idpf.org/2008/embedding", "http://ns.adobe.com/pdf/enc#RC"];
 
-/// Media types of chapters.
-const CHAPTER_TYPES: &[&str] =
-    &["application/xhtml+xml", "application/x-dtbook+xml", "text/html", "text/x-oeb1-document"];
+/// Media types of chapters apart from those of HTML.
+const CHAPTER_TYPES: &[&str] = &["application/x-dtbook+xml", "text/x-oeb1-document"];
 
 /// Extracts the book; the parts that are read may unpack to at most `most` bytes in total.
 fn extract(bytes: &[u8], most: u64) -> Result<Document, ExtractErrorKind> {
@@ -100,7 +99,8 @@ fn read_contents(
 }
 
 fn is_chapter(item: &Item) -> bool {
-    CHAPTER_TYPES.contains(&item.media_type.as_str())
+    let media_type = item.media_type.as_str();
+    html::FORMAT.media_types.contains(&media_type) || CHAPTER_TYPES.contains(&media_type)
 }
 
 /// The text of chapters, one after the other. The metadata lists those that cannot be read.

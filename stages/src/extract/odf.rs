@@ -18,6 +18,7 @@ use crate::extract::text::decode;
 pub(crate) struct OpenDocument {
     pub(crate) content: String,
     pub(crate) styles: Styles,
+    /// `None` for a flat file, whose metadata are in `content`.
     meta: Option<String>,
 }
 
@@ -31,7 +32,7 @@ impl OpenDocument {
         if !bytes.starts_with(ZIP_MAGIC) {
             let xml = decode(bytes, None).ok_or(ExtractErrorKind::NotText)?.into_owned();
             styles.read(&xml)?;
-            return Ok(Self { meta: Some(xml.clone()), content: xml, styles });
+            return Ok(Self { content: xml, styles, meta: None });
         }
         let mut package = Package::open(bytes, most)?;
         let manifest = package.read_part("META-INF/manifest.xml")?;
@@ -51,9 +52,8 @@ impl OpenDocument {
     /// Adds the metadata. The language is the declared one, or else that of the text if it is
     /// clear, or else that of the default style, which programs fill from the settings of the user.
     pub(crate) fn add_metadata(&self, document: &mut Document) -> Result<(), ExtractErrorKind> {
-        if let Some(meta) = &self.meta {
-            ExtractErrorKind::unless_corrupt(meta::read(meta, document))?;
-        }
+        let meta = self.meta.as_ref().unwrap_or(&self.content);
+        ExtractErrorKind::unless_corrupt(meta::read(meta, document))?;
         document.language = document
             .language
             .take()

@@ -43,7 +43,7 @@ fn extract(bytes: &[u8], most: u64) -> Result<Document, ExtractErrorKind> {
         frames: Vec::new(),
     };
     for_each_event(&file.content, |event| reader.read(event))?;
-    let mut document = reader.writer.finish();
+    let mut document = reader.writer.finish()?;
     file.add_metadata(&mut document)?;
     Ok(document)
 }

@@ -32,7 +32,7 @@ fn extract(bytes: &[u8]) -> Result<Document, ExtractErrorKind> {
     for section in &parsed.sections {
         slides.push(&to_slide(section));
     }
-    let mut document = slides.finish();
+    let mut document = slides.finish()?;
     add_metadata(parsed.metadata, &mut document);
     Ok(document)
 }

@@ -59,14 +59,16 @@ fn extract(bytes: &[u8], most: u64) -> Result<Document, ExtractErrorKind> {
         };
         slides.push(&slide);
     }
-    let mut document = slides.finish();
+    let mut document = slides.finish()?;
     ooxml::read_properties(&mut package, &mut document)?;
     Ok(document)
 }
 
 /// The name of the main part, to which the archive itself refers.
 fn main_part(package: &mut Package<'_>) -> Result<String, ExtractErrorKind> {
-    let found = relationships(package, "")?.into_iter().find(|it| it.kind == "officeDocument");
+    let related = ExtractErrorKind::unless_corrupt(relationships(package, ""))?;
+    let mut related = related.unwrap_or_default().into_iter();
+    let found = related.find(|it| it.kind == "officeDocument");
     Ok(found.map_or_else(|| PRESENTATION.to_owned(), |it| it.part))
 }
 

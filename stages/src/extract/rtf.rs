@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn only_text_of_the_document_is_text() {
         let rtf = br"{\rtf1{\fonttbl{\f0\fnil Fontname;}}{\colortbl;\red0;}{\*\generator Program;}
-            {\info{\title A {\b bold} title}{\author Ann}{\creatim\yr2024\mo1\dy2\hr3\min4}{\company C}}
+            {\info{\comment C}{\title A {\b bold} title}{\author Ann}{\creatim\yr2024\mo1\dy2\hr3\min4}{\company C}}
             {\header headertext\par}{\footerf footertext\par}
             {\pict\wmetafile8 0102}{\object{\*\objdata 0102}{\result shown}}
             {\v hidden}{\deleted gone}{\v0 kept}{\*\unknown {\b unknown}}

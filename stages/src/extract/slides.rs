@@ -2,6 +2,8 @@
 
 use crate::extract::block::Block;
 use crate::extract::document::{Document, DocumentBuilder};
+use crate::extract::error::ExtractErrorKind;
+use crate::extract::package::corrupt;
 
 /// The line before the speaker notes of a slide.
 const NOTES_LABEL: &str = "Notes:";
@@ -58,10 +60,17 @@ impl SlideWriter {
     }
 
     /// Completes the document. Its metadata lists hidden and damaged slides by number.
-    pub(crate) fn finish(self) -> Document {
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` if there is no text, and slides are damaged.
+    pub(crate) fn finish(self) -> Result<Document, ExtractErrorKind> {
         let mut document = self.builder.finish();
+        if let (true, Some(slide)) = (document.text.is_empty(), self.damaged.first()) {
+            return Err(corrupt(format!("slide {slide} cannot be read")));
+        }
         document.add_metadata("hidden_slides", &self.hidden.join(", "));
         document.add_metadata("damaged_slides", &self.damaged.join(", "));
-        document
+        Ok(document)
     }
 }

@@ -278,6 +278,14 @@ fn a_damaged_part_costs_this_part() {
     assert_eq!(pages.len(), 4, "a slide that cannot be read keeps its page");
 }
 
+#[test]
+fn a_book_that_is_all_contents_keeps_them() {
+    let book = with_part(&fixture("book-2.epub").1, "OEBPS/book.opf", |opf| {
+        replaced(&opf, br#"<itemref idref="b"/><itemref idref="a"/>"#, b"")
+    });
+    assert_eq!(texts(&extract(&[("a.epub".to_owned(), book)])), ["Inhalt: tocword"]);
+}
+
 /// Pseudorandom numbers below a bound.
 struct Numbers(u64);
 

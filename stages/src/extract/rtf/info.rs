@@ -19,6 +19,11 @@ struct Date([i32; 5]);
 const DATE_WORDS: [&str; 5] = ["yr", "mo", "dy", "hr", "min"];
 
 impl Info {
+    /// Begins a field, without the text of unknown fields before it.
+    pub(super) fn begin_field(&mut self) {
+        self.text.clear();
+    }
+
     /// Adds text to the open field.
     pub(super) fn push(&mut self, text: &str) {
         self.text.push_str(text);

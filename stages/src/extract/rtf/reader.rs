@@ -241,6 +241,7 @@ impl Reader {
             Destination::Ignored if current != Destination::Ignored => self.state.outer = current,
             Destination::Note if current == Destination::Body => self.body.begin_note(),
             Destination::StyleSheet => self.style_sheet_depth = self.parents.len(),
+            Destination::Info(_) => self.info.begin_field(),
             _ => {}
         }
     }
