@@ -4,6 +4,8 @@
 //! Text is in the order of the shapes in the file; the title comes first. Master slides, footers,
 //! dates, slide numbers, comments and alternative texts are left out.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "all other variants are treated alike")]
+
 use quick_xml::events::{BytesStart, Event};
 
 use crate::extract::block::Block;

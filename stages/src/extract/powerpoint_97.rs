@@ -49,7 +49,9 @@ fn to_slide(section: &Section) -> Slide {
             }
             // A subtitle.
             Block::Heading { text, .. } => slide.blocks.push(Block::Paragraph(text)),
-            block => slide.blocks.push(block),
+            block @ (Block::Paragraph(_) | Block::Item(_) | Block::Table(_)) => {
+                slide.blocks.push(block);
+            }
         }
     }
     slide.notes = section.notes.iter().flatten().map(to_block).collect();

@@ -8,6 +8,7 @@
 mod body;
 mod charset;
 mod destination;
+mod fonts;
 mod info;
 mod reader;
 mod styles;

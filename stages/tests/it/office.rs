@@ -168,23 +168,22 @@ fn content_tells_the_type_of_a_file_without_extension() {
 }
 
 /// The archive with the content of a part changed.
-fn with_part(bytes: &[u8], part: &str, change: impl Fn(Vec<u8>) -> Vec<u8>) -> Vec<u8> {
+fn with_part(bytes: &[u8], part: &str, change: impl FnOnce(Vec<u8>) -> Vec<u8>) -> Vec<u8> {
     let mut archive = ZipArchive::new(Cursor::new(bytes)).unwrap();
     let mut out = ZipWriter::new(Cursor::new(Vec::new()));
-    let mut is_changed = false;
+    let mut change = Some(change);
     for index in 0..archive.len() {
         let mut entry = archive.by_index(index).unwrap();
         let mut content = Vec::new();
         entry.read_to_end(&mut content).unwrap();
         let name = entry.name().unwrap().into_owned();
-        if name == part {
+        if let Some(change) = change.take_if(|_| name == part) {
             content = change(content);
-            is_changed = true;
         }
         out.start_file(name, SimpleFileOptions::default()).unwrap();
         out.write_all(&content).unwrap();
     }
-    assert!(is_changed, "{part} exists");
+    assert!(change.is_none(), "{part} exists");
     out.finish().unwrap().into_inner()
 }
 
@@ -333,11 +332,11 @@ fn mutated_documents_are_read_or_set_aside() {
                 mutated(&bytes, &mut numbers)
             } else {
                 let part = texts[numbers.below(texts.len())];
-                let content = std::cell::RefCell::new(&mut numbers);
-                with_part(&bytes, part, |part| match part.as_slice() {
+                let change = |part: Vec<u8>| match part.as_slice() {
                     [] => part,
-                    part => mutated(part, *content.borrow_mut()),
-                })
+                    content => mutated(content, &mut numbers),
+                };
+                with_part(&bytes, part, change)
             };
             documents.push((format!("{number}-{name}"), mutant));
         }

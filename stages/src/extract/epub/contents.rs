@@ -1,5 +1,7 @@
 //! The table of contents of a book: NCX (EPUB 2) or a navigation document (EPUB 3).
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "all other variants are treated alike")]
+
 use std::collections::HashMap;
 
 use quick_xml::events::Event;

@@ -1,5 +1,7 @@
 //! XHTML as HTML: HTML ignores the end of `<title/>`, and would read the rest of a page as title.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "all other variants are treated alike")]
+
 use std::borrow::Cow;
 use std::fmt::Write as _;
 

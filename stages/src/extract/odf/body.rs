@@ -1,5 +1,7 @@
 //! The blocks of text of an OpenDocument file: headings, paragraphs, lists, tables and notes.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "all other variants are treated alike")]
+
 use quick_xml::events::{BytesStart, Event};
 
 use crate::extract::block::{Block, Note};

@@ -1,5 +1,7 @@
 //! The metadata of an OpenDocument file.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "all other variants are treated alike")]
+
 use quick_xml::events::Event;
 
 use crate::extract::document::{Document, collapse_whitespace};

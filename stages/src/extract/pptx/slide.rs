@@ -1,5 +1,7 @@
 //! The text of a slide, of its notes page, and of its diagrams and charts (`DrawingML`).
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "all other variants are treated alike")]
+
 use std::collections::HashSet;
 
 use quick_xml::events::{BytesStart, Event};

@@ -1,4 +1,4 @@
-//! The encodings of text in RTF: code pages of documents, and character sets of fonts.
+//! Characters of RTF: control words, code pages of documents, and character sets of fonts.
 
 use encoding_rs::{
     BIG5, EUC_KR, Encoding, GBK, IBM866, MACINTOSH, SHIFT_JIS, UTF_8, WINDOWS_874, WINDOWS_1250,
@@ -48,6 +48,21 @@ pub(super) fn by_character_set(number: i32) -> Option<&'static Encoding> {
         204 => WINDOWS_1251,
         222 => WINDOWS_874,
         238 => WINDOWS_1250,
+        _ => return None,
+    })
+}
+
+/// The text of a control word that stands for a character.
+pub(super) fn special_character(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "tab" | "emspace" | "enspace" | "qmspace" => " ",
+        "emdash" => "—",
+        "endash" => "–",
+        "bullet" => "•",
+        "lquote" => "‘",
+        "rquote" => "’",
+        "ldblquote" => "“",
+        "rdblquote" => "”",
         _ => return None,
     })
 }

@@ -41,10 +41,8 @@ impl Info {
         let Destination::Info(key) = destination else { return };
         let text = std::mem::take(&mut self.text);
         let date = std::mem::take(&mut self.date);
-        let value = match key {
-            InfoKey::Created | InfoKey::Modified => date.to_iso(),
-            _ => text,
-        };
+        let is_date = matches!(key, InfoKey::Created | InfoKey::Modified);
+        let value = if is_date { date.to_iso() } else { text };
         if !value.is_empty() {
             self.fields.push((key, value));
         }

@@ -1,17 +1,21 @@
 //! Interprets the tokens of an RTF file: groups, destinations, characters and properties.
 
-use std::collections::HashMap;
+#![expect(clippy::wildcard_enum_match_arm, reason = "all other variants are treated alike")]
 
 use encoding_rs::{Encoding, WINDOWS_1252};
 
 use crate::extract::error::ExtractErrorKind;
 use crate::extract::package::corrupt;
 use crate::extract::rtf::body::{Body, ParagraphKind};
-use crate::extract::rtf::charset::{by_character_set, by_code_page};
+use crate::extract::rtf::charset::special_character;
 use crate::extract::rtf::destination::{Destination, InfoKey, destination_of};
+use crate::extract::rtf::fonts::Fonts;
 use crate::extract::rtf::info::Info;
 use crate::extract::rtf::styles::{Style, Styles, level_of_outline};
 use crate::extract::rtf::token::{Token, Tokens};
+
+/// The code page of `\mac`.
+const MACINTOSH_CODE_PAGE: i32 = 10_000;
 
 /// Groups that may be open at a time. Documents nest a few dozen.
 const MAX_DEPTH: usize = 10_000;
@@ -39,10 +43,7 @@ pub(super) struct Reader {
     state: State,
     /// The states of the open groups around the current one.
     parents: Vec<State>,
-    document_encoding: &'static Encoding,
-    fonts: HashMap<i32, &'static Encoding>,
-    font: i32,
-    default_font: i32,
+    fonts: Fonts,
     styles: Styles,
     style: Style,
     /// Number of groups that are open at the start of the style sheet.
@@ -72,10 +73,7 @@ impl Reader {
             info: Info::default(),
             state,
             parents: Vec::new(),
-            document_encoding: WINDOWS_1252,
-            fonts: HashMap::new(),
-            font: 0,
-            default_font: 0,
+            fonts: Fonts::new(),
             styles: Styles::default(),
             style: Style::default(),
             style_sheet_depth: 0,
@@ -203,7 +201,7 @@ impl Reader {
             return;
         }
         match self.state.destination {
-            Destination::FontTable => self.font_word(word, parameter),
+            Destination::FontTable => self.fonts.define(word, parameter),
             Destination::StyleSheet => self.style_word(word, parameter),
             Destination::Info(_) => {
                 self.info.date_word(word, parameter);
@@ -257,37 +255,13 @@ impl Reader {
             "v" | "deleted" => self.state.is_hidden = parameter != Some(0),
             "plain" => {
                 self.state.is_hidden = false;
-                self.state.encoding = self.font_encoding(self.default_font);
+                self.state.encoding = self.fonts.encoding(None);
             }
-            "f" => self.state.encoding = self.font_encoding(parameter.unwrap_or(0)),
-            "deff" => self.default_font = parameter.unwrap_or(0),
-            "ansicpg" => self.set_document_encoding(parameter.and_then(by_code_page)),
-            "mac" => self.set_document_encoding(by_code_page(10_000)),
+            "f" => self.state.encoding = self.fonts.encoding(Some(parameter.unwrap_or(0))),
+            "deff" => self.fonts.set_default(parameter.unwrap_or(0)),
+            "ansicpg" => self.state.encoding = self.fonts.set_code_page(parameter.unwrap_or(0)),
+            "mac" => self.state.encoding = self.fonts.set_code_page(MACINTOSH_CODE_PAGE),
             _ => {}
-        }
-    }
-
-    fn set_document_encoding(&mut self, encoding: Option<&'static Encoding>) {
-        self.document_encoding = encoding.unwrap_or(WINDOWS_1252);
-        self.state.encoding = self.document_encoding;
-    }
-
-    fn font_encoding(&self, font: i32) -> &'static Encoding {
-        self.fonts.get(&font).copied().unwrap_or(self.document_encoding)
-    }
-
-    fn font_word(&mut self, word: &str, parameter: Option<i32>) {
-        let encoding = match word {
-            "f" => {
-                self.font = parameter.unwrap_or(0);
-                return;
-            }
-            "fcharset" => parameter.and_then(by_character_set),
-            "cpg" => parameter.and_then(by_code_page),
-            _ => None,
-        };
-        if let Some(encoding) = encoding {
-            self.fonts.insert(self.font, encoding);
         }
     }
 
@@ -337,7 +311,7 @@ impl Reader {
     /// A UTF-16 code unit; values above 32,767 are written as negative numbers.
     fn unicode(&mut self, value: i32) {
         self.fallback = self.state.fallback_length;
-        let unit = u16::try_from(value).unwrap_or_else(|_| (value & 0xffff) as u16);
+        let unit = u16::try_from(value & 0xffff).unwrap_or_default();
         let high = self.high_surrogate.take();
         if (0xd800..0xdc00).contains(&unit) {
             self.high_surrogate = Some(unit);
@@ -347,19 +321,4 @@ impl Reader {
         let text = String::from_utf16_lossy(&units);
         self.push(&text);
     }
-}
-
-/// The text of a control word that stands for a character.
-fn special_character(word: &str) -> Option<&'static str> {
-    Some(match word {
-        "tab" | "emspace" | "enspace" | "qmspace" => " ",
-        "emdash" => "—",
-        "endash" => "–",
-        "bullet" => "•",
-        "lquote" => "‘",
-        "rquote" => "’",
-        "ldblquote" => "“",
-        "rdblquote" => "”",
-        _ => return None,
-    })
 }
