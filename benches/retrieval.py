@@ -91,7 +91,8 @@ def judgements_of(place, work):
     for line in (place / "qrels.tsv").read_text(encoding="utf-8").splitlines():
         query, _, document, grade = line.split()
         # A path is a pattern.
-        relevant.setdefault(query, {})["/" + re.sub(r"([\[\]*?{}\\!])", r"\\\1", document)] = int(grade)
+        path = re.sub(r"([\[\]*?{}\\!])", r"\\\1", f"{documents_of(place)}/{document}")
+        relevant.setdefault(query, {})[path] = int(grade)
     queries = map(json.loads, (place / "queries.jsonl").read_text(encoding="utf-8").splitlines())
     lines = (
         json.dumps({"id": query["id"], "query": query["text"], "relevant": relevant[query["id"]]}, ensure_ascii=False)
