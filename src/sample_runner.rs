@@ -7,15 +7,15 @@ use std::sync::{Arc, Mutex};
 
 use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch, new_null_array};
 use arrow::array::{LargeBinaryArray, StringArray, UInt64Array};
-use arrow::datatypes::{SchemaRef, UInt32Type, UInt64Type};
+use arrow::datatypes::{SchemaRef, UInt32Type};
 use async_trait::async_trait;
 use pipeline::column::{
     BYTES, CHUNKS, LANGUAGE, METADATA, MIME_TYPE, SIZE, SOURCE, TEXT, TITLE, URI,
 };
 use pipeline::{
-    BoxError, Engine as _, InputSpec, LocalEngine, ModelInfo, ModelProvider, Outcome, PipelineSpec,
-    Plan, RejectionReport, RerankerInfo, Resources, RunOptions, Sink, SinkConfig, Source,
-    SourceConfig,
+    BoxError, ChunkContents, Engine as _, InputSpec, LocalEngine, ModelInfo, ModelProvider,
+    Outcome, PipelineSpec, Plan, RejectionReport, RerankerInfo, Resources, RunOptions, Sink,
+    SinkConfig, Source, SourceConfig,
 };
 use serde_json::{Map, Value};
 
@@ -266,15 +266,14 @@ fn document(rows: &RecordBatch) -> Result<SampleDocument, BoxError> {
     let chunks = chunks.value(0);
     let fields = chunks.as_struct();
     let field = |name: &str| fields.column_by_name(name).ok_or("a chunk lacks a field");
-    let (starts, ends) = (field("start")?, field("end")?);
     let (pages, headings, tokens) = (field("page")?, field("headings")?, field("tokens")?);
-    let (starts, ends) = (starts.as_primitive::<UInt64Type>(), ends.as_primitive::<UInt64Type>());
+    let contents = ChunkContents::of(fields);
     let (pages, headings) = (pages.as_primitive::<UInt32Type>(), headings.as_string::<i32>());
     let tokens = tokens.as_list::<i32>();
     for at in 0..chunks.len() {
-        let range = usize::try_from(starts.value(at))?..usize::try_from(ends.value(at))?;
+        let content = contents.content(text, at).ok_or("a chunk is outside its text")?;
         document.chunks.push(SampleChunk {
-            text: text[range].to_owned(),
+            text: content.into_owned(),
             headings: headings.is_valid(at).then(|| headings.value(at).to_owned()),
             page: pages.is_valid(at).then(|| pages.value(at)),
             tokens: tokens.value(at).len(),

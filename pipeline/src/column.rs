@@ -91,9 +91,11 @@ columns! {
     /// The tables, in order: struct of `start`, `body_start` (start of the first row that is not a
     /// header; `start` without a header) and `end`. Extraction need not find any.
     TABLES: ListArray = "tables", list_of(DataType::Struct(table_fields())), NOT_NULL;
-    /// The chunks, in order: struct of `start` and `end` (the chunk is `text[start..end]`), `page`
-    /// (from 1), `headings` (the heading path, joined by ` > `) and `tokens` (token ids of the
-    /// encoded input, with special tokens and document prompt; empty if no model follows).
+    /// The chunks, in order: struct of `start` and `end` (the chunk is `text[start..end]`),
+    /// `header_start` and `header_end` (the header of the table in which it begins, which its
+    /// content repeats; see [`ChunkContents`](crate::ChunkContents)), `page` (from 1), `headings`
+    /// (the heading path, joined by ` > `) and `tokens` (token ids of the encoded input, with
+    /// special tokens and document prompt; empty if no model follows).
     CHUNKS: ListArray = "chunks", list_of(DataType::Struct(chunk_fields())), NOT_NULL;
     /// Sparse vectors of the chunks, one per chunk: struct of `indices` (ascending) and `values`.
     SPARSE: ListArray = "sparse", list_of(DataType::Struct(sparse_fields())), NOT_NULL;
@@ -132,6 +134,8 @@ pub fn chunk_fields() -> Fields {
     Fields::from(vec![
         Field::new("start", DataType::UInt64, NOT_NULL),
         Field::new("end", DataType::UInt64, NOT_NULL),
+        Field::new("header_start", DataType::UInt64, NULLABLE),
+        Field::new("header_end", DataType::UInt64, NULLABLE),
         Field::new("page", DataType::UInt32, NULLABLE),
         Field::new("headings", DataType::Utf8, NULLABLE),
         Field::new("tokens", list_of(DataType::UInt32), NOT_NULL),

@@ -9,6 +9,7 @@ mod box_error;
 mod byte_size;
 mod cache;
 mod channel;
+mod chunk_contents;
 mod chunk_counts;
 pub mod column;
 mod compile;
@@ -70,6 +71,7 @@ pub use bm25f::{Bm25fParameters, FieldEncoder, FieldParameters, TermFrequencies}
 pub use box_error::BoxError;
 pub use byte_size::ByteSize;
 pub use cache::{Cache, CacheKey};
+pub use chunk_contents::{ChunkContents, repeated_header_len};
 pub use chunk_counts::chunk_and_token_counts;
 pub use editor::file_schema;
 pub use embedder::{

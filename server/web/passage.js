@@ -91,21 +91,23 @@ export function snippet(text, marks, length = 340) {
 
 /**
  * Adjacent chunks without their overlap: `{ chunk, from, to }` with the range of each to show. The
- * chunk with index `whole` is shown completely; its neighbours are shortened instead.
+ * chunk with index `whole` is shown completely; its neighbours are shortened instead. A repeated
+ * table header is shown in the first chunk only.
  */
 export function unrolled(chunks, whole) {
   const kept = chunks.find((chunk) => chunk.index === whole);
   let end = -1;
-  return chunks.map((chunk) => {
+  return chunks.map((chunk, i) => {
     const isKept = chunk === kept;
     const begins = isKept ? chunk.start : Math.max(chunk.start, Math.min(end, chunk.end));
     const ends = kept && chunk.index < whole ? Math.max(begins, Math.min(chunk.end, kept.start)) : chunk.end;
     end = Math.max(end, ends);
     // Text that differs from the document (such as normalized text) cannot be cut by document
     // offsets.
-    if (chunk.end - chunk.start !== bytesOf(chunk.text)) return { chunk, from: 0, to: chunk.text.length };
-    const [from, to] = places(chunk.text, [begins - chunk.start, ends - chunk.start]);
-    return { chunk, from, to };
+    const header = headerBytes(chunk);
+    if (header < 0) return { chunk, from: 0, to: chunk.text.length };
+    const [from, to] = places(chunk.text, [begins, ends].map((at) => header + at - chunk.start));
+    return { chunk, from: i === 0 ? 0 : from, to };
   });
 }
 
@@ -118,8 +120,12 @@ export function headingPath(headings) {
 /** The marks of a hit in one of its chunks, as ranges of the text of the chunk. */
 export function marksIn(chunk, hit) {
   if (hit.chunks.length === 1) return hit.marks;
-  const [from, to] = places(hit.text, [chunk.start - hit.start, chunk.end - hit.start]);
-  return hit.marks.filter(([a, b]) => a >= from && b <= to).map(([a, b]) => [a - from, b - from]);
+  const offset = headerBytes(hit) - hit.start;
+  const [from, to] = places(hit.text, [chunk.start + offset, chunk.end + offset]);
+  const [own] = places(chunk.text, [headerBytes(chunk)]);
+  return hit.marks
+    .filter(([a, b]) => a >= from && b <= to)
+    .map(([a, b]) => [a - from + own, b - from + own]);
 }
 
 /**
@@ -150,4 +156,9 @@ export function drawText(chunks, { hit } = {}) {
 }
 
 const encoder = new TextEncoder();
-const bytesOf = (text) => encoder.encode(text).length;
+
+/**
+ * Length of the table header that a chunk repeats before its own text; negative if the text differs
+ * from the document.
+ */
+const headerBytes = ({ text, start, end }) => encoder.encode(text).length - (end - start);

@@ -134,6 +134,8 @@ fn chunk_lists(docs: &[Doc]) -> ListArray {
     let fields: Vec<ArrayRef> = vec![
         Arc::new(chunks.iter().map(|chunk| Some(chunk.start as u64)).collect::<UInt64Array>()),
         Arc::new(chunks.iter().map(|chunk| Some(chunk.end as u64)).collect::<UInt64Array>()),
+        new_null_array(&DataType::UInt64, chunks.len()),
+        new_null_array(&DataType::UInt64, chunks.len()),
         Arc::new(pages.collect::<UInt32Array>()),
         Arc::new(headings.collect::<StringArray>()),
         empty_tokens(&tokens, chunks.len()),

@@ -16,6 +16,8 @@ use std::path::Path;
 const DOCX: &str = "application/vnd.openxmlformats-officedocument.wordprocessingml.document";
 const PPTX: &str = "application/vnd.openxmlformats-officedocument.presentationml.presentation";
 const XLSX: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
+const XLSB: &str = "application/vnd.ms-excel.sheet.binary.macroenabled.12";
+const XLS: &str = "application/vnd.ms-excel";
 /// The type of content that no rule recognises; no extractor supports it.
 pub const BINARY: &str = "application/octet-stream";
 #[cfg(test)]
@@ -250,6 +252,17 @@ mod tests {
             ("state", b"{ a }\n", PLAIN),
             ("logo.svg", b"<?xml version='1.0'?><svg/>", "image/svg+xml"),
             ("a.csv", b"a;b\n", "text/csv"),
+            ("a.csv", ole, COMPOUND),
+            ("a.xls", ole, XLS),
+            ("a.xls", b"a\tb\n", PLAIN),
+            ("a.xlsx", ole, XLSX),
+            ("a.xlsb", b"PK\x03\x04", XLSB),
+            ("binary", b"PK\x03\x04 at the end xl/workbook.bin", XLSB),
+            (
+                "a.fods",
+                b"<?xml version=\"1.0\"?>",
+                "application/vnd.oasis.opendocument.spreadsheet-flat-xml",
+            ),
             ("a.rtf", b"{\\rtf1\\ansi text}", "application/rtf"),
             ("a", b"\x89PNG\r\n\x1a\n", "image/png"),
         ] {

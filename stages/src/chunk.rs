@@ -6,6 +6,9 @@
 //! are byte ranges of the text: nothing is rewritten, and every character except white space is in
 //! at least one chunk.
 //!
+//! The content of a chunk is its part of the text. If it begins inside a table, the header of the
+//! table precedes that part (`chunk/tables.rs`); offsets are those of the part.
+//!
 //! The model reads title and headings before each chunk (`chunk/context.rs`). They are in the token
 //! ids alone, neither in the byte range nor in what is stored, and take part of the size.
 //!
@@ -49,6 +52,7 @@ mod chunk_builder;
 mod columns;
 mod context;
 mod sections;
+mod tables;
 mod text_chunk;
 mod windows;
 
@@ -56,7 +60,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array as _, AsArray as _, RecordBatch};
 use arrow::datatypes::{Schema, SchemaRef, UInt8Type, UInt64Type};
-use pipeline::column::{CHUNKS, OUTLINE, PAGES, SOURCE, TEXT, TITLE, URI};
+use pipeline::column::{CHUNKS, OUTLINE, PAGES, SOURCE, TABLES, TEXT, TITLE, URI};
 use pipeline::{
     BoxError, Chunking, IncompatibleOption, ModelInfo, ModelUse, NodeDef, NodeKind, Outcome,
     Parallelism, Passage, RejectReason, Rejection, Resources, RowsExt as _, SchemaError,
@@ -69,13 +73,14 @@ use serde_json::{Value, json};
 
 use crate::chunk::columns::ChunkColumnBuilder;
 use crate::chunk::context::{ContextEncoder, ContextLimits, ContextTemplate, DocumentContexts};
+use crate::chunk::tables::{TablePlace, Tables};
 use crate::chunk::text_chunk::{SectionHeading, TextChunk};
 use crate::chunk::windows::{ChunkLimits, DocumentLimits};
 
 pub(crate) const NODE: NodeDef = NodeDef {
     name: "chunk",
     summary: "Splits each text into chunks that fit the model",
-    version: 2,
+    version: 3,
     parallelism: Parallelism::Any,
     schema: options_schema::<ChunkOptions>,
     parse: |with, _| {
@@ -300,6 +305,8 @@ struct Chunker {
 impl Stage for Chunker {
     fn process(&mut self, rows: RecordBatch) -> Result<Outcome, BoxError> {
         let (texts, outlines, pages) = (TEXT.of(&rows)?, OUTLINE.of(&rows)?, PAGES.of(&rows)?);
+        // A stage of another crate in place of `extract` may not know tables.
+        let tables = TABLES.of(&rows).ok();
         let mut chunks = ChunkColumnBuilder::default();
         let mut set_aside = Vec::new();
         let mut keep = Vec::with_capacity(rows.num_rows());
@@ -307,15 +314,16 @@ impl Stage for Chunker {
             let text = texts.value(row);
             let headings = read_headings(&outlines.value(row));
             let pages = pages.value(row);
+            let tables = tables.map_or_else(Vec::new, |tables| read_tables(&tables.value(row)));
             let pieces = match &self.context {
                 Some(encoder) => {
                     let (title, path) = title_and_path(&rows, row)?;
                     let contexts = DocumentContexts::new(encoder, title, path, &headings);
-                    let pieces = self.split(text, &headings, Some(&contexts))?;
+                    let pieces = self.split(text, &headings, tables, Some(&contexts))?;
                     contexts.check()?;
                     pieces
                 }
-                None => self.split(text, &headings, None)?,
+                None => self.split(text, &headings, tables, None)?,
             };
             keep.push(!pieces.is_empty());
             if pieces.is_empty() {
@@ -356,11 +364,29 @@ fn read_headings(outline: &dyn arrow::array::Array) -> Vec<SectionHeading> {
         .collect()
 }
 
+fn read_tables(tables: &dyn arrow::array::Array) -> Vec<TablePlace> {
+    let fields = tables.as_struct();
+    let column = |name| {
+        let offsets = fields.column_by_name(name).expect("a field of the column's type");
+        offsets.as_primitive::<UInt64Type>().values()
+    };
+    let offsets = column("start").iter().zip(column("body_start")).zip(column("end"));
+    let offset = |at: u64| usize::try_from(at).expect("an offset into a text that is in memory");
+    offsets
+        .map(|((start, body_start), end)| TablePlace {
+            start: offset(*start),
+            body_start: offset(*body_start),
+            end: offset(*end),
+        })
+        .collect()
+}
+
 impl Chunker {
     fn split(
         &self,
         text: &str,
         headings: &[SectionHeading],
+        tables: Vec<TablePlace>,
         contexts: Option<&DocumentContexts<'_>>,
     ) -> Result<Vec<TextChunk>, BoxError> {
         let tokens = match &self.tokenizer {
@@ -368,8 +394,10 @@ impl Chunker {
             None => TokenizedText::default(),
         };
         let keeps_blocks = self.strategy == Strategy::Markdown;
-        let atoms = atoms::split(text, &tokens, headings, keeps_blocks);
-        let limits = DocumentLimits { limits: &self.limits, contexts };
+        let mut atoms = atoms::split(text, &tokens, headings, keeps_blocks);
+        let tables = Tables::new(text, tables, self.tokenizer.as_deref(), &self.limits)?;
+        let limits = DocumentLimits { limits: &self.limits, contexts, tables: &tables };
+        tables.rank_splits(text, &mut atoms, &limits);
         let sections = match self.strategy {
             Strategy::Markdown => sections::split(&atoms, headings, &limits),
             Strategy::Recursive | Strategy::Fixed => std::iter::once(0..atoms.len()).collect(),

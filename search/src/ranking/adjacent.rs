@@ -4,12 +4,15 @@
 //! a page with parts of one text. Two chunks are adjacent if their ranges overlap or touch, or if
 //! one is the next chunk of the other and only white space is between them, which no chunk has.
 //!
+//! A chunk that begins inside a table has the header of the table before its own text. A passage
+//! keeps the header of its first chunk only.
+//!
 //! Only pages are merged: the ranking, the number of hits to skip and cursors count chunks.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
-use pipeline::Payload;
+use pipeline::{Payload, repeated_header_len};
 
 use crate::results::MergedHit;
 
@@ -19,9 +22,11 @@ const MAX_SPACE: u64 = 64;
 /// Several chunks as one passage.
 #[derive(Clone, Debug, PartialEq)]
 struct JoinedPassage {
-    /// The text of the document from `start` to `end`; line breaks and spaces stand for white space
-    /// that is in no chunk.
+    /// The text of the document from `start` to `end`, after the repeated header of a table; line
+    /// breaks and spaces stand for white space that is in no chunk.
     content: String,
+    /// Length of the header in bytes; `None` if the content is not text of the document.
+    header: Option<usize>,
     /// Start in the text of the document, in bytes.
     start: u64,
     /// End in bytes, exclusive.
@@ -51,7 +56,7 @@ pub(crate) fn merge_adjacent(
         let parts: Vec<_> =
             group.iter().map(|at| (&hits[*at].payload, &hits[*at].highlights[..])).collect();
         if let Some(joined) = join(&parts).filter(|it| it.chunks.len() > 1) {
-            let JoinedPassage { content, start, end, chunks, highlights } = joined;
+            let JoinedPassage { content, start, end, chunks, highlights, .. } = joined;
             best.payload = Payload { content, start, end, ..best.payload };
             (best.chunks, best.highlights) = (chunks, highlights);
         }
@@ -108,6 +113,7 @@ impl JoinedPassage {
     fn of(payload: &Payload, highlights: &[Range<usize>]) -> Self {
         Self {
             content: payload.content.clone(),
+            header: header_len(payload),
             start: payload.start,
             end: payload.end,
             chunks: vec![payload.chunk_index],
@@ -119,22 +125,19 @@ impl JoinedPassage {
     /// if it is not adjacent, or if its text is not that of the document: then neither offsets nor
     /// the overlap are known.
     fn append(&mut self, payload: &Payload, highlights: &[Range<usize>]) -> bool {
-        let Some(begins) = payload.start.checked_sub(self.start).and_then(to_usize) else {
+        let begins = payload.start.checked_sub(self.start).and_then(to_usize);
+        let (Some(begins), Some(header), Some(own_header)) =
+            (begins, self.header, header_len(payload))
+        else {
             return false;
         };
-        let text = payload.content.as_str();
-        let is_whole = |text: &str, start: u64, end: u64| {
-            end.checked_sub(start).and_then(to_usize) == Some(text.len())
-        };
-        if !is_whole(&self.content, self.start, self.end)
-            || !is_whole(text, payload.start, payload.end)
-        {
-            return false;
-        }
-        if begins <= self.content.len() {
-            let repeated = text.len().min(self.content.len() - begins);
-            let is_same = self.content.get(begins..begins + repeated) == text.get(..repeated);
-            if self.content.get(begins..begins + repeated).is_none() || !is_same {
+        // Where the text of the chunk begins in the passage.
+        let at = header + begins;
+        let text = &payload.content[own_header..];
+        if at <= self.content.len() {
+            let repeated = text.len().min(self.content.len() - at);
+            let shared = self.content.get(at..at + repeated);
+            if shared.is_none() || shared != text.get(..repeated) {
                 return false;
             }
             self.content.push_str(&text[repeated..]);
@@ -150,7 +153,8 @@ impl JoinedPassage {
         }
         self.end = self.end.max(payload.end);
         self.chunks.push(payload.chunk_index);
-        let shifted = highlights.iter().map(|it| it.start + begins..it.end + begins);
+        let own = highlights.iter().filter(|it| it.start >= own_header);
+        let shifted = own.map(|it| it.start - own_header + at..it.end - own_header + at);
         self.highlights.extend(shifted);
         self.highlights.sort_by_key(|it| (it.start, it.end));
         // Both chunks have the words of their overlap.
@@ -163,6 +167,10 @@ impl JoinedPassage {
         });
         true
     }
+}
+
+fn header_len(payload: &Payload) -> Option<usize> {
+    repeated_header_len(&payload.content, payload.start, payload.end)
 }
 
 /// White space of this length in bytes, which no chunk has: a space, or an empty line.
@@ -213,6 +221,30 @@ mod tests {
         // "for" is in both.
         let joined = join(&[(&hits[0], &[10..13]), (&hits[1], &[0..3, 16..23])]).unwrap();
         assert_eq!((&*joined.content, &*joined.highlights), (&TEXT[..43], &[10..13, 26..33][..]));
+    }
+
+    #[test]
+    fn a_passage_keeps_the_header_of_its_first_chunk() {
+        let header = "| Tree |\n|-|\n";
+        let row = |index, range| {
+            let chunk = chunk("a", index, range);
+            Payload { content: format!("{header}{}", chunk.content), ..chunk }
+        };
+        let hits = [row(2, 38..55), row(1, 26..43)];
+        assert_eq!(groups(&hits), [[0, 1]]);
+        let [tree, birches, unlike] = [2..6, 0..7, 10..17];
+        let at = |range: Range<usize>| range.start + header.len()..range.end + header.len();
+        let first = [tree.clone(), at(birches)];
+        let joined = join(&[(&hits[0], &[tree, at(unlike)]), (&hits[1], &first)]).unwrap();
+        assert_eq!(joined.content, format!("{header}{}", &TEXT[26..55]));
+        assert_eq!((joined.start, joined.end), (26, 55));
+        let words: Vec<&str> =
+            joined.highlights.iter().map(|it| &joined.content[it.clone()]).collect();
+        assert_eq!(words, ["Tree", "Birches", "\u{fc}nlike"]);
+        // A chunk before the table has no header, and neither has its passage.
+        let hits = [row(2, 38..55), chunk("a", 1, 26..43)];
+        let joined = join(&[(&hits[0], &[]), (&hits[1], &[])]).unwrap();
+        assert_eq!(joined.content, TEXT[26..55]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use metadata::{DocumentList, ListedDocument};
-use pipeline::{OperationRequest, RunRequest};
+use pipeline::{OperationRequest, RunRequest, repeated_header_len};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -194,14 +194,16 @@ pub(crate) async fn text(
     Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], text))
 }
 
-/// Appends a chunk at its offset, without the overlap with the previous one.
+/// Appends a chunk at its offset, without the overlap with the previous one and without a repeated
+/// table header.
 fn append_chunk(text: &mut String, chunk: &Chunk) {
     let Ok(start) = usize::try_from(chunk.start) else { return };
     if start > text.len() {
         text.push_str(&" ".repeat((start - text.len()).min(MAX_TEXT_BYTES)));
     }
     let shared = text.len().saturating_sub(start);
-    text.push_str(chunk.text.get(shared..).unwrap_or_default());
+    let header = repeated_header_len(&chunk.text, chunk.start, chunk.end).unwrap_or_default();
+    text.push_str(chunk.text.get(header + shared..).unwrap_or_default());
 }
 
 /// Explain the state of a document
@@ -275,12 +277,11 @@ mod tests {
             start,
             end: start + text.len() as u64,
         };
+        let row = Chunk { text: "| a |\n|-|\n| row |".to_owned(), end: 29, ..chunk(22, "") };
+        let chunks =
+            [chunk(0, "größer"), chunk(6, "er als"), chunk(14, "nichts"), chunk(15, "ichts"), row];
         let mut text = String::new();
-        for chunk in
-            [chunk(0, "größer"), chunk(6, "er als"), chunk(14, "nichts"), chunk(15, "ichts")]
-        {
-            append_chunk(&mut text, &chunk);
-        }
-        assert_eq!(text, "größer als  nichts");
+        chunks.iter().for_each(|chunk| append_chunk(&mut text, chunk));
+        assert_eq!(text, "größer als  nichts  | row |");
     }
 }

@@ -1,15 +1,16 @@
 //! Converts the rows of a batch to the two tables of a dataset.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray as _, FixedSizeBinaryBuilder, LargeStringBuilder, RecordBatch,
     StringBuilder, UInt32Builder,
 };
-use arrow::datatypes::{DataType, Field, Schema, UInt64Type};
+use arrow::datatypes::{DataType, Field, Schema};
 use pipeline::column::{self, BYTES, CHUNKS, CONTENT_HASH, KNOWN_HASH, SPARSE, TEXT, URI};
-use pipeline::{BoxError, RowsExt as _};
+use pipeline::{BoxError, ChunkContents, RowsExt as _};
 
 use crate::upsert::batch::item_range;
 
@@ -32,8 +33,7 @@ pub(super) fn chunk_rows(rows: &RecordBatch) -> Result<RecordBatch, BoxError> {
     let all = item_range(lists, 0..rows.num_rows());
     let structs = lists.values().as_struct().slice(all.start, all.len());
     let field = |name| structs.column_by_name(name).expect("the column type has this field");
-    let (starts, ends) = (field("start"), field("end"));
-    let (start, end) = (starts.as_primitive::<UInt64Type>(), ends.as_primitive::<UInt64Type>());
+    let contents = ChunkContents::of(&structs);
 
     let mut uri = StringBuilder::new();
     let mut content_hash = FixedSizeBinaryBuilder::new(32);
@@ -42,16 +42,14 @@ pub(super) fn chunk_rows(rows: &RecordBatch) -> Result<RecordBatch, BoxError> {
     for row in 0..rows.num_rows() {
         for (index, at) in item_range(lists, row..row + 1).enumerate() {
             let at = at - all.start;
-            let range = usize::try_from(start.value(at))?..usize::try_from(end.value(at))?;
-            let part = texts.value(row).get(range.clone()).ok_or_else(|| {
-                let uri = uris.value(row);
-                let (start, end) = (range.start, range.end);
+            let content = contents.content(texts.value(row), at).ok_or_else(|| {
+                let (uri, Range { start, end }) = (uris.value(row), contents.range(at));
                 format!("chunk {index} of {uri} ({start}..{end}) is outside its text")
             })?;
             uri.append_value(uris.value(row));
             content_hash.append_value(hashes.value(row))?;
             chunk_index.append_value(u32::try_from(index)?);
-            text.append_value(part);
+            text.append_value(content);
         }
     }
 
@@ -72,8 +70,8 @@ pub(super) fn chunk_rows(rows: &RecordBatch) -> Result<RecordBatch, BoxError> {
         Arc::new(content_hash.finish()),
         Arc::new(chunk_index.finish()),
         Arc::new(text.finish()),
-        Arc::clone(starts),
-        Arc::clone(ends),
+        Arc::clone(field("start")),
+        Arc::clone(field("end")),
         Arc::clone(field("page")),
         Arc::clone(field("headings")),
     ];

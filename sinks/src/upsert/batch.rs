@@ -6,14 +6,14 @@ use arrow::array::{
     Array, AsArray as _, FixedSizeBinaryArray, FixedSizeListArray, LargeStringArray, ListArray,
     RecordBatch, StringArray, StructArray, TimestampMicrosecondArray,
 };
-use arrow::datatypes::{Float32Type, UInt32Type, UInt64Type};
+use arrow::datatypes::{Float32Type, UInt32Type};
 use pipeline::column::{
     self, CHUNKS, CONTENT_HASH, LANGUAGE, METADATA, MIME_TYPE, MTIME, SOURCE, SPARSE, TEXT, TITLE,
     URI,
 };
 use pipeline::{
-    BoxError, ContentHash, DocumentIdentity, IncomingDocument, Location, Payload, Point,
-    SparseVector, point_id,
+    BoxError, ChunkContents, ContentHash, DocumentIdentity, IncomingDocument, Location, Payload,
+    Point, SparseVector, point_id,
 };
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -171,13 +171,16 @@ impl<'a> UpsertBatch<'a> {
         let chunks = self.chunks.value(row);
         let chunks = chunks.as_struct();
         let field = |name| chunks.column_by_name(name).expect("the column type has this field");
-        let starts = field("start").as_primitive::<UInt64Type>();
-        let ends = field("end").as_primitive::<UInt64Type>();
+        let contents = ChunkContents::of(chunks);
         let pages = field("page").as_primitive::<UInt32Type>();
         let headings = field("headings").as_string::<i32>();
         for at in 0..chunks.len() {
-            part(&starts.value(at).to_le_bytes());
-            part(&ends.value(at).to_le_bytes());
+            let Range { start, end } = contents.range(at);
+            part(&start.to_le_bytes());
+            part(&end.to_le_bytes());
+            if let Some(Range { start, end }) = contents.header(at) {
+                part(&[start.to_le_bytes(), end.to_le_bytes()].concat());
+            }
             let page = if pages.is_valid(at) { pages.value(at) } else { 0 };
             part(&page.to_le_bytes());
             part(if headings.is_valid(at) { headings.value(at).as_bytes() } else { &[] });
@@ -261,20 +264,19 @@ impl<'a> UpsertBatch<'a> {
         at: usize,
     ) -> Result<Payload, BoxError> {
         let field = |name| chunks.column_by_name(name).expect("the column type has this field");
-        let start = field("start").as_primitive::<UInt64Type>().value(at);
-        let end = field("end").as_primitive::<UInt64Type>().value(at);
+        let contents = ChunkContents::of(chunks);
+        let Range { start, end } = contents.range(at);
         let page = field("page").as_primitive::<UInt32Type>();
         let headings = field("headings").as_string::<i32>();
         let uri = self.uri.value(row);
-        let content = self.text.value(row).get(usize::try_from(start)?..usize::try_from(end)?);
-        let content = content.ok_or_else(|| {
+        let content = contents.content(self.text.value(row), at).ok_or_else(|| {
             format!("chunk {chunk_index} of {uri} ({start}..{end}) is outside its text")
         })?;
         Ok(Payload {
             collection: self.collection,
             document,
             chunk_index,
-            content: content.to_owned(),
+            content: content.into_owned(),
             uri: uri.to_owned(),
             source: self.source.value(row).to_owned(),
             mime_type: self.mime_type(row).to_owned(),

@@ -1,11 +1,9 @@
 //! Formats whose container is a ZIP archive or an OLE compound file, told apart by content.
 
-use crate::mime::{DOCX, OUTLOOK, PPTX, XLSX, lookup};
+use crate::mime::{DOCX, OUTLOOK, PPTX, XLS, XLSB, XLSX, lookup};
 
 const DOC: &str = "application/msword";
 const PPT: &str = "application/vnd.ms-powerpoint";
-const XLS: &str = "application/vnd.ms-excel";
-const XLSB: &str = "application/vnd.ms-excel.sheet.binary.macroenabled.12";
 
 /// Types by lower-case extension, sorted. A file with another container, or with none, has the type
 /// of its content.

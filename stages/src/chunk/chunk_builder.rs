@@ -29,17 +29,22 @@ impl ChunkBuilder<'_> {
             return self.split_atom(first, tokenizer, pieces);
         }
         let ids = &self.tokens.ids[first.token..last.token_end];
-        let tokens = tokenizer.map_or_else(Vec::new, |it| self.input(it, &first, ids));
-        pieces.push(TextChunk { start: first.start, end: last.end, tokens });
+        let tokens = tokenizer.map_or_else(Vec::new, |it| self.input(it, &first, first.start, ids));
+        pieces.push(self.chunk(first.start..last.end, tokens));
         Ok(())
     }
 
-    /// The model input of a chunk that begins with this atom: context, text, special tokens.
-    fn input(&self, tokenizer: &dyn Tokenizer, first: &Atom, ids: &[u32]) -> Vec<u32> {
-        match self.limits.context(first) {
-            Some(context) => tokenizer.add_special_tokens(&[&context.ids, ids].concat()),
-            None => tokenizer.add_special_tokens(ids),
-        }
+    fn chunk(&self, range: Range<usize>, tokens: Vec<u32>) -> TextChunk {
+        let header = self.limits.tables.header_at(range.start).map(|header| header.range.clone());
+        TextChunk { header, start: range.start, end: range.end, tokens }
+    }
+
+    /// The model input of a chunk that begins in this atom, at the byte `start`: context, header of
+    /// the table, text, special tokens.
+    fn input(&self, with: &dyn Tokenizer, first: &Atom, start: usize, ids: &[u32]) -> Vec<u32> {
+        let context = self.limits.context(first).map_or(&[][..], |context| &context.ids);
+        let header = self.limits.tables.header_at(start).map_or(&[][..], |header| &header.ids);
+        with.add_special_tokens(&[context, header, ids].concat())
     }
 
     /// Splits an atom that is longer than a chunk. Its parts are encoded again, because inside a
@@ -51,9 +56,9 @@ impl ChunkBuilder<'_> {
         pieces: &mut Vec<TextChunk>,
     ) -> Result<(), BoxError> {
         let spans = &self.tokens.offsets[atom.token..atom.token_end];
-        let (room, characters) = self.limits.room(&atom);
         let mut start = atom.start;
         while start < atom.end {
+            let (room, characters) = self.limits.room(&atom, start);
             let mut end = self.max_end(start..atom.end, spans, room, characters);
             let mut tokens = Vec::new();
             if let Some(tokenizer) = tokenizer {
@@ -64,14 +69,13 @@ impl ChunkBuilder<'_> {
                 }
                 // A single character may have more tokens than a chunk; the rest is truncated.
                 ids.truncate(room);
-                tokens = self.input(tokenizer, &atom, &ids);
+                tokens = self.input(tokenizer, &atom, start, &ids);
             }
-            let piece = &self.text[start..end];
-            let (from, to) = (end - piece.trim_start().len(), start + piece.trim_end().len());
-            if from < to {
-                pieces.push(TextChunk { start: from, end: to, tokens });
+            let piece = self.text[start..end].trim_end();
+            if !piece.is_empty() {
+                pieces.push(self.chunk(start..start + piece.len(), tokens));
             }
-            start = end;
+            start = atom.end - self.text[end..atom.end].trim_start().len();
         }
         Ok(())
     }

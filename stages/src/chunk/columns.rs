@@ -18,6 +18,8 @@ pub(super) struct ChunkColumnBuilder {
     per_document: Vec<usize>,
     starts: UInt64Builder,
     ends: UInt64Builder,
+    header_starts: UInt64Builder,
+    header_ends: UInt64Builder,
     pages: UInt32Builder,
     headings: StringBuilder,
     ids: Vec<u32>,
@@ -38,6 +40,9 @@ impl ChunkColumnBuilder {
             let page = u32::try_from(page.max(1)).ok().filter(|_| !pages.is_empty());
             self.starts.append_value(piece.start as u64);
             self.ends.append_value(piece.end as u64);
+            let header = piece.header.as_ref();
+            self.header_starts.append_option(header.map(|header| header.start as u64));
+            self.header_ends.append_option(header.map(|header| header.end as u64));
             self.pages.append_option(page);
             self.headings.append_option(path.rendered());
             self.ids.extend_from_slice(&piece.tokens);
@@ -52,6 +57,8 @@ impl ChunkColumnBuilder {
             vec![
                 Arc::new(self.starts.finish()),
                 Arc::new(self.ends.finish()),
+                Arc::new(self.header_starts.finish()),
+                Arc::new(self.header_ends.finish()),
                 Arc::new(self.pages.finish()),
                 Arc::new(self.headings.finish()),
                 Arc::new(tokens),

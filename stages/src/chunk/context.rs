@@ -224,23 +224,27 @@ impl<'a> DocumentContexts<'a> {
         {
             return Ok(Fit::TooLong { room: most.saturating_sub(1) });
         }
-        // A letter behind the line break shows which ids are those of the context.
-        let end = text.len() + 1;
-        let mut tokens = tokenizer.encode(&format!("{text}\nx"))?;
-        let of_context = tokens.offsets.iter().take_while(|span| span.end <= end).count();
-        let is_split = tokens.offsets.get(of_context).is_none_or(|span| span.start >= text.len());
-        if is_split {
-            tokens.ids.truncate(of_context);
-        } else {
-            tokens = tokenizer.encode(text)?;
-        }
-        let ids = tokens.ids;
+        let ids = ids_before_line(&**tokenizer, text)?;
         if ids.len() > limits.tokens {
             return Ok(Fit::TooLong { room: characters * limits.tokens / ids.len() });
         }
         let characters = limits.characters.map_or(0, |_| characters + 1);
         Ok(Fit::Fits(Context { ids, characters }))
     }
+}
+
+/// The token ids of a text before a further line, those of the line break included.
+pub(super) fn ids_before_line(tokenizer: &dyn Tokenizer, text: &str) -> Result<Vec<u32>, BoxError> {
+    // A letter behind the line break shows which ids are those of the text.
+    let end = text.len() + 1;
+    let mut tokens = tokenizer.encode(&format!("{text}\nx"))?;
+    let of_text = tokens.offsets.iter().take_while(|span| span.end <= end).count();
+    let is_split = tokens.offsets.get(of_text).is_none_or(|span| span.start >= text.len());
+    if is_split {
+        tokens.ids.truncate(of_text);
+        return Ok(tokens.ids);
+    }
+    Ok(tokenizer.encode(text)?.ids)
 }
 
 enum Fit {

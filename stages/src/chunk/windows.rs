@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::chunk::atoms::{Atom, Boundary};
 use crate::chunk::context::{Context, DocumentContexts};
+use crate::chunk::tables::Tables;
 
 /// The limits of a chunk, its context included.
 pub(super) struct ChunkLimits {
@@ -25,6 +26,7 @@ pub(super) struct DocumentLimits<'a> {
     pub(super) limits: &'a ChunkLimits,
     /// `None` if chunks have no context.
     pub(super) contexts: Option<&'a DocumentContexts<'a>>,
+    pub(super) tables: &'a Tables,
 }
 
 impl DocumentLimits<'_> {
@@ -33,18 +35,30 @@ impl DocumentLimits<'_> {
         Some(self.contexts?.below(usize::try_from(first.headings).ok()?))
     }
 
-    /// Maximum number of tokens and characters of the text of a chunk that begins with this atom.
-    pub(super) fn room(&self, first: &Atom) -> (usize, usize) {
-        let ChunkLimits { tokens, characters, .. } = *self.limits;
-        let context = self.context(first);
-        let (ids, letters) = context.map_or((0, 0), |it| (it.ids.len(), it.characters));
-        (tokens.saturating_sub(ids), characters.saturating_sub(letters))
+    /// Maximum number of tokens and characters of the own text of a chunk that begins in this
+    /// atom, at the byte `start`.
+    pub(super) fn room(&self, first: &Atom, start: usize) -> (usize, usize) {
+        let ChunkLimits { mut tokens, mut characters, .. } = *self.limits;
+        if let Some(context) = self.context(first) {
+            tokens = tokens.saturating_sub(context.ids.len());
+            characters = characters.saturating_sub(context.characters);
+        }
+        if let Some(header) = self.tables.header_at(start) {
+            tokens = tokens.saturating_sub(header.ids.len());
+            characters = characters.saturating_sub(header.characters);
+        }
+        (tokens, characters)
+    }
+
+    /// `true` if a split before this atom is inside a table.
+    fn cut_table(&self, atom: &Atom) -> bool {
+        self.tables.contain(atom.start)
     }
 
     /// `true` if the atoms fit into one chunk.
     pub(super) fn fit(&self, atoms: &[Atom]) -> bool {
         let (Some(first), Some(last)) = (atoms.first(), atoms.last()) else { return true };
-        let (tokens, characters) = self.room(first);
+        let (tokens, characters) = self.room(first, first.start);
         last.character_end - first.character <= characters && last.token_end - first.token <= tokens
     }
 
@@ -148,6 +162,12 @@ pub(super) fn split(
             break;
         }
         let end = choose(atoms, start, done + 1, full, limits);
+        let cuts_row = atoms[end].boundary == Boundary::Word && limits.cut_table(&atoms[end]);
+        if cuts_row && start < done {
+            // Without the overlap, the row may fit.
+            start = done;
+            continue;
+        }
         windows.push(start..end);
         start = overlap_start(atoms, start, end, limits);
         done = end;
@@ -155,8 +175,9 @@ pub(super) fn split(
     windows
 }
 
-/// The start of the next window within the overlap: the earliest start of a sentence, else of a
-/// word.
+/// The start of the next window within the overlap: the earliest start of a sentence or row of a
+/// table, else of a word. Nothing is repeated if a window ends with a row that does not fit into
+/// the overlap.
 fn overlap_start(atoms: &[Atom], start: usize, end: usize, limits: &DocumentLimits<'_>) -> usize {
     let mut from = end;
     let mut sentence = None;
@@ -166,5 +187,7 @@ fn overlap_start(atoms: &[Atom], start: usize, end: usize, limits: &DocumentLimi
             sentence = Some(from);
         }
     }
-    sentence.unwrap_or(from)
+    let ends_row = atoms[end].boundary >= Boundary::SoftLine;
+    let is_row_cut = sentence.is_none() && ends_row && limits.cut_table(&atoms[from]);
+    if is_row_cut { end } else { sentence.unwrap_or(from) }
 }

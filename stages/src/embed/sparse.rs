@@ -1,15 +1,17 @@
 //! Builds the column of sparse vectors: the term weights of each chunk of a batch.
 
+use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array as _, ArrayRef, AsArray as _, Float32Array, ListArray, RecordBatch, StructArray,
-    UInt32Array,
+    Array as _, ArrayRef, AsArray as _, Float32Array, LargeStringArray, ListArray, RecordBatch,
+    StructArray, UInt32Array,
 };
 use arrow::buffer::OffsetBuffer;
-use arrow::datatypes::{Field, UInt64Type};
+use arrow::datatypes::Field;
 use pipeline::column::{CHUNKS, LANGUAGE, SOURCE, TEXT, TITLE, URI, sparse_fields};
-use pipeline::{BoxError, Passage, SparseVector};
+use pipeline::{BoxError, ChunkContents, Passage, SparseVector};
 
 use crate::bm25::Bm25Encoder;
 
@@ -21,29 +23,48 @@ pub(super) fn encode_lists(words: &Bm25Encoder, rows: &RecordBatch) -> Result<Li
     let (chunks, texts, languages) = (CHUNKS.of(rows)?, TEXT.of(rows)?, LANGUAGE.of(rows)?);
     let fields = chunks.values().as_struct();
     let field = |name| fields.column_by_name(name).expect("a field of the column's type");
-    let starts = field("start").as_primitive::<UInt64Type>();
-    let ends = field("end").as_primitive::<UInt64Type>();
+    let contents = chunk_contents(chunks, texts)?;
     let headings = field("headings").as_string::<i32>();
     let (titles, uris, sources) = (TITLE.of(rows)?, URI.of(rows)?, SOURCE.of(rows)?);
 
+    let first = item_range(chunks, 0).start;
     let mut passages = Vec::with_capacity(chunks.values().len());
     for row in 0..rows.num_rows() {
         let language = languages.is_valid(row).then(|| languages.value(row));
         let title = titles.is_valid(row).then(|| titles.value(row));
         let path = Passage::path_in_source(uris.value(row), sources.value(row));
-        let document = texts.value(row);
-        let offsets = chunks.value_offsets();
-        for at in super::to_usize(offsets[row])..super::to_usize(offsets[row + 1]) {
-            let range = usize::try_from(starts.value(at))?..usize::try_from(ends.value(at))?;
-            let text = document.get(range.clone()).ok_or_else(|| {
-                let (start, end) = (range.start, range.end);
-                format!("chunk {start}..{end} is not a valid range of its text")
-            })?;
+        for at in item_range(chunks, row) {
+            let text = &contents[at - first];
             let headings = headings.is_valid(at).then(|| headings.value(at));
             passages.push(Passage { text, headings, title, path: Some(path), language });
         }
     }
     build_column(&words.encode_batch(passages.into_iter()), chunks)
+}
+
+/// The contents of the chunks of all documents.
+fn chunk_contents<'a>(
+    chunks: &ListArray,
+    texts: &'a LargeStringArray,
+) -> Result<Vec<Cow<'a, str>>, BoxError> {
+    let contents = ChunkContents::of(chunks.values().as_struct());
+    let mut all = Vec::with_capacity(chunks.values().len());
+    for row in 0..chunks.len() {
+        for at in item_range(chunks, row) {
+            let content = contents.content(texts.value(row), at).ok_or_else(|| {
+                let Range { start, end } = contents.range(at);
+                format!("chunk {start}..{end} is not a valid range of its text")
+            })?;
+            all.push(content);
+        }
+    }
+    Ok(all)
+}
+
+/// The indices of the chunks of a document in the flat array.
+fn item_range(chunks: &ListArray, row: usize) -> Range<usize> {
+    let offsets = chunks.value_offsets();
+    super::to_usize(offsets[row])..super::to_usize(offsets[row + 1])
 }
 
 fn build_column(vectors: &[SparseVector], chunks: &ListArray) -> Result<ListArray, BoxError> {

@@ -138,6 +138,13 @@ pub(crate) struct Checkpoint {
     heading: Option<OpenHeading>,
 }
 
+impl Checkpoint {
+    /// `true` if no text was written between this position and `other`, or this one is earlier.
+    pub(crate) fn is_before(self, other: Self) -> bool {
+        self.text <= other.text
+    }
+}
+
 impl DocumentBuilder {
     /// Writes running text; each run of white space becomes one space.
     pub(crate) fn push_text(&mut self, text: &str) {
@@ -261,6 +268,16 @@ impl DocumentBuilder {
     pub(super) fn end_table(&mut self, table: TableSpan) {
         self.tables.push(table);
         self.begin_block();
+    }
+
+    /// Length of the text in bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.text.len()
+    }
+
+    /// The text written since its length was `start`; empty if it is shorter.
+    pub(crate) fn text_since(&self, start: usize) -> &str {
+        self.text.get(start..).unwrap_or_default()
     }
 
     /// The current position.

@@ -7,6 +7,7 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "all other variants are treated alike")]
 
 mod styles;
+mod tables;
 
 use std::collections::HashMap;
 
@@ -14,6 +15,7 @@ use quick_xml::events::{BytesStart, Event};
 
 use crate::extract::document::{Document, DocumentBuilder, collapse_whitespace};
 use crate::extract::docx::styles::{heading_level, heading_levels};
+use crate::extract::docx::tables::OpenTables;
 use crate::extract::error::ExtractErrorKind;
 use crate::extract::format::Format;
 use crate::extract::ooxml;
@@ -71,9 +73,8 @@ struct Body {
     /// Number of open property elements, in which `tab` is a tab stop.
     properties_depth: usize,
     in_text: bool,
-    /// Number of open table cells, in which a paragraph is part of a row.
-    cell_depth: usize,
-    row_has_cell: bool,
+    /// The open tables, in whose cells a paragraph is part of a row.
+    tables: OpenTables,
     paragraph: Paragraph,
 }
 
@@ -95,6 +96,7 @@ impl Body {
                 }
             }
         })?;
+        self.tables.write(&mut self.builder);
         Ok(())
     }
 
@@ -137,19 +139,7 @@ impl Body {
                     self.builder.push_text(&format!("[{id}] "));
                 }
             }
-            "tbl" => self.builder.begin_block(),
-            "tr" => {
-                self.builder.begin_line();
-                self.row_has_cell = false;
-            }
-            "tc" => {
-                if self.row_has_cell {
-                    self.builder.push_text(" | ");
-                }
-                self.row_has_cell = true;
-                self.cell_depth += 1;
-            }
-            _ => {}
+            _ => self.tables.start(name, element),
         }
     }
 
@@ -170,9 +160,7 @@ impl Body {
                 self.properties_depth = self.properties_depth.saturating_sub(1);
             }
             "t" => self.in_text = false,
-            "tc" => self.cell_depth = self.cell_depth.saturating_sub(1),
-            "tbl" => self.builder.begin_block(),
-            _ => {}
+            _ => self.tables.end(name, &mut self.builder),
         }
     }
 
@@ -182,9 +170,8 @@ impl Body {
         if text.trim().is_empty() {
             return;
         }
-        if self.cell_depth > 0 {
-            self.builder.push_text(&text);
-            return self.builder.separate();
+        if self.tables.push_text(&text) {
+            return;
         }
         if let Some(level) = self.paragraph.level {
             self.builder.begin_heading(level);
@@ -265,8 +252,10 @@ mod tests {
         - item
         - item
 
-        a | b c
-        d
+        | | |
+        |-|-|
+        | a | b c |
+        | d |
 
         end!
 

@@ -8,18 +8,24 @@ use crate::extract::{
     asciidoc, cards, latex, notebook, org, rst, source_code, subtitles, xml_document,
 };
 use crate::extract::{
-    docx, epub, html, markdown, odp, odt, pdf, powerpoint_97, pptx, roff, rtf, text, word_97,
+    csv, docx, epub, html, markdown, odp, ods, odt, pdf, powerpoint_97, pptx, roff, rtf,
+    spreadsheet, text, word_97,
 };
 use crate::extract::{json, json::lines};
 
 /// All formats.
 pub(crate) const FORMATS: &[&Format] = &[
     &text::FORMAT,
+    &csv::FORMAT,
     &markdown::FORMAT,
     &html::FORMAT,
     &roff::FORMAT,
     &pdf::FORMAT,
     &docx::FORMAT,
+    &spreadsheet::XLSX,
+    &spreadsheet::XLSB,
+    &spreadsheet::XLS,
+    &ods::FORMAT,
     &pptx::FORMAT,
     &odt::FORMAT,
     &odp::FORMAT,

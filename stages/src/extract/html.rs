@@ -1,11 +1,13 @@
 //! HTML: the visible content of a page, without scripts, styles, navigation and other boilerplate.
-//! Blocks become lines and paragraphs, tables become rows of cells, `pre` is kept verbatim.
+//! Blocks become lines and paragraphs, tables of data Markdown tables and layout tables rows of
+//! cells, `pre` is kept verbatim.
 //!
 //! The extractor works on the stream of tags, not on a tree: it needs one pass, whatever the
 //! nesting of the tags, and memory of a small multiple of the size of the page.
 
 mod elements;
 mod skip;
+mod tables;
 mod tag;
 
 use std::borrow::Cow;
@@ -22,6 +24,7 @@ use crate::extract::html::elements::{
     BLOCK_ELEMENTS, IGNORED_ELEMENTS, LINE_ELEMENTS, META_KEYS, VOID_ELEMENTS,
 };
 use crate::extract::html::skip::{Skip, SkipKind};
+use crate::extract::html::tables::OpenTables;
 use crate::extract::html::tag::Tag;
 use crate::extract::language;
 use crate::extract::text::decode;
@@ -29,7 +32,7 @@ use crate::extract::text::decode;
 pub(crate) const FORMAT: Format = Format {
     name: "HTML",
     media_types: &["text/html", "application/xhtml+xml"],
-    version: 0,
+    version: 1,
     is_cached: true,
     has_titles_in_headings: true,
     parse: |bytes, _| extract(bytes).ok_or(ExtractErrorKind::NotText),
@@ -105,6 +108,7 @@ struct HtmlReader {
     list_counters: Vec<Option<u32>>,
     /// `true` if the row already has a cell.
     row_has_cell: bool,
+    tables: OpenTables,
     title: Option<String>,
     in_title: bool,
     head: Document,
@@ -150,6 +154,7 @@ impl HtmlReader {
             content_depth: 0,
             list_counters: Vec::new(),
             row_has_cell: false,
+            tables: OpenTables::default(),
             title: None,
             in_title: false,
             head: Document::default(),
@@ -171,6 +176,7 @@ impl HtmlReader {
                 return;
             }
         }
+        self.tables.end_part(name, &self.builder);
         if BLOCK_ELEMENTS.contains(&name) {
             self.builder.begin_block();
         } else if LINE_ELEMENTS.contains(&name) {
@@ -197,6 +203,11 @@ impl HtmlReader {
             }
             _ => {}
         }
+        self.tables.start(tag, &self.builder);
+        let skips_rows = self.skip.is_some() && matches!(name, "tr" | "thead" | "tbody" | "tfoot");
+        if self.pre_depth > 0 || skips_rows {
+            self.tables.keep_text();
+        }
     }
 
     /// The skip that begins with this element; `None` if its content is kept.
@@ -218,11 +229,19 @@ impl HtmlReader {
     }
 
     fn end(&mut self, name: &str) {
+        if name == "table"
+            && let Some(skip) = &self.skip
+            && skip.start().is_some_and(|start| self.tables.has_begun_before(start))
+        {
+            // The text of the table is needed to remove the skipped part, or is part of it.
+            self.tables.keep_text();
+        }
         if let Some(skip) = &mut self.skip {
             let is_deaf = matches!(skip.kind, SkipKind::Ignored);
             if skip.name == name {
                 skip.depth -= 1;
                 if skip.depth == 0 {
+                    self.tables.end(name, &mut self.builder);
                     return self.end_skip();
                 }
             }
@@ -230,6 +249,7 @@ impl HtmlReader {
                 return;
             }
         }
+        self.tables.end(name, &mut self.builder);
         match name {
             "title" => self.in_title = false,
             "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => self.builder.end_heading(),
@@ -270,6 +290,7 @@ impl HtmlReader {
         if matches!(self.skip, Some(Skip { kind: SkipKind::Ignored, .. })) {
             return;
         }
+        self.tables.text(text);
         if self.in_title {
             self.title.get_or_insert_default().push_str(text);
         } else if self.pre_depth > 0 {
@@ -307,7 +328,8 @@ impl HtmlReader {
         }
     }
 
-    fn finish(self) -> Document {
+    fn finish(mut self) -> Document {
+        self.tables.finish(&mut self.builder);
         let Document { metadata, language, .. } = self.head;
         let body = self.builder.finish();
         let title =
@@ -364,8 +386,9 @@ mod tests {
           def f():
               pass
 
-        K | V
-        1 | 2 3
+        | K | V |
+        |-|-|
+        | 1 | 2 3 |
 
         term
         meaning

@@ -1,5 +1,5 @@
-//! Markdown, kept verbatim. A parser finds the headings, so a `#` in a code block is not one; front
-//! matter becomes metadata.
+//! Markdown, kept verbatim. A parser finds the headings and tables, so a `#` in a code block is not
+//! a heading; front matter becomes metadata.
 
 use pulldown_cmark::{Event, HeadingLevel, MetadataBlockKind, Options, Parser, Tag, TagEnd};
 use serde_json::Value;
@@ -7,12 +7,13 @@ use serde_json::Value;
 use crate::extract::document::{Document, Heading, collapse_whitespace};
 use crate::extract::error::ExtractErrorKind;
 use crate::extract::format::Format;
+use crate::extract::table::TableSpan;
 use crate::extract::text::decode_verbatim;
 
 pub(crate) const FORMAT: Format = Format {
     name: "Markdown",
     media_types: &["text/markdown"],
-    version: 0,
+    version: 1,
     is_cached: true,
     has_titles_in_headings: true,
     parse: |bytes, _| extract(bytes).ok_or(ExtractErrorKind::NotText),
@@ -27,7 +28,7 @@ fn extract(bytes: &[u8]) -> Option<Document> {
 pub(crate) fn from_text(text: String) -> Document {
     let mut document = Document::default();
     let mut front_matter = String::new();
-    outline(&text, &mut document.outline, &mut front_matter);
+    read_structure(&text, &mut document, &mut front_matter);
     read_front_matter(&front_matter, &mut document);
     if document.title.is_none() {
         let first = document.outline.iter().find(|heading| heading.level == 1);
@@ -37,7 +38,8 @@ pub(crate) fn from_text(text: String) -> Document {
     document
 }
 
-fn outline(text: &str, outline: &mut Vec<Heading>, front_matter: &mut String) {
+/// Reads headings, tables and front matter.
+fn read_structure(text: &str, document: &mut Document, front_matter: &mut String) {
     let options = Options::ENABLE_YAML_STYLE_METADATA_BLOCKS
         | Options::ENABLE_PLUSES_DELIMITED_METADATA_BLOCKS
         | Options::ENABLE_TABLES
@@ -54,8 +56,17 @@ fn outline(text: &str, outline: &mut Vec<Heading>, front_matter: &mut String) {
                 if let Some(mut heading) = heading.take() {
                     heading.title = collapse_whitespace(&heading.title);
                     if !heading.title.is_empty() {
-                        outline.push(heading);
+                        document.outline.push(heading);
                     }
+                }
+            }
+            Event::Start(Tag::Table(_)) => {
+                let end = text[..range.end].trim_end().len() as u64;
+                document.tables.push(TableSpan { start: range.start as u64, body_start: end, end });
+            }
+            Event::Start(Tag::TableRow) => {
+                if let Some(table) = document.tables.last_mut() {
+                    table.body_start = table.body_start.min(range.start as u64);
                 }
             }
             Event::Start(Tag::MetadataBlock(
@@ -177,6 +188,23 @@ mod tests {
             headings,
             [(1, "One code", "# O"), (2, "Setext em", "Set"), (3, "Three", "###")]
         );
+    }
+
+    #[test]
+    fn tables_are_found_with_their_header() {
+        let text = "a | b\n-|-\n1 | 2\n3 | 4\n\n```\n| x |\n|-|\n```\n\n> | c |\n> |---|\n> | 5 |\n\n| d |\n|-|\n";
+        let document = extract(text.as_bytes()).unwrap();
+        let part = |from: u64, to: u64| {
+            &text[usize::try_from(from).unwrap()..usize::try_from(to).unwrap()]
+        };
+        let tables: Vec<_> = document
+            .tables
+            .iter()
+            .map(|it| (part(it.start, it.body_start), part(it.body_start, it.end)))
+            .collect();
+        let expected =
+            [("a | b\n-|-\n", "1 | 2\n3 | 4"), ("| c |\n> |---|\n> ", "| 5 |"), ("| d |\n|-|", "")];
+        assert_eq!(tables, expected);
     }
 
     #[test]

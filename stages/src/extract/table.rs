@@ -28,7 +28,7 @@ pub(crate) struct TableSpan {
 
 impl Table {
     /// One text per column: the distinct texts of its header cells. Empty without a header.
-    fn header(&self) -> Vec<String> {
+    pub(crate) fn header(&self) -> Vec<String> {
         let rows = &self.rows[..self.header_rows.min(self.rows.len())];
         let column = |at: usize| {
             let mut texts: Vec<String> = Vec::new();
@@ -53,7 +53,7 @@ impl DocumentBuilder {
     pub(crate) fn push_table(&mut self, table: &Table) {
         let mut writer = self.begin_table(&table.header(), column_count(&table.rows));
         for row in table.rows.iter().skip(table.header_rows) {
-            writer.push_row(row);
+            writer.push_row(row.iter().map(String::as_str));
         }
         writer.finish();
     }
@@ -65,7 +65,8 @@ impl DocumentBuilder {
         let named = header.iter().rposition(|cell| !collapse_whitespace(cell).is_empty());
         let named = named.map_or(0, |last| last + 1);
         let columns = columns.max(header.len());
-        let (names, empty) = (row_line(header), " |".repeat(columns - named));
+        let (names, empty) =
+            (row_line(header.iter().map(String::as_str)), " |".repeat(columns - named));
         let header = format!("{names}{empty}\n|{}", "-|".repeat(columns));
         TableWriter { builder: self, header, has_header: named > 0, span: None }
     }
@@ -83,7 +84,7 @@ pub(crate) struct TableWriter<'a> {
 
 impl TableWriter<'_> {
     /// Writes a row, unless all its cells are empty.
-    pub(crate) fn push_row(&mut self, cells: &[String]) {
+    pub(crate) fn push_row<'a>(&mut self, cells: impl IntoIterator<Item = &'a str>) {
         let line = row_line(cells);
         if line == EMPTY_ROW {
             return;
@@ -117,7 +118,7 @@ impl TableWriter<'_> {
 const EMPTY_ROW: &str = "|";
 
 /// The cells in one line. A `|` is escaped, and so are backslashes directly before it.
-fn row_line(cells: &[String]) -> String {
+fn row_line<'a>(cells: impl IntoIterator<Item = &'a str>) -> String {
     let mut line = EMPTY_ROW.to_owned();
     let mut filled = line.len();
     for cell in cells {
@@ -164,7 +165,16 @@ mod tests {
             &["", "5"],
         ];
         let document = document(&rows, 2);
-        insta::assert_snapshot!(document.text, @"");
+        insta::assert_snapshot!(document.text, @r#"
+        before
+
+        | Year | Sold Q1 | Sold Q2 | |
+        |-|-|-|-|
+        | 2023 | a\|b \\\| c\ | two lines |
+        | | 5 |
+
+        after
+        "#);
         let [span] = document.tables[..] else { panic!("one table") };
         let at = |offset: u64| &document.text[usize::try_from(offset).unwrap()..];
         assert!(at(span.start).starts_with("| Year") && at(span.body_start).starts_with("| 2023"));
@@ -174,7 +184,16 @@ mod tests {
     #[test]
     fn a_table_without_a_header_gets_an_empty_one_that_is_not_repeated() {
         let document = document(&[&["a", "b"], &["c"]], 0);
-        insta::assert_snapshot!(document.text, @"");
+        insta::assert_snapshot!(document.text, @r#"
+        before
+
+        | | |
+        |-|-|
+        | a | b |
+        | c |
+
+        after
+        "#);
         let [span] = document.tables[..] else { panic!("one table") };
         assert_eq!(span.start, span.body_start);
     }
@@ -188,7 +207,7 @@ mod tests {
             (span.end, "before\n\n| a | b |\n|-|-|\n\nafter")
         );
         for nothing in [document(&[], 1), document(&[&["", " "], &[]], 1), document(&[&[""]], 0)] {
-            assert_eq!((&*nothing.text, nothing.tables.len()), ("before after", 0));
+            assert_eq!((&*nothing.text, nothing.tables.len()), ("beforeafter", 0));
         }
     }
 }

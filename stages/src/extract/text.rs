@@ -26,12 +26,13 @@ pub(crate) fn is_plain(media_type: &str) -> bool {
 /// Bytes of a file that are examined to detect its encoding.
 const SAMPLE_BYTES: usize = 1 << 20;
 
-/// Extracts a plain text file; `None` if the bytes are not text. A form feed begins a page.
+/// Extracts a plain text file; `None` if the bytes are not text.
 fn extract(bytes: &[u8]) -> Option<Document> {
-    Some(plain(&decode(bytes, None)?))
+    Some(plain_text(&decode(bytes, None)?))
 }
 
-fn plain(text: &str) -> Document {
+/// The document of a plain text. A form feed begins a page.
+pub(crate) fn plain_text(text: &str) -> Document {
     let mut pen = DocumentBuilder::default();
     if text.contains('\u{c}') {
         for page in text.split('\u{c}') {
@@ -46,7 +47,7 @@ fn plain(text: &str) -> Document {
 
 /// A file with a syntax error as plain text; the metadata `syntax_error` contains the message.
 pub(crate) fn plain_with_error(text: &str, error: &str) -> Document {
-    let mut document = plain(text);
+    let mut document = plain_text(text);
     document.add_metadata("syntax_error", error);
     document
 }

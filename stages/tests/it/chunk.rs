@@ -11,8 +11,8 @@ use arrow::array::{
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{Field, UInt32Type, UInt64Type};
-use pipeline::column::{CHUNKS, OUTLINE, PAGES, TEXT, TITLE, outline_fields};
-use pipeline::{ModelUse, NodeDef, StageConfig, Tokenizer as _};
+use pipeline::column::{CHUNKS, OUTLINE, PAGES, TABLES, TEXT, TITLE, outline_fields, table_fields};
+use pipeline::{ChunkContents, ModelUse, NodeDef, StageConfig, Tokenizer as _};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -60,9 +60,23 @@ pub(crate) fn titled(
     with_column(&rows, OUTLINE.field(), Arc::new(outline))
 }
 
+/// A document with these tables: start, start of the body, end.
+fn with_tables(text: &str, headings: &[Heading<'_>], tables: &[[u64; 3]]) -> RecordBatch {
+    let rows = documents(&[(text, headings, &[])]);
+    let column = |at: usize| -> ArrayRef {
+        Arc::new(UInt64Array::from_iter_values(tables.iter().map(|table| table[at])))
+    };
+    let spans = StructArray::new(table_fields(), (0..3).map(column).collect(), None);
+    let field = Arc::new(Field::new_list_field(spans.data_type().clone(), false));
+    let offsets = OffsetBuffer::from_lengths([tables.len()]);
+    let list = ListArray::new(field, offsets, Arc::new(spans), None);
+    with_column(&rows, TABLES.field(), Arc::new(list))
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Chunk {
     pub(crate) range: Range<usize>,
+    header: Option<Range<usize>>,
     page: Option<u32>,
     headings: Option<String>,
     pub(crate) tokens: Vec<u32>,
@@ -86,6 +100,7 @@ pub(crate) fn chunks_of(config: &dyn StageConfig, rows: RecordBatch) -> (Vec<Vec
     assert_eq!(outcome.rows.schema(), expected);
     let row = |list: ArrayRef| {
         let fields = list.as_struct();
+        let contents = ChunkContents::of(fields);
         let number =
             |name| fields.column_by_name(name).unwrap().as_primitive::<UInt64Type>().clone();
         let (starts, ends) = (number("start"), number("end"));
@@ -96,6 +111,9 @@ pub(crate) fn chunks_of(config: &dyn StageConfig, rows: RecordBatch) -> (Vec<Vec
             .map(|at| Chunk {
                 range: usize::try_from(starts.value(at)).unwrap()
                     ..usize::try_from(ends.value(at)).unwrap(),
+                header: contents.header(at).map(|header| {
+                    usize::try_from(header.start).unwrap()..usize::try_from(header.end).unwrap()
+                }),
                 page: pages.is_valid(at).then(|| pages.value(at)),
                 headings: headings.is_valid(at).then(|| headings.value(at).to_owned()),
                 tokens: tokens.value(at).as_primitive::<UInt32Type>().values().to_vec(),
@@ -228,11 +246,70 @@ fn a_text_without_tokens_is_still_covered() {
     assert!(found[0].iter().all(|chunk| chunk.tokens.is_empty()));
 }
 
+impl Chunk {
+    /// What is stored of the chunk.
+    fn content(&self, text: &str) -> String {
+        let header = self.header.clone().map_or("", |header| &text[header]);
+        format!("{header}{}", &text[self.range.clone()])
+    }
+}
+
+#[test]
+fn chunks_of_a_table_repeat_its_header() {
+    let header = "| Tree | Age |\n|-|-|\n";
+    let rows: String = (1..=8).map(|row| format!("| oak {row} | {row}00 |\n")).collect();
+    let text = format!("Before it.\n\n{header}{rows}\nAfter it, words.");
+    let start = "Before it.\n\n".len() as u64;
+    let body = start + header.len() as u64;
+    let rows = with_tables(&text, &[], &[[start, body, body + rows.len() as u64 - 1]]);
+    let options = json!({ "unit": "characters", "size": 70, "overlap": 16 });
+    let (found, _) = chunks_of(&*stage("chunk", options), rows);
+    let contents: Vec<String> = found[0].iter().map(|chunk| chunk.content(&text)).collect();
+    insta::assert_snapshot!(contents.join("\n====\n"), @r#"
+    Before it.
+
+    | Tree | Age |
+    |-|-|
+    | oak 1 | 100 |
+    | oak 2 | 200 |
+    ====
+    | Tree | Age |
+    |-|-|
+    | oak 2 | 200 |
+    | oak 3 | 300 |
+    | oak 4 | 400 |
+    ====
+    | Tree | Age |
+    |-|-|
+    | oak 4 | 400 |
+    | oak 5 | 500 |
+    | oak 6 | 600 |
+    ====
+    | Tree | Age |
+    |-|-|
+    | oak 6 | 600 |
+    | oak 7 | 700 |
+    | oak 8 | 800 |
+    ====
+    | Tree | Age |
+    |-|-|
+    | oak 8 | 800 |
+
+    After it, words.
+    "#);
+}
+
 /// Checks the invariants of every split: limits, coverage, overlap and token ids.
 fn check(text: &str, options: &Value, with_model: bool) {
+    check_tables(text, &[], options, with_model);
+}
+
+/// The same for a text with tables: a chunk that begins in a table has its header, unless that is
+/// longer than a third of the size.
+fn check_tables(text: &str, tables: &[[u64; 3]], options: &Value, with_model: bool) {
     let config =
         if with_model { configured(options.clone()) } else { stage("chunk", options.clone()) };
-    let (mut found, _) = chunks_of(&*config, documents(&[(text, &[], &[])]));
+    let (mut found, _) = chunks_of(&*config, with_tables(text, &[], tables));
     let found = found.pop().unwrap_or_default();
     let number = |key: &str| usize::try_from(options[key].as_u64().unwrap()).unwrap();
     let (size, overlap) = (number("size"), number("overlap"));
@@ -248,15 +325,17 @@ fn check(text: &str, options: &Value, with_model: bool) {
             "lost {:?}",
             &text[covered..start]
         );
+        let content = chunk.content(text);
+        check_header(text, tables, chunk, options, with_model);
         if with_model {
-            let ids = FakeTokenizer.encode(piece).unwrap().ids;
-            assert_eq!(chunk.tokens, FakeTokenizer.add_special_tokens(&ids), "{piece:?}");
+            let ids = FakeTokenizer.encode(&content).unwrap().ids;
+            assert_eq!(chunk.tokens, FakeTokenizer.add_special_tokens(&ids), "{content:?}");
             assert!(chunk.tokens.len() <= FakeTokenizer.max_tokens());
         }
         if by_tokens {
             assert!(chunk.tokens.len() <= size);
         } else {
-            assert!(piece.chars().count() <= size);
+            assert!(content.chars().count() <= size);
         }
         if let Some(last) = last {
             assert!(start > last.start && end > last.end);
@@ -274,8 +353,69 @@ fn check(text: &str, options: &Value, with_model: bool) {
     assert!(text[covered..].trim().is_empty());
 }
 
+fn check_header(text: &str, tables: &[[u64; 3]], chunk: &Chunk, options: &Value, with_model: bool) {
+    let start = chunk.range.start as u64;
+    // Only a table with rows after its header has a header to repeat.
+    let inside = |[from, body, to]: &&[u64; 3]| *from < start && start < *to && body < to;
+    let around = tables.iter().find(inside);
+    let header = around
+        .map(|[from, body, _]| usize::try_from(*from).unwrap()..usize::try_from(*body).unwrap());
+    if chunk.header.is_some() {
+        assert_eq!(chunk.header, header, "the header of another table");
+    } else if let Some(header) = header.filter(|header| !header.is_empty()) {
+        let size = usize::try_from(options["size"].as_u64().unwrap()).unwrap();
+        let tokens = FakeTokenizer.encode(&text[header.clone()]).unwrap().ids.len();
+        let (room, most) = if options["unit"] == "tokens" {
+            (size - FakeTokenizer.num_added_tokens(), usize::MAX)
+        } else if with_model {
+            (FakeTokenizer.max_tokens() - FakeTokenizer.num_added_tokens(), size)
+        } else {
+            (usize::MAX, size)
+        };
+        let is_long = tokens > room / 3 || text[header].chars().count() > most / 3;
+        assert!(is_long, "the header is missing at {start} of {text:?}");
+    }
+}
+
+/// A text with tables and their places.
+fn text_with_tables() -> impl Strategy<Value = (String, Vec<[u64; 3]>)> {
+    let cell = "[a-z]{0,4}( [A-Z]\\.)?";
+    let line = prop::collection::vec(cell, 1..4).prop_map(|cells| format!("|{}|", cells.join("|")));
+    let table = (prop::collection::vec(line, 1..8), 0..2_usize);
+    let part = ("[a-z. \n]{0,30}", table);
+    prop::collection::vec(part, 0..4).prop_map(|parts| {
+        let (mut text, mut tables) = (String::new(), Vec::new());
+        for (words, (lines, header)) in parts {
+            text.push_str(&words);
+            text.push_str("\n\n");
+            let start = text.len() as u64;
+            let body = start + lines[..header].iter().map(|it| it.len() as u64 + 1).sum::<u64>();
+            text.push_str(&lines.join("\n"));
+            let end = text.len() as u64;
+            tables.push([start, body.min(end), end]);
+            text.push_str("\n\n");
+        }
+        (text, tables)
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
+    #[test]
+    fn tables_keep_their_header(
+        (text, tables) in text_with_tables(),
+        strategy in prop::sample::select(vec!["recursive", "markdown", "fixed"]),
+        (unit, size) in prop_oneof![
+            (Just("tokens"), 4_usize..=16),
+            (Just("characters"), 4_usize..=80),
+        ],
+        overlap in 0..4_usize,
+        with_model in any::<bool>(),
+    ) {
+        let options = json!({ "strategy": strategy, "unit": unit, "size": size, "overlap": overlap });
+        check_tables(&text, &tables, &options, with_model || unit == "tokens");
+    }
+
     #[test]
     fn nothing_is_lost_and_no_limit_exceeded(
         text in "([a-zé]{1,9}|[A-Z.!?]{1,3}|日本|。|[ \n\t]{1,3}|\n\n|```\n|\\| |\u{200b}|ﷺ|🎉|x{20}){0,80}",

@@ -32,6 +32,8 @@ fn documents(documents: &[&[&[u32]]]) -> RecordBatch {
     let columns: Vec<ArrayRef> = vec![
         Arc::new(UInt64Array::from(vec![0; count])),
         Arc::new(UInt64Array::from(vec![1; count])),
+        Arc::new(UInt64Array::from(vec![None; count])),
+        Arc::new(UInt64Array::from(vec![None; count])),
         Arc::new(UInt32Array::from(vec![None; count])),
         Arc::new(StringArray::from(vec![None::<&str>; count])),
         Arc::new(tokens),
@@ -133,7 +135,7 @@ fn texts(texts: &[(&str, Option<&str>)]) -> RecordBatch {
     let mut columns = fields.columns().to_vec();
     let ends = texts.iter().map(|(text, _)| text.len() as u64);
     columns[1] = Arc::new(UInt64Array::from_iter_values(ends));
-    columns[3] = Arc::new(StringArray::from(vec![Some("Titles > Heads"); texts.len()]));
+    columns[5] = Arc::new(StringArray::from(vec![Some("Titles > Heads"); texts.len()]));
     let fields = StructArray::new(chunk_fields(), columns, None);
     let item = Arc::new(Field::new_list_field(fields.data_type().clone(), false));
     let lists = ListArray::new(item, lists.offsets().clone(), Arc::new(fields), None);

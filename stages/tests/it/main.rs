@@ -15,4 +15,5 @@ mod office;
 mod sandbox;
 mod sparse_fields;
 mod sparse_vectors;
+mod spreadsheets;
 mod support;

@@ -10,6 +10,16 @@ pub(super) struct Skip {
     pub(super) kind: SkipKind,
 }
 
+impl Skip {
+    /// The position where its text begins, if it may be removed.
+    pub(super) fn start(&self) -> Option<Checkpoint> {
+        match self.kind {
+            SkipKind::Ignored => None,
+            SkipKind::RolledBack(start) | SkipKind::RolledBackUnlessHeading(start) => Some(start),
+        }
+    }
+}
+
 /// The treatment of the text of a skipped element.
 pub(super) enum SkipKind {
     /// Nothing of it is written.
