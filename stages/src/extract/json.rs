@@ -1,5 +1,5 @@
-//! JSON: every value with its keys, as [`super::tree`] writes them. Comments and trailing commas, as
-//! in configuration files, are accepted.
+//! JSON: every value with its keys, as [`super::tree`] writes them. Comments and trailing commas,
+//! as in configuration files, are accepted.
 //!
 //! A file that is no valid JSON, or nested too deeply, is read as JSON Lines if its first line is
 //! valid, and otherwise as plain text; then the metadata `syntax_error` names the fault.

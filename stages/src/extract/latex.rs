@@ -1,5 +1,5 @@
-//! LaTeX as running text. Sectioning commands are headings; title, authors, date and language of the
-//! preamble become metadata, and the rest of the preamble is left out, as are comments.
+//! LaTeX as running text. Sectioning commands are headings; title, authors, date and language of
+//! the preamble become metadata, and the rest of the preamble is left out, as are comments.
 //!
 //! A command without a rule is removed and the text in its braces is kept (`\emph{x}` gives `x`);
 //! its arguments in brackets are removed. Formulas and verbatim text stay as they are written.

@@ -10,9 +10,9 @@
 //! ```
 //!
 //! Elements of a list that are single words share a line. Strings of several lines are kept as they
-//! are. Objects, and lists of them, of the two highest levels are headings, so that a passage of a long file
-//! is found and shown with the keys that lead to it; the heading of a record is its name, if it has
-//! one.
+//! are. Objects, and lists of them, of the two highest levels are headings, so that a passage of a
+//! long file is found and shown with the keys that lead to it; the heading of a record is its name,
+//! if it has one.
 
 use crate::extract::document::{Document, Heading, collapse_whitespace, is_printable};
 use crate::extract::language;

@@ -1,5 +1,5 @@
-//! JSON Lines (NDJSON): each line is a record. A line that is no valid JSON is kept as text, and the
-//! metadata `syntax_error` counts such lines.
+//! JSON Lines (NDJSON): each line is a record. A line that is no valid JSON is kept as text, and
+//! the metadata `syntax_error` counts such lines.
 
 use crate::extract::document::Document;
 use crate::extract::error::ExtractErrorKind;

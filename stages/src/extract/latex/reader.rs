@@ -10,10 +10,10 @@ use crate::extract::latex::scanner::Scanner;
 
 /// The text and headings of a body. The highest sectioning command in it is level 1.
 pub(super) fn render(body: &str) -> Document {
-    let is_used = |name: &&str| {
+    let is_used = |name: &str| {
         body.contains(&format!("\\{name}{{")) || body.contains(&format!("\\{name}*{{"))
     };
-    let top = SECTIONS.iter().position(|name| is_used(&name)).unwrap_or(0);
+    let top = SECTIONS.iter().position(|name| is_used(name)).unwrap_or(0);
     let mut reader = LatexReader {
         scanner: Scanner::new(body),
         builder: DocumentBuilder::default(),

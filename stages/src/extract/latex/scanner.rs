@@ -56,8 +56,8 @@ impl<'a> Scanner<'a> {
         text
     }
 
-    /// The name of the command after a backslash: letters, or one other character. White space after
-    /// letters belongs to the command.
+    /// The name of the command after a backslash: letters, or one other character. White space
+    /// after letters belongs to the command.
     pub(super) fn command(&mut self) -> &'a str {
         let name = self.take_while(|char| char.is_ascii_alphabetic() || char == '@');
         if name.is_empty() {
@@ -78,7 +78,7 @@ impl<'a> Scanner<'a> {
         breaks.by_ref().filter(|char| *char == '\n').nth(1).is_some()
     }
 
-    /// The content of the group `{…}` that comes next; `None` if there is none that ends within
+    /// The content of the group `{…}` that comes next; `None` without a group that ends within
     /// [`MAX_ARGUMENT`].
     pub(super) fn argument(&mut self) -> Option<&'a str> {
         self.group('{', '}')

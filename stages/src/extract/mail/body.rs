@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use mail_parser::{Encoding, Message, MessagePart, MimeHeaders as _, PartType};
+use mail_parser::{Encoding, Message, MessagePart, PartType};
 
 use crate::extract::html;
 use crate::extract::mail::attachments::media_type;

@@ -1,6 +1,6 @@
 //! Single messages of Internet mail (RFC 5322, MIME).
 
-use mail_parser::{Addr, Address, HeaderValue, Message, MessageParser, PartType};
+use mail_parser::{Addr, Address, HeaderValue, Message, MessageParser, MimeHeaders as _, PartType};
 
 use crate::extract::document::Document;
 use crate::extract::error::ExtractErrorKind;

@@ -1,8 +1,8 @@
 //! Mailboxes of one file (mbox): each message is a page, with its subject as a heading.
 //!
 //! A line that begins with `From ` separates messages only if it follows an empty line and a header
-//! field follows it, so that such a line in a body needs no escape. A line with an escape (`>From `)
-//! loses one `>`, as both mboxo and mboxrd require for bodies without quotations of such lines.
+//! field follows it, so that such a line in a body needs no escape. A line with an escape
+//! (`>From `) loses one `>`, as mboxrd requires, and mboxo for bodies without such quotations.
 
 use std::borrow::Cow;
 

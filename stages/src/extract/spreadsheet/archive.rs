@@ -61,7 +61,7 @@ pub(super) fn comments(
     most: u64,
 ) -> Result<HashMap<String, Vec<String>>, ExtractErrorKind> {
     let Ok(archive) = ZipArchive::new(Cursor::new(bytes)) else { return Ok(HashMap::new()) };
-    let mut package = Package { archive, remaining_bytes: most, max_bytes: most };
+    let mut package = Package::new(archive, most);
     let mut found = HashMap::new();
     let Some(workbook) = package.read_part("xl/workbook.xml")? else { return Ok(found) };
     let targets = relationships(&mut package, "xl/_rels/workbook.xml.rels")?;

@@ -1,5 +1,5 @@
-//! Publications in XML: the running text of DocBook, TEI, JATS and DITA, with the titles of sections
-//! as headings.
+//! Publications in XML: the running text of DocBook, TEI, JATS and DITA, with the titles of
+//! sections as headings.
 //!
 //! The metadata of a publication gives its title, authors and date; of the rest, only the abstract
 //! is text. Footnotes stand in brackets where they are referred to.
