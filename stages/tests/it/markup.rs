@@ -301,6 +301,6 @@ fn collect(value: &Value, leaves: &mut Vec<String>) {
                 collect(value, leaves);
             }
         }
-        other => leaves.push(other.to_string()),
+        Value::Null | Value::Bool(_) | Value::Number(_) => leaves.push(value.to_string()),
     }
 }

@@ -50,10 +50,10 @@ impl Styles {
                 "style:text-properties" if is_undisplayed(element) && family == "text" => {
                     self.hidden_texts.insert(name.clone());
                 }
-                "style:drawing-page-properties" => {
-                    if attribute(element, "visibility").is_some_and(|it| it == "hidden") {
-                        self.hidden_slides.insert(name.clone());
-                    }
+                "style:drawing-page-properties"
+                    if attribute(element, "visibility").is_some_and(|it| it == "hidden") =>
+                {
+                    self.hidden_slides.insert(name.clone());
                 }
                 _ => {}
             }

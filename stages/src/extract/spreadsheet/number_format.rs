@@ -46,7 +46,7 @@ impl NumberFormat {
                     texts[at].push_str(currency.split('-').next().unwrap_or_default());
                 }
                 ' ' | '$' | '€' | '£' | '¥' | '(' | ')' | '-' | '+' | ':' => {
-                    texts[at].push(char)
+                    texts[at].push(char);
                 }
                 _ => return Self::General,
             }

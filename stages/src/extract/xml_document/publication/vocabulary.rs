@@ -1,5 +1,5 @@
 //! The elements of DocBook, TEI, JATS and DITA by their treatment. The vocabularies share one
-//! table, since elements of the same name mean the same; where they do not, the surroundings decide.
+//! table, since elements of the same name mean the same; where they differ, the parents decide.
 
 use quick_xml::events::BytesStart;
 
