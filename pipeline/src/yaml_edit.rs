@@ -4,6 +4,8 @@
 //! The new text is parsed and compared with the intended content. A file whose form this module
 //! does not handle gives an error, never a wrong text.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "all other variants are treated alike")]
+
 use std::ops::Range;
 
 use serde_json::{Map, Value};
@@ -264,6 +266,7 @@ tests:
 - name: a
 ";
 
+    #[expect(clippy::needless_pass_by_value, reason = "callers write `json!` in place")]
     fn edited(pointer: &str, value: Value) -> String {
         set_in_yaml(FILE, pointer, &value).unwrap()
     }

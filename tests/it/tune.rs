@@ -14,11 +14,15 @@ const WORDS: [&str; 12] = [
 /// Documents about something that only their words tell. The vectors of the stand-in model do not.
 fn project(documents: usize) -> TestProject {
     let place = TestProject::with_stand_in();
-    // Exact terms would put the document with the word of its own first.
+    // The words of a query tell its document, and these settings hardly look at them.
     let file = std::fs::read_to_string(place.file()).unwrap();
-    std::fs::write(place.file(), file + "search: { exact_terms: false }\n").unwrap();
+    std::fs::write(
+        place.file(),
+        file + "search: { exact_terms: false, fusion: { method: convex, dense: 0.95 } }\n",
+    )
+    .unwrap();
     for at in 0..documents {
-        let word = |n: usize| WORDS[((at * 5 + n * 3 + 1) * 2_654_435_761 >> 11) % WORDS.len()];
+        let word = |n: usize| WORDS[(((at * 5 + n * 3 + 1) * 2_654_435_761) >> 11) % WORDS.len()];
         let words = (0..14).map(word).collect::<Vec<_>>().join(" ");
         place.write(&format!("d{at}.md"), format!("# Part {at}\n\n{words} topic{at}x.\n"));
     }

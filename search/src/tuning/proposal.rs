@@ -104,6 +104,10 @@ fn rounded(value: Value) -> Value {
             let number = number.as_f64().unwrap_or_default();
             json!((number * 1e4).round() / 1e4)
         }
-        other => other,
+        other @ (Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Array(_)) => other,
     }
 }
