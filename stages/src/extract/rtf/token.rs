@@ -69,7 +69,7 @@ impl<'a> Tokens<'a> {
     }
 }
 
-/// The value of decimal digits; `None` if there are none, or too many.
+/// The value of decimal digits; `None` without digits, or with too many.
 fn number(digits: &[u8]) -> Option<i32> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
