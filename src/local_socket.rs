@@ -117,7 +117,7 @@ mod tests {
             let (path, listener) = bind(&data).expect("a socket");
             let mode = std::fs::metadata(data.join(FOLDER)).expect("a folder").permissions().mode();
             assert_eq!(mode & 0o777, 0o700);
-            assert_eq!(list(&data).expect("the folder is private"), [path.clone()]);
+            assert_eq!(list(&data).expect("the folder is private"), std::slice::from_ref(&path));
             connect(&path).expect("the listener lives");
             drop(listener);
             let error = connect(&path).expect_err("the listener has ended");

@@ -4,7 +4,7 @@
 mod mapping;
 mod transport;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use operations::VerifyReport;
@@ -75,9 +75,10 @@ impl RemoteServer {
     }
 
     /// The server of a local socket.
-    fn on_socket(path: PathBuf) -> Self {
-        let agent =
-            |timeout| Agent::with_parts(config(timeout), SocketConnector(path.clone()), NoResolver);
+    fn on_socket(path: &Path) -> Self {
+        let agent = |timeout| {
+            Agent::with_parts(config(timeout), SocketConnector(path.to_owned()), NoResolver)
+        };
         Self {
             url: SOCKET_URL.to_owned(),
             name: path.display().to_string(),
@@ -103,7 +104,7 @@ impl RemoteServer {
             return Ok(None);
         }
         for socket in local_socket::list(&first.data_folder())? {
-            let server = Self::on_socket(socket);
+            let server = Self::on_socket(&socket);
             match server.get("served").and_then(|json| server.parse::<ServedList>(json)) {
                 Ok(served) if collections.iter().all(|id| served.collections.contains(id)) => {
                     tracing::debug!(socket = server.name, "a server has the vectors open");
@@ -178,7 +179,7 @@ impl RemoteServer {
         let server = self.name.clone();
         let mut answer = answer.map_err(|error| RemoteError::NoResponse {
             server: server.clone(),
-            cause: pipeline::strip_os_error_code(&error.to_string()).to_owned(),
+            cause: pipeline::strip_os_error_code(&error.to_string()),
         })?;
         let status = answer.status();
         let header = answer.headers().get("retry-after").and_then(|it| it.to_str().ok());

@@ -48,7 +48,8 @@ async fn collection(documents: &[(String, Vec<String>)]) -> Arc<Target> {
 fn judgements(documents: &[(String, Vec<String>)], with_own: bool) -> Judgements {
     let mut lines = String::new();
     for (at, (path, chunks)) in documents.iter().enumerate() {
-        let mut words: Vec<&str> = chunks[1].split(' ').take(3).collect();
+        let common = if with_own { 1 } else { 3 };
+        let mut words: Vec<&str> = chunks[1].split(' ').take(common).collect();
         let own = format!("topic{at}x");
         if with_own {
             words.push(&own);
