@@ -37,12 +37,7 @@ impl<'a> Package<'a> {
     /// Opens the archive. The parts that are read may unpack to at most `max_bytes` in total.
     pub(crate) fn open(bytes: &'a [u8], max_bytes: u64) -> Result<Self, ExtractErrorKind> {
         let archive = ZipArchive::new(Cursor::new(bytes)).map_err(|error| zip_error(&error))?;
-        Ok(Self::new(archive, max_bytes))
-    }
-
-    /// The parts of an archive, which may unpack to at most `max_bytes` in total.
-    pub(crate) fn new(archive: ZipArchive<Cursor<&'a [u8]>>, max_bytes: u64) -> Self {
-        Self { archive, remaining_bytes: max_bytes, max_bytes }
+        Ok(Self { archive, remaining_bytes: max_bytes, max_bytes })
     }
 
     /// The text of a part; `None` if the archive has no such part.

@@ -18,6 +18,7 @@ use calamine::{
 use crate::extract::document::{Document, DocumentBuilder, collapse_whitespace};
 use crate::extract::error::ExtractErrorKind;
 use crate::extract::format::Format;
+use crate::extract::ole::OLE_MAGIC;
 use crate::extract::package::corrupt;
 use crate::extract::sheet::{MergedCells, Sheet, WorkbookBudget};
 use crate::extract::spreadsheet::archive::{check_archive, comments};
@@ -68,8 +69,7 @@ struct Workbook {
 }
 
 fn extract_xlsx(bytes: &[u8], most: u64) -> Result<Document, ExtractErrorKind> {
-    let is_compound = bytes.starts_with(&[0xd0, 0xcf, 0x11, 0xe0]);
-    if !is_compound {
+    if !bytes.starts_with(&OLE_MAGIC) {
         check_archive(bytes, most)?;
     }
     let mut xlsx = Xlsx::new(Cursor::new(bytes)).map_err(|error| {

@@ -11,8 +11,12 @@ use quick_xml::events::Event;
 use zip::ZipArchive;
 
 use crate::extract::error::ExtractErrorKind;
+use crate::extract::ooxml::relationships;
 use crate::extract::package::{Package, corrupt, zip_error};
 use crate::extract::xml::{attribute, for_each_event, text_of};
+
+/// The part that lists the sheets of an XLSX file.
+const WORKBOOK: &str = "xl/workbook.xml";
 
 /// Bytes that an item of a list takes in its part at least, such as `<si/>`.
 const MIN_ITEM_BYTES: u64 = 4;
@@ -60,11 +64,10 @@ pub(super) fn comments(
     bytes: &[u8],
     most: u64,
 ) -> Result<HashMap<String, Vec<String>>, ExtractErrorKind> {
-    let Ok(archive) = ZipArchive::new(Cursor::new(bytes)) else { return Ok(HashMap::new()) };
-    let mut package = Package::new(archive, most);
+    let Ok(mut package) = Package::open(bytes, most) else { return Ok(HashMap::new()) };
     let mut found = HashMap::new();
-    let Some(workbook) = package.read_part("xl/workbook.xml")? else { return Ok(found) };
-    let targets = relationships(&mut package, "xl/_rels/workbook.xml.rels")?;
+    let Some(workbook) = package.read_part(WORKBOOK)? else { return Ok(found) };
+    let targets = relationships(&mut package, WORKBOOK)?;
     let mut sheets = Vec::new();
     for_each_event(&workbook, |event| {
         if let Event::Start(element) = event
@@ -75,59 +78,16 @@ pub(super) fn comments(
         }
     })?;
     for (name, id) in sheets {
-        let sheet = targets.iter().find(|target| target.id == id);
-        let Some(sheet) = sheet.map(|target| resolve("xl/", &target.path)) else { continue };
-        let (folder, file) = sheet.rsplit_once('/').unwrap_or(("", &sheet));
-        let targets = relationships(&mut package, &format!("{folder}/_rels/{file}.rels"))?;
-        let part = targets.iter().find(|target| target.kind.ends_with("/comments"));
-        let Some(part) = part.map(|target| resolve(&format!("{folder}/"), &target.path)) else {
+        let Some(sheet) = targets.iter().find(|target| target.id == id) else { continue };
+        let targets = relationships(&mut package, &sheet.part)?;
+        let Some(comments) = targets.iter().find(|target| target.kind == "comments") else {
             continue;
         };
-        if let Some(xml) = package.read_part(&part)? {
+        if let Some(xml) = package.read_part(&comments.part)? {
             found.insert(name, read_comments(&xml)?);
         }
     }
     Ok(found)
-}
-
-struct Relationship {
-    id: String,
-    kind: String,
-    path: String,
-}
-
-fn relationships(
-    package: &mut Package<'_>,
-    part: &str,
-) -> Result<Vec<Relationship>, ExtractErrorKind> {
-    let mut found = Vec::new();
-    let Some(xml) = package.read_part(part)? else { return Ok(found) };
-    for_each_event(&xml, |event| {
-        if let Event::Start(element) = event
-            && element.local_name().as_ref() == "Relationship"
-        {
-            let value = |name| attribute(element, name).unwrap_or_default();
-            let (id, kind, path) = (value("Id"), value("Type"), value("Target"));
-            found.push(Relationship { id, kind, path });
-        }
-    })?;
-    Ok(found)
-}
-
-/// The name of the part with a path that is relative to a folder.
-fn resolve(folder: &str, path: &str) -> String {
-    if let Some(absolute) = path.strip_prefix('/') {
-        return absolute.to_owned();
-    }
-    let mut names: Vec<&str> = folder.split('/').filter(|name| !name.is_empty()).collect();
-    for name in path.split('/') {
-        if name == ".." {
-            names.pop();
-        } else {
-            names.push(name);
-        }
-    }
-    names.join("/")
 }
 
 fn read_comments(xml: &str) -> Result<Vec<String>, ExtractErrorKind> {
