@@ -76,6 +76,15 @@ impl Document {
     }
 }
 
+#[cfg(test)]
+impl Document {
+    /// Level, title and the first `bytes` bytes of the text of each heading.
+    pub(crate) fn heading_starts(&self, bytes: usize) -> Vec<(u8, &str, &str)> {
+        let text = |at: u64| &self.text[usize::try_from(at).unwrap()..][..bytes];
+        self.outline.iter().map(|it| (it.level, it.title.as_str(), text(it.at))).collect()
+    }
+}
+
 /// The words of a text separated by single spaces, without control characters.
 pub(crate) fn collapse_whitespace(text: &str) -> String {
     let mut line = String::with_capacity(text.len());

@@ -118,17 +118,7 @@ gone at last
 
         of the text (https://example.org/a_b) \x.
         "#);
-        let outline: Vec<_> = document
-            .outline
-            .iter()
-            .map(|it| {
-                (
-                    it.level,
-                    it.title.as_str(),
-                    &document.text[usize::try_from(it.at).unwrap()..][..3],
-                )
-            })
-            .collect();
+        let outline = document.heading_starts(3);
         assert_eq!(outline, [(1, "Oaks & yews", "Oak"), (2, "Code", "Cod"), (4, "End", "End")]);
         assert_eq!(document.title.as_deref(), Some("On Trees"));
         assert_eq!(document.language.as_deref(), Some("de"));

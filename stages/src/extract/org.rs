@@ -128,17 +128,7 @@ mod tests {
         let document = extract(text.as_bytes()).unwrap();
         assert!(!document.text.contains("a comment") && !document.text.contains("gone"));
         assert!(document.text.contains("# kept"));
-        let outline: Vec<_> = document
-            .outline
-            .iter()
-            .map(|it| {
-                (
-                    it.level,
-                    it.title.as_str(),
-                    &document.text[usize::try_from(it.at).unwrap()..][..4],
-                )
-            })
-            .collect();
+        let outline = document.heading_starts(4);
         assert_eq!(outline, [(1, "Oaks", "* TO"), (2, "Deep", "** D"), (1, "Yews", "* Ye")]);
         assert_eq!(document.title.as_deref(), Some("On Trees"));
         assert_eq!(document.language.as_deref(), Some("de"));

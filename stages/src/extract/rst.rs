@@ -165,17 +165,7 @@ mod tests {
         let document = extract(text.as_bytes()).unwrap();
         assert!(!document.text.contains("comment") && !document.text.contains("gone"));
         assert!(document.text.contains(".. note:: kept") && document.text.contains(".. _target:"));
-        let outline: Vec<_> = document
-            .outline
-            .iter()
-            .map(|it| {
-                (
-                    it.level,
-                    it.title.as_str(),
-                    &document.text[usize::try_from(it.at).unwrap()..][..4],
-                )
-            })
-            .collect();
+        let outline = document.heading_starts(4);
         assert_eq!(
             outline,
             [

@@ -7,15 +7,15 @@ use std::path::{Path, PathBuf};
 
 use arrow::array::{Array as _, AsArray as _, RecordBatch};
 use arrow::datatypes::{UInt8Type, UInt64Type};
-use pipeline::Outcome;
 use pipeline::column::{LANGUAGE, METADATA, MIME_TYPE, OUTLINE, PAGES, TEXT, TITLE, URI};
 use pipeline::test_util::reasons;
+use pipeline::{Outcome, SplitMix64};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use sources::mime;
 
 use crate::extract::with_worker;
-use crate::support::{empty_resources, files, run, stage};
+use crate::support::{empty_resources, files, mutated, run, stage};
 
 /// The files of the folder by name.
 fn fixtures() -> BTreeMap<String, Vec<u8>> {
@@ -148,42 +148,14 @@ fn this_process_and_the_worker_read_the_same() {
     assert_eq!(here.rejected, there.rejected);
 }
 
-/// Each file truncated, with changed bytes, and with a repeated part.
-fn mutated(bytes: &[u8], seed: u64) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut random = |below: usize| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        usize::try_from(state % below.max(1) as u64).unwrap()
-    };
-    let mut bytes = bytes.to_vec();
-    match seed % 3 {
-        0 => bytes.truncate(random(bytes.len())),
-        1 => {
-            for _ in 0..1 + random(16) {
-                let at = random(bytes.len());
-                bytes[at] = u8::try_from(random(256)).unwrap();
-            }
-        }
-        _ => {
-            let (start, length) = (random(bytes.len()), 1 + random(64));
-            let part = bytes[start..bytes.len().min(start + length)].to_vec();
-            for _ in 0..random(200) {
-                bytes.splice(start..start, part.iter().copied());
-            }
-        }
-    }
-    bytes
-}
-
 /// No mutated file ends the worker, and each is accounted for. The worker reports a crash as a
 /// parser that crashed, and a panic with its message.
 #[test]
 fn mutated_files_are_read_or_set_aside() {
     let fixtures = fixtures();
+    let mut random = SplitMix64::new(1);
     for (name, bytes) in &fixtures {
-        let mutants: Vec<Vec<u8>> = (0..60).map(|seed| mutated(bytes, seed)).collect();
+        let mutants: Vec<Vec<u8>> = (0..60).map(|_| mutated(bytes, &mut random)).collect();
         let named: Vec<(&str, &[u8])> =
             mutants.iter().map(|bytes| (name.as_str(), bytes.as_slice())).collect();
         let outcome = extract(&named);

@@ -11,7 +11,7 @@ use pipeline::{DocumentError, Outcome, RejectReason, SplitMix64};
 use serde_json::json;
 
 use crate::extract::with_worker;
-use crate::support::{files, run, stage};
+use crate::support::{files, mutated, run, stage};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tables")
@@ -275,26 +275,6 @@ fn a_far_cell_costs_nothing() {
     assert!(TEXT.of(&outcome.rows).unwrap().value(0).contains("Far away\n\nnear\n\nfar"));
 }
 
-/// A damaged copy: truncated, with changed bytes, or with a part repeated.
-fn damage(bytes: &[u8], random: &mut SplitMix64) -> Vec<u8> {
-    let mut below = |end: usize| random.below(end);
-    let mut copy = bytes.to_vec();
-    match below(4) {
-        0 => copy.truncate(below(bytes.len())),
-        1 => {
-            let (from, to) = (below(bytes.len()), below(bytes.len()));
-            copy.extend_from_slice(&bytes[from.min(to)..from.max(to)]);
-        }
-        _ => {
-            for _ in 0..=below(12) {
-                let at = below(copy.len());
-                copy[at] = u8::try_from(below(256)).unwrap();
-            }
-        }
-    }
-    copy
-}
-
 #[test]
 fn damaged_files_are_read_or_set_aside() {
     let mut random = SplitMix64::new(7);
@@ -302,7 +282,7 @@ fn damaged_files_are_read_or_set_aside() {
     let mut documents = Vec::new();
     for round in 0..40 {
         for (name, mime_type, bytes) in &sound {
-            documents.push((format!("{round}-{name}"), *mime_type, damage(bytes, &mut random)));
+            documents.push((format!("{round}-{name}"), *mime_type, mutated(bytes, &mut random)));
         }
     }
     let start = Instant::now();

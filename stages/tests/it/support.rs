@@ -9,7 +9,7 @@ pub(crate) use pipeline::test_util::document_rows as files;
 use pipeline::test_util::no_resources;
 use pipeline::{
     BoxError, Embedder, EmbedderOptions, EmbedderUsage, EncodedInput, ModelInfo, ModelProvider,
-    NodeKind, Outcome, Resources, StageConfig, TextKind, TokenizedText, Tokenizer,
+    NodeKind, Outcome, Resources, SplitMix64, StageConfig, TextKind, TokenizedText, Tokenizer,
 };
 use serde_json::Value;
 
@@ -168,4 +168,31 @@ impl Embedder for FakeEmbedder {
     fn usage(&self) -> EmbedderUsage {
         EmbedderUsage::default()
     }
+}
+
+/// A damaged copy: truncated, with a range removed or repeated, or with some bytes changed.
+pub(crate) fn mutated(bytes: &[u8], random: &mut SplitMix64) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    let (at, length) = (random.below(bytes.len()), 1 + random.below(64));
+    let end = (at + length).min(bytes.len());
+    match random.below(6) {
+        0 => bytes.truncate(at),
+        1 => drop(bytes.drain(at..end)),
+        2 => {
+            // At the end of an archive is its directory.
+            let other = random.below(bytes.len());
+            bytes.extend_from_within(at.min(other)..at.max(other));
+        }
+        3 => {
+            let part = bytes[at..end].repeat(random.below(200));
+            drop(bytes.splice(at..at, part));
+        }
+        _ => {
+            for _ in 0..=random.below(16) {
+                let at = random.below(bytes.len());
+                bytes[at] = u8::try_from(random.below(256)).unwrap();
+            }
+        }
+    }
+    bytes
 }
